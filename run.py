@@ -1,0 +1,2 @@
+#!/usr/bin/env python3
+"""Croft's one entry point."""

@@ -1,0 +1,1 @@
+"""The disk wing: files as truth. Knows nothing of assets or farms."""

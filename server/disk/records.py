@@ -1,0 +1,99 @@
+"""The nouns that the wings pass around: frozen, small, without behaviour beyond their own fields."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What identifies one state of a file on disk. Times in nanoseconds since the epoch."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, st: os.stat_result) -> Stat:
+        return cls(st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something changed: look again. `kind` is asset, job, node, project, share or config."""
+
+    kind: str
+    id: str  # an address, a job id, a node name, a project ident
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something a person should know of: what it is and means (`text`) and what mends it (`mend`)."""
+
+    id: str
+    kind: str
+    address: str
+    text: str
+    mend: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlace:
+    """Where a job lies on a share."""
+
+    id: str
+    address: str  # of the asset's file, or of project.json
+    folder: str  # address of the job's folder
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the index keeps of a sidecar. Unknown keys are not kept here: the file has them."""
+
+    name: str = ""
+    description: str = ""
+    type: str = ""
+    creator: str = ""
+    owner: str = ""
+    support: tuple[str, ...] = ()
+    state: str = ""
+    priority: int = 0
+    render: bool = False
+    final: bool = False
+    time_budget: float = 0.0
+    tags: tuple[str, ...] = ()
+    uuid: str = ""
+    protect: bool = False
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file that the index knows, or one that is missing and whose sidecar stayed."""
+
+    address: str
+    stat: Stat | None  # None: the file is gone
+    facts: Facts | None = None  # None: it has no sidecar (or none that was ever readable)
+    etag: str = ""  # hash of the sidecar's bytes
+    broken: str = ""  # why the sidecar can't be read; `facts` are then the last good ones
+    arriving: bool = False
+    jobs: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> str:
+        """`missing`, `broken`, `arriving` or `ok`."""
+        if self.stat is None:
+            return "missing"
+        if self.broken:
+            return "broken"
+        return "arriving" if self.arriving else "ok"
+
+
+def plain(value: Any) -> Any:
+    """Tuples to lists, for JSON."""
+    if isinstance(value, tuple):
+        return [plain(v) for v in value]
+    return value

@@ -1,0 +1,1 @@
+"""The farm wing: what gets rendered, where, and why."""

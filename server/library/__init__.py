@@ -1,0 +1,1 @@
+"""The library wing: what the files mean to a studio."""

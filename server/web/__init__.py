@@ -1,0 +1,1 @@
+"""The web wing: HTTP. Parses, asks the wings below, answers."""
