@@ -1,0 +1,1 @@
+"""Bridges that start nodes on somebody else's scheduler. Standard library only."""
