@@ -1,2 +1,247 @@
 #!/usr/bin/env python3
-"""Croft's one entry point."""
+"""Croft's one entry point: `python3 run.py --help`.
+
+Standard library only up to here. Commands that need more run in Croft's own virtual environment,
+`.venv` in this folder (or `$CROFT_VENV`), made from requirements.txt the first time and whenever that
+file changes. `node` needs none. The commands' bodies lie in server/cli/, one file each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+CLONE = Path(__file__).resolve().parent
+VENV = Path(os.environ.get("CROFT_VENV") or CLONE / ".venv")
+OLDEST_PYTHON = (3, 11)
+
+
+class Trouble(Exception):
+    """What went wrong and what to do, in one sentence."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = command_line()
+    options, rest = parser.parse_known_args(with_default_command(arguments))
+    if rest and options.command != "test":
+        parser.error(f"unknown option {rest[0]}; python3 run.py {options.command} --help lists them")
+    options.rest = rest
+    try:
+        if options.command == "node":
+            sys.argv = ["node", *(["--config", options.config] if options.config else [])]
+            runpy.run_path(str(CLONE / "node"), run_name="__main__")
+            return 0
+        enter_environment("requirements-test.txt" if options.command == "test" else "requirements.txt")
+        body = importlib.import_module(f"server.cli.{options.command}")
+        return int(body.run(options) or 0)
+    except Trouble as trouble:
+        print(f"run.py {options.command}: {trouble}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+# ---- the command line
+
+
+def with_default_command(arguments: Sequence[str]) -> list[str]:
+    """`run.py --port 9000` means `run.py serve --port 9000`."""
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        return ["serve", *arguments]
+    return list(arguments)
+
+
+def command_line() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run.py",
+        description="Croft: an asset manager and render farm whose only database is the file system.",
+        epilog="Without a command: serve. Each command has --help of its own.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(
+        name: str, summary: str, *, places: bool = True, server: bool = False
+    ) -> argparse.ArgumentParser:
+        sentence = summary[0].upper() + summary[1:] + "."
+        made = commands.add_parser(name, help=summary, description=sentence)
+        if places:
+            made.add_argument("--config", metavar="DIR", help="configuration (default: var/config)")
+            made.add_argument("--data", metavar="DIR", help="where the share 'data' lies (default: var/data)")
+        if server:
+            made.add_argument("--server", metavar="URL", help="the running server (default: this one)")
+            made.add_argument("--token", help="a person's token (default: $CROFT_TOKEN)")
+        return made
+
+    serve = command("serve", "serve the pages, the API and the farm (the default)")
+    serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    serve.add_argument("--port", type=port, help="port to listen on, 0 for any free one (default: 8080)")
+    serve.add_argument("--only", choices=("farm", "pages"), help="serve only the nodes, or only people")
+
+    demo = command("demo", "show Croft at work: a server, a node, a scene, a render", places=False)
+    demo.add_argument("--exit", action="store_true", help="check every step, then end: 0 if all went well")
+    demo.add_argument("--nodes", type=count, metavar="N", help="a farm of N predictable nodes instead")
+    demo.add_argument("--port", type=port, help="port of the demo's server (default: 8080, else a free one)")
+    demo.add_argument("--fresh", action="store_true", help="begin with an empty demo folder")
+
+    test = command("test", "install what the tests need; run ruff, mypy and pytest", places=False)
+    test.add_argument("--soak", action="store_true", help="the long runs too")
+    test.epilog = "Other arguments go to pytest: run.py test tests/disk -k journal"
+
+    node = command("node", "render for a farm: what `python3 node` does, no environment needed", places=False)
+    node.add_argument("--config", metavar="FILE", help="the node's config.json (default: beside the node)")
+
+    token = command("token", "make a token: for a person's programs, or for a node")
+    token.add_argument("user", nargs="?", help="whose token")
+    token.add_argument("--node", metavar="NAME", help="a node's token, bound to its name; '*' for a group")
+
+    user = command("user", "people and their passwords")
+    actions = user.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add = actions.add_parser("add", help="add a person, with a password from standard input or a prompt")
+    add.add_argument("name")
+    add.add_argument("--role", default="student", choices=("student", "supervisor", "admin"))
+    add.add_argument("--title", help="the name to show (default: the name)")
+    add.add_argument("--no-password", action="store_true", help="sign-in by name alone, or by token")
+    password = actions.add_parser("password", help="set a password, from standard input or a prompt")
+    password.add_argument("name")
+    for action in (add, password):
+        action.add_argument("--config", metavar="DIR", default=argparse.SUPPRESS, help="configuration")
+
+    submit = command("submit", "submit a job for a file", server=True)
+    submit.add_argument("file", help="its address (data::demo/shots/sh010.blend) or its path on a share here")
+    submit.add_argument("--frames", help="such as 1-24, 1-100x5 or 1,5,9-12 (default: the scene's range)")
+    submit.add_argument("--output", choices=("version", "scene"), help="default: version")
+    submit.add_argument("--type", help="job type (default: what fits the file)")
+    submit.add_argument("--priority", type=int, help="1 to 5")
+    submit.add_argument("--wait", action="store_true", help="show progress until the job has ended")
+
+    check = command("check", "walk the shares and report every fault, with its path and what to do")
+    check.add_argument("share", nargs="*", help="only these shares")
+    rescan = command("rescan", "let the running server look at every file again", server=True)
+    rescan.add_argument("share", nargs="?", help="only this share")
+    return parser
+
+
+def port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a port: a number from 0 to 65535")
+    return int(text)
+
+
+def count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of nodes from 1 to 1000")
+    return int(text)
+
+
+# ---- the virtual environment
+
+
+def enter_environment(requirements: str) -> None:
+    """Go on in the virtual environment that has what this file lists, made first where it isn't there."""
+    python = VENV / "bin" / "python"
+    inside = Path(sys.prefix).resolve() == VENV.resolve()
+    if inside and "CROFT_VENV" in os.environ:
+        return  # whoever names an environment and runs in it looks after it
+    if not is_ready(requirements):
+        make_environment(requirements)
+    if not inside:
+        sys.stdout.flush()
+        os.execv(python, [str(python), str(CLONE / "run.py"), *sys.argv[1:]])
+
+
+def is_ready(requirements: str) -> bool:
+    stamp = VENV / f"croft-{requirements}.sha256"
+    python = VENV / "bin" / "python"
+    try:
+        return stamp.read_text() == fingerprint(requirements) and python.exists()
+    except OSError:
+        return False
+
+
+def fingerprint(requirements: str) -> str:
+    return hashlib.sha256((CLONE / requirements).read_bytes()).hexdigest()
+
+
+def make_environment(requirements: str) -> None:
+    if sys.version_info < OLDEST_PYTHON:
+        wanted = ".".join(map(str, OLDEST_PYTHON))
+        raise Trouble(f"Croft's server needs Python {wanted} or newer; this is {sys.version.split()[0]}.")
+    import fcntl  # not at the top: `node` runs where there is none
+
+    # One at a time: two commands started together would install over each other.
+    folder = os.open(CLONE, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if is_ready(requirements):
+            return
+        say(f"Installing what Croft needs into {VENV} (once) …")
+        pip = usable_pip()
+        install = [*pip, "install", "--quiet", "--disable-pip-version-check", "--no-input", "--prefer-binary"]
+        done = subprocess.run([*install, "--require-hashes", "-r", str(CLONE / requirements)], check=False)
+        if done.returncode:
+            raise Trouble("pip could not install requirements.txt; its message stands above.")
+        (VENV / f"croft-{requirements}.sha256").write_text(fingerprint(requirements))
+    finally:
+        os.close(folder)
+
+
+def usable_pip() -> list[str]:
+    """The command that installs into the environment, which is made first where it isn't whole."""
+    python = str(VENV / "bin" / "python")
+    own = [python, "-m", "pip"]
+    if works([*own, "--version"]):
+        return own
+    base = getattr(sys, "_base_executable", sys.executable)
+    shutil.rmtree(VENV, ignore_errors=True)
+    if works([base, "-c", "import ensurepip, venv"]) and works([base, "-m", "venv", str(VENV)]):
+        return own
+    # Debian keeps ensurepip in a package of its own; a pip beside the system's Python will do as well.
+    shutil.rmtree(VENV, ignore_errors=True)
+    foreign = [base, "-m", "pip", "--python", python]
+    if works([base, "-m", "venv", "--without-pip", str(VENV)]) and works([*foreign, "--version"]):
+        return foreign
+    if install_debian("python3-venv") and works([base, "-m", "venv", "--clear", str(VENV)]):
+        return own
+    raise Trouble("Python can't make a virtual environment: 'sudo apt install python3-venv', then again.")
+
+
+def install_debian(package: str) -> bool:
+    """Install one of Debian's packages, where this is Debian and we are root; True if it's there now."""
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        return False
+    say(f"Installing Debian's package {package} …")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package]
+    for update_first in (False, True):
+        if update_first and not works(["apt-get", "update", "-qq"]):
+            return False
+        if works(command, environment):
+            return True
+    return False
+
+
+def works(command: Sequence[str], environment: dict[str, str] | None = None) -> bool:
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env=environment, check=False,
+        )  # fmt: skip
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
