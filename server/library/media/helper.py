@@ -1,0 +1,177 @@
+"""The helper process: looks into files that nobody vouches for, within limits.
+
+Started as `python -m server.library.media.helper`. Reads requests from standard input and answers on
+standard output: a length, a JSON object, then the thumbnail's bytes. Each request is done in a fork with
+limits of memory, processor time, wall time and of what it may write (nothing but a file in memory), so a
+decompression bomb, an endless loop or a crash in a decoder costs that fork and no more. The process ends
+with its standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import select
+import signal
+import struct
+import sys
+import time
+import traceback
+from typing import Any
+
+LENGTH = struct.Struct("<II")  # of the JSON and of the bytes that follow it
+ANSWER_BYTES = 8 << 20
+NICE = 10
+GRACE_S = 1  # of processor time, between SIGXCPU and SIGKILL
+
+
+def main() -> None:
+    """Answers requests until standard input ends."""
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # a library that prints must not spoil an answer
+    os.nice(NICE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _warm()
+    while True:
+        header = _read(0, LENGTH.size)
+        if header is None:
+            return
+        body = _read(0, LENGTH.unpack(header)[0])
+        if body is None:
+            return
+        answers.write(bounded(json.loads(body)))
+
+
+def bounded(request: dict[str, Any]) -> bytes:
+    """The answer to one request, made in a fork; an `error` of `time`, `memory` or `crash` if that failed.
+
+    `request`: op (`thumbnail`, `facts`), path, width (pixels), seconds, memory_mb.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _child(request, writer)
+    os.close(writer)
+    deadline = time.monotonic() + float(request["seconds"])
+    answer, late = _collect(reader, deadline)
+    os.close(reader)
+    if late:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if late or os.WIFSIGNALED(status):
+        killed_by = 0 if late else os.WTERMSIG(status)
+        if late or killed_by == signal.SIGXCPU:
+            return pack({"error": "time", "why": f"it took more than {request['seconds']:g} s"})
+        return pack({"error": "crash", "why": f"the decoder ended with signal {killed_by}"})
+    if len(answer) < LENGTH.size or len(answer) != LENGTH.size + sum(LENGTH.unpack_from(answer)):
+        return pack({"error": "memory", "why": f"it takes more than {request['memory_mb']} MB"})
+    return answer
+
+
+def pack(data: dict[str, Any], content: bytes = b"") -> bytes:
+    """One message as it goes through the pipe."""
+    body = json.dumps(data).encode()
+    return LENGTH.pack(len(body), len(content)) + body + content
+
+
+def _child(request: dict[str, Any], writer: int) -> None:
+    """Does the work and ends the process, whatever happens."""
+    try:
+        seconds, memory = int(request["seconds"]) + 1, int(request["memory_mb"]) << 20
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + GRACE_S))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, 64 << 20))  # of the file in memory
+        resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        try:
+            answer = work(request, memory)
+        except MemoryError:
+            answer = pack({"error": "memory", "why": f"it takes more than {request['memory_mb']} MB"})
+        except RecursionError:
+            answer = pack({"error": "damaged", "why": "it is nested too deeply"})
+        except FileNotFoundError:
+            answer = pack({"error": "gone", "why": "it is no longer there"})
+        except Exception as error:  # malformed input escapes from the libraries as anything at all
+            why = f"{type(error).__name__}: {error}"[:300]
+            answer = pack({"error": "damaged", "why": why})
+        with os.fdopen(writer, "wb") as out:
+            out.write(answer)
+        os._exit(0)
+    except BaseException:
+        with contextlib.suppress(BaseException):
+            traceback.print_exc(limit=3)
+        os._exit(1)
+
+
+def work(request: dict[str, Any], memory: int) -> bytes:
+    """One request, unbounded: only for a process that may be lost. Raises anything."""
+    from server.library.media import blend, images, kinds
+
+    path, width = request["path"], int(request.get("width", 256))
+    before = os.stat(path)
+    told: dict[str, Any] = {"size": before.st_size, "mtime_ns": before.st_mtime_ns}
+    content, form = b"", ""
+    if kinds.kind(path) == "scene" or request["op"] == "facts":
+        found = blend.read(path, preview_only=request["op"] == "thumbnail")
+        if found.preview is not None:
+            content, form, _ = images.from_rows(*found.preview, width)
+        elif request["op"] == "thumbnail":
+            return pack({**told, "error": "none", "why": "it has no embedded preview"})
+        if request["op"] == "facts":
+            told["facts"] = blend.facts(found)
+    else:
+        content, form, told["pixels"] = images.thumbnail(path, width, memory // 2)
+    told["format"] = form
+    return pack(told, content)
+
+
+def _warm() -> None:
+    """Load once what every fork needs: 110 ms that a fork then doesn't spend."""
+    import blender_asset_tracer.blendfile  # noqa: F401
+    from PIL import Image
+
+    from server.library.media import blend, images  # noqa: F401
+
+    Image.init()
+
+
+def _collect(reader: int, deadline: float) -> tuple[bytes, bool]:
+    """What the fork wrote, and whether it was late or wrote too much."""
+    parts: list[bytes] = []
+    total = 0
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0 or not poll.poll(left * 1000):
+            return b"", True
+        part = os.read(reader, 1 << 16)
+        if not part:
+            return b"".join(parts), False
+        total += len(part)
+        if total > ANSWER_BYTES:
+            return b"", True
+        parts.append(part)
+
+
+def _read(source: int, size: int) -> bytes | None:
+    """Exactly `size` bytes, or None at the end."""
+    parts: list[bytes] = []
+    while size > 0:
+        part = os.read(source, size)
+        if not part:
+            return None
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        main()
+    sys.exit(0)
