@@ -36,13 +36,13 @@ class Settings(Protocol):
     """What of `server.disk.settings.Settings` is used here."""
 
     def folder(self, kind: str) -> Mapping[str, Mapping[str, Any]]: ...
-    def write(self, kind: str, ident: str, data: dict[str, Any]) -> None: ...
+    def write(self, kind: str, ident: str, data: Mapping[str, Any]) -> None: ...
     def remove(self, kind: str, ident: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person. `role` is one of ROLES; `initial` says that the published password is still in force."""
+    """A person. `role` is one of ROLES; without a password only the web wing's other ways in are open."""
 
     ident: str
     title: str
@@ -50,7 +50,7 @@ class User:
     email: str = ""
     color: str = ""
     disabled: bool = False
-    initial: bool = False
+    has_password: bool = False
 
     def at_least(self, role: str) -> bool:
         """Whether this person may do what `role` may."""
@@ -102,27 +102,20 @@ class People:
         """Whether there is such a user."""
         return ident in self._settings.folder("users")
 
-    def sign_in(self, ident: str, password: str, *, near: bool = True) -> User:
-        """The user, if the password is right. NotSignedIn otherwise, with one sentence for every reason.
+    def sign_in(self, ident: str, password: str) -> User:
+        """The user, if the password is right. NotSignedIn otherwise, whatever was wrong, in the same time.
 
-        `near` is whether the request comes from this machine: the embedded users' published passwords are
-        good only there, until they are changed. Forbidden says so.
+        Who has no password never gets in this way.
         """
         ident = ident.strip().lower()
         data = self._settings.folder("users").get(ident)
-        stored = str((data or {}).get("password", ""))
+        stored = str((data or {}).get("password") or "")
         right = verify_password(password, stored or NOBODY) and bool(stored)
         if data is None or not right:
             raise NotSignedIn("This name and password don't fit together. Try again, or ask your supervisor.")
         user = _user(ident, data)
         if user.disabled:
             raise NotSignedIn("This account is switched off. Ask your supervisor.")
-        if user.initial and not near:
-            raise Forbidden(
-                f"The user '{ident}' still has the published password, which is good only on the server "
-                "itself. Give it another: run.py user add " + ident + " --password …",
-                user=ident,
-            )
         return user
 
     def add(
@@ -149,9 +142,7 @@ class People:
         data = self._settings.folder("users").get(ident)
         if data is None:
             raise NotFound(f"There is no user named '{ident}'.", user=ident)
-        changed = {key: value for key, value in data.items() if key != "initial"}
-        changed["password"] = hash_password(password)
-        self._settings.write("users", ident, changed)
+        self._settings.write("users", ident, {**data, "password": hash_password(password)})
 
     def view(self, user: User) -> dict[str, Any]:
         """What the API tells of a user: never the password, not even its hash."""
@@ -303,7 +294,7 @@ def _user(ident: str, data: Mapping[str, Any]) -> User:
         email=str(data.get("email", "")),
         color=str(data.get("color", "")),
         disabled=bool(data.get("disabled", False)),
-        initial=bool(data.get("initial", False)),
+        has_password=bool(data.get("password")),
     )
 
 
