@@ -184,10 +184,11 @@ def make_environment(requirements: str) -> None:
             return
         say(f"Installing what Croft needs into {VENV} (once) …")
         pip = usable_pip()
-        install = [*pip, "install", "--quiet", "--disable-pip-version-check", "--no-input", "--prefer-binary"]
+        # --no-deps: the file names every package, or the hash of one would be missing anyway.
+        install = [*pip, "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
         done = subprocess.run([*install, "--require-hashes", "-r", str(CLONE / requirements)], check=False)
         if done.returncode:
-            raise Trouble("pip could not install requirements.txt; its message stands above.")
+            raise Trouble(f"pip could not install {requirements}; its message stands above.")
         (VENV / f"croft-{requirements}.sha256").write_text(fingerprint(requirements))
     finally:
         os.close(folder)
