@@ -80,6 +80,17 @@ class DiskFull(CroftError):
     """The disk has no room left. The old content is intact. Facts: `path`."""
 
 
+class DiskError(CroftError):
+    """The disk refused for another reason than lack of room. Facts: `path`, `errno`."""
+
+
+class Restored(Conflict):
+    """A journal isn't the one that was read before (a restore): read it again from its start.
+
+    Facts: `path`.
+    """
+
+
 def broken(path: Path | str, why: str) -> Broken:
     """A `Broken` with its sentence: what is wrong with which file."""
     return Broken(f"{path} can't be read: {why}.", path=str(path), why=why)

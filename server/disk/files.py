@@ -1,0 +1,227 @@
+"""Bytes onto a disk, whole or not at all.
+
+Everything that Croft writes goes through an `Os`, so that a test can make the n-th `write`, `fsync` or
+`replace` fail. Knows nothing of shares, sidecars or journals. What is made here can be moved and deleted
+by the users of the folder's group.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import NoReturn
+
+from server.disk.errors import Conflict, CroftError, DiskError, DiskFull, NotFound, ReadOnly
+
+FILE_MODE = 0o664
+FOLDER_MODE = 0o2775  # setgid: what is made inside belongs to the folder's group
+TEMPORARY = ".croft-tmp-"  # a dot-file: listings, scans and Samba's clients skip it
+COPY_BYTES = 1 << 20
+
+_NO_FOLDER_FSYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # some network file systems
+
+
+class Os:
+    """The disk functions that Croft writes with: the real ones."""
+
+    def open(self, path: str | Path, flags: int, mode: int = FILE_MODE) -> int:
+        return os.open(path, flags | os.O_CLOEXEC, mode)
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        return os.write(fd, data)
+
+    def fsync(self, fd: int) -> None:
+        os.fsync(fd)
+
+    def fdatasync(self, fd: int) -> None:
+        os.fdatasync(fd)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def replace(self, source: str | Path, target: str | Path) -> None:
+        os.replace(source, target)
+
+    def rename(self, source: str | Path, target: str | Path) -> None:
+        os.rename(source, target)
+
+    def link(self, source: str | Path, target: str | Path) -> None:
+        os.link(source, target, follow_symlinks=False)
+
+    def unlink(self, path: str | Path) -> None:
+        os.unlink(path)
+
+    def mkdir(self, path: str | Path) -> None:
+        os.mkdir(path)
+
+    def rmdir(self, path: str | Path) -> None:
+        os.rmdir(path)
+
+
+REAL = Os()
+
+
+def translate(error: OSError, path: str | Path) -> CroftError:
+    """The sentence for what the disk answered."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(
+            f"The disk is full, {path} was not written. Make room (old/ folders, versions) and try again.",
+            path=str(path),
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return ReadOnly(
+            f"This server may not write {path} ({error.strerror}). Give its user the right to.",
+            path=str(path),
+        )
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return NotFound(f"The folder of {path} is gone.", path=str(path))
+    if error.errno == errno.ENAMETOOLONG:
+        return Conflict(f"The name of {path} is too long for this disk.", path=str(path))
+    return DiskError(f"The disk answered '{error.strerror}' for {path}.", path=str(path), errno=error.errno)
+
+
+def fail(error: OSError, path: str | Path) -> NoReturn:
+    """Raise what `translate` says."""
+    raise translate(error, path) from error
+
+
+def temporary(folder: Path) -> Path:
+    """A new name in this folder that listings skip."""
+    return folder / f"{TEMPORARY}{secrets.token_hex(8)}"
+
+
+def write_all(fd: int, data: bytes | memoryview, disk: Os = REAL) -> None:
+    """Write everything, or raise what the disk says: one `write` may take only a part of it."""
+    view = memoryview(data)
+    while view:
+        count = disk.write(fd, view)
+        if count <= 0:
+            raise OSError(errno.EIO, "wrote nothing")
+        view = view[count:]
+
+
+def share_with_group(fd: int, folder: str | Path, mode: int = FILE_MODE) -> None:
+    """Give an open file its mode and the group of its folder (the umask must not keep students out)."""
+    wanted = os.stat(folder).st_gid
+    now = os.fstat(fd)
+    if now.st_gid != wanted:
+        try:
+            os.fchown(fd, -1, wanted)
+        except OSError:
+            pass  # not in that group: the folder isn't ours to hand over
+    if stat.S_IMODE(now.st_mode) != mode:
+        try:
+            os.fchmod(fd, mode)
+        except OSError:
+            pass  # a file system without modes
+
+
+def write_atomic(path: Path, data: bytes, *, disk: Os = REAL, mode: int = FILE_MODE) -> os.stat_result:
+    """The old content or the new, on a full disk and after a power cut too. Returns the new file's stat.
+
+    A failure after the replacement (the folder's fsync) raises as well: the new content is there then,
+    but a power cut may still bring back the old.
+    """
+    folder = path.parent
+    aside = temporary(folder)
+    try:
+        fd = disk.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    except OSError as error:
+        fail(error, path)
+    replaced = False
+    try:
+        try:
+            share_with_group(fd, folder, mode)
+            write_all(fd, data, disk)
+            disk.fsync(fd)
+            result = os.fstat(fd)
+        finally:
+            disk.close(fd)
+        disk.replace(aside, path)
+        replaced = True
+        sync_folder(folder, disk)
+    except OSError as error:
+        fail(error, path)
+    finally:
+        if not replaced:
+            _forget(aside)
+    return result
+
+
+def sync_folder(folder: str | Path, disk: Os = REAL) -> None:
+    """Make renames in this folder last."""
+    fd = disk.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        disk.fsync(fd)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_FSYNC:
+            raise
+    finally:
+        disk.close(fd)
+
+
+def make_folders(folder: Path, root: Path, *, disk: Os = REAL) -> None:
+    """Make `folder` and its parents below `root` (which must be there), each for its parent's group."""
+    try:
+        _make_folders(folder, root, disk)
+    except OSError as error:
+        fail(error, folder)
+
+
+def _make_folders(folder: Path, root: Path, disk: Os) -> None:
+    if folder == root or folder.is_dir():
+        return
+    if root not in folder.parents:
+        raise OSError(errno.ENOENT, "outside its root")
+    _make_folders(folder.parent, root, disk)
+    try:
+        disk.mkdir(folder)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return  # Race: another process made it between the look and now.
+    group = os.stat(folder.parent).st_gid
+    try:
+        if os.stat(folder).st_gid != group:
+            os.chown(folder, -1, group)
+        os.chmod(folder, FOLDER_MODE)
+    except OSError:
+        pass  # not in that group, or a file system without modes
+    sync_folder(folder.parent, disk)
+
+
+def read_bounded(path: str | Path, limit: int) -> tuple[bytes, os.stat_result]:
+    """A regular file's bytes and its stat; OSError(EFBIG) beyond the limit, never a wait on a pipe."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        st = os.fstat(fd)
+        if stat.S_ISDIR(st.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+        if not stat.S_ISREG(st.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        if st.st_size > limit:
+            raise OSError(errno.EFBIG, f"it is {st.st_size} bytes long, at most {limit} are read", str(path))
+        data = os.read(fd, st.st_size + 1)
+        if len(data) == st.st_size:
+            return data, st
+        # Race: it grew or shrank meanwhile, or one read didn't give all of it.
+        parts, count = [data], len(data)
+        while data and count <= limit:
+            data = os.read(fd, COPY_BYTES)
+            parts.append(data)
+            count += len(data)
+        if count > limit:
+            raise OSError(errno.EFBIG, f"it is longer than {limit} bytes", str(path))
+        return b"".join(parts), os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+def _forget(path: Path) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass  # never made, or the disk is beyond this: `check` names what was left

@@ -1,0 +1,274 @@
+"""Where things lie on a share, what their names are, and which names are safe.
+
+The only room that knows the folder layout. An address is `share::path/inside`; functions on names take
+and give plain strings (an address or a path inside the share alike) or `Path`s. Touches the disk only to
+resolve a path (a link must not lead outside its share).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import translate
+from pathlib import Path
+from typing import TypeVar
+
+from server.disk.errors import BadInput, NotFound
+
+SHARE_MARKER = ".croft-share.json"
+LOCKS = ".croft-locks"
+COMPANION = ".croft"
+OLD = "old"
+RENDER = "render"
+PROJECT_FILE = "project.json"
+SEPARATOR = "::"
+NAME_BYTES = 255  # of one name, on every file system that Croft meets
+PATH_BYTES = 4000  # of a path inside a share; the kernel takes 4096 for the whole
+
+# Names that are never an asset, whoever made them.
+IGNORED = (
+    ".*", OLD, "blendcache_*", "*.blend[1-9]", "*.blend[1-9][0-9]", "*@", "Thumbs.db", "thumbs.db",
+    "desktop.ini", "#recycle", "@eaDir", "lost+found", "snapraid.*", "~$*", "*.tmp", "*.part", "*.crdownload",
+)  # fmt: skip
+
+_P = TypeVar("_P", str, Path)
+_SHARE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+_VERSION = re.compile(r"v(\d{3,6})(?:-([A-Za-z0-9_.]+))?\Z")
+_FRAME = re.compile(r"(.*?)(\d{2,10})(\.[A-Za-z0-9]+)\Z")
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')
+_DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"com{n}" for n in range(1, 10)),
+    *(f"lpt{n}" for n in range(1, 10)),
+}
+
+
+@dataclass(frozen=True)
+class Share:
+    """A directory known by the same name on every machine. `root` is where this machine mounts it."""
+
+    name: str
+    root: Path
+    id: str = ""  # the marker's, once the store has opened it
+    branches: tuple[Path, ...] = ()  # mergerfs' disks, where this machine sees them
+    read_only: str = ""  # why this server doesn't write there; empty: it does
+
+    @functools.cached_property
+    def real_root(self) -> str:
+        return os.path.realpath(self.root)
+
+    def path(self, inside: str) -> Path:
+        """The path of what lies `inside`; BadInput or NotFound when that isn't within this share."""
+        check_inside(inside)
+        path = self.root / inside if inside else self.root
+        real = os.path.realpath(path)
+        if real != self.real_root and not real.startswith(self.real_root.rstrip("/") + "/"):
+            raise NotFound(f"{self.name}{SEPARATOR}{inside} leads outside its share.", share=self.name)
+        return path
+
+    def address(self, path: Path | str = "") -> str:
+        """The address of a path below the root."""
+        try:
+            inside = os.path.relpath(path, self.root) if path else "."
+        except ValueError as error:
+            raise BadInput(f"{path!r} is not a path.") from error
+        if inside == ".":
+            return self.name + SEPARATOR
+        if inside == ".." or inside.startswith("../"):
+            raise BadInput(f"{path} is not on the share {self.name}.")
+        return f"{self.name}{SEPARATOR}{inside}"
+
+
+def parse(address: str) -> tuple[str, str]:
+    """Share and inside of an address; BadInput says what is wrong with it."""
+    share, separator, inside = address.partition(SEPARATOR)
+    if not separator:
+        raise BadInput(f"{address[:200]!r} is not an address: it looks like data::project/folder/file.")
+    if not _SHARE_NAME.match(share):
+        raise BadInput(f"{share[:200]!r} is not the name of a share.")
+    check_inside(inside)
+    return share, inside
+
+
+def check_inside(inside: str) -> None:
+    """BadInput unless this is a clean relative path that can't leave its share by its words."""
+    if not inside:
+        return
+    if "\0" in inside:
+        raise BadInput("A path can't hold a NUL character.")
+    if inside.startswith("/"):
+        raise BadInput(f"{inside[:200]!r} begins with a slash: a path inside a share doesn't.")
+    try:
+        if len(os.fsencode(inside)) > PATH_BYTES:
+            raise BadInput(f"This path is longer than {PATH_BYTES} bytes.")
+    except UnicodeEncodeError as error:
+        raise BadInput("This path holds characters that no file name can.") from error
+    for part in inside.split("/"):
+        if part in ("", ".", ".."):
+            raise BadInput(f"{inside[:200]!r} is not a clean path: it holds {part or 'an empty name'!r}.")
+        if len(os.fsencode(part)) > NAME_BYTES:
+            raise BadInput(f"The name {part[:40]!r}… is longer than {NAME_BYTES} bytes.")
+
+
+def address(share: str, inside: str = "") -> str:
+    """`share::inside`."""
+    return f"{share}{SEPARATOR}{inside}"
+
+
+def join(base: str, *names: str) -> str:
+    """An address or inside path with names below it."""
+    for name in names:
+        base = base + name if not base or base.endswith(SEPARATOR) else f"{base}/{name}"
+    return base
+
+
+def split(place: str) -> tuple[str, str]:
+    """Folder and name of an address or inside path: `data::a/b` -> `data::a`, `b`; `data::b` -> `data::`."""
+    head, slash, name = place.rpartition("/")
+    if slash:
+        return head, name
+    share, separator, inside = place.rpartition(SEPARATOR)
+    return (share + separator, inside) if separator else ("", place)
+
+
+def folder_of(place: str) -> str:
+    return split(place)[0]
+
+
+def name_of(place: str) -> str:
+    return split(place)[1]
+
+
+def top_of(place: str) -> str:
+    """`share::top` of an address: its project's folder, where it has one."""
+    share, _, inside = place.partition(SEPARATOR)
+    return f"{share}{SEPARATOR}{inside.partition('/')[0]}"
+
+
+def within(place: str, folder: str) -> bool:
+    """Whether an address is this folder or lies somewhere below it."""
+    return place == folder or place.startswith(folder if folder.endswith(SEPARATOR) else folder + "/")
+
+
+# What lies beside a file.
+
+
+def sidecar_of(place: _P) -> _P:
+    """`sh010.blend` -> `sh010.blend.json`."""
+    if isinstance(place, Path):
+        return place.with_name(place.name + ".json")
+    return place + ".json"
+
+
+def file_of_sidecar(place: _P) -> _P:
+    """`sh010.blend.json` -> `sh010.blend`. The caller knows that it is a sidecar."""
+    if isinstance(place, Path):
+        return place.with_name(place.name.removesuffix(".json"))
+    return place.removesuffix(".json")
+
+
+def companion_of(place: _P) -> _P:
+    """`shots/sh010.blend` -> `shots/.croft/sh010.blend`: the folder of all else that is known of it."""
+    if isinstance(place, Path):
+        return place.parent / COMPANION / place.name
+    folder, name = split(place)
+    return join(folder, COMPANION, name)
+
+
+def file_of_companion(place: str) -> str:
+    """`shots/.croft/sh010.blend/jobs/x` -> `shots/sh010.blend`; '' when it lies in no companion folder."""
+    parts = place.replace(SEPARATOR, SEPARATOR + "/").split("/")
+    if COMPANION not in parts[:-1]:
+        return ""
+    at = parts.index(COMPANION)
+    return "/".join([*parts[:at], parts[at + 1]]).replace(SEPARATOR + "/", SEPARATOR)
+
+
+def jobs_folder(place: str) -> str:
+    return join(companion_of(place), "jobs")
+
+
+def job_folder(place: str, job_id: str) -> str:
+    """Where a job of this file lies."""
+    return join(companion_of(place), "jobs", job_id)
+
+
+def render_folder(place: str) -> str:
+    """`shots/sh010.blend` -> `shots/render/sh010`: where its render versions lie."""
+    folder, name = split(place)
+    return join(folder, RENDER, stem_of(name))
+
+
+def stem_of(name: str) -> str:
+    """`sh010.blend` -> `sh010`; `.profile` and `noext` stay."""
+    stem, dot, _ = name.rpartition(".")
+    return stem if dot and stem else name
+
+
+def version_folder(number: int, site: str = "") -> str:
+    """`v003`, or `v003-<site>` where there are several sites."""
+    return f"v{number:03d}-{site}" if site else f"v{number:03d}"
+
+
+def version_number(name: str) -> int | None:
+    """3 for `v003`, `v003-north` and `v003.json`; None for what isn't a version."""
+    match = _VERSION.match(name.removesuffix(".json"))
+    return int(match[1]) if match else None
+
+
+def snapshot_name(place: str, job_id: str) -> str:
+    """`sh010.blend` -> `.sh010.<job id>.blend`: beside the file, so that `//` paths hold."""
+    stem = stem_of(name_of(place))
+    return f".{stem}.{job_id}{name_of(place)[len(stem) :]}"
+
+
+def sequence_key(name: str) -> tuple[str, int] | None:
+    """`shot.0012.png` -> (`shot.@.png`, 12), the key of an image sequence; None without a number."""
+    match = _FRAME.match(name)
+    return (f"{match[1]}@{match[3]}", int(match[2])) if match else None
+
+
+def lock_key(inside: str) -> str:
+    """The lock's name for a file inside a share (addresses lose their share: machines may differ in it).
+
+    Case and Unicode form don't count: on a disk that ignores them both names are one file.
+    """
+    inside = inside.rpartition(SEPARATOR)[2]
+    plain = unicodedata.normalize("NFC", inside).casefold()
+    return hashlib.blake2b(plain.encode("utf-8", "surrogateescape"), digest_size=10).hexdigest()
+
+
+# Names.
+
+
+@functools.lru_cache(maxsize=16)
+def _ignored_pattern(globs: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(translate(glob) for glob in (*IGNORED, *globs)))
+
+
+def is_ignored(name: str, globs: Iterable[str] = ()) -> bool:
+    """Whether a name (of a file or folder) is never an asset nor a folder of assets."""
+    return _ignored_pattern(tuple(globs)).match(name) is not None
+
+
+def safe_name(text: str, fallback: str = "file") -> str:
+    """A name that Windows, macOS and Linux all take, as near to the text as can be."""
+    name = _UNSAFE.sub("_", unicodedata.normalize("NFC", text)).strip(" .")
+    if not name:
+        name = fallback
+    if name.partition(".")[0].casefold() in _DEVICES:
+        name = "_" + name
+    raw = name.encode("utf-8", "replace")
+    if len(raw) > 200:  # leaves room for `.json` and a job's id
+        stem = stem_of(name)
+        ending = name[len(stem) :].encode()[:20].decode("utf-8", "ignore")
+        name = stem.encode()[: 200 - len(ending.encode())].decode("utf-8", "ignore") + ending
+    return name
