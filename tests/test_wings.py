@@ -15,7 +15,8 @@ CLONE = Path(__file__).resolve().parents[1]
 WINGS = {
     wing: rooms.split()
     for wing, rooms in {
-        "disk": "errors records settings paths locks sidecar journal index scan store watcher identity check",
+        "disk": "errors records files settings paths locks sidecar journal index scan "
+        "store watcher identity check",
         "library": "people projects assets media ingest dependencies versions notes credits search",
         "farm": "frames job_types jobs scheduler nodes power statistics farm",
         "web": "requests session events pages api wire openapi app serve",

@@ -321,14 +321,8 @@ def check_value(name: str, value: object) -> str:
     else:
         fits = isinstance(value, key.type)
     if not fits:
-        words = {
-            int: "a whole number",
-            float: "a number",
-            str: "text",
-            list: "a list of texts",
-            bool: "true or false",
-        }
-        return f"server.json: {name} must be {words.get(key.type, key.type.__name__)}, not {value!r}."[:300]
+        words = {int: "a whole number", float: "a number", str: "text", list: "a list of texts"}
+        return f"server.json: {name} must be {words.get(key.type, 'true or false')}, not {value!r}."[:300]
     if key.least is not None and isinstance(value, (int, float)) and value < key.least:
         return f"server.json: {name} must be at least {key.least:g}, not {value}."
     return ""
