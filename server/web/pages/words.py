@@ -1,0 +1,136 @@
+"""How Croft says times, durations, counts and states to people.
+
+Pure functions of their arguments; the moment and the time zone are handed in. Nothing here escapes HTML:
+that is the templates' work, whose autoescape stays on.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+JOB_STATES = {  # state: (glyph and colour role, word)
+    "waiting": ("waiting", "Waiting"),
+    "running": ("running", "Rendering"),
+    "paused": ("paused", "Paused"),
+    "done": ("done", "Done"),
+    "failed": ("failed", "Failed"),
+    "cancelled": ("skipped", "Stopped"),
+}
+TASK_STATES = {
+    "waiting": ("waiting", "waiting"),
+    "claimed": ("running", "rendering"),
+    "done": ("done", "done"),
+    "failed": ("failed", "failed"),
+    "skipped": ("skipped", "left out"),
+}
+NODE_STATES = {
+    "idle": ("waiting", "Free"),
+    "busy": ("running", "Rendering"),
+    "paused": ("paused", "Paused"),
+    "away": ("skipped", "Away"),
+    "sick": ("needs", "Needs a look"),
+}
+ROLES = {"quiet": "waiting", "waiting": "waiting", "running": "running", "done": "done", "failed": "failed"}
+ROLES |= {"needs": "needs", "paused": "paused"}
+
+
+def moment(value: Any) -> datetime.datetime | None:
+    """The time that an RFC 3339 string or seconds since the epoch stand for; None where there is none."""
+    try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return datetime.datetime.fromtimestamp(value, datetime.UTC)
+        found = datetime.datetime.fromisoformat(str(value))
+    except (ValueError, OverflowError, OSError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+
+
+def when(value: Any, now: datetime.datetime) -> str:
+    """'today 14:05', 'yesterday 09:10', 'Tue 16:00', '3 May 12:00', '3 May 2024'; in the zone of `now`."""
+    then = moment(value)
+    if then is None:
+        return ""
+    then = then.astimezone(now.tzinfo)
+    days = (now.date() - then.date()).days
+    clock = f"{then:%H:%M}"
+    if days == 0:
+        return f"today {clock}"
+    if days == 1:
+        return f"yesterday {clock}"
+    if days == -1:
+        return f"tomorrow {clock}"
+    if -7 < days < 7:
+        return f"{then:%a} {clock}"
+    if then.year == now.year:
+        return f"{then.day} {then:%b} {clock}"
+    return f"{then.day} {then:%b %Y}"
+
+
+def done_about(value: Any, now: datetime.datetime) -> str:
+    """'done about 16:20', with the day where it isn't today."""
+    said = when(value, now)
+    return f"done about {said.removeprefix('today ')}" if said else ""
+
+
+def duration(seconds: float | None) -> str:
+    """'0.4 s', '12 s', '3 min', '1 h 20 min', '2 days 3 h'."""
+    if seconds is None or seconds < 0:
+        return ""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} days {hours} h" if hours else f"{days} days"
+
+
+def size(count: int | None) -> str:
+    """Bytes as '740 bytes', '12.4 MB'."""
+    if count is None:
+        return ""
+    if count < 1000:
+        return f"{count} bytes"
+    value = float(count)
+    for unit in ("KB", "MB", "GB", "TB"):
+        value /= 1000
+        if value < 999.5 or unit == "TB":
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return ""
+
+
+def number(count: int, one: str, many: str = "") -> str:
+    """'1 frame', '24 frames', '100,000 frames'."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def initials(title: str) -> str:
+    """Two letters that stand for a person: of the first and last name, else the first two."""
+    parts = title.split()
+    if not parts:
+        return "?"
+    if len(parts) == 1:
+        return parts[0][:2]
+    return parts[0][:1] + parts[-1][:1]
+
+
+def role_of(states: Mapping[str, Any], state: str) -> tuple[str, str]:
+    """The colour role and the word of a production state, as the configuration set has it."""
+    known = states.get(state)
+    if not isinstance(known, Mapping):
+        return "waiting", state
+    return ROLES.get(str(known.get("role", "")), "waiting"), str(known.get("title") or state)
+
+
+def counted(counts: Mapping[str, int], total: int) -> str:
+    """'24 frames: 12 done, 2 rendering, 10 waiting', for those who hear a page."""
+    parts = [f"{counts[state]:,} {word}" for state, (_, word) in TASK_STATES.items() if counts.get(state)]
+    order = sorted(parts, key=lambda part: not part.endswith("done"))
+    return f"{number(total, 'frame')}: {', '.join(order)}"

@@ -1,0 +1,7 @@
+// Every page loads this one module; each part below looks for its own marks in the page and otherwise
+// does nothing. Pages work for reading, filtering and signing in without it.
+import "./act.js";
+import "./edit.js";
+import "./drop.js";
+import "./frames.js";
+import "./live.js";

@@ -1,0 +1,130 @@
+// Keeps a page true while things change: main[data-live] names the kinds of change that concern it. Changes
+// are gathered for half a second, the page's own address is asked for its inside, and that is morphed in.
+import { morph } from "./morph.js";
+
+const main = document.querySelector("main[data-live]");
+const GATHER_MS = 500;
+const SPEAK_MS = 10000; // a summary now and then, not a stream
+const ONLY_LIMIT = 40; // more changed rows than this: ask for the whole page
+
+let waiting = null; // null, or what changed since the last look: {all, only}
+let busy = false;
+
+export function lookAgain(change = { all: true, only: [] }) {
+  if (!main) return;
+  const first = waiting === null;
+  waiting ??= { all: false, only: [] };
+  waiting.all ||= change.all;
+  waiting.only.push(...change.only);
+  if (first && !busy) setTimeout(look, change.all ? 0 : GATHER_MS);
+}
+
+async function look() {
+  const { all, only } = waiting;
+  waiting = null;
+  busy = true;
+  const address = new URL(location.href);
+  address.hash = "";
+  address.searchParams.set("part", "1");
+  const rows = main.querySelector("[data-rows]");
+  if (rows && !all && only.length <= ONLY_LIMIT) {
+    for (const id of new Set(only)) address.searchParams.append("only", id);
+    if (!only.length) address.searchParams.append("only", "");
+  }
+  try {
+    const response = await fetch(address, { headers: { Accept: "text/html" } });
+    if (response.status === 401 || response.redirected) { location.reload(); return; }
+    if (response.ok) {
+      const fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("main");
+      if (fresh) morph(main, fresh);
+      if (rows?.dataset.holes) {
+        delete rows.dataset.holes;
+        lookAgain();
+      }
+      speak();
+      document.dispatchEvent(new Event("croft-looked"));
+    }
+  } catch {
+    // The stream notices a lost connection too, says so, and asks to look again when it is back.
+  } finally {
+    busy = false;
+    if (waiting) setTimeout(look, GATHER_MS);
+  }
+}
+
+// The summary of the page, said at most every ten seconds and only when it is another one.
+let spoken = document.querySelector("[data-summary]")?.textContent.trim();
+let spokenAt = -SPEAK_MS;
+let later = null;
+function speak() {
+  const text = main.querySelector("[data-summary]")?.textContent.trim();
+  if (!text || text === spoken || later) return;
+  later = setTimeout(() => {
+    later = null;
+    spoken = main.querySelector("[data-summary]")?.textContent.trim();
+    spokenAt = performance.now();
+    document.getElementById("spoken").textContent = spoken;
+  }, Math.max(0, spokenAt + SPEAK_MS - performance.now()));
+}
+
+function hear(message) {
+  if ("lost" in message) showLost(message.lost);
+  else if (message.reload) lookAgain();
+  else if (concerns(message)) lookAgain({ all: false, only: message.kind === "asset" ? message.ids : [] });
+}
+
+function concerns({ kind, ids }) {
+  const of = main.dataset;
+  if (!of.live.split(" ").includes(kind)) return false;
+  if (kind === "asset" && of.under) return ids.some((id) => id.startsWith(of.under));
+  if (kind === "asset" && of.address) return ids.includes(of.address);
+  if (kind === "job" && of.jobs !== undefined) return ids.some((id) => of.jobs.split(" ").includes(id));
+  return true;
+}
+
+let since = null;
+let patience = null;
+function showLost(lost) {
+  const bar = document.getElementById("offline");
+  clearTimeout(patience);
+  if (!lost) { bar.hidden = true; since = null; return; }
+  since ??= new Date();
+  // A reconnect of a moment is nobody's concern.
+  patience = setTimeout(() => {
+    bar.textContent = `Connection lost. This is how it was at ${since.toTimeString().slice(0, 5)}. Trying again…`;
+    bar.hidden = false;
+  }, 1500);
+}
+
+// Where there are no shared workers (some phones), a tab listens for itself, and only while it is looked at.
+function alone() {
+  let source = null;
+  let lost = false;
+  const listen = () => {
+    if (document.hidden) { source?.close(); source = null; return; }
+    if (source) return;
+    source = new EventSource("/api/events");
+    source.onopen = () => { if (lost) lookAgain(); lost = false; showLost(false); };
+    source.addEventListener("change", (event) => hear(JSON.parse(event.data)));
+    source.addEventListener("reload", () => lookAgain());
+    source.onerror = () => {
+      lost = true;
+      showLost(true);
+      if (source?.readyState === EventSource.CLOSED) { source = null; setTimeout(listen, 5000); }
+    };
+  };
+  document.addEventListener("visibilitychange", () => { lost ||= document.hidden; listen(); });
+  listen();
+}
+
+if (main) {
+  document.addEventListener("croft-look-again", () => lookAgain());
+  if (window.SharedWorker) {
+    const worker = new SharedWorker(main.dataset.stream, { name: "croft" });
+    worker.port.onmessage = (event) => hear(event.data);
+    window.addEventListener("pagehide", () => worker.port.postMessage("bye"));
+    window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+  } else {
+    alone();
+  }
+}
