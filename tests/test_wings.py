@@ -19,7 +19,7 @@ WINGS = {
         "store watcher identity check",
         "library": "people projects assets media ingest dependencies versions notes credits search",
         "farm": "frames job_types jobs scheduler nodes power statistics farm",
-        "web": "requests session events pages api wire openapi app serve",
+        "web": "requests static session events services pages api wire openapi app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings
     }.items()
 }

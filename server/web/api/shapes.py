@@ -1,0 +1,220 @@
+"""The named shapes of the API, as JSON Schema: what every asset, job, task, node … looks like.
+
+Shown as the components of `/api/openapi.json`; the tests hold every answer against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Schema = Mapping[str, Any]
+
+TEXT: Schema = {"type": "string"}
+MAYBE_TEXT: Schema = {"type": ["string", "null"]}
+MAYBE_NUMBER: Schema = {"type": ["number", "null"]}
+WHOLE: Schema = {"type": "integer", "minimum": 0}
+TRUTH: Schema = {"type": "boolean"}
+TEXTS: Schema = {"type": "array", "items": TEXT}
+TIME: Schema = {"type": ["string", "null"], "description": "RFC 3339, UTC"}
+ANYTHING: Schema = {"type": "object"}
+
+JOB_STATES = ["waiting", "running", "paused", "done", "failed", "cancelled"]
+TASK_STATES = ["waiting", "claimed", "done", "failed", "skipped"]
+ASSET_STATUS = ["arriving", "ok", "missing", "broken"]
+NODE_STATES = ["idle", "busy", "paused", "away", "sick"]
+OUTPUTS = ["version", "scene"]
+
+
+def shape(required: str, **properties: Schema) -> Schema:
+    """An object with these properties, of which some are always there."""
+    return {"type": "object", "properties": properties, "required": required.split()}
+
+
+def texts(most: int, longest: int) -> Schema:
+    return {"type": "array", "items": {"type": "string", "maxLength": longest}, "maxItems": most}
+
+
+SHAPES: dict[str, Schema] = {
+    "Error": shape("data message", data={}, message=TEXT),
+    "User": shape("id title role", id=TEXT, title=TEXT, role=TEXT, color=TEXT, disabled=TRUTH),
+    "Session": shape(
+        "user csrf via",
+        user={"anyOf": [{"$ref": "#/components/schemas/User"}, {"type": "null"}]},
+        csrf=TEXT,
+        via={"type": "string", "enum": ["", "cookie", "token"]},
+    ),
+    "Project": shape("id address title", id=TEXT, address=TEXT, title=TEXT, description=TEXT, licence=TEXT),
+    "Asset": shape(
+        "address project path name status kind etag",
+        address=TEXT,
+        project=TEXT,
+        path=TEXT,
+        name=TEXT,
+        description=TEXT,
+        type=TEXT,
+        state=TEXT,
+        status={"type": "string", "enum": ASSET_STATUS},
+        kind=TEXT,
+        priority={"type": "integer"},
+        owner=MAYBE_TEXT,
+        creator=MAYBE_TEXT,
+        support=TEXTS,
+        tags=TEXTS,
+        size={"type": ["integer", "null"]},
+        modified=TIME,
+        etag=TEXT,
+        uuid=TEXT,
+        thumbnail=MAYBE_TEXT,
+        url=TEXT,
+        facts=ANYTHING,
+        jobs=TEXTS,
+    ),
+    "Job": shape(
+        "id name file project state total counts progress",
+        id=TEXT,
+        name=TEXT,
+        file=MAYBE_TEXT,
+        project=MAYBE_TEXT,
+        user=MAYBE_TEXT,
+        type=TEXT,
+        state={"type": "string", "enum": JOB_STATES},
+        frames=MAYBE_TEXT,
+        output=MAYBE_TEXT,
+        version=MAYBE_TEXT,
+        folder=MAYBE_TEXT,
+        priority={"type": "integer"},
+        submitted=TIME,
+        started=TIME,
+        ended=TIME,
+        counts={"type": "object", "additionalProperties": WHOLE},
+        total=WHOLE,
+        progress={"type": "number", "minimum": 0, "maximum": 1},
+        seconds_per_task=MAYBE_NUMBER,
+        estimated_end=TIME,
+        why=MAYBE_TEXT,
+        cells=TEXT,
+    ),
+    "Task": shape(
+        "n state attempts",
+        n=WHOLE,
+        frame={"type": ["integer", "array", "null"]},
+        state={"type": "string", "enum": TASK_STATES},
+        node=MAYBE_TEXT,
+        seconds=MAYBE_NUMBER,
+        attempts=WHOLE,
+        reason=MAYBE_TEXT,
+        image=MAYBE_TEXT,
+        thumbnail=MAYBE_TEXT,
+        log=MAYBE_TEXT,
+    ),
+    "Node": shape(
+        "name state",
+        name=TEXT,
+        state={"type": "string", "enum": NODE_STATES},
+        slots={"type": ["integer", "null"]},
+        busy=WHOLE,
+        doing={"type": "array", "items": ANYTHING},
+        provides=TEXTS,
+        version=MAYBE_TEXT,
+        seen=TIME,
+        hardware=ANYTHING,
+        pace=MAYBE_NUMBER,
+    ),
+    "Problem": shape("id kind address text mend", id=TEXT, kind=TEXT, address=TEXT, text=TEXT, mend=TEXT),
+    "File": shape("address size", address=TEXT, size=WHOLE, url=TEXT),
+    "Changes": shape(
+        "id changes reload",
+        id=TEXT,
+        changes={"type": "array", "items": shape("kind ids", kind=TEXT, ids=TEXTS)},
+        reload=TRUTH,
+    ),
+    "Entry": shape("at who field", at=TEXT, who=MAYBE_TEXT, field=TEXT, old={}, new={}, address=TEXT),
+    "Health": shape(
+        "status", status=TEXT, version=TEXT, shares={"type": "object", "additionalProperties": TEXT}
+    ),
+    # What people send.
+    "AssetChange": {
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": False,
+        "properties": {
+            "name": {"type": "string", "maxLength": 200},
+            "description": {"type": "string", "maxLength": 20_000},
+            "type": {"type": "string", "maxLength": 100},
+            "state": {"type": "string", "maxLength": 100},
+            "owner": {"type": ["string", "null"], "maxLength": 100},
+            "creator": {"type": ["string", "null"], "maxLength": 100},
+            "support": texts(100, 100),
+            "priority": {"type": "integer", "minimum": 1, "maximum": 5},
+            "render": {"type": "boolean"},
+            "final": {"type": ["boolean", "string"], "maxLength": 1000},
+            "time_budget": {"type": "number", "minimum": 0, "maximum": 1e9},
+            "tags": texts(100, 100),
+            "protect": {"type": "boolean"},
+            "dependencies": texts(10_000, 2000),
+        },
+    },
+    "JobRequest": {
+        "type": "object",
+        "required": ["file"],
+        "properties": {
+            "file": {"type": "string", "minLength": 1, "maxLength": 2000},
+            "frames": {"type": ["string", "null"], "maxLength": 2000},
+            "output": {"type": "string", "enum": OUTPUTS},
+            "type": {"type": "string", "maxLength": 100},
+            "name": {"type": "string", "maxLength": 200},
+            "priority": {"type": ["integer", "null"], "minimum": 1, "maximum": 5},
+            "paused": {"type": "boolean"},
+            "options": {"type": "object"},
+        },
+        "additionalProperties": False,
+    },
+    "JobChange": {
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": False,
+        "properties": {
+            "paused": {"type": "boolean"},
+            "priority": {"type": "integer", "minimum": 1, "maximum": 5},
+        },
+    },
+    "NewJob": {
+        "type": "object",
+        "required": ["params"],
+        "properties": {
+            "name": {"type": ["string", "null"], "maxLength": 200},
+            "params": {
+                "type": "object",
+                "required": ["scene_file"],
+                "properties": {
+                    "scene_file": {"type": "string", "minLength": 1, "maxLength": 2000},
+                    "out_path": {"type": ["string", "null"], "maxLength": 2000},
+                    "renderer": {"type": ["string", "null"], "maxLength": 100},
+                    "frange": {"type": ["string", "null"], "maxLength": 2000},
+                    "step": {"type": ["integer", "null"], "minimum": 1},
+                    "chunk_size": {"type": ["integer", "null"], "minimum": 1},
+                    "xres": {"type": ["integer", "null"], "minimum": 1, "maximum": 65536},
+                    "yres": {"type": ["integer", "null"], "minimum": 1, "maximum": 65536},
+                    "camera": {"type": ["string", "null"], "maxLength": 200},
+                },
+            },
+        },
+    },
+    "SignIn": {
+        "type": "object",
+        "required": ["user"],
+        "additionalProperties": False,
+        "properties": {
+            "user": {"type": "string", "maxLength": 64},
+            "password": {"type": "string", "maxLength": 1024},
+            "code": {"type": "string", "maxLength": 100},
+        },
+    },
+    "Password": {
+        "type": "object",
+        "required": ["password"],
+        "additionalProperties": False,
+        "properties": {"password": {"type": "string", "minLength": 8, "maxLength": 1024}},
+    },
+}

@@ -1,0 +1,67 @@
+"""Everything that answers a request, in one bundle that `app` fills and pages, API and wire take.
+
+Knows no HTTP beyond the present bottle request; does nothing itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bottle
+
+from server.web.requests import Call
+
+if TYPE_CHECKING:
+    from server.disk.settings import Settings
+    from server.disk.store import Store
+    from server.farm.farm import Farm
+    from server.library.assets import Assets
+    from server.library.people import People
+    from server.library.projects import Projects
+    from server.web.events import Events
+    from server.web.session import Sessions
+    from server.web.static import Static
+
+
+@dataclass(slots=True)
+class Counts:
+    """Figures for /metrics. Plain additions: a lost one among threads does no harm."""
+
+    requests: int = 0
+    errors: int = 0  # answers of 500
+    started: float = field(default_factory=time.time)
+    by_status: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Services:
+    """The rooms below, wired together."""
+
+    config_dir: Path
+    settings: Settings
+    store: Store
+    people: People
+    projects: Projects
+    assets: Assets
+    media: Any
+    farm: Farm
+    sessions: Sessions
+    events: Events
+    static: Static
+    counts: Counts = field(default_factory=Counts)
+    clock: Callable[[], float] = time.time
+    only: str = ""  # "farm" or "pages" where a process serves one of them alone
+
+    def call(self) -> Call:
+        """The present request of a bottle route, with its user."""
+        environ = bottle.request.environ
+        call = environ.get("croft.call")
+        if call is None:
+            call = environ["croft.call"] = Call(environ)
+            self.sessions.identify(call)
+        assert isinstance(call, Call)
+        return call
