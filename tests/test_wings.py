@@ -45,7 +45,7 @@ def imports(path: Path) -> Iterator[tuple[str, int]]:
 def place(module: str) -> tuple[str, str] | None:
     """(wing, room) of a dotted name inside server/; the room is empty for the wing itself."""
     parts = module.split(".")
-    if parts[0] != "server" or len(parts) < 2:
+    if parts[0] != "server" or len(parts) < 2 or parts[1].startswith("__"):
         return None
     return parts[1], parts[2] if len(parts) > 2 else ""
 
