@@ -17,7 +17,7 @@ WINGS = {
     for wing, rooms in {
         "disk": "errors records files settings paths locks sidecar journal index scan "
         "store watcher identity check",
-        "library": "people projects assets media ingest dependencies versions notes credits search",
+        "library": "people projects media search assets ingest dependencies versions notes credits",
         "farm": "frames job_types jobs scheduler nodes power statistics farm",
         "web": "requests static session events services pages api wire openapi app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings
