@@ -40,13 +40,23 @@ def main(arguments: Sequence[str]) -> int:
             runpy.run_path(str(CLONE / "node"), run_name="__main__")
             return 0
         enter_environment("requirements-test.txt" if options.command == "test" else "requirements.txt")
-        body = importlib.import_module(f"server.cli.{options.command}")
-        return int(body.run(options) or 0)
+        return carry_out(options)
     except Trouble as trouble:
         print(f"run.py {options.command}: {trouble}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def carry_out(options: argparse.Namespace) -> int:
+    from server.disk.errors import CroftError
+
+    try:
+        return int(importlib.import_module(f"server.cli.{options.command}").run(options) or 0)
+    except CroftError as error:
+        raise Trouble(error.message) from error
+    except OSError as error:
+        raise Trouble(str(error)) from error  # it names the file and what was wrong with it
 
 
 # ---- the command line
@@ -197,16 +207,18 @@ def make_environment(requirements: str) -> None:
 def usable_pip() -> list[str]:
     """The command that installs into the environment, which is made first where it isn't whole."""
     python = str(VENV / "bin" / "python")
+    base = getattr(sys, "_base_executable", sys.executable)
     own = [python, "-m", "pip"]
+    # Debian keeps ensurepip in a package of its own; a pip beside the system's Python will do as well.
+    foreign = [base, "-m", "pip", "--python", python]
     if works([*own, "--version"]):
         return own
-    base = getattr(sys, "_base_executable", sys.executable)
+    if works([python, "-c", ""]) and works([*foreign, "--version"]):
+        return foreign
     shutil.rmtree(VENV, ignore_errors=True)
     if works([base, "-c", "import ensurepip, venv"]) and works([base, "-m", "venv", str(VENV)]):
         return own
-    # Debian keeps ensurepip in a package of its own; a pip beside the system's Python will do as well.
     shutil.rmtree(VENV, ignore_errors=True)
-    foreign = [base, "-m", "pip", "--python", python]
     if works([base, "-m", "venv", "--without-pip", str(VENV)]) and works([*foreign, "--version"]):
         return foreign
     if install_debian("python3-venv") and works([base, "-m", "venv", "--clear", str(VENV)]):

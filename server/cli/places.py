@@ -1,0 +1,22 @@
+"""Where a command finds the configuration and the share, and how it names them to a person."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from server.disk.settings import Settings
+
+CLONE = Path(__file__).resolve().parents[2]
+
+
+def config_dir(options: argparse.Namespace) -> Path:
+    return Path(options.config or CLONE / "var" / "config").expanduser().resolve()
+
+
+def data_dir(options: argparse.Namespace) -> Path:
+    return Path(getattr(options, "data", None) or CLONE / "var" / "data").expanduser().resolve()
+
+
+def settings(options: argparse.Namespace) -> Settings:
+    return Settings(config_dir(options))
