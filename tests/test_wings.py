@@ -15,7 +15,7 @@ CLONE = Path(__file__).resolve().parents[1]
 WINGS = {
     wing: rooms.split()
     for wing, rooms in {
-        "disk": "errors records files settings paths locks sidecar journal index scan "
+        "disk": "errors records files settings paths locks sidecar journal probes moves index scan "
         "store watcher identity check",
         "library": "people projects media search assets ingest dependencies versions notes credits",
         "farm": "frames job_types jobs scheduler nodes power statistics farm",

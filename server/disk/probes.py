@@ -1,0 +1,188 @@
+"""What a share's disk can do, tried out at the start; and the marker that says which share it is.
+
+Each probe works in a folder of its own among the locks and leaves nothing. The lock class names how locks
+are taken through this kind of mount: `flock` through a pool or a network mount doesn't exclude `flock`
+on the disks below, so servers that mount a share differently must not both write to it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from server.disk import files, paths
+from server.disk.errors import CroftError, broken
+
+_LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "bcachefs", "tmpfs", "overlay"}
+_LOCAL |= {"exfat", "vfat", "ntfs3", "fuseblk"}
+_NETWORK = {"nfs": "nfs", "nfs4": "nfs", "cifs": "smb", "smb3": "smb", "smbfs": "smb"}
+_ODD_NS = 1_234_567_891_123_456_789  # a time with something in each digit
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was found. `why` says what forbids writing; empty when nothing does."""
+
+    file_system: str = ""
+    lock_class: str = ""
+    exclusion: bool = False
+    mtime_step_ns: int = 0
+    case_sensitive: bool = True
+    replaces: bool = False
+    symlinks: bool = False
+    hard_links: bool = False
+    free_bytes: int = 0
+    branches: int = 0
+    why: str = ""
+
+    def line(self) -> str:
+        """For the log."""
+        return ", ".join(f"{name} {value}" for name, value in asdict(self).items() if value != "")
+
+
+def probe(root: Path, branches: int = 0) -> Probe:
+    """Try the disk out. Never raises: what can't be written to says so in `why`."""
+    file_system = file_system_of(root)
+    free = os.statvfs(root)
+    found = Probe(
+        file_system, lock_class(file_system), free_bytes=free.f_bavail * free.f_frsize, branches=branches
+    )
+    folder = root / paths.LOCKS / f".probe-{secrets.token_hex(6)}"
+    try:
+        files.make_folders(folder, root)
+    except (CroftError, OSError) as error:
+        return _replace(found, why=f"nothing can be written there: {error}")
+    try:
+        return _try_out(folder, found)
+    except OSError as error:
+        return _replace(found, why=f"the disk answered '{error.strerror}' when it was tried out")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _try_out(folder: Path, found: Probe) -> Probe:
+    one, two = folder / "Probe", folder / "other"
+    one.write_bytes(b"1")
+    two.write_bytes(b"2")
+    excludes = _excludes(one)
+    case_sensitive = not (folder / "probe").exists()
+    os.utime(one, ns=(_ODD_NS, _ODD_NS))
+    off = abs(os.stat(one).st_mtime_ns - _ODD_NS)
+    step = 1 if off == 0 else 10 ** len(str(off))
+    os.replace(two, one)
+    replaces = one.read_bytes() == b"2" and not two.exists()
+    symlinks = _works(lambda: os.symlink("Probe", folder / "symlink"))
+    hard_links = _works(lambda: os.link(one, folder / "link"))
+    why = ""
+    if not excludes:
+        why = "its locks don't exclude anybody"
+    elif not replaces:
+        why = "it can't replace a file by another in one step"
+    return _replace(
+        found,
+        exclusion=excludes,
+        mtime_step_ns=step,
+        case_sensitive=case_sensitive,
+        replaces=replaces,
+        symlinks=symlinks,
+        hard_links=hard_links,
+        why=why,
+    )
+
+
+def _replace(probe: Probe, **facts: object) -> Probe:
+    return Probe(**{**asdict(probe), **facts})
+
+
+def _excludes(path: Path) -> bool:
+    """Whether a second opening of a locked file can't lock it."""
+    with open(path, "rb+") as first, open(path, "rb+") as second:
+        try:
+            fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+        return False
+
+
+def _works(action: object) -> bool:
+    try:
+        action()  # type: ignore[operator]
+    except OSError:
+        return False
+    return True
+
+
+def lock_class(file_system: str) -> str:
+    """How locks are taken through this kind of mount."""
+    if file_system in _LOCAL:
+        return "flock"
+    return "flock-" + _NETWORK.get(file_system, file_system.removeprefix("fuse."))
+
+
+def file_system_of(path: Path) -> str:
+    """The type of the file system that a path lies on, as the kernel calls it."""
+    real = os.path.realpath(path)
+    best, found = "", "unknown"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+            for line in lines:
+                left, _, right = line.partition(" - ")
+                point = left.split(" ")[4].replace("\\040", " ").replace("\\134", "\\")
+                inside = real == point or real.startswith(point.rstrip("/") + "/")
+                if inside and len(point) >= len(best):  # the last of equals lies on top
+                    best, found = point, right.split(" ")[0]
+    except OSError:
+        pass  # no Linux: the class says so
+    return found
+
+
+# The marker.
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """`.croft-share.json`: which share this is, and how it is locked."""
+
+    id: str
+    name: str = ""
+    locks: str = ""
+
+
+def read_marker(root: Path) -> Marker | None:
+    """The share's marker; None when there is none. Broken when it can't be read."""
+    path = root / paths.SHARE_MARKER
+    try:
+        raw, _ = files.read_bounded(path, 1 << 16)
+        data = json.loads(raw.decode("utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise broken(path, str(error)) from error
+    if not isinstance(data, dict) or not isinstance(data.get("id"), str) or not data["id"]:
+        raise broken(path, "it holds no id")
+    locks = data.get("locks")
+    return Marker(data["id"], str(data.get("name", "")), locks if isinstance(locks, str) else "")
+
+
+def write_marker(root: Path, marker: Marker, *, disk: files.Os = files.REAL) -> None:
+    """Make or complete the marker; what else a person wrote there stays."""
+    path = root / paths.SHARE_MARKER
+    try:
+        data = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError):
+        data = {}
+    data = {**data, "schema": 1, "id": marker.id, "name": marker.name, "locks": marker.locks}
+    note = "Marks this folder as a share of Croft's. Without this file the share counts as not mounted."
+    data.setdefault("note", note)
+    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    files.write_atomic(path, text.encode("utf-8", "replace"), disk=disk)
