@@ -1,0 +1,286 @@
+"""What happens when a file has settled on a share: it becomes an asset, and its content is read.
+
+A scene or film without a sidecar gets one, made under its lock and only if there is still none, so several
+servers may do this at once. A scene is then read in the bounded helper and hashed without any lock, and
+what it told goes to `file.json`, which no edit depends on. Textures and other files stay files. Works from
+a queue in one thread of low priority; nothing is read or written while nothing changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server.disk import paths
+from server.disk.errors import Broken, Busy, CroftError, DiskFull, NotFound, ReadOnly, ShareAway
+from server.disk.records import Change, Entry, Stat
+
+from .assets import ASSET_KINDS, Assets, rfc3339
+from .media import Media, facts_of, kinds
+from .projects import Projects
+
+if TYPE_CHECKING:
+    from server.disk.store import Store
+
+log = logging.getLogger(__name__)
+
+CROFT = "croft"  # who, in a history, where no person did it
+FILE_SCHEMA = 1
+HASH_NAME = "blake2b-160"
+CHUNK_BYTES = 4 << 20
+HASH_AT_ONCE_BYTES = 64 << 20  # larger files are usable before their hash is known
+NICE = 10
+RETRY_S = (1.0, 5.0, 30.0, 120.0)  # after a busy lock or a full disk
+UNREADABLE = ("time", "memory", "damaged", "crash")  # of this state of the file, for good
+
+
+class Ingest:
+    """Follows the store's changes from `start` to `close`. Public methods are thread-safe."""
+
+    def __init__(
+        self,
+        store: Store,
+        projects: Projects,
+        assets: Assets,
+        media: Media,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._projects = projects
+        self._assets = assets
+        self._media = media
+        self._clock = clock
+        self._condition = threading.Condition()
+        self._queue: OrderedDict[str, int] = OrderedDict()  # address: how often it was tried
+        self._later: dict[str, tuple[float, int]] = {}  # address: when again, how often it was tried
+        self._to_hash: OrderedDict[str, None] = OrderedDict()
+        self._busy = False
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
+        self.failures = 0
+
+    def start(self) -> None:
+        """Begin: what lies there without a sidecar is taken in, then whatever changes."""
+        self._thread = threading.Thread(target=self._work, name="ingest", daemon=True)
+        self._thread.start()
+        self._unsubscribe = self._store.subscribe(self._changed)
+        self.sweep()
+
+    def close(self) -> None:
+        """Stop after the present file."""
+        self._unsubscribe()
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+        if self._thread is not None:
+            self._thread.join(timeout=30)
+
+    def sweep(self, place: str = "") -> None:
+        """Look again at what has no sidecar yet, everywhere or below an address."""
+        index = self._store.index
+        entries: Iterable[Entry] = index.under(place) if place else index.entries()
+        self.ask([entry.address for entry in entries if entry.facts is None and _wanted(entry)])
+
+    def ask(self, addresses: Iterable[str]) -> None:
+        """Have files looked at: facts that are out of date are read again."""
+        with self._condition:
+            for address in addresses:
+                self._later.pop(address, None)
+                self._queue[address] = 0
+            self._condition.notify()
+
+    def wait(self, timeout_s: float = 30.0) -> bool:
+        """Until nothing is left to do now; False if that took longer. For tests and `rescan`."""
+        with self._condition:
+            return self._condition.wait_for(
+                lambda: not (self._queue or self._to_hash or self._busy), timeout_s
+            )
+
+    def current(self, address: str) -> bool:
+        """Whether `file.json` tells of the file as it is now; if not, it is asked to be read again."""
+        entry = self._store.index.get(address)
+        if entry is None or entry.stat is None or not _wanted(entry):
+            return True
+        if _tells_of(self._assets.file_record(address), entry.stat):
+            return True
+        self.ask([address])
+        return False
+
+    # Within
+
+    def _changed(self, changes: list[Change]) -> None:
+        """In whichever thread made the change: only note what to look at."""
+        wanted = []
+        for change in changes:
+            if change.kind == "asset":
+                entry = self._store.index.get(change.id)
+                if entry is not None and _wanted(entry):
+                    wanted.append(change.id)
+            elif change.kind in ("project", "share"):
+                place = change.id if paths.SEPARATOR in change.id else paths.address(change.id)
+                with contextlib.suppress(CroftError, ValueError):
+                    self.sweep(place)
+        if wanted:
+            self.ask(wanted)
+
+    def _work(self) -> None:
+        """The thread: survives whatever a file does."""
+        with contextlib.suppress(OSError, AttributeError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        while True:
+            with self._condition:
+                self._busy = False
+                self._due()
+                if not (self._queue or self._to_hash or self._closed):
+                    self._condition.notify_all()
+                    self._condition.wait(self._next_due())
+                    continue
+                if self._closed:
+                    return
+                self._busy = True
+                if self._queue:
+                    address, tried = self._queue.popitem(last=False)
+                    step = self._take
+                else:
+                    (address, _), tried = self._to_hash.popitem(last=False), 0
+                    step = self._hash
+            try:
+                step(address)
+            except (Busy, DiskFull) as error:
+                self._put_off(address, tried, error)
+            except (ShareAway, ReadOnly, NotFound, Broken) as error:
+                log.debug("%s not taken in: %s", address, error.message)
+            except Exception:
+                self.failures += 1
+                log.exception("%s can't be taken in", address)
+
+    def _put_off(self, address: str, tried: int, error: CroftError) -> None:
+        if tried >= len(RETRY_S):
+            log.warning("%s not taken in: %s", address, error.message)
+            return
+        with self._condition:
+            self._later[address] = (self._clock() + RETRY_S[tried], tried + 1)
+
+    def _due(self) -> None:
+        now = self._clock()
+        for address, (when, tried) in list(self._later.items()):
+            if when <= now:
+                del self._later[address]
+                self._queue.setdefault(address, tried)
+
+    def _next_due(self) -> float | None:
+        if not self._later:
+            return None
+        return max(0.05, min(when for when, _ in self._later.values()) - self._clock())
+
+    def _take(self, address: str) -> None:
+        """One settled file: its sidecar if it lacks one, then its facts if they are out of date."""
+        entry = self._store.index.get(address)
+        if entry is None or entry.stat is None or not _wanted(entry):
+            return
+        if self._projects.of(address) is None:
+            return
+        self._store.check_writable(address)
+        if entry.facts is None and not entry.broken:
+            self._make_sidecar(address)
+        if not _tells_of(self._assets.file_record(address), entry.stat):
+            self._read_content(address, entry.stat)
+
+    def _make_sidecar(self, address: str) -> None:
+        def make(data: dict[str, Any]) -> dict[str, Any]:
+            # Race: another server, or a person, made one meanwhile. Theirs stays.
+            return data or self._assets.first_record(address, CROFT)
+
+        self._store.edit(address, make, who=CROFT)
+        log.info("%s is an asset now", address)
+
+    def _read_content(self, address: str, stat: Stat) -> None:
+        """Facts and hash into `file.json`, unless the file changes meanwhile: then it comes again."""
+        record: dict[str, Any] = {
+            "schema": FILE_SCHEMA,
+            "size": stat.size,
+            "mtime_ns": stat.mtime_ns,
+            "read": rfc3339(time.time_ns()),
+        }
+        if kinds.kind(address) == "scene":
+            answer = self._media.look(address)
+            if answer.error in ("gone", "dropped"):
+                return
+            seen = (answer.data.get("size", stat.size), answer.data.get("mtime_ns", stat.mtime_ns))
+            if seen != (stat.size, stat.mtime_ns):
+                return
+            record["facts"] = facts_of(answer)
+            if answer.error in UNREADABLE:
+                record["error"] = str(answer.data.get("why", answer.error))
+        if stat.size <= HASH_AT_ONCE_BYTES:
+            digest = content_hash(self._store.path(address), stat, lambda: self._closed)
+            if digest is None:
+                return
+            record["hash"] = digest
+        self._write(address, record)
+        if "hash" not in record:
+            with self._condition:
+                self._to_hash[address] = None
+
+    def _hash(self, address: str) -> None:
+        """The hash of a large file, which was usable without it."""
+        entry = self._store.index.get(address)
+        record = self._assets.file_record(address)
+        if entry is None or entry.stat is None or "hash" in record or not _tells_of(record, entry.stat):
+            return
+        digest = content_hash(self._store.path(address), entry.stat, lambda: self._closed)
+        if digest is not None:
+            self._write(address, {**record, "hash": digest})
+
+    def _write(self, address: str, record: dict[str, Any]) -> None:
+        place = paths.join(paths.companion_of(address), "file.json")
+        if not os.path.lexists(self._store.path(address)):
+            return  # Race: moved away; its companion must not be made again here.
+        self._store.write_json(place, record)
+        self._store.notify([Change("asset", address)])
+
+
+def content_hash(path: Path, stat: Stat, stopped: Callable[[], bool] = lambda: False) -> str | None:
+    """`blake2b-160:<hex>` of a file's bytes; None if it changed meanwhile, went away, or it was stopped.
+
+    Read in chunks, without any lock, and put out of the page cache's way by no more than its own size.
+    """
+    digest = hashlib.blake2b(digest_size=20)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            if not _same(os.fstat(file.fileno()), stat):
+                return None
+            while chunk := file.read(CHUNK_BYTES):
+                if stopped():
+                    return None
+                digest.update(chunk)
+            if not _same(os.fstat(file.fileno()), stat):
+                return None
+    except OSError:
+        return None
+    return f"{HASH_NAME}:{digest.hexdigest()}"
+
+
+def _same(st: os.stat_result, stat: Stat) -> bool:
+    return (st.st_size, st.st_mtime_ns) == (stat.size, stat.mtime_ns)
+
+
+def _wanted(entry: Entry) -> bool:
+    """Whether this file becomes an asset by itself, now."""
+    if entry.stat is None or entry.arriving:
+        return False
+    name = paths.name_of(entry.address)
+    return kinds.kind(name) in ASSET_KINDS and f"/{paths.RENDER}/" not in entry.address
+
+
+def _tells_of(record: dict[str, Any], stat: Stat) -> bool:
+    return (record.get("size"), record.get("mtime_ns")) == (stat.size, stat.mtime_ns)

@@ -1,0 +1,248 @@
+"""Thumbnails beside what they show, and the facts of scenes, both from the bounded helper.
+
+A thumbnail lies in the companion folder's `thumbs/`, its name holding width, size and mtime of the file:
+a changed file gets a new one, and any may be deleted at any time. Made when asked for; nothing is written
+otherwise. On a share that this server may not write they go to its own cache folder, if it has one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+import stat as modes
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server.disk import files, paths
+from server.disk.errors import CroftError
+from server.disk.records import Stat
+from server.disk.settings import Settings
+
+from . import kinds
+from .workers import Answer, Work, Workers
+
+if TYPE_CHECKING:
+    from server.disk.store import Store
+
+log = logging.getLogger(__name__)
+
+WIDTHS = (128, 256, 512, 1024)  # pixels; what is asked for gets the next
+THUMBS = "thumbs"
+NODE_PREVIEW = "node.png"  # made by a node, of a format that Pillow can't read
+FORMS = (".jpg", ".png")
+HOPELESS_KEPT = 20_000
+TRANSIENT = ("gone", "dropped")  # errors that say nothing of the file
+
+
+class Media:
+    """Thumbnails and facts for the server. Thread-safe; `close` ends its processes."""
+
+    def __init__(self, store: Store, settings: Settings, *, cache: Path | None = None) -> None:
+        self._store = store
+        self._settings = settings
+        self._cache = cache
+        self._workers = Workers(int(settings.get("thumbnail_workers")))
+        self._hopeless: OrderedDict[tuple[str, int, int], str] = OrderedDict()
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[str], None]] = []
+        self._full = False  # the disk was full: said once
+
+    def subscribe(self, listener: Callable[[str], None]) -> None:
+        """`listener(address)` is called in a worker's thread when a thumbnail has been made."""
+        self._listeners.append(listener)
+
+    def thumbnail(self, address: str, width: int = 256, *, wait_s: float = 0.0) -> Path | None:
+        """The thumbnail of a file, of at least `width` pixels (up to the widest there is).
+
+        None while it isn't there yet (it is asked for then, and waited for up to `wait_s`) and where none
+        can be had. Raises as `Store.path` does: BadInput, NotFound, ShareAway.
+        """
+        found = self._source(address)
+        if found is None:
+            return None
+        source, stat = found
+        width = next((one for one in WIDTHS if one >= width), WIDTHS[-1])
+        folder = self._folder(address)
+        if folder is None:
+            return None
+        there = _look(folder, _name(width, stat))
+        if there is not None or self.hopeless(address, stat):
+            return there
+        entry = self._store.index.get(address)
+        if entry is not None and entry.arriving:
+            return None
+        work = self._ask(address, source, stat, width, "thumbnail")
+        if wait_s > 0 and work.done.wait(wait_s):
+            return _look(folder, _name(width, stat))
+        return None
+
+    def request(self, address: str) -> None:
+        """Have the usual thumbnail made in the background, if it isn't there: a frame has arrived."""
+        try:
+            self.thumbnail(address)
+        except CroftError as error:
+            log.debug("no thumbnail of %s: %s", address, error.message)
+
+    def hopeless(self, address: str, stat: Stat) -> bool:
+        """Whether this state of the file is known to give no thumbnail."""
+        return (address, stat.size, stat.mtime_ns) in self._hopeless
+
+    def look(self, address: str, *, timeout_s: float = 120.0) -> Answer:
+        """Facts of a scene, waited for; its thumbnail is made in the same pass.
+
+        `data["facts"]` as `blend.facts` has them, with `size` and `mtime_ns` of what was read; or `error`
+        and `why`. Raises as `Store.path` does.
+        """
+        found = self._source(address)
+        if found is None:
+            return Answer({"error": "gone", "why": "it is no longer there"})
+        source, stat = found
+        work = self._ask(address, source, stat, 256, "facts")
+        if not work.done.wait(timeout_s) or work.answer is None:
+            return Answer({"error": "dropped", "why": "too much else was asked for"})
+        return work.answer
+
+    def waiting(self) -> int:
+        """How many files wait to be looked at."""
+        return self._workers.waiting()
+
+    @property
+    def restarts(self) -> int:
+        """How many helper processes had to be replaced since the start."""
+        return self._workers.restarts
+
+    def close(self) -> None:
+        """Forget what waits and end the helper processes."""
+        self._workers.close()
+
+    # Within
+
+    def _source(self, address: str) -> tuple[Path, Stat] | None:
+        """The file to draw from and its stat; None if it can't be drawn or isn't there."""
+        name = paths.name_of(address)
+        if not kinds.drawable(name):
+            return None
+        path = self._store.path(address)
+        if kinds.suffix(name) in kinds.NODE_ONLY:
+            path = paths.companion_of(path) / THUMBS / NODE_PREVIEW
+        try:
+            st = os.stat(path)
+        except OSError:
+            return None
+        return (path, Stat.of(st)) if modes.S_ISREG(st.st_mode) else None
+
+    def _folder(self, address: str) -> Path | None:
+        share = self._store.share(paths.parse(address)[0])
+        if not share.read_only:
+            folder: Path = self._store.path(paths.join(paths.companion_of(address), THUMBS))
+            return folder
+        if self._cache is None:
+            return None
+        digest = hashlib.blake2b(address.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+        return self._cache / THUMBS / digest[:2] / digest
+
+    def _ask(self, address: str, source: Path, stat: Stat, width: int, op: str) -> Work:
+        request = {
+            "op": op,
+            "path": str(source),
+            "width": width,
+            "seconds": float(self._settings.get("thumbnail_seconds")),
+            "memory_mb": int(self._settings.get("thumbnail_memory_mb")),
+        }
+        key = (op, address, width, stat.size, stat.mtime_ns)
+        return self._workers.ask(
+            key, request, lambda answer: self._take(address, stat, width, answer), first=op == "facts"
+        )
+
+    def _take(self, address: str, stat: Stat, width: int, answer: Answer) -> None:
+        """In a worker's thread: keep what came, or that nothing will."""
+        error = answer.error or ("" if answer.content else "none")
+        if error:
+            if error not in TRANSIENT:
+                if error != "none":
+                    log.info("no thumbnail of %s: %s", address, answer.data.get("why", error))
+                with self._lock:
+                    self._hopeless[(address, stat.size, stat.mtime_ns)] = error
+                    if len(self._hopeless) > HOPELESS_KEPT:
+                        self._hopeless.popitem(last=False)
+            return
+        if (answer.data.get("size"), answer.data.get("mtime_ns")) != (stat.size, stat.mtime_ns):
+            return  # Race: it changed meanwhile; whoever asks next asks for the new one.
+        form = str(answer.data.get("format"))
+        if "." + form not in FORMS:
+            return
+        try:
+            folder = self._folder(address)
+            if folder is None or not self._store.path(address).exists():
+                return
+            _keep(folder, _name(width, stat), "." + form, answer.content)
+            self._full = False
+        except (OSError, CroftError) as failure:
+            if not self._full:
+                log.warning("thumbnail of %s not kept: %s", address, failure)
+            self._full = True
+            return
+        for listener in self._listeners:
+            listener(address)
+
+
+def facts_of(answer: Answer) -> dict[str, Any]:
+    """The facts in a `look`'s answer; {} if there are none."""
+    facts = answer.data.get("facts")
+    return facts if isinstance(facts, dict) else {}
+
+
+def _name(width: int, stat: Stat) -> str:
+    return f"{width}-{stat.size:x}-{stat.mtime_ns & 0xFFFFFFFFFFFFFFFF:x}"
+
+
+def _look(folder: Path, name: str) -> Path | None:
+    """The thumbnail of that name, in either form. An empty one is what a power cut left."""
+    for form in FORMS:
+        path = folder / (name + form)
+        with contextlib.suppress(OSError):
+            if os.lstat(path).st_size > 0:
+                return path
+    return None
+
+
+def _keep(folder: Path, name: str, form: str, content: bytes) -> None:
+    """Written aside, renamed, older states of the same width removed. Not flushed: it is derived."""
+    _make(folder)
+    aside = folder / f"{files.TEMPORARY}{secrets.token_hex(6)}"
+    try:
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o664)
+        with os.fdopen(fd, "wb") as file:
+            files.share_with_group(file.fileno(), folder)
+            file.write(content)
+        os.replace(aside, folder / (name + form))
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
+        raise
+    width = name.partition("-")[0] + "-"
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(width) and entry.name != name + form:
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def _make(folder: Path) -> None:
+    """The folder and its parents, each for the group of the one it lies in."""
+    if folder.is_dir():
+        return
+    _make(folder.parent)
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        return  # Race: another worker or server made it.
+    with contextlib.suppress(OSError):
+        os.chown(folder, -1, os.stat(folder.parent).st_gid)
+        os.chmod(folder, files.FOLDER_MODE)
