@@ -2,7 +2,7 @@
 
 Takes, in the order given, as Blender does: a .blend file, -b --background, --factory-startup, -y
 --enable-autoexec, -Y --disable-autoexec, --python FILE, --python-expr TEXT, --python-exit-code N,
--o --render-output, -F --render-format, -s -e -f -a, --version. Everything after `--` is the scripts'.
+-o --render-output, -F --render-format, -t -E -s -e -f -a, --version. Everything after `--` is the scripts'.
 """
 
 import os
@@ -40,6 +40,10 @@ def main(arguments: "list[str]") -> int:
             scene().render.filepath = todo.pop(0)
         elif word in ("-F", "--render-format"):
             scene().render.image_settings.file_format = todo.pop(0)
+        elif word in ("-t", "--threads"):
+            scene().render.threads_mode, scene().render.threads = "FIXED", int(todo.pop(0))
+        elif word in ("-E", "--engine"):
+            scene().render.engine = todo.pop(0)
         elif word in ("-s", "--frame-start"):
             scene().frame_start = int(todo.pop(0))
         elif word in ("-e", "--frame-end"):
@@ -47,10 +51,12 @@ def main(arguments: "list[str]") -> int:
         elif word in ("-a", "--render-anim"):
             bpy.ops.render.render(animation=True)
         elif word in ("-f", "--render-frame"):
-            for frame in todo.pop(0).split(","):
-                scene().frame_set(int(frame))
-                scene().render.filepath = bpy.path.abspath(scene().render.frame_path(frame=int(frame)))
+            template = scene().render.filepath
+            for frame in map(int, todo.pop(0).split(",")):
+                scene().frame_set(frame)
+                scene().render.filepath = scene().render.frame_path(frame=frame)
                 bpy.ops.render.render(write_still=True)
+                scene().render.filepath = template
         elif not word.startswith("-"):
             bpy.ops.wm.open_mainfile(filepath=os.path.abspath(word))
     return 0
