@@ -1,8 +1,16 @@
 """The API's calls. Each room lists its own; `ROUTES` is all of them."""
 
-from server.web.api import people
+from server.web.api import assets, farm, files, jobs, operations, people, projects
 from server.web.api.table import Route, Table
 
 __all__ = ["ROUTES", "Route", "Table"]
 
-ROUTES: list[Route] = [*people.ROUTES]
+ROUTES: list[Route] = [
+    *people.ROUTES,
+    *projects.ROUTES,
+    *assets.ROUTES,
+    *files.ROUTES,
+    *jobs.ROUTES,
+    *farm.ROUTES,
+    *operations.ROUTES,
+]

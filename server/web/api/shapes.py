@@ -35,6 +35,24 @@ def texts(most: int, longest: int) -> Schema:
     return {"type": "array", "items": {"type": "string", "maxLength": longest}, "maxItems": most}
 
 
+ASSET_FIELDS: dict[str, Schema] = {
+    "name": {"type": "string", "maxLength": 200},
+    "description": {"type": "string", "maxLength": 20_000},
+    "type": {"type": "string", "maxLength": 100},
+    "state": {"type": "string", "maxLength": 100},
+    "owner": {"type": ["string", "null"], "maxLength": 100},
+    "creator": {"type": ["string", "null"], "maxLength": 100},
+    "support": texts(100, 100),
+    "priority": {"type": "integer", "minimum": 1, "maximum": 5},
+    "render": {"type": "boolean"},
+    "final": {"type": ["boolean", "string"], "maxLength": 1000},
+    "time_budget": {"type": "number", "minimum": 0, "maximum": 1e9},
+    "tags": texts(100, 100),
+    "protect": {"type": "boolean"},
+    "dependencies": texts(10_000, 2000),
+}
+
+
 SHAPES: dict[str, Schema] = {
     "Error": shape("data message", data={}, message=TEXT),
     "User": shape("id title role", id=TEXT, title=TEXT, role=TEXT, color=TEXT, disabled=TRUTH),
@@ -129,31 +147,31 @@ SHAPES: dict[str, Schema] = {
         changes={"type": "array", "items": shape("kind ids", kind=TEXT, ids=TEXTS)},
         reload=TRUTH,
     ),
-    "Entry": shape("at who field", at=TEXT, who=MAYBE_TEXT, field=TEXT, old={}, new={}, address=TEXT),
+    "Change": shape("at who field", at=TEXT, who=MAYBE_TEXT, field=TEXT, old={}, new={}, address=TEXT),
     "Health": shape(
         "status", status=TEXT, version=TEXT, shares={"type": "object", "additionalProperties": TEXT}
     ),
+    "Kept": shape("address", address=TEXT),
+    "Log": shape("text", text=TEXT),
+    "FarmState": shape("paused", paused=TRUTH),
     # What people send.
+    "NewAsset": {
+        "type": "object",
+        "required": ["address"],
+        "properties": {"address": {"type": "string", "minLength": 1, "maxLength": 2000}, **ASSET_FIELDS},
+        "additionalProperties": False,
+    },
+    "NodeChange": {
+        "type": "object",
+        "required": ["paused"],
+        "additionalProperties": False,
+        "properties": {"paused": {"type": "boolean"}},
+    },
     "AssetChange": {
         "type": "object",
         "minProperties": 1,
         "additionalProperties": False,
-        "properties": {
-            "name": {"type": "string", "maxLength": 200},
-            "description": {"type": "string", "maxLength": 20_000},
-            "type": {"type": "string", "maxLength": 100},
-            "state": {"type": "string", "maxLength": 100},
-            "owner": {"type": ["string", "null"], "maxLength": 100},
-            "creator": {"type": ["string", "null"], "maxLength": 100},
-            "support": texts(100, 100),
-            "priority": {"type": "integer", "minimum": 1, "maximum": 5},
-            "render": {"type": "boolean"},
-            "final": {"type": ["boolean", "string"], "maxLength": 1000},
-            "time_budget": {"type": "number", "minimum": 0, "maximum": 1e9},
-            "tags": texts(100, 100),
-            "protect": {"type": "boolean"},
-            "dependencies": texts(10_000, 2000),
-        },
+        "properties": ASSET_FIELDS,
     },
     "JobRequest": {
         "type": "object",
@@ -177,6 +195,12 @@ SHAPES: dict[str, Schema] = {
         "properties": {
             "paused": {"type": "boolean"},
             "priority": {"type": "integer", "minimum": 1, "maximum": 5},
+            "requeue": {
+                "anyOf": [
+                    {"type": "string", "enum": ["failed", "rest"]},
+                    {"type": "array", "items": WHOLE, "minItems": 1, "maxItems": 100_000},
+                ]
+            },
         },
     },
     "NewJob": {

@@ -1,0 +1,121 @@
+"""The API of assets: search, one, editing with If-Match, creating, deleting, history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from server.disk.errors import Stale
+from server.web.api.table import PAGING, TEXT, Route, ref
+from server.web.requests import Answer, Call, Headers, etag_matches, number
+from server.web.services import Services
+
+FILTERS = {
+    "project": (TEXT, "the project's ident; all projects if not given"),
+    "q": ({"type": "string", "maxLength": 500}, "words, and field:value pairs such as state:done -tag:old"),
+    "type": (TEXT, "only this type"),
+    "state": (TEXT, "only this production state"),
+    "owner": (TEXT, "only this person's; none: nobody's"),
+    "sort": (TEXT, "name, path, type, state, priority, owner, modified, size, status, kind; -name reverses"),
+    "files": ({"type": "boolean"}, "true: files that aren't assets too"),
+}
+EDITED_ON = {"If-Match": "the ETag of the record that the edit was made on"}
+
+
+def search_assets(services: Services, call: Call) -> Answer:
+    query = call.query
+    limit = number(query, "limit", 100, 1, 1000)
+    cursor = query.get("cursor", "")
+    one = query.get("project", "")
+    if one:
+        rows, following, total = in_project(services, query, one, limit, cursor)
+        return Answer(rows, f"{total} found.", next=following or None, is_list=True)
+    found: list[Any] = []
+    begin, _, inner = cursor.partition("~")
+    for project in services.projects.list():
+        if project.ident < begin:
+            continue
+        if len(found) == limit:
+            return Answer(found, f"{limit} found so far.", next=project.ident + "~", is_list=True)
+        part = inner if project.ident == begin else ""
+        rows, following, _ = in_project(services, query, project.ident, limit - len(found), part)
+        found += rows
+        if following:
+            text = f"{len(found)} found so far."
+            return Answer(found, text, next=f"{project.ident}~{following}", is_list=True)
+    return Answer(found, f"{len(found)} found.", is_list=True)
+
+
+def in_project(
+    services: Services, query: dict[str, str], project: str, limit: int, cursor: str
+) -> tuple[list[dict[str, Any]], str, int]:
+    page = services.assets.search(
+        project,
+        query.get("q", ""),
+        type=query.get("type", ""),
+        state=query.get("state", ""),
+        owner=query.get("owner", ""),
+        sort=query.get("sort") or "name",
+        limit=limit,
+        cursor=cursor,
+        files=query.get("files") == "true",
+    )
+    return page.items, page.next, page.total
+
+
+def show_asset(services: Services, call: Call) -> Answer:
+    data = services.assets.one(call.params["address"])
+    headers = etag_of(data)
+    if data["etag"] and etag_matches(call.header("if-none-match"), data["etag"]):
+        return Answer(status=304, headers=headers, body=[])
+    return Answer(data, data["name"], headers=headers)
+
+
+def create_asset(services: Services, call: Call) -> Answer:
+    fields = dict(call.body)
+    address = fields.pop("address")
+    data = services.assets.create(address, fields, call.require("student"))
+    location = ("Location", "/api/assets/" + address)
+    return Answer(data, f"{data['name']} is an asset now.", 201, [*etag_of(data), location])
+
+
+def change_asset(services: Services, call: Call) -> Answer:
+    address = call.params["address"]
+    user = call.require("student")
+    wanted = call.header("if-match").strip().removeprefix("W/").strip('"')
+    before = services.assets.get(address)
+    if wanted in ("", "*"):
+        etag = None
+    elif etag_matches(call.header("if-match"), before.etag):
+        etag = before.etag  # checked once more under the lock, by the store
+    else:
+        etag = wanted
+    try:
+        data = services.assets.edit(address, call.body, user, etag=etag)
+    except Stale as error:
+        record = services.assets.one(address)
+        raise Stale(error.message, etag=record["etag"], record=record) from error
+    return Answer(data, f"{data['name']} is changed.", headers=etag_of(data))
+
+
+def delete_asset(services: Services, call: Call) -> Answer:
+    kept = services.assets.delete(call.params["address"], call.require("student"))
+    return Answer({"address": kept}, f"It is kept as {kept}.")
+
+
+def etag_of(data: dict[str, Any]) -> Headers:
+    return [("ETag", f'"{data["etag"]}"')] if data.get("etag") else []
+
+
+ROUTES = [
+    Route("GET", "/api/assets", search_assets, "search", query={**FILTERS, **PAGING}, listing=True,
+          data=ref("Asset"), errors=(404,), tag="assets"),
+    Route("POST", "/api/assets", create_asset, "make an asset of a file that is there", role="student",
+          body=ref("NewAsset"), data=ref("Asset"), status=201, errors=(404, 409), tag="assets"),
+    Route("GET", "/api/assets/{address}", show_asset, "one asset, with what its content tells",
+          data=ref("Asset"), headers={"If-None-Match": "an ETag that is known already"}, errors=(304,),
+          tag="assets"),
+    Route("PATCH", "/api/assets/{address}", change_asset, "change fields of one asset", role="student",
+          body=ref("AssetChange"), data=ref("Asset"), headers=EDITED_ON, errors=(409, 412), tag="assets"),
+    Route("DELETE", "/api/assets/{address}", delete_asset, "move an asset and all that is known of it to old/",
+          role="student", data=ref("Kept"), errors=(409,), tag="assets"),
+]  # fmt: skip

@@ -1,0 +1,178 @@
+"""The API of jobs: submitting, listing, changing and ending them, their tasks and logs.
+
+Also the agnostic submission (`new_job`) of studios' own tools, and the short paths that those expect.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from server.disk.errors import BadInput, Forbidden
+from server.library.people import User
+from server.web.api.shapes import JOB_STATES, TASK_STATES
+from server.web.api.table import PAGING, TEXT, Route, ref
+from server.web.requests import Answer, Call, number, page_of
+from server.web.services import Services
+
+FILTERS = {
+    "project": (TEXT, "only this project's"),
+    "state": ({"type": "string", "enum": JOB_STATES}, "only jobs in this state"),
+    "user": (TEXT, "only this person's"),
+    "file": (TEXT, "only jobs of this file, by its address"),
+}
+TASK_FILTERS = {"state": ({"type": "string", "enum": TASK_STATES}, "only tasks in this state")}
+
+
+def list_jobs(services: Services, call: Call) -> Answer:
+    query = call.query
+    wanted = {name: query.get(name, "") for name in FILTERS}
+    found = services.farm.jobs(**wanted)
+    rows, following = page_of(found, query)
+    views = [services.farm.view(job) for job in rows]
+    return Answer(views, f"{len(found)} jobs.", next=following, is_list=True)
+
+
+def list_jobs_plain(services: Services, call: Call) -> Answer:
+    answer = list_jobs(services, call)
+    answer.data = [plain(row) for row in answer.data]
+    return answer
+
+
+def plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A job's row under the names that farm tools of other houses know, too."""
+    return {**row, "jobID": row["id"], "jobs-status": row["state"]}
+
+
+def submit_job(services: Services, call: Call) -> Answer:
+    user = call.require("student")
+    view = submit(services, user, dict(call.body))
+    location = ("Location", f"/api/jobs/{view['id']}")
+    return Answer(view, f"{view['name']} waits for a computer: {view['total']} frames.", 201, [location])
+
+
+def submit(services: Services, user: User, request: dict[str, Any]) -> dict[str, Any]:
+    request = {key: value for key, value in request.items() if value is not None}
+    priority = request.get("priority")
+    if priority is not None and not user.at_least("supervisor"):
+        address = str(request.get("file", ""))
+        usual = usual_priority(services, address)
+        if priority > usual:
+            raise Forbidden(f"Only a supervisor may set a priority above {usual}. Leave it out.")
+    return services.farm.view(services.farm.submit(user, request))
+
+
+def usual_priority(services: Services, address: str) -> int:
+    entry = services.store.index.get(address)
+    project = services.projects.of(address) if entry else None
+    own = entry.facts.priority if entry and entry.facts else 0
+    return max(own, project.render_priority if project else 3)
+
+
+def submit_new_job(services: Services, call: Call) -> Answer:
+    user = call.require("student")
+    view = submit(services, user, from_params(call.body))
+    return Answer(view["id"], f"{view['name']} waits for a computer: {view['total']} frames.", 201)
+
+
+def from_params(body: dict[str, Any]) -> dict[str, Any]:
+    """The agnostic submission's parameters as a request of ours."""
+    params = body["params"]
+    frames = params.get("frange")
+    step = params.get("step") or 1
+    if frames and step > 1:
+        parts = [part.strip() for part in frames.split(",")]
+        frames = ",".join(f"{p}x{step}" if "-" in p.lstrip("-") and "x" not in p else p for p in parts)
+    elif step > 1:
+        raise BadInput("step needs frange: say which frames.", field="step")
+    request: dict[str, Any] = {"file": params["scene_file"], "frames": frames, "name": body.get("name")}
+    renderer = params.get("renderer")
+    if renderer and renderer.lower() not in ("blender", "cycles", "eevee", "workbench"):
+        request["type"] = renderer
+    options = {name: params[name] for name in ("chunk_size", "xres", "yres", "camera", "out_path")
+               if params.get(name) is not None}  # fmt: skip
+    if options:
+        request["options"] = options
+    return request
+
+
+def show_job(services: Services, call: Call) -> Answer:
+    view = services.farm.view(services.farm.job(call.params["id"]))
+    return Answer(view, f"{view['name']} is {view['state']}.")
+
+
+def change_job(services: Services, call: Call) -> Answer:
+    ident, body = call.params["id"], call.body
+    user = allowed(services, call)
+    farm, said = services.farm, []
+    priority = body.get("priority")
+    if priority is not None and not user.at_least("supervisor"):
+        raise Forbidden("Only a supervisor may set a job's priority.")
+    if priority is not None:
+        farm.set_priority(ident, priority, user.ident)
+        said.append(f"Its priority is {priority} now.")
+    if "requeue" in body:
+        farm.requeue(ident, body["requeue"], user.ident)
+        said.append("The frames are waiting again.")
+    if body.get("paused") is True:
+        farm.pause_job(ident, user.ident)
+        said.append("It is paused: frames that render now are finished.")
+    elif body.get("paused") is False:
+        farm.resume_job(ident, user.ident)
+        said.append("It goes on.")
+    return Answer(farm.view(farm.job(ident)), " ".join(said))
+
+
+def cancel_job(services: Services, call: Call) -> Answer:
+    user = allowed(services, call)
+    services.farm.cancel(call.params["id"], user.ident)
+    view = services.farm.view(services.farm.job(call.params["id"]))
+    return Answer(view, f"Stopped {view['name']}.")
+
+
+def allowed(services: Services, call: Call) -> User:
+    """The user, if the job is theirs or they are a supervisor."""
+    user = call.require("student")
+    view = services.farm.view(services.farm.job(call.params["id"]))
+    if view.get("user") != user.ident and not user.at_least("supervisor"):
+        raise Forbidden(f"This render is {view.get('user') or 'somebody'}'s: ask them, or a supervisor.")
+    return user
+
+
+def list_tasks(services: Services, call: Call) -> Answer:
+    start = number(call.query, "cursor", 0, 0, 10**9)
+    limit = number(call.query, "limit", 100, 1, 1000)
+    rows, total = services.farm.tasks(call.params["id"], start, limit, call.query.get("state", ""))
+    following = str(start + limit) if start + limit < total else None
+    return Answer(rows, f"{total} frames.", next=following, is_list=True)
+
+
+def show_log(services: Services, call: Call) -> Answer:
+    text = services.farm.log(call.params["id"], int(call.params["n"]))
+    return Answer({"text": text}, f"{len(text.splitlines())} lines.")
+
+
+NEW_JOB = Route("POST", "/api/new_job", submit_new_job, "submit a render by the agnostic parameters",
+                role="student", body=ref("NewJob"), data=TEXT, status=201, errors=(404, 409, 415),
+                tag="jobs")  # fmt: skip
+ROUTES = [
+    Route("GET", "/api/jobs", list_jobs, "jobs, newest first", query={**FILTERS, **PAGING}, listing=True,
+          data=ref("Job"), errors=(404,), tag="jobs"),
+    Route("POST", "/api/jobs", submit_job, "submit a render", role="student", body=ref("JobRequest"),
+          data=ref("Job"), status=201, errors=(404, 409, 415), tag="jobs"),
+    Route("GET", "/api/jobs/{id}", show_job, "one job", data=ref("Job"), tag="jobs"),
+    Route("PATCH", "/api/jobs/{id}", change_job, "pause, resume, set the priority, try frames again",
+          role="student", body=ref("JobChange"), data=ref("Job"), errors=(409,), tag="jobs"),
+    Route("DELETE", "/api/jobs/{id}", cancel_job, "stop a job; what is rendered stays", role="student",
+          data=ref("Job"), errors=(409,), tag="jobs"),
+    Route("GET", "/api/jobs/{id}/tasks", list_tasks, "a job's tasks", query={**TASK_FILTERS, **PAGING},
+          listing=True, data=ref("Task"), tag="jobs"),
+    Route("GET", "/api/jobs/{id}/tasks/{n}/log", show_log, "what the renderer said", data=ref("Log"),
+          tag="jobs"),
+    NEW_JOB,
+    Route("POST", "/new_job", submit_new_job, "the same, for tools that know no /api", role="student",
+          body=ref("NewJob"), data=TEXT, status=201, errors=(404, 409, 415), tag="jobs"),
+    Route("GET", "/jobs", list_jobs_plain, "jobs, with jobID and jobs-status too",
+          query={**FILTERS, **PAGING}, listing=True, data=ref("Job"), errors=(404,), tag="jobs"),
+    Route("DELETE", "/jobs/{id}", cancel_job, "stop a job", role="student", data=ref("Job"), errors=(409,),
+          tag="jobs"),
+]  # fmt: skip

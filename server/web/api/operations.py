@@ -1,0 +1,114 @@
+"""The API of operations: events, problems, history, health, figures for monitoring."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from server import __version__
+from server.disk import paths
+from server.disk.errors import CroftError, NotFound
+from server.disk.records import Problem
+from server.web.api.table import PAGING, TEXT, Route, ref
+from server.web.requests import Answer, Call, page_of
+from server.web.services import Services
+
+STREAM = [
+    ("Content-Type", "text/event-stream"),
+    ("Cache-Control", "no-store"),
+    ("X-Accel-Buffering", "no"),  # nginx would gather events until its buffer is full
+]
+
+
+def follow_events(services: Services, call: Call) -> Answer:
+    """Server-sent events; with `since`, what came after it as JSON."""
+    since = call.query.get("since")
+    if since is not None:
+        return Answer(services.events.since(since), "What changed.")
+    last = call.header("last-event-id")
+    return Answer(headers=list(STREAM), body=services.events.stream(last))
+
+
+def list_problems(services: Services, call: Call) -> Answer:
+    found = problems(services)
+    rows, following = page_of(found, call.query)
+    text = f"{len(found)} problems." if found else "No problems."
+    return Answer([asdict(problem) for problem in rows], text, next=following, is_list=True)
+
+
+def problems(services: Services) -> list[Problem]:
+    """Everything that a person should know of, whoever found it."""
+    found = [*services.settings.problems(), *services.store.problems(), *services.farm.problems()]
+    return sorted({problem.id: problem for problem in found}.values(), key=lambda p: (p.kind, p.id))
+
+
+def list_history(services: Services, call: Call) -> Answer:
+    address = call.query.get("address", "")
+    if not address:
+        raise NotFound("Say whose history: address=share::path.")
+    paths.parse(address)
+    entries = services.assets.history(address)
+    rows, following = page_of(entries, call.query)
+    return Answer(list(rows), f"{len(entries)} changes.", next=following, is_list=True)
+
+
+def show_health(services: Services, call: Call) -> Answer:
+    """200 while the server can do its work; `shares` says which are away."""
+    shares = {share.name: share_state(services, share) for share in services.store.shares}
+    away = [name for name, state in shares.items() if state != "here"]
+    text = f"{', '.join(away)}: not here." if away else "All is well."
+    return Answer({"status": "degraded" if away else "ok", "version": __version__, "shares": shares}, text)
+
+
+def share_state(services: Services, share: Any) -> str:
+    try:
+        if services.store.away(share.name):
+            return "away"
+    except CroftError:
+        return "away"
+    return "read-only" if share.read_only else "here"
+
+
+def show_metrics(services: Services, call: Call) -> Answer:
+    text = metrics(services)
+    headers = [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")]
+    return Answer(headers=headers, body=[text.encode()])
+
+
+def metrics(services: Services) -> str:
+    """The figures in Prometheus' text format."""
+    counts = services.counts
+    lines = [
+        "# TYPE croft_requests_total counter",
+        f"croft_requests_total {counts.requests}",
+        "# TYPE croft_responses_total counter",
+        *(f'croft_responses_total{{status="{s}"}} {n}' for s, n in sorted(counts.by_status.items())),
+        "# TYPE croft_unforeseen_errors_total counter",
+        f"croft_unforeseen_errors_total {counts.errors}",
+        "# TYPE croft_event_streams gauge",
+        f"croft_event_streams {services.events.open_streams}",
+        "# TYPE croft_thread_faults_total counter",
+        f'croft_thread_faults_total{{thread="events"}} {services.events.faults}',
+        "# TYPE croft_start_time_seconds gauge",
+        f"croft_start_time_seconds {counts.started:.0f}",
+        "# TYPE croft_problems gauge",
+        f"croft_problems {len(problems(services))}",
+        *(f"croft_{name} {value}" for name, value in sorted(services.farm.metrics().items())),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+ROUTES = [
+    Route("GET", "/api/events", follow_events, "server-sent events: ids of what changed",
+          query={"since": (TEXT, "instead of a stream: what came after this id, as JSON")},
+          headers={"Last-Event-ID": "the last event that was seen"}, data=ref("Changes"),
+          media="text/event-stream", errors=(503,), tag="operations"),
+    Route("GET", "/api/problems", list_problems, "what a person should look at", query=PAGING, listing=True,
+          data=ref("Problem"), tag="operations"),
+    Route("GET", "/api/history", list_history, "who changed what of one asset",
+          query={"address": (TEXT, "whose history"), **PAGING}, listing=True, data=ref("Change"),
+          errors=(404,), tag="operations"),
+    Route("GET", "/healthz", show_health, "whether all is well", role="", data=ref("Health"),
+          tag="operations"),
+    Route("GET", "/metrics", show_metrics, "figures for monitoring", media="text/plain", tag="operations"),
+]  # fmt: skip
