@@ -116,6 +116,7 @@ ROUTES = [
           tag="assets"),
     Route("PATCH", "/api/assets/{address}", change_asset, "change fields of one asset", role="student",
           body=ref("AssetChange"), data=ref("Asset"), headers=EDITED_ON, errors=(409, 412), tag="assets"),
-    Route("DELETE", "/api/assets/{address}", delete_asset, "move an asset and all that is known of it to old/",
-          role="student", data=ref("Kept"), errors=(409,), tag="assets"),
+    Route("DELETE", "/api/assets/{address}", delete_asset,
+          "move an asset to old/, with all that is known of it", role="student", data=ref("Kept"),
+          errors=(409,), tag="assets"),
 ]  # fmt: skip

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from server.disk import files as disk_files
 from server.disk import paths
-from server.disk.errors import BadContent, BadInput, Busy, Conflict, DiskFull, NotFound
+from server.disk.errors import BadContent, BadInput, Busy, Conflict, NotFound
 from server.web.api.table import Route, ref
 from server.web.requests import Answer, Call, Headers, body_parts, etag_matches, http_date, number, too_large
 from server.web.services import Services
@@ -35,11 +36,13 @@ INLINE = {
 SANDBOX = "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
 
 # What may be uploaded: what studios make. No sidecars (Croft's own), no programs, no web pages.
-UPLOADS = frozenset(
-    ".blend .fbx .obj .mtl .glb .gltf .bin .abc .usd .usda .usdc .usdz .dae .stl .ply .vdb .bvh .svg .kra .psd "
-    ".xcf .ora .clip .png .jpg .jpeg .webp .gif .tif .tiff .exr .hdr .tga .bmp .dpx .mp4 .mov .mkv .webm .avi "
-    ".ogv .wav .flac .ogg .mp3 .aif .aiff .txt .md .pdf .csv .srt .odt .ods .zip .ttf .otf .cube".split()
-)
+UPLOADS = frozenset({
+    ".blend", ".fbx", ".obj", ".mtl", ".glb", ".gltf", ".bin", ".abc", ".usd", ".usda", ".usdc", ".usdz",
+    ".dae", ".stl", ".ply", ".vdb", ".bvh", ".kra", ".psd", ".xcf", ".ora", ".clip", ".svg", ".png", ".jpg",
+    ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".exr", ".hdr", ".tga", ".bmp", ".dpx", ".mp4", ".mov", ".mkv",
+    ".webm", ".avi", ".ogv", ".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".txt", ".md", ".pdf", ".csv",
+    ".srt", ".odt", ".ods", ".zip", ".ttf", ".otf", ".cube",
+})  # fmt: skip
 
 _large = threading.BoundedSemaphore(LARGE_AT_ONCE)
 
@@ -59,7 +62,10 @@ def send_file(services: Services, call: Call) -> Answer:
         ("Cache-Control", "private, no-cache"),
         ("Content-Security-Policy", SANDBOX),
         ("Content-Type", kind or "application/octet-stream"),
-        ("Content-Disposition", f"{'inline' if kind else 'attachment'}; filename*=UTF-8''{quote(name, safe='')}"),
+        (
+            "Content-Disposition",
+            f"{'inline' if kind else 'attachment'}; filename*=UTF-8''{quote(name, safe='')}",
+        ),
     ]
     if etag_matches(call.header("if-none-match"), etag):
         os.close(file)
@@ -166,7 +172,7 @@ def upload(services: Services, call: Call) -> Answer:
     """PUT /api/files/<address>: streamed aside, flushed, then moved into place."""
     user = call.require("student")
     address = call.params["address"]
-    share, inside = paths.parse(address)
+    _, inside = paths.parse(address)
     name = inside.rpartition("/")[2]
     check_upload(services, address, inside, name)
     target = services.store.path(address)
@@ -176,21 +182,17 @@ def upload(services: Services, call: Call) -> Answer:
     stated = str(call.environ.get("CONTENT_LENGTH") or "")
     if stated.isdigit() and int(stated) > limit:
         raise too_large(limit)
-    services.store.share(share)  # NotFound for a share that isn't
-    if not target.parent.is_dir():
-        raise NotFound(f"There is no folder {paths.parent(address)}. Make it first.", address=address)
-    temp = target.with_name(f".{secrets.token_hex(6)}.upload")
+    temp = services.store.temporary(address)
     try:
         size = receive(call, temp, limit)
         services.store.place(temp, address, user.ident)
     except OSError as error:
-        if error.errno in (28, 122):  # no space, over quota
-            raise DiskFull("The disk is full: nothing was kept.", path=str(target)) from error
-        raise
+        disk_files.fail(error, target)
     finally:
         temp.unlink(missing_ok=True)
-    data = {"address": address, "size": size, "url": "/files/" + quote(address, safe="/:")}
-    return Answer(data, f"{name} is on the share.", 201, [("Location", data["url"])])
+    url = "/files/" + quote(address, safe="/:")
+    data = {"address": address, "size": size, "url": url}
+    return Answer(data, f"{name} is on the share.", 201, [("Location", url)])
 
 
 def receive(call: Call, temp: Path, limit: int) -> int:
@@ -224,7 +226,8 @@ def visible(services: Services, address: str) -> Path:
     _, inside = paths.parse(address)
     if not inside or hidden(inside):
         raise NotFound(f"There is no file {address[:200]}.")
-    return services.store.path(address)
+    path: Path = services.store.path(address)
+    return path
 
 
 def hidden(inside: str) -> bool:
@@ -243,14 +246,14 @@ def open_inside(services: Services, address: str, path: Path) -> tuple[int, os.s
     root = os.path.realpath(services.store.share(paths.parse(address)[0]).root)
     # Race: a folder may have become a symlink since the path was checked; ask what was really opened.
     real = os.path.realpath(f"/proc/self/fd/{file}")
-    if not os.path.stat.S_ISREG(st.st_mode) or not real.startswith(root.rstrip("/") + "/"):
+    if not stat.S_ISREG(st.st_mode) or not real.startswith(root.rstrip("/") + "/"):
         os.close(file)
         raise missing
     return file, st
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """First and last byte of a simple Range header; None to send it all; (0, -1) where there's no such part."""
+    """First and last byte of a simple Range header; None to send it all; (0, -1): no such part."""
     match = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", header.strip())
     if not match or match.groups() == ("", ""):
         return None

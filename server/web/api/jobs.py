@@ -58,7 +58,8 @@ def submit(services: Services, user: User, request: dict[str, Any]) -> dict[str,
         usual = usual_priority(services, address)
         if priority > usual:
             raise Forbidden(f"Only a supervisor may set a priority above {usual}. Leave it out.")
-    return services.farm.view(services.farm.submit(user, request))
+    view: dict[str, Any] = services.farm.view(services.farm.submit(user, request))
+    return view
 
 
 def usual_priority(services: Services, address: str) -> int:

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from server import __version__
-from server.disk import paths
-from server.disk.errors import CroftError, NotFound
+from server.disk.errors import BadInput, CroftError
 from server.disk.records import Problem
+from server.web.api.shapes import ANYTHING
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, page_of
 from server.web.services import Services
@@ -45,11 +45,19 @@ def problems(services: Services) -> list[Problem]:
 def list_history(services: Services, call: Call) -> Answer:
     address = call.query.get("address", "")
     if not address:
-        raise NotFound("Say whose history: address=share::path.")
-    paths.parse(address)
-    entries = services.assets.history(address)
+        raise BadInput("Say whose history: address=share::path.", field="address")
+    services.assets.get(address)
+    entries = services.store.history(address)[::-1]
     rows, following = page_of(entries, call.query)
     return Answer(list(rows), f"{len(entries)} changes.", next=following, is_list=True)
+
+
+def rescan(services: Services, call: Call) -> Answer:
+    share = call.body.get("share") or None
+    if share is not None:
+        services.store.share(share)
+    services.store.rescan(share)
+    return Answer({}, f"Looked at every file of {share or 'every share'} again.")
 
 
 def show_health(services: Services, call: Call) -> Answer:
@@ -108,6 +116,8 @@ ROUTES = [
     Route("GET", "/api/history", list_history, "who changed what of one asset",
           query={"address": (TEXT, "whose history"), **PAGING}, listing=True, data=ref("Change"),
           errors=(404,), tag="operations"),
+    Route("POST", "/api/rescan", rescan, "look at every file again", role="student",
+          body=ref("Rescan"), data=ANYTHING, errors=(404,), tag="operations"),
     Route("GET", "/healthz", show_health, "whether all is well", role="", data=ref("Health"),
           tag="operations"),
     Route("GET", "/metrics", show_metrics, "figures for monitoring", media="text/plain", tag="operations"),

@@ -147,7 +147,12 @@ SHAPES: dict[str, Schema] = {
         changes={"type": "array", "items": shape("kind ids", kind=TEXT, ids=TEXTS)},
         reload=TRUTH,
     ),
-    "Change": shape("at who field", at=TEXT, who=MAYBE_TEXT, field=TEXT, old={}, new={}, address=TEXT),
+    "Change": shape(
+        "at who fields",
+        at=TEXT,
+        who=MAYBE_TEXT,
+        fields={"type": "object", "description": "field: [before, after]"},
+    ),
     "Health": shape(
         "status", status=TEXT, version=TEXT, shares={"type": "object", "additionalProperties": TEXT}
     ),
@@ -161,6 +166,11 @@ SHAPES: dict[str, Schema] = {
         "properties": {"address": {"type": "string", "minLength": 1, "maxLength": 2000}, **ASSET_FIELDS},
         "additionalProperties": False,
     },
+    "Rescan": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"share": {"type": ["string", "null"], "maxLength": 100}},
+    },
     "NodeChange": {
         "type": "object",
         "required": ["paused"],
@@ -170,7 +180,6 @@ SHAPES: dict[str, Schema] = {
     "AssetChange": {
         "type": "object",
         "minProperties": 1,
-        "additionalProperties": False,
         "properties": ASSET_FIELDS,
     },
     "JobRequest": {
