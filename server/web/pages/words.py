@@ -121,12 +121,9 @@ def initials(title: str) -> str:
     return parts[0][:1] + parts[-1][:1]
 
 
-def role_of(states: Mapping[str, Any], state: str) -> tuple[str, str]:
-    """The colour role and the word of a production state, as the configuration set has it."""
-    known = states.get(state)
-    if not isinstance(known, Mapping):
-        return "waiting", state
-    return ROLES.get(str(known.get("role", "")), "waiting"), str(known.get("title") or state)
+def role(name: str) -> str:
+    """The glyph and colour for a role that a configuration names; the quiet one for an unknown."""
+    return ROLES.get(name, "waiting")
 
 
 def counted(counts: Mapping[str, int], total: int) -> str:

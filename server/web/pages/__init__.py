@@ -1,0 +1,77 @@
+"""The pages that people see. `mount` puts them into the application and gives back what
+makes the page of an error.
+
+Each room makes one kind of page; `shell` is what they stand on, `words` and `sheets` are pure. The pages
+show what the rooms below tell and change nothing: every change is a call of the API, made by the scripts
+in templates/static.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import bottle
+
+from server.disk.errors import CroftError
+from server.web.pages import asset, listing, rendering, start
+from server.web.pages.shell import Shell
+from server.web.requests import Call
+
+if TYPE_CHECKING:
+    from server.web.services import Services
+
+HEADINGS = {
+    400: "That doesn’t fit", 401: "Please sign in", 403: "That isn’t allowed", 404: "There is nothing here",
+    409: "That can’t be done now", 503: "Not at the moment", 500: "Something went wrong here",
+}  # fmt: skip
+
+ErrorPage = Callable[[Call, int, str], str]
+
+
+def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
+    """Put the routes of all pages into `app`; gives back what makes the page of an error."""
+    shell = Shell(services)
+    rows = listing.Listing(shell)
+    call = services.call
+
+    def to_home(project: str) -> bottle.HTTPResponse:
+        return bottle.HTTPResponse(status=303, headers={"Location": f"/p/{quote(project, safe='')}/home"})
+
+    routes: dict[str, Callable[..., bottle.HTTPResponse]] = {
+        "/": lambda: start.start(shell, call()),
+        "/sign-in": lambda: start.sign_in(shell, call()),
+        "/rendering": lambda: rendering.page(shell, call()),
+        "/p/<project>": to_home,
+        "/p/<project>/": to_home,
+        "/p/<project>/home": lambda project: start.home(shell, call(), rows, project),
+        "/p/<project>/assets": lambda project: rows.page(call(), project),
+        "/p/<project>/asset/<path:path>": lambda project, path: asset.page(shell, call(), project, path),
+        "/p/<project>/rendering": lambda project: rendering.page(shell, call(), project),
+        "/p/<project>/job/<job>": lambda project, job: rendering.one(shell, call(), project, job),
+    }
+    for path, callback in routes.items():
+        app.route(path, "GET", callback)
+    return partial(error_page, shell)
+
+
+def error_page(shell: Shell, call: Call, status: int, message: str) -> str:
+    """What went wrong, in the error's own sentence, and where to go on."""
+    project = None
+    with contextlib.suppress(CroftError):
+        parts = call.path.split("/")
+        project = shell.project(parts[2]) if len(parts) > 2 and parts[1] == "p" else None
+    return shell.render(
+        call,
+        "error.html",
+        title=HEADINGS.get(status, "That didn’t work"),
+        project=project,
+        heading=HEADINGS.get(status, "That didn’t work"),
+        message=message,
+        status=status,
+        back=listing.page_of(project.ident) if project else "/rendering",
+        back_words=f"The files of {project.title}" if project else "What is rendering",
+    )

@@ -1,0 +1,177 @@
+"""The page of one file: its picture, what is in it, what people say of it, and its renders."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import bottle
+
+from server.web.pages import listing, rendering, sheets, words
+from server.web.pages.shell import Shell
+from server.web.requests import Call
+
+if TYPE_CHECKING:
+    from server.library.projects import AssetSet
+
+Thing = dict[str, Any]  # an API view, or what a template shows of one
+
+JOBS = 5
+INLINE = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".svg", ".avif"}
+ENGINES = {"CYCLES": "Cycles", "BLENDER_EEVEE": "Eevee", "BLENDER_EEVEE_NEXT": "Eevee"}
+ENGINES["BLENDER_WORKBENCH"] = "Workbench"
+
+
+def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse:
+    """`/p/<project>/asset/<path>`."""
+    services, now = shell.services, shell.now()
+    project = shell.project(ident)
+    a = services.assets.one(f"{project.address}/{path}")
+    farm = services.farm
+    found = farm.jobs(project=ident, file=a["address"])
+    views = [farm.view(job) for job in found[:JOBS]]
+    strip, view = newest_frames(shell, views)
+    shown = rendering.newest_picture(strip)
+    facts = a["facts"]
+    wording = shell.wording(project)
+    status = listing.STATUS.get(a["status"])
+    if status is None:
+        state = wording.states.get(a["state"])
+        status = (words.role(state.role), state.title) if state else ("waiting", a["state"] or "No state yet")
+    return shell.page(
+        call,
+        "asset.html",
+        title=a["name"],
+        here="Files",
+        project=project,
+        a=a,
+        status=status,
+        notice=notice(a),
+        folder=shell.folder_for_people(a["address"].rpartition("/")[0]),
+        picture=shown["large"] if shown else picture(a),
+        picture_words=f"Frame {shown['frame']}" if shown else f"Picture of {a['name']}",
+        no_picture="No picture yet." if a["kind"] != "file" else "This kind of file has no picture.",
+        frames=strip,
+        frames_title=f"Frames of {sheets.about(view, now, {}) or 'the newest render'}" if view else "",
+        jobs=rendering.cards(shell, call, views),
+        more_jobs=f"and {len(found) - JOBS} earlier ones" if len(found) > JOBS else "",
+        priorities=rendering.priorities(shell, project),
+        render=render_box(a, facts) if a["kind"] == "scene" and a["status"] == "ok" else None,
+        api="/api/assets/" + quote(a["address"], safe="/:"),
+        fields=fields(shell, a, wording),
+        may_edit=call.user is not None and a["status"] in ("ok", "arriving"),
+        facts=in_words(shell, a, facts),
+        download="/files/" + quote(a["address"], safe="/:") if a["status"] != "missing" else "",
+        statistics=sheets.sums(view, farm.tasks(view["id"], 0, 1000)[0]) if view else [],
+    )
+
+
+def newest_frames(shell: Shell, views: list[Thing]) -> tuple[list[Thing], Thing | None]:
+    """The strip of the newest render that has at least one frame; else of the newest."""
+    for view in views:
+        if int(view["counts"].get("done", 0)):
+            tasks, _ = shell.services.farm.tasks(view["id"], 0, sheets.STRIP)
+            return sheets.frames(tasks), view
+    return [], None
+
+
+def picture(a: dict[str, Any]) -> str:
+    """The file itself where a browser can show it, else its preview."""
+    if a["kind"] == "image" and any(a["path"].lower().endswith(ending) for ending in INLINE):
+        return "/files/" + quote(a["address"], safe="/:")
+    url = a["thumbnail"] or ""
+    return url.replace("w=256", "w=1024")
+
+
+def notice(a: dict[str, Any]) -> dict[str, Any] | None:
+    """What is the matter with the file, and what to do."""
+    if a["status"] == "arriving":
+        text = "This file is still arriving. It can be used a moment after the copy has ended."
+        return {"bad": False, "text": text}
+    if a["status"] == "missing":
+        text = "The file is gone; what is known of it stays. "
+        text += "Put it back under this name, and all is as it was."
+        return {"bad": True, "text": text}
+    if a["status"] == "broken":
+        text = f"What Croft wrote down of this file can’t be read: {a.get('broken') or 'it isn’t valid'}. "
+        text += "It is shown as it was last. Mend the .json file beside it, or restore it from the backup."
+        return {"bad": True, "text": text}
+    return None
+
+
+def render_box(a: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    """The form that renders: prefilled from the scene, and saying what it will do."""
+    frames = facts.get("frames")
+    first, last = (frames[0], frames[1]) if isinstance(frames, list) and len(frames) == 2 else ("", "")
+    said = []
+    if facts.get("scene"):
+        said.append(str(facts["scene"]))
+    if facts.get("resolution"):
+        said.append("{} × {} pixels".format(*facts["resolution"]))
+    if facts.get("fps"):
+        said.append(f"{facts['fps']:g} frames a second")
+    if facts.get("engine"):
+        said.append(ENGINES.get(str(facts["engine"]), str(facts["engine"])))
+    text = " · ".join(said)
+    if not facts:
+        text = "The scene hasn’t been read yet: say which frames."
+    elif facts.get("camera") is False:
+        text += ". This scene has no camera: add one in Blender and save, else every frame fails."
+    elif facts.get("format") in ("FFMPEG", "AVI_JPEG", "AVI_RAW"):
+        text += ". The scene asks for a film: frames are made as pictures."
+    return {"first": first, "last": last, "words": text, "body": json.dumps({"file": a["address"]})}
+
+
+def fields(shell: Shell, a: dict[str, Any], wording: AssetSet) -> list[dict[str, Any]]:
+    """What people may change, each with its value."""
+    people = sorted(shell.titles().items(), key=lambda pair: pair[1].casefold())
+
+    def field(name: str, label: str, **more: Any) -> dict[str, Any]:
+        base: Thing = {
+            "name": name,
+            "label": label,
+            "value": a.get(name) or "",
+            "options": [],
+            "number": False,
+        }
+        return {**base, "long": False, "wide": False, "list": False, **more}
+
+    def offered(name: str, options: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
+        value = a.get(name) or ""
+        if value in (option for option, _ in options):
+            return options
+        return [(value, str(value) or "–"), *options]
+
+    states = [(state.ident, state.title) for state in wording.states.values()]
+    types = [(kind.ident, kind.title) for kind in wording.types.values()]
+    priorities = list(wording.priorities.items())
+    return [
+        field("name", "Name", wide=True),
+        field("state", "State", options=offered("state", states)),
+        field("owner", "Owner", options=offered("owner", [("", "Nobody yet"), *people])),
+        field("type", "Type", options=offered("type", types)),
+        field("priority", "Priority", number=True, options=offered("priority", priorities)),
+        field("description", "Description", long=True, wide=True),
+        field("tags", "Tags, with commas between", wide=True, list=True, value=", ".join(a["tags"])),
+    ]
+
+
+def in_words(shell: Shell, a: Thing, facts: Thing) -> list[tuple[str, str]]:
+    """The facts of the file and of its content."""
+    frames, resolution = facts.get("frames"), facts.get("resolution")
+    scenes = [str(scene["name"]) for scene in facts.get("scenes") or []]
+    found = [
+        ("Size", words.size(a["size"])),
+        ("Changed", words.when(a["modified"], shell.now())),
+        ("Made by", shell.titles().get(a["creator"] or "", a["creator"] or "")),
+        ("Saved with", f"Blender {facts['blender']}" if facts.get("blender") else ""),
+        ("Frames", f"{frames[0]} to {frames[1]}" if frames else ""),
+        ("Frames a second", f"{facts['fps']:g}" if facts.get("fps") else ""),
+        ("Picture", "{} × {}".format(*resolution) if resolution else ""),
+        ("Rendered by", ENGINES.get(str(facts.get("engine")), str(facts.get("engine") or ""))),
+        ("Scenes", ", ".join(scenes) if len(scenes) > 1 else ""),
+        ("Linked files", ", ".join(str(path) for path in (facts.get("libraries") or [])[:12])),
+        ("Textures", words.number(len(facts["textures"]), "file") if facts.get("textures") else ""),
+    ]
+    return [(word, value) for word, value in found if value]

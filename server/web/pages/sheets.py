@@ -1,0 +1,190 @@
+"""Renders as people see them: cells, progress, the end that is expected, frames and their pictures.
+
+Takes the API's own view of a job and of its tasks, and adds the words and marks that the templates show.
+Does no I/O; what comes from files stays a plain string, which the templates escape.
+"""
+
+from __future__ import annotations
+
+import datetime
+import statistics
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from server.web.pages import words
+
+CARD_CELLS = 96  # two rows of two seconds on a desk, four of one second on a phone
+PAGE_CELLS = 480
+STRIP = 200  # frames in a strip: more are looked at as a film, not as pictures
+BARS = 240
+WORST = "fcwsd"  # of several frames in one cell the first of these is shown
+RATES = (12, 24, 25, 30)  # croft.css draws the second's heavier rule for these
+
+View = Mapping[str, Any]
+
+
+def card(
+    job: View,
+    now: datetime.datetime,
+    *,
+    titles: Mapping[str, str],
+    may: bool,
+    fps: float = 24,
+    limit: int = CARD_CELLS,
+) -> dict[str, Any]:
+    """What the macros of a job need besides the API's view of it."""
+    total, counts, state = int(job["total"]), job["counts"], job["state"]
+    glyph, word = words.JOB_STATES.get(state, ("waiting", state))
+    marks, group = cells(str(job.get("cells", "")), total, limit)
+    end = words.done_about(job.get("estimated_end"), now) if state == "running" else ""
+    return {
+        **job,
+        "url": "/api/jobs/" + quote(job["id"]),
+        "page": f"/p/{quote(str(job['project']))}/job/{quote(job['id'])}",
+        "asset_page": asset_page(str(job["project"]), str(job["file"])),
+        "glyph": glyph,
+        "word": word,
+        "marks": marks,
+        "group": group,
+        "sheet": f"fps{rate(fps)}" if group == 1 else "",
+        "spoken": words.counted(counts, total),
+        "about": about(job, now, titles),
+        "progress_words": progress(job),
+        "end_words": end,
+        "may": may,
+        "thumbnail": job.get("thumbnail"),
+        "why": job.get("why") or "",
+        "failures": [],
+        "failed_words": f"{words.number(int(counts.get('failed', 0)), 'frame')} failed",
+    }
+
+
+def asset_page(project: str, address: str) -> str:
+    """The page of the file at this address."""
+    _, _, inside = address.partition("::")
+    return f"/p/{quote(project)}/asset/{quote(inside.partition('/')[2])}"
+
+
+def about(job: View, now: datetime.datetime, titles: Mapping[str, str]) -> str:
+    """'version 3 · Ana · today 14:05'."""
+    version = str(job.get("version") or "")
+    number = version.removeprefix("v").partition("-")[0]
+    said = f"version {int(number)}" if number.isdigit() else ""
+    user = str(job.get("user") or "")
+    parts = (said, titles.get(user, user), words.when(job.get("submitted"), now))
+    return " · ".join(part for part in parts if part)
+
+
+def progress(job: View) -> str:
+    """'12 of 24 frames · 3.2 s a frame', with failed and left out ones named."""
+    counts, total = job["counts"], int(job["total"])
+    done, failed, skipped = (int(counts.get(key, 0)) for key in ("done", "failed", "skipped"))
+    parts = [words.number(total, "frame") if done == total else f"{done:,} of {words.number(total, 'frame')}"]
+    if failed:
+        parts.append(f"{failed:,} failed")
+    if skipped:
+        parts.append(f"{skipped:,} left out")
+    each = job.get("seconds_per_task")
+    if done and isinstance(each, (int, float)):
+        parts.append(f"{words.duration(each)} a frame")
+    begun, ended = words.moment(job.get("started")), words.moment(job.get("ended"))
+    if begun and ended and job["state"] == "done":
+        parts.append(f"{words.duration((ended - begun).total_seconds())} in all")
+    return " · ".join(parts)
+
+
+def cells(letters: str, total: int, limit: int) -> tuple[Markup, int]:
+    """The marks of a sheet of at most `limit` cells, and how many frames one of them stands for."""
+    if not letters:
+        return Markup(""), 1
+    each = max(1, round(total / len(letters)))  # the view may have gathered a long job already
+    group = -(-len(letters) // limit)
+    if group > 1:
+        letters = "".join(worst(letters[at : at + group]) for at in range(0, len(letters), group))
+    return _marks(letters), each * group
+
+
+def worst(letters: str) -> str:
+    return next((letter for letter in WORST if letter in letters), "w")
+
+
+@lru_cache(maxsize=512)
+def _marks(letters: str) -> Markup:
+    known = {letter: f'<i class="{letter}"></i>' for letter in "wcdfs"}
+    return Markup("".join(known.get(letter, known["w"]) for letter in letters))
+
+
+def rate(fps: float) -> int:
+    """The frame rate among those that the sheet has rules for."""
+    return min(RATES, key=lambda known: abs(known - (fps or 24)))
+
+
+def frames(tasks: Sequence[View], limit: int = STRIP) -> list[dict[str, Any]]:
+    """The strip: every frame with its picture, or with what it waits for."""
+    shown = []
+    for task in tasks[:limit]:
+        glyph, word = words.TASK_STATES.get(task["state"], ("waiting", task["state"]))
+        thumbnail = task.get("thumbnail") if task.get("image") else None
+        shown.append({**task, "glyph": glyph, "word": word, "thumbnail": thumbnail, "large": large(task)})
+    return shown
+
+
+def large(task: View) -> str:
+    """A picture of this task that every browser can show at full width."""
+    return str(task.get("large") or task.get("image") or "")
+
+
+def rows(tasks: Sequence[View]) -> list[dict[str, Any]]:
+    """The table of a job's frames."""
+    found = []
+    for task in tasks:
+        glyph, word = words.TASK_STATES.get(task["state"], ("waiting", task["state"]))
+        attempts = int(task.get("attempts") or 0)
+        tried = "once" if attempts == 1 else f"{attempts} times" if attempts else ""
+        time = words.duration(task.get("seconds")) if task["state"] == "done" else ""
+        found.append({**task, "glyph": glyph, "word": word.capitalize(), "tried": tried, "time": time})
+    return found
+
+
+def chart(tasks: Sequence[View]) -> dict[str, Any] | None:
+    """Bars of seconds by frame, as numbers for SVG attributes."""
+    done = [task for task in tasks if task["state"] == "done" and task.get("seconds")]
+    times = [(task, float(task["seconds"])) for task in done]
+    if len(times) < 2:
+        return None
+    group = -(-len(times) // BARS)
+    tops = [max(seconds for _, seconds in times[at : at + group]) for at in range(0, len(times), group)]
+    top = max(tops)
+    slowest = max(times, key=lambda pair: pair[1])
+    return {
+        "width": len(tops) * 10,
+        "bars": [(n * 10 + 1, max(2, round(100 * seconds / top))) for n, seconds in enumerate(tops)],
+        "words": f"Time of each frame; the slowest, frame {slowest[0]['frame']}, took {words.duration(top)}.",
+    }
+
+
+def sums(job: View, tasks: Sequence[View]) -> list[tuple[str, str]]:
+    """What a render took, as pairs of word and value."""
+    seconds = [float(t["seconds"]) for t in tasks if t["state"] == "done" and t.get("seconds") is not None]
+    found: list[tuple[str, str]] = []
+    if seconds:
+        found += [
+            ("A frame, in the middle", words.duration(statistics.median(seconds))),
+            ("Fastest and slowest", f"{words.duration(min(seconds))} and {words.duration(max(seconds))}"),
+            ("Computer time", words.duration(sum(seconds))),
+        ]
+    begun, ended = words.moment(job.get("started")), words.moment(job.get("ended"))
+    if begun and ended:
+        found.append(("From start to end", words.duration((ended - begun).total_seconds())))
+    nodes = sorted({str(t["node"]) for t in tasks if t.get("node")})
+    if nodes:
+        more = f" and {len(nodes) - 8} more" if len(nodes) > 8 else ""
+        found.append(("Computers", ", ".join(nodes[:8]) + more))
+    again = sum(max(0, int(t.get("attempts") or 0) - 1) for t in tasks)
+    if again:
+        found.append(("Tried again", words.number(again, "time")))
+    return found

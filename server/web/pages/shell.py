@@ -1,0 +1,142 @@
+"""What every page stands on: the templates, who looks, what time it is, which words the project uses.
+
+One `Shell` serves all pages. Autoescape is on for every template; a page is answered with an ETag, so that
+a browser that has it already is told so.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import threading
+import zoneinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote
+
+import bottle
+import jinja2
+
+from server.disk.errors import NotFound
+from server.web.pages import words
+from server.web.requests import Call, etag_matches
+
+if TYPE_CHECKING:
+    from server.library.projects import AssetSet, Project
+    from server.web.services import Services
+
+TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
+HTML = "text/html; charset=utf-8"
+
+
+class Shell:
+    """Renders pages for the services below."""
+
+    def __init__(self, services: Services, templates: Path = TEMPLATES) -> None:
+        self.services = services
+        self._env = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(templates),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=True,
+        )
+        self._env.filters["initials"] = words.initials
+        self._env.globals["static"] = services.static.url
+        self._zones: dict[str, zoneinfo.ZoneInfo] = {}
+        self._titles: tuple[Any, dict[str, str]] = (None, {})
+        self._lock = threading.Lock()
+
+    # Rendering
+
+    def page(self, call: Call, template: str, *, title: str, here: str = "", project: Project | None = None,
+             **context: Any) -> bottle.HTTPResponse:  # fmt: skip
+        """A page, or only its inside where a browser brings one up to date (`?part=1`)."""
+        text = self.render(call, template, title=title, here=here, project=project, **context)
+        return self.answer(call, text.encode("utf-8", "replace"))
+
+    def render(self, call: Call, template: str, *, title: str, here: str = "", project: Project | None = None,
+               **context: Any) -> str:  # fmt: skip
+        """The text of a page."""
+        return self._env.get_template(template).render(
+            title=title,
+            here=here,
+            project=project,
+            nav=self.nav(project),
+            site=self.services.settings.get("title"),
+            user=call.user,
+            csrf=call.csrf,
+            path=call.path,
+            part=call.query.get("part") == "1",
+            **context,
+        )
+
+    def macro(self, template: str, name: str) -> Any:
+        """One macro, to be called from Python."""
+        return getattr(self._env.get_template(template).module, name)
+
+    def answer(self, call: Call, body: bytes) -> bottle.HTTPResponse:
+        """The body with its ETag, or 304 where the browser has it. Never kept without asking again."""
+        etag = hashlib.blake2b(body, digest_size=12).hexdigest()
+        headers = {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache", "Vary": "Cookie"}
+        if etag_matches(call.header("if-none-match"), etag):
+            return bottle.HTTPResponse(status=304, headers=headers)
+        return bottle.HTTPResponse(body, 200, headers={**headers, "Content-Type": HTML})
+
+    def nav(self, project: Project | None) -> list[tuple[str, str]]:
+        """The pages of a project, or those above all projects."""
+        if project is None:
+            return [("Home", "/"), ("Rendering", "/rendering")]
+        base = f"/p/{quote(project.ident, safe='')}"
+        return [("Home", f"{base}/home"), ("Files", f"{base}/assets"), ("Rendering", f"{base}/rendering")]
+
+    # What words are used
+
+    def now(self) -> datetime.datetime:
+        """The moment, in the configured zone."""
+        name = str(self.services.settings.get("timezone"))
+        zone = self._zones.get(name)
+        if zone is None:
+            try:
+                zone = zoneinfo.ZoneInfo(name)
+            except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+                zone = zoneinfo.ZoneInfo("UTC")
+            self._zones[name] = zone
+        return datetime.datetime.fromtimestamp(self.services.clock(), zone)
+
+    def titles(self) -> dict[str, str]:
+        """What each user is called; the same object until the users change."""
+        users = self.services.settings.folder("users")
+        with self._lock:
+            if self._titles[0] is not users:
+                found = {ident: str(data.get("title") or ident) for ident, data in users.items()}
+                self._titles = (users, found)
+            return self._titles[1]
+
+    def wording(self, project: Project | None) -> AssetSet:
+        """The project's types, states and priorities with their titles."""
+        return self.services.projects.set_of(project)
+
+    def project(self, ident: str) -> Project:
+        """The project of an address."""
+        return self.services.projects.get(ident)
+
+    def folder_for_people(self, address: str) -> str:
+        """A folder as a file manager takes it: the share's configured address, else the server's path."""
+        name, _, inside = address.partition("::")
+        share = self.services.settings.folder("shares").get(name, {})
+        shown = str(share.get("people") or "")
+        if shown:
+            mark = "\\" if "\\" in shown else "/"
+            return shown.rstrip("/\\") + mark + inside.replace("/", mark)
+        try:
+            return str(self.services.store.path(address))
+        except Exception as error:
+            raise NotFound(f"There is no folder {address}.") from error
+
+
+def all_values(call: Call, name: str) -> list[str] | None:
+    """Every value of a repeated query field; None where it isn't there at all."""
+    found = parse_qs(call.environ.get("QUERY_STRING", ""), keep_blank_values=True, max_num_fields=100)
+    return found.get(name)

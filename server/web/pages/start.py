@@ -1,0 +1,135 @@
+"""The first pages: who are you, what is here, what to do next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import bottle
+from markupsafe import Markup
+
+from server.library.people import User
+from server.web.pages import listing, rendering
+from server.web.pages.shell import Shell
+from server.web.requests import Call
+
+if TYPE_CHECKING:
+    from server.library.projects import Project
+
+EVERYBODY = "Everybody"
+MINE, RENDERING = 12, 3  # rows and renders on a project's home
+ERRORS = {
+    "wrong": "This name and password, or this code, don’t fit together. Try again, or ask your supervisor.",
+    "wait": "Too many tries. Wait a few minutes, then try again.",
+    "password": "This name needs a password.",
+}
+
+
+def sign_in(shell: Shell, call: Call) -> bottle.HTTPResponse:
+    """Team, then face, then in; staff give a password."""
+    services, query = shell.services, call.query
+    users = services.settings.folder("users")
+    taps = services.sessions.tap_users()
+    teams: dict[str, list[User]] = {}
+    for person in taps:
+        team = users.get(person.ident, {}).get("team")
+        teams.setdefault(str(team) if team else EVERYBODY, []).append(person)
+    tapped = {person.ident for person in taps}
+    staff = [
+        person
+        for person in services.people.users()
+        if person.ident not in tapped and not person.disabled and users.get(person.ident, {}).get("password")
+    ]
+    chosen = next((person for person in staff if person.ident == query.get("user")), None)
+    named = query.get("team")
+    return shell.page(
+        call,
+        "sign_in.html",
+        title="Sign in",
+        here="Sign in",
+        next=safe_next(query.get("next", "")),
+        teams=sorted(teams.items(), key=lambda pair: (pair[0] == EVERYBODY, pair[0])),
+        team=named if named in teams else None,
+        staff=staff,
+        chosen=chosen,
+        code_wanted=services.sessions.code_wanted(),
+        error=ERRORS.get(query.get("error", ""), ""),
+    )
+
+
+def safe_next(text: str) -> str:
+    """A page of ours to go on to; anything else is the start page."""
+    ours = text.startswith("/") and not text.startswith(("//", "/\\")) and not text.startswith("/sign-")
+    return text if ours and text.isprintable() and "\\" not in text else "/"
+
+
+def start(shell: Shell, call: Call) -> bottle.HTTPResponse:
+    """`/`: the four steps for a newcomer; the projects for those who are in."""
+    services = shell.services
+    projects = services.projects.list()
+    first = projects[0] if projects else None
+    seen = {"project": bool(projects), "file": False, "render": False}
+    if first is not None:
+        seen |= steps_seen(shell, first)
+    return shell.page(
+        call,
+        "start.html",
+        title="Start",
+        here="Home",
+        projects=projects,
+        first=first,
+        seen=seen,
+        folders=[shell.folder_for_people(f"{name}::") for name in services.settings.folder("shares")],
+    )
+
+
+def home(shell: Shell, call: Call, rows: listing.Listing, ident: str) -> bottle.HTTPResponse:
+    """`/p/<project>/home`: one thing to do, the folder, what is yours, what renders."""
+    project = shell.project(ident)
+    seen = {"project": True, **steps_seen(shell, project)}
+    user = call.user
+    mine = shell.services.assets.find(ident, owner=user.ident, sort="-modified")[:MINE] if user else ()
+    jobs = [job for job in shell.services.farm.jobs(project=ident) if job.state in rendering.OPEN]
+    views = [shell.services.farm.view(job) for job in rendering.ordered(jobs)[:RENDERING]]
+    return shell.page(
+        call,
+        "home.html",
+        title=project.title,
+        here="Home",
+        project=project,
+        under=project.address + "/",
+        folder=shell.folder_for_people(project.address),
+        todo=next_step(shell, call, project, seen),
+        seen=seen,
+        mine=Markup("".join(rows.rows(mine, rows.wording(project)))),
+        jobs=rendering.cards(shell, call, views),
+        priorities=rendering.priorities(shell, project),
+    )
+
+
+def steps_seen(shell: Shell, project: Project) -> dict[str, bool]:
+    """Which of a newcomer's steps somebody has done in this project."""
+    return {
+        "file": shell.services.assets.count(project.ident) > 0,
+        "render": bool(shell.services.farm.jobs(project=project.ident)),
+    }
+
+
+def next_step(shell: Shell, call: Call, project: Project, seen: dict[str, bool]) -> dict[str, Any] | None:
+    """The one thing to do now."""
+    base = f"/p/{quote(project.ident, safe='')}"
+    if call.user is None:
+        url = f"/sign-in?next={quote(call.path)}"
+        text = "Tap your team, then your name."
+        return {"title": "Say who you are", "text": text, "url": url, "button": "Sign in"}
+    if not seen["file"]:
+        text = "No files yet. Drop one on the next page, or copy the folder’s address and save into it."
+        return {"title": "Add the first file", "text": text, "url": f"{base}/assets", "button": "Add a file"}
+    if not seen["render"]:
+        scenes = shell.services.assets.find(project.ident, "kind:scene is:ok", sort="-modified")
+        if scenes:
+            newest = shell.services.assets.view(scenes[0], project)
+            text = f"{newest['name']} is ready: its frame range and camera are read already."
+            button = f"Open {newest['name']}"
+            return {"title": "Press Render", "text": text, "url": newest["url"], "button": button}
+    return None
