@@ -105,6 +105,10 @@ class Settings:
         self._look(kind, lambda: self._read_folder(kind))
         return self._folders[kind]
 
+    def look_again(self, kind: str) -> None:
+        """Have the next question about this kind look at the disk, however young the last look is."""
+        self._looked.pop(kind, None)
+
     def write(self, kind: str, ident: str, data: Mapping[str, Any]) -> None:
         """Make or replace one file of a kind."""
         path = self._path(kind, ident)

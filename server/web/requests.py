@@ -46,6 +46,7 @@ STATUS: tuple[tuple[type[BaseException], int], ...] = (
     (errors.Busy, 503),
     (errors.ShareAway, 503),
     (errors.DiskFull, 507),
+    (errors.DiskError, 500),
 )
 
 REASONS = {

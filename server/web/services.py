@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import bottle
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from server.disk.store import Store
     from server.farm.farm import Farm
     from server.library.assets import Assets
+    from server.library.ingest import Ingest
+    from server.library.media import Media
     from server.library.people import People
     from server.library.projects import Projects
     from server.web.events import Events
@@ -47,7 +49,8 @@ class Services:
     people: People
     projects: Projects
     assets: Assets
-    media: Any
+    media: Media
+    ingest: Ingest
     farm: Farm
     sessions: Sessions
     events: Events

@@ -25,6 +25,8 @@ from server.web.services import Services
 PART_BYTES = 1 << 18
 SMALL_BYTES = 1 << 20  # sent at once; what is larger takes one of the places below
 LARGE_AT_ONCE = 4  # long downloads may not hold every thread
+THUMBNAILS_AT_ONCE = 3  # requests that wait for one to be made
+THUMBNAIL_WAIT_S = 3.0
 WIDTHS = (64, 128, 256, 512, 1024)
 
 # What a browser may show in place. Everything else is handed over to be saved.
@@ -44,6 +46,7 @@ UPLOADS = frozenset({
     ".srt", ".odt", ".ods", ".zip", ".ttf", ".otf", ".cube",
 })  # fmt: skip
 
+_waiting = threading.BoundedSemaphore(THUMBNAILS_AT_ONCE)
 _large = threading.BoundedSemaphore(LARGE_AT_ONCE)
 
 
@@ -148,7 +151,7 @@ def send_thumbnail(services: Services, call: Call) -> Answer:
     width = next((w for w in WIDTHS if w >= wanted), WIDTHS[-1])
     path = services.media.thumbnail(address, width)
     if path is None:
-        raise NotFound("There is no picture of this file.")
+        path = wait_for_thumbnail(services, address, width)
     try:
         st = path.stat()
         data = path.read_bytes()
@@ -166,6 +169,23 @@ def send_thumbnail(services: Services, call: Call) -> Answer:
         ("Content-Security-Policy", SANDBOX),
     ]
     return Answer(headers=headers, body=[data])
+
+
+def wait_for_thumbnail(services: Services, address: str, width: int) -> Path:
+    """The thumbnail once it is made. Few may wait at once: a page of pictures must not take every thread."""
+    again = Busy("The picture is being made. Ask again in a moment.", path=address)
+    if not _waiting.acquire(blocking=False):
+        raise again
+    try:
+        path = services.media.thumbnail(address, width, wait_s=THUMBNAIL_WAIT_S)
+    finally:
+        _waiting.release()
+    if path is not None:
+        return path
+    entry = services.store.index.get(address)
+    if entry is not None and entry.stat is not None and services.assets.thumbnail_url(entry):
+        raise again
+    raise NotFound("There is no picture of this file.")
 
 
 def upload(services: Services, call: Call) -> Answer:

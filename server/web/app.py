@@ -1,0 +1,331 @@
+"""Builds Croft from a configuration folder and a data folder, and answers every request.
+
+The entry looks at the path alone: nodes go to the wire at once, the API's calls to its table, all else to
+bottle's pages. Here, and nowhere else, errors become answers and every answer gets its headers.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import bottle
+
+from server.disk.errors import CroftError, Forbidden, NotFound, NotSignedIn, Stale
+from server.disk.records import Change
+from server.disk.settings import Settings
+from server.disk.store import Store, configured_shares
+from server.library.assets import Assets
+from server.library.ingest import Ingest
+from server.library.media import Media, complete
+from server.library.people import People
+from server.library.projects import Projects
+from server.web import api, openapi, standins
+from server.web.events import Events
+from server.web.requests import (
+    RETRY_AFTER_S,
+    Answer,
+    Call,
+    Environ,
+    Headers,
+    MethodNotAllowed,
+    StartResponse,
+    TooMany,
+    status_line,
+    status_of,
+)
+from server.web.services import Services
+from server.web.session import SAFE_METHODS, Sessions, error_key
+from server.web.standins import room
+from server.web.static import Static
+
+Watcher = room("server.disk.watcher", "Watcher", standins.Watcher)
+Farm = room("server.farm.farm", "Farm", standins.Farm)
+Wire = room("server.web.wire", "Wire", standins.Wire)
+mount = room("server.web.pages", "mount", standins.mount)
+error_page = room("server.web.pages", "error_page", standins.error_page)
+
+log = logging.getLogger(__name__)
+
+CLONE = Path(__file__).resolve().parents[2]
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+SECURITY: Headers = [
+    ("Content-Security-Policy", POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+]
+WIRE_PATHS = ("/farm", "/potential")
+TABLE_PATHS = ("/new_job", "/jobs", "/healthz", "/metrics", "/api")
+TABLE_PREFIXES = ("/api/", "/files/", "/thumb/", "/jobs/")
+JSON: Headers = [("Content-Type", "application/json")]
+
+
+class Croft:
+    """A running Croft: `.wsgi` answers, `.services` are its rooms, `.close()` ends every thread."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self._closed = False
+        self.table = api.Table(openapi.with_documentation(api.ROUTES))
+        self.wire = Wire(services)
+        self._pages = bottle.Bottle(catchall=False)
+        self._pages.default_error_handler = self._page_error
+        mount(self._pages, services)
+        self.wsgi = self.answer
+
+    def close(self) -> None:
+        """Stop: streams first, then the farm, then the disk. Calling it again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        rooms = self.services
+        for close in (rooms.events.close, rooms.farm.close, rooms.ingest.close, rooms.media.close,
+                      rooms.store.close):  # fmt: skip
+            try:
+                close()
+            except Exception:
+                log.exception("A room didn't close; the others do.")
+
+    def answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """The WSGI application."""
+        path = environ["PATH_INFO"]
+        counts = self.services.counts
+        counts.requests += 1
+        if (path in WIRE_PATHS or path.startswith("/t/")) and self.services.only != "pages":
+            answer: Iterable[bytes] = self.wire(environ, start_response)
+            return answer
+        call: Call | None = None
+        try:
+            call = Call(environ)
+            found = self._find(call, start_response)
+        except CroftError as error:
+            found = self._error(call, environ, error)
+        except Exception as error:
+            found = self._unforeseen(call, environ, error)
+        if not isinstance(found, Answer):
+            return found  # bottle has answered by itself
+        return self._send(found, environ, start_response)
+
+    # Finding the answer
+
+    def _find(self, call: Call, start_response: StartResponse) -> Answer | Iterable[bytes]:
+        path = call.path
+        if path.startswith("/static/") and call.method in ("GET", "HEAD"):
+            return self.services.static.answer(call, path.removeprefix("/static/"))
+        only = self.services.only
+        if is_table(path):
+            route, call.params = self.table.find(call.method, path)
+            if only == "farm" and path not in ("/healthz", "/metrics"):
+                raise NotFound("This server answers nodes alone: it was started with --only farm.")
+            self.services.sessions.identify(call)
+            if route.path != "/api/session" or call.header("sec-fetch-site") == "cross-site":
+                self.services.sessions.guard(call)
+            return self.table.run(self.services, call, route)
+        if only == "farm":
+            raise NotFound("This server answers nodes alone: it was started with --only farm.")
+        if only == "pages" and (path in WIRE_PATHS or path.startswith("/t/")):
+            raise NotFound("This server answers people alone: it was started with --only pages.")
+        return self._page(call, start_response)
+
+    def _page(self, call: Call, start_response: StartResponse) -> Answer | Iterable[bytes]:
+        """A page of bottle's. No page changes something for somebody who isn't signed in."""
+        environ = call.environ
+        self.services.sessions.identify(call)
+        environ["croft.call"] = call
+        if call.path == "/sign-in" and call.method == "POST":
+            return self._sign_in_form(call)
+        if call.method not in SAFE_METHODS:
+            if call.user is None:
+                raise NotSignedIn("Sign in first.")
+            self.services.sessions.guard(call)
+        if call.path == "/sign-out" and call.method == "POST":
+            headers = [("Location", "/sign-in"), self.services.sessions.cookie_header("", secure=call.secure)]
+            return Answer(status=303, headers=headers, body=[])
+
+        def begin(status: str, headers: Headers, exc_info: Any = None) -> Any:
+            self._count(int(status[:3]))
+            return start_response(status, [*headers, *missing(headers)], *((exc_info,) if exc_info else ()))
+
+        body: Iterable[bytes] = self._pages.wsgi(environ, begin)
+        return body
+
+    def _sign_in_form(self, call: Call) -> Answer:
+        """The sign-in page's form: to where the person was going, or back with what was wrong."""
+        if call.header("sec-fetch-site") == "cross-site":
+            raise Forbidden("This request comes from another site's page.")
+        form = call.form()
+        goal = local(form.get("next", ""))
+        sessions = self.services.sessions
+        try:
+            _, cookie = sessions.sign_in(
+                form.get("user", ""),
+                password=form.get("password", ""),
+                code=form.get("code", ""),
+                address=call.environ.get("REMOTE_ADDR", ""),
+            )
+        except CroftError as error:
+            if status_of(error) not in (400, 401, 403, 429):
+                raise
+            asked = {"user": form.get("user", "")[:64], "error": error_key(error), "next": goal}
+            return Answer(status=303, headers=[("Location", "/sign-in?" + urlencode(asked))], body=[])
+        headers = [("Location", goal or "/"), sessions.cookie_header(cookie, secure=call.secure)]
+        return Answer(status=303, headers=headers, body=[])
+
+    # Errors
+
+    def _error(self, call: Call | None, environ: Environ, error: CroftError) -> Answer:
+        status = status_of(error)
+        headers: Headers = []
+        data = None
+        if isinstance(error, TooMany):
+            headers.append(("Retry-After", str(error.retry_after_s)))
+        elif isinstance(error, MethodNotAllowed):
+            headers.append(("Allow", error.allow))
+        elif isinstance(error, NotSignedIn):
+            headers.append(("WWW-Authenticate", "Bearer"))
+        elif isinstance(error, Stale):
+            data = error.facts.get("record")
+            headers.append(("ETag", f'"{error.facts.get("etag", "")}"'))
+        elif status == 503:
+            headers.append(("Retry-After", str(RETRY_AFTER_S)))
+        if call is None or is_table(call.path) or call.path.startswith("/static/"):
+            return Answer(data, error.message, status, headers)
+        if status == 401 and call.method in SAFE_METHODS:
+            goal = call.path + ("?" + environ["QUERY_STRING"] if environ.get("QUERY_STRING") else "")
+            to = "/sign-in" + ("" if goal == "/" else "?next=" + quote(goal))
+            return Answer(status=303, headers=[("Location", to)], body=[])
+        return self._html(call, status, error.message, headers)
+
+    def _unforeseen(self, call: Call | None, environ: Environ, error: Exception) -> Answer:
+        number = secrets.token_hex(3)
+        self.services.counts.errors += 1
+        path = masked(environ.get("PATH_INFO", ""))
+        log.error("Error %s at %s %s", number, environ.get("REQUEST_METHOD"), path, exc_info=error)
+        text = f"Something went wrong in the server. Its log says more under {number}."
+        if call is None or is_table(call.path):
+            return Answer(None, text, 500)
+        return self._html(call, 500, text, [])
+
+    def _html(self, call: Call, status: int, message: str, headers: Headers) -> Answer:
+        text = error_page(call, status, message)
+        kind = ("Content-Type", "text/html; charset=utf-8")
+        return Answer(status=status, headers=[*headers, kind], body=[text.encode()])
+
+    def _page_error(self, found: bottle.HTTPError) -> str:
+        """What bottle itself answers with: no such page, wrong method."""
+        call = self.services.call()
+        bottle.response.content_type = "text/html; charset=utf-8"
+        sentences = {404: "There is no page here.", 405: "That isn't possible on this page."}
+        sentence = sentences.get(found.status_code, "This page can't be shown.")
+        text: str = error_page(call, found.status_code, sentence)
+        return text
+
+    # Sending
+
+    def _send(self, answer: Answer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        self._count(answer.status)
+        headers = answer.headers
+        body = answer.body
+        if body is None:
+            payload = answer.payload()
+            headers = [*headers, *JSON, ("Content-Length", str(len(payload)))]
+            if not any(name == "Cache-Control" for name, _ in headers):
+                headers.append(("Cache-Control", "no-store"))
+            body = [payload]
+        start_response(status_line(answer.status), [*headers, *missing(headers)])
+        if environ["REQUEST_METHOD"] == "HEAD":
+            close = getattr(body, "close", None)
+            if close is not None:
+                close()
+            return []
+        return body
+
+    def _count(self, status: int) -> None:
+        counts = self.services.counts
+        counts.by_status[status] = counts.by_status.get(status, 0) + 1
+
+
+def build(
+    config_dir: Path | str,
+    data_dir: Path | str | None,
+    only: str = "",
+    clock: Callable[[], float] = time.time,
+) -> Croft:
+    """Open the configuration and the shares, and wire the rooms together, lowest first."""
+    config = Path(config_dir)
+    settings = Settings(config)
+    store = Store(settings, configured_shares(settings, data_dir))
+    Watcher(store, complete=complete)
+    people = People(settings)
+    projects = Projects(settings, store)
+    media = Media(store, settings)
+    assets = Assets(store, projects, people, hopeless=media.hopeless)
+    ingest = Ingest(store, projects, assets, media)
+    store.open()
+    projects.prepare()
+    farm = Farm(settings, store, projects, assets, media)
+    events = Events(int(settings.get("event_streams")))
+    store.subscribe(events.notify)
+    farm.subscribe(events.notify)
+    media.subscribe(lambda address: events.notify([Change("thumbnail", address)]))
+    ingest.start()
+    return Croft(
+        Services(
+            config_dir=config,
+            settings=settings,
+            store=store,
+            people=people,
+            projects=projects,
+            assets=assets,
+            media=media,
+            ingest=ingest,
+            farm=farm,
+            sessions=Sessions(config, settings, people),
+            events=events,
+            static=Static(CLONE / "templates" / "static"),
+            clock=clock,
+            only=only,
+        )
+    )
+
+
+def is_table(path: str) -> bool:
+    """Whether the API's table answers this path, rather than a page."""
+    return path in TABLE_PATHS or path.startswith(TABLE_PREFIXES)
+
+
+def missing(headers: Headers) -> Headers:
+    """The security headers that an answer doesn't set by itself."""
+    names = {name.lower() for name, _ in headers}
+    return [(name, value) for name, value in SECURITY if name.lower() not in names]
+
+
+def local(goal: str) -> str:
+    """A path of this site to go on to, or nothing: never another site's address."""
+    if goal.startswith("/") and not goal.startswith("//") and "\\" not in goal and goal.isprintable():
+        return goal[:2000]
+    return ""
+
+
+def masked(path: str) -> str:
+    """A path as it may be logged: without a node's token."""
+    return "/t/…/" + path.rpartition("/")[2] if path.startswith("/t/") else path
+
+
+def application() -> Any:
+    """For other WSGI servers: `CROFT_CONFIG=… CROFT_DATA=… gunicorn 'server.web.app:application()'`."""
+    config = os.environ.get("CROFT_CONFIG") or str(CLONE / "var" / "config")
+    data = os.environ.get("CROFT_DATA") or str(CLONE / "var" / "data")
+    croft = build(config, data, only=os.environ.get("CROFT_ONLY", ""))
+    atexit.register(croft.close)
+    return croft.wsgi
