@@ -15,8 +15,8 @@ CLONE = Path(__file__).resolve().parents[1]
 WINGS = {
     wing: rooms.split()
     for wing, rooms in {
-        "disk": "errors records files settings paths locks sidecar journal probes moves index scan "
-        "store watcher identity check",
+        "disk": "errors records files settings paths locks sidecar journal probes moves index branches "
+        "arrivals scan store inotify watcher identity check",
         "library": "people projects media search assets ingest dependencies versions notes credits",
         "farm": "frames job_types jobs scheduler nodes power statistics farm",
         "web": "requests static session events services pages api wire openapi standins app serve",

@@ -13,35 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from server.disk.paths import PROJECT_FILE, job_folder, join, split, top_of
 from server.disk.records import Entry, JobPlace
-
-PROJECT_FILE = "project.json"
-
-
-def split(address: str) -> tuple[str, str]:
-    """`share::a/b.blend` to (`share::a`, `b.blend`), `share::b.blend` to (`share::`, `b.blend`)."""
-    at = address.rfind("/")
-    if at < 0:
-        at = address.index("::") + 2
-        return address[:at], address[at:]
-    return address[:at], address[at + 1 :]
-
-
-def join(folder: str, name: str) -> str:
-    """The address of `name` in the folder at this address."""
-    return folder + name if folder.endswith("::") else f"{folder}/{name}"
-
-
-def top_of(address: str) -> str:
-    """The top folder of a share that an address lies in: `share::green/shots/a` to `share::green`."""
-    at = address.find("/")
-    return address if at < 0 else address[:at]
-
-
-def job_folder(address: str, job_id: str) -> str:
-    """The address of a job's folder, from its file's address."""
-    folder, name = split(address)
-    return join(folder, f".croft/{name}/jobs/{job_id}")
 
 
 class Index:
@@ -146,9 +119,17 @@ class Index:
         """Everything, in a form that two indexes can be compared by. What is transient is left out."""
         with self._lock:
             entries = {
-                entry.address: (entry.stat, entry.facts, entry.etag, entry.broken, entry.jobs)
+                # The last good record of a broken sidecar is in nobody's memory after a restart.
+                entry.address: (
+                    entry.stat,
+                    None if entry.broken else entry.facts,
+                    entry.etag,
+                    entry.broken,
+                    entry.jobs,
+                )
                 for entry in self.entries()
             }
+            broken = {entry.address for entry in self.entries() if entry.broken}
             return {
                 "entries": entries,
                 "folders": {folder: self._folders.get(folder, ()) for folder in self._files},
@@ -156,7 +137,11 @@ class Index:
                 "projects": self._projects,
                 "jobs": dict(self._jobs),
                 "job_places": dict(self._more_jobs),
-                "uuids": dict(self._uuids),
+                "uuids": {
+                    uuid: held
+                    for uuid in list(self._uuids)
+                    if (held := [address for address in self.holders(uuid) if address not in broken])
+                },
                 "missing": set(self._missing),
                 "count": self._count,
             }

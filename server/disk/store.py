@@ -8,7 +8,6 @@ Knows nothing of what a file means.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import logging
 import os
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from server.disk import files, moves, paths, probes, sidecar
+from server.disk.branches import branches_of
 from server.disk.errors import (
     BadInput,
     Broken,
@@ -39,32 +39,12 @@ from server.disk.journal import Journal
 from server.disk.locks import TIMEOUT_S, Locks
 from server.disk.paths import Share
 from server.disk.records import Change, Problem, Stat
+from server.disk.scan import Scanner
 from server.disk.settings import Settings
 from server.disk.sidecar import Sidecar
 
 log = logging.getLogger("croft.store")
 
-
-def _room(name: str, what: str) -> Any:  # imported plainly once they are there
-    try:
-        return getattr(importlib.import_module(f"server.disk.{name}"), what)
-    except ModuleNotFoundError:
-        return None
-
-
-class _Nothing:
-    def __init__(self, *args: object, **kwargs: object) -> None: ...
-    def changes(self) -> list[Change]:
-        return []
-
-    def scan(self, *args: object) -> _Nothing:
-        return self
-
-    refresh = scan
-
-
-Scanner: Any = _room("scan", "Scanner") or _Nothing
-branches_of: Any = _room("branches", "branches_of") or (lambda root: ())
 
 JSON_BYTES = 64 << 20  # of a file of Croft's own: facts of a huge scene, a result
 INTENT = "intent.json"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.disk.index import Index, job_folder, join, split, top_of
+from server.disk.index import Index
 from server.disk.records import Entry, Facts, JobPlace, Stat
 
 HERE = Stat(1, 2, 3, 4)
@@ -16,15 +16,6 @@ HERE = Stat(1, 2, 3, 4)
 
 def entry(address: str, *, uuid: str = "", jobs: tuple[str, ...] = (), there: bool = True) -> Entry:
     return Entry(address, HERE if there else None, Facts(uuid=uuid) if uuid else None, jobs=jobs)
-
-
-def test_addresses_split_and_join() -> None:
-    assert split("data::a/b.blend") == ("data::a", "b.blend")
-    assert split("data::b.blend") == ("data::", "b.blend")
-    assert join("data::", "a") == "data::a"
-    assert join("data::a", "b") == "data::a/b"
-    assert top_of("data::green/shots/a") == "data::green"
-    assert job_folder("data::a/b.blend", "j1") == "data::a/.croft/b.blend/jobs/j1"
 
 
 def test_an_entry_brings_its_folder_job_uuid_and_project() -> None:
