@@ -167,6 +167,9 @@ class Locks:
     def _take(self, slot: _Slot, key: str, began: float, timeout_s: float) -> None:
         while True:
             left = timeout_s - (time.monotonic() - began)
+            if not os.path.isdir(self.folder):
+                # filelock would make it, on the bare mount point of a share that isn't mounted too.
+                self._make_folder()
             try:
                 slot.file.acquire(timeout=max(left, 0))
                 return
@@ -179,16 +182,20 @@ class Locks:
             except OSError as error:
                 self._explain(error)
 
-    def _explain(self, error: OSError) -> None:
-        """Make the folder of the locks if only that is missing; else say what is the matter."""
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENOTCONN, errno.ESTALE, errno.EIO):
-            if os.path.isfile(self.root / paths.SHARE_MARKER) and not self.folder.is_dir():
-                files.make_folders(self.folder, self.root)
-                return
+    def _make_folder(self) -> None:
+        if not os.path.isfile(self.root / paths.SHARE_MARKER):
             raise ShareAway(
                 f"The share at {self.root} isn't there. Mount it again; nothing is lost.",
                 share=str(self.root),
-            ) from error
+            )
+        files.make_folders(self.folder, self.root)
+
+    def _explain(self, error: OSError) -> None:
+        """Say what is the matter, unless trying again helps."""
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENOTCONN, errno.ESTALE, errno.EIO):
+            self._make_folder()
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                return  # Race: the folder was deleted after the look.
         if error.errno == errno.ENOSYS:
             raise ReadOnly(f"The file system of {self.root} has no locks.", path=str(self.root)) from error
         files.fail(error, self.folder)
