@@ -15,25 +15,24 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from server.disk import paths
 from server.disk.errors import BadContent, BadInput, Broken, Conflict, Forbidden, NotFound
 from server.disk.records import Entry, Stat
+from server.disk.store import Store
 
 from .media import kinds
 from .people import People, User, require
 from .projects import AssetSet, Project, Projects
 from .search import Query, Row, parse_cursor
 
-if TYPE_CHECKING:
-    from server.disk.store import Store
-
 LIMIT, LIMIT_MOST = 100, 1000  # assets a page of an answer
 QUERIES_KEPT = 16  # answers remembered for each project
 VIEWS_KEPT = 4096
 FACTS_KEPT = 4096
+HISTORY_MOST = 1000  # changes told
 ASSET_KINDS = ("scene", "film")  # what becomes an asset by itself
 TEXT_LIMITS = {"name": 200, "description": 20_000, "type": 100, "pipeline": 200, "start": 100, "end": 100}
 LIST_LIMIT = 200
@@ -185,6 +184,22 @@ class Assets:
             if len(self._facts) > FACTS_KEPT:
                 self._facts.popitem(last=False)
         return data
+
+    def history(self, address: str) -> list[dict[str, Any]]:
+        """Who changed which field of an asset, newest first, of all sites: at, who, field, old, new."""
+        self.get(address)
+        told: list[dict[str, Any]] = []
+        for event in reversed(self._store.history(address)):
+            fields = event.get("fields")
+            for field, change in fields.items() if isinstance(fields, dict) else ():
+                old, new = change if isinstance(change, list) and len(change) == 2 else (None, change)
+                told.append({
+                    "at": event.get("at"), "who": event.get("who"), "field": field, "old": old, "new": new,
+                    "address": address,
+                })  # fmt: skip
+            if len(told) >= HISTORY_MOST:
+                break
+        return told[:HISTORY_MOST]
 
     # Editing
 

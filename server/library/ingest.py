@@ -17,18 +17,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from server.disk import paths
 from server.disk.errors import Broken, Busy, CroftError, DiskFull, NotFound, ReadOnly, ShareAway
 from server.disk.records import Change, Entry, Stat
+from server.disk.store import Store
 
 from .assets import ASSET_KINDS, Assets, rfc3339
 from .media import Media, facts_of, kinds
 from .projects import Projects
-
-if TYPE_CHECKING:
-    from server.disk.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -30,6 +30,7 @@ SCOPES = ("all", "read")  # what a user's token may do; a node's token is for th
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**14, 8, 1  # 16 MB and some 40 ms: RFC 7914's figures for signing in
 PASSWORD_LIMIT = 1024  # characters; scrypt would hash megabytes gladly
 TOKENS_REMEMBERED = 4096
+LOOK_AGAIN_S = 0.1  # between two looks for a token that another process has just made
 
 
 class Settings(Protocol):
@@ -38,6 +39,7 @@ class Settings(Protocol):
     def folder(self, kind: str) -> Mapping[str, Mapping[str, Any]]: ...
     def write(self, kind: str, ident: str, data: Mapping[str, Any]) -> None: ...
     def remove(self, kind: str, ident: str) -> None: ...
+    def look_again(self, kind: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class People:
         self._settings = settings
         self._clock = clock
         self._lock = threading.Lock()
+        self._looked_again = -LOOK_AGAIN_S
         self._checked: dict[bytes, tuple[Mapping[str, Any], Token]] = {}  # sha256 of the whole token
 
     # Users
@@ -196,6 +199,8 @@ class People:
         """What a token stands for. NotSignedIn if it is unknown, expired, revoked or its user is gone."""
         ident, _, secret = text.partition(".")
         data = self._settings.folder("tokens").get(ident)
+        if data is None and self._may_look_again():
+            data = self._settings.folder("tokens").get(ident)
         if data is None or not secret:
             raise NotSignedIn("This token is unknown or was revoked.")
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
@@ -217,6 +222,16 @@ class People:
             if owner is None or owner.get("disabled"):
                 raise NotSignedIn(f"The user '{token.user}' of this token is gone or switched off.")
         return token
+
+    def _may_look_again(self) -> bool:
+        """Whether the folder is read anew for an unknown token: a script uses what it made at once."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._looked_again < LOOK_AGAIN_S:
+                return False
+            self._looked_again = now
+        self._settings.look_again("tokens")
+        return True
 
     def tokens(self) -> list[dict[str, Any]]:
         """Every token's id, user, node, scope, title, created, expires; nothing that would open a door."""

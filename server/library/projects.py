@@ -11,15 +11,13 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from server.disk import paths
 from server.disk.errors import BadInput, CroftError, NotFound
 from server.disk.records import Stat
 from server.disk.settings import Settings
-
-if TYPE_CHECKING:
-    from server.disk.store import Store
+from server.disk.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from typing import BinaryIO
 from . import kinds
 
 TAIL_BYTES = 4096
+UNFILLED_BYTES = 64  # zeros at the end of a format that never ends in so many
 STEPS = 20_000  # chunks, boxes or blocks looked at before 'quiet' must do
 GZIP_BYTES = 8 << 20  # compressed bytes of a gzip file that are unpacked to find its end
 GZIP_UNPACKED_BYTES = 96 << 20
@@ -41,17 +42,23 @@ def complete(path: Path | str) -> bool:
     try:
         with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            return size > 0 and check(file, size)
+            try:
+                return size > 0 and check(file, size)
+            except (struct.error, zlib.error, ValueError, IndexError, OverflowError):
+                return not _unfilled(file, size)  # damaged, unless its end is still to come
     except OSError:
         # Race: the file was moved or is held by its writer.
         return False
-    except (struct.error, zlib.error, ValueError, IndexError, OverflowError):
-        return True  # damaged, not unfinished
 
 
 def _read(file: BinaryIO, offset: int, size: int) -> bytes:
     file.seek(max(0, offset))
     return file.read(size)
+
+
+def _unfilled(file: BinaryIO, size: int) -> bool:
+    """Whether the last bytes are zeros: the room was taken, the bytes are still to come."""
+    return not _read(file, size - UNFILLED_BYTES, UNFILLED_BYTES).strip(b"\0")
 
 
 def _blend(file: BinaryIO, size: int) -> bool:
@@ -63,13 +70,13 @@ def _blend(file: BinaryIO, size: int) -> bool:
         return _gzip(file, size)
     if len(magic) >= 4 and _zstd_start(struct.unpack("<I", magic[:4])[0]):
         return _zstd(file, size)
-    return bool(magic.strip(b"\0"))  # zeros: the room was taken, the bytes are still to come
+    return size >= 12 and bool(magic.strip(b"\0"))
 
 
 def _gzip(file: BinaryIO, size: int) -> bool:
     """Unpacks up to a bound: only the stream itself tells where it ends (RFC 1952)."""
     if size > GZIP_BYTES:
-        return bool(_read(file, size - 8, 8).strip(b"\0"))
+        return not _unfilled(file, size)
     file.seek(0)
     unpack = zlib.decompressobj(wbits=31)
     unpacked = 0
@@ -151,7 +158,8 @@ def _gif(file: BinaryIO, size: int) -> bool:
 
 def _webp(file: BinaryIO, size: int) -> bool:
     header = _read(file, 0, 8)
-    return header[:4] == b"RIFF" and 8 + int(struct.unpack_from("<I", header, 4)[0]) <= size
+    whole = header[:4] == b"RIFF" and 8 + int(struct.unpack_from("<I", header, 4)[0]) <= size
+    return whole and not _unfilled(file, size)
 
 
 def _boxes(file: BinaryIO, size: int) -> bool:
@@ -183,7 +191,10 @@ def _exr(file: BinaryIO, size: int) -> bool:
         return bool(start[:8].strip(b"\0"))
     if flags & 0x1800:  # deep or multi-part
         return True
-    attributes, place = _exr_header(start)
+    try:
+        attributes, place = _exr_header(start)
+    except (IndexError, ValueError, struct.error):
+        return size > len(start)  # cut within the header, unless that is longer than any sensible one
     chunks = _exr_chunks(attributes, tiled=bool(flags & 0x200))
     if chunks is None:
         return True

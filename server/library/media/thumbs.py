@@ -17,18 +17,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from server.disk import files, paths
 from server.disk.errors import CroftError
 from server.disk.records import Stat
 from server.disk.settings import Settings
+from server.disk.store import Store
 
 from . import kinds
 from .workers import Answer, Work, Workers
-
-if TYPE_CHECKING:
-    from server.disk.store import Store
 
 log = logging.getLogger(__name__)
 
