@@ -101,6 +101,8 @@ def command_line() -> argparse.ArgumentParser:
     demo.add_argument("--port", type=port, help="port of the demo's server (default: 8080, else a free one)")
     demo.add_argument("--fresh", action="store_true", help="begin with an empty demo folder")
 
+    demo.add_argument("--in", dest="home", metavar="DIR", help="its folder (default: var/demo)")
+
     test = command("test", "install what the tests need; run ruff, mypy and pytest", places=False)
     test.add_argument("--soak", action="store_true", help="the long runs too")
     test.epilog = "Other arguments go to pytest: run.py test tests/disk -k journal"

@@ -28,7 +28,7 @@ from server.disk.errors import CroftError
 from server.disk.settings import Settings
 from server.library.people import People
 
-HOME = CLONE / "var" / "demo"
+HOME = CLONE / "var" / "demo"  # or where --in says
 FILM = "demo/shots/first-day.blend"
 FRAMES = "1-24"
 START_S = 60.0  # patience with each step, on a slow machine that does other things as well
@@ -38,12 +38,13 @@ LOOK_S = 0.1
 
 def run(options: argparse.Namespace) -> int:
     started = time.monotonic()
-    if options.fresh:
-        shutil.rmtree(HOME, ignore_errors=True)
-    for folder in ("config", "data", "logs"):
-        (HOME / folder).mkdir(parents=True, exist_ok=True)
+    home = Path(options.home or HOME).expanduser().resolve()
+    if options.fresh and (home / "config" / "server.json").exists():  # a demo's folder, and no other
+        shutil.rmtree(home)
+    for folder in ("config", "data", "logs", "nodes"):
+        (home / folder).mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        demo = Demo(stack, options)
+        demo = Demo(stack, home, options)
         if options.nodes:
             demo.miniature_farm(options.nodes)
         else:
@@ -57,13 +58,13 @@ def run(options: argparse.Namespace) -> int:
 class Demo:
     """One run. What it starts ends with `stack`."""
 
-    def __init__(self, stack: ExitStack, options: argparse.Namespace) -> None:
+    def __init__(self, stack: ExitStack, home: Path, options: argparse.Namespace) -> None:
         self.stack = stack
+        self.home = home
         self.options = options
         self.children: list[Child] = []
-        self.data = HOME / "data"
-        self.people = People(Settings(HOME / "config"))
-        self.tokens: dict[str, str] = {}
+        self.data = home / "data"
+        self.people = People(Settings(home / "config"))
 
     # ---- the two shows
 
@@ -71,8 +72,10 @@ class Demo:
         program = blender.find_or_install(self.configured_blender())
         say(f"Blender {blender.version(program)} at {program}")
         self.start_server()
-        self.start_node("here", blender=program)
-        film = make_film(program)
+        # A node takes Blender's Python package as such, without the wrapper that plays its command line.
+        packaged = program == str(Path(sys.prefix) / "bin" / "blender")
+        self.start_node("here", blender="bpy" if packaged else program, python=sys.executable)
+        film = make_film(program, self.home)
         self.wait_for_nodes(1)
         address = self.copy_as_a_student_would(film, FILM)
         asset = self.wait_until_noticed(address)
@@ -92,7 +95,7 @@ class Demo:
         self.start_node(*[f"n{number:02}" for number in range(1, nodes + 1)])
         self.wait_for_nodes(nodes)
         say(f"{nodes} nodes have introduced themselves.")
-        pattern = HOME / "pattern.png"
+        pattern = self.home / "pattern.png"
         if not pattern.exists():
             draw_pattern(pattern)
         address = self.copy_as_a_student_would(pattern, "demo/shots/pattern.png")
@@ -107,7 +110,7 @@ class Demo:
     def start_server(self) -> None:
         port = self.options.port if self.options.port is not None else free_port(8080)
         command = [sys.executable, str(CLONE / "run.py"), "serve", "--port", str(port)]
-        command += ["--config", str(HOME / "config"), "--data", str(self.data)]
+        command += ["--config", str(self.home / "config"), "--data", str(self.data)]
         server = self.start("server", command)
         line = server.wait_for_first_line(START_S)
         url = next((word.rstrip("/.") for word in line.split() if word.startswith("http://")), "")
@@ -117,19 +120,18 @@ class Demo:
         self.until(lambda: self.client.get("/api/projects"), "The server doesn't answer")
         say(f"The server listens at {url}")
 
-    def start_node(self, *names: str, blender: str = "") -> None:
+    def start_node(self, *names: str, **more: str) -> None:
         """All these nodes in one process, each with its own configuration."""
         command = [sys.executable, str(CLONE / "node")]
         for name in names:
-            config = HOME / "nodes" / f"{name}.json"
-            config.parent.mkdir(exist_ok=True)
+            config = self.home / "nodes" / f"{name}.json"
             told = {
                 "name": name,
                 "server": self.client.url,
                 "token": self.token(node=name),
                 "paths": {"data": str(self.data)},
-                "processes": 1,
-                "blender": blender,
+                "processes": [0],
+                **more,
             }
             config.write_text(json.dumps(told, indent=2))
             config.chmod(0o600)  # the token
@@ -188,7 +190,7 @@ class Demo:
     # ---- helpers
 
     def start(self, name: str, command: list[str]) -> Child:
-        child = self.stack.enter_context(Child(name, command, HOME / "logs" / f"{name}.log"))
+        child = self.stack.enter_context(Child(name, command, self.home / "logs" / f"{name}.log"))
         self.children.append(child)
         return child
 
@@ -228,14 +230,14 @@ class Demo:
     def configured_blender(self) -> str:
         """What a person wrote into the node's configuration the last time."""
         try:
-            return str(json.loads((HOME / "nodes" / "here.json").read_text()).get("blender") or "")
+            return str(json.loads((self.home / "nodes" / "here.json").read_text()).get("blender") or "")
         except (OSError, ValueError, AttributeError):
             return ""
 
 
-def make_film(program: str) -> Path:
+def make_film(program: str, home: Path) -> Path:
     """Let Blender make the scene, anew each time."""
-    film = HOME / "first-day.blend"
+    film = home / "first-day.blend"
     script = str(CLONE / "misc" / "demo_scene.py")
     command = [program, "--background", "--factory-startup", "--python-exit-code", "3", "--python", script]
     command += ["--", str(film)]
