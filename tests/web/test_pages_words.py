@@ -1,0 +1,127 @@
+"""How times, durations and renders are said. Given, when, then in one line each."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import zoneinfo
+from typing import Any
+
+import pytest
+
+from server.web.pages import sheets, words
+
+NOW = datetime.datetime(2026, 3, 4, 15, 0, tzinfo=zoneinfo.ZoneInfo("Europe/Vienna"))  # a Wednesday
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("2026-03-04T13:05:00Z", "today 14:05"),
+        ("2026-03-03T08:10:00+00:00", "yesterday 09:10"),
+        ("2026-03-04T23:30:00Z", "tomorrow 00:30"),  # it is the next day in Vienna
+        ("2026-03-01T15:00:00Z", "Sun 16:00"),
+        ("2026-01-02T11:00:00Z", "2 Jan 12:00"),
+        ("2024-05-03T11:00:00Z", "3 May 2024"),
+        ("", ""),
+        (None, ""),
+        ("yesterday", ""),
+        (1e300, ""),
+    ],
+)
+def test_when(value: Any, said: str) -> None:
+    assert words.when(value, NOW) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.04, "0.0 s"), (3.21, "3.2 s"), (12, "12 s"), (181, "3 min"), (4800, "1 h 20 min"), (7200, "2 h"),
+     (183_600, "2 days 3 h"), (None, ""), (-1, "")],
+)  # fmt: skip
+def test_duration(seconds: float | None, said: str) -> None:
+    assert words.duration(seconds) == said
+
+
+def test_an_end_names_the_day_only_where_it_is_another() -> None:
+    assert words.done_about("2026-03-04T15:20:00Z", NOW) == "done about 16:20"
+    assert words.done_about("2026-03-05T01:10:00Z", NOW) == "done about tomorrow 02:10"
+    assert words.done_about(None, NOW) == ""
+
+
+def test_sizes_and_numbers_and_initials() -> None:
+    assert [words.size(n) for n in (740, 12_400_000, 4_200_000_000)] == ["740 bytes", "12 MB", "4.2 GB"]
+    assert words.number(1, "frame") == "1 frame"
+    assert words.number(100_000, "frame") == "100,000 frames"
+    assert [words.initials(title) for title in ("Ana", "Ben van Dijk", "")] == ["An", "BD", "?"]
+
+
+def test_a_short_job_has_a_cell_for_each_frame() -> None:
+    marks, group = sheets.cells("ddcwf", 5, 96)
+    assert group == 1
+    assert marks == "".join(f'<i class="{letter}"></i>' for letter in "ddcwf")
+
+
+def test_a_long_jobs_cell_shows_the_worst_of_its_frames() -> None:
+    letters = "d" * 100 + "dddfd" + "ddcdd" + "dddwd" + "d" * 85
+    marks, group = sheets.cells(letters, 200, 40)
+    shown = re.findall(r'class="(.)"', marks)
+    assert group == 5
+    assert len(shown) == 40
+    assert shown[20:23] == ["f", "c", "w"]
+    assert set(shown[:20] + shown[23:]) == {"d"}
+
+
+def test_a_job_that_was_gathered_before_counts_its_frames_right() -> None:
+    _, group = sheets.cells("d" * 400, 100_000, 100)
+    assert group == 1000
+
+
+def test_a_letter_that_nobody_knows_is_no_html() -> None:
+    marks, _ = sheets.cells("<\"'&", 4, 96)
+    assert marks == '<i class="w"></i>' * 4
+
+
+def job(**more: Any) -> dict[str, Any]:
+    counts = {"waiting": 10, "claimed": 2, "done": 12, "failed": 0, "skipped": 0}
+    return {
+        "id": "20260304-130500-abcdef", "name": "sh010", "file": "data::demo/shots/sh010.blend",
+        "project": "demo", "user": "ana", "state": "running", "total": 24, "counts": counts,
+        "cells": "d" * 12 + "cc" + "w" * 10, "seconds_per_task": 3.2, "version": "v003", "frames": "1-24",
+        "submitted": "2026-03-04T13:05:00Z", "started": "2026-03-04T13:05:02Z", "ended": None,
+        "estimated_end": "2026-03-04T15:20:00Z", "priority": 3, "why": None, **more,
+    }  # fmt: skip
+
+
+def test_a_card_says_what_people_ask() -> None:
+    card = sheets.card(job(), NOW, titles={"ana": "Ana"}, may=True)
+    assert card["progress_words"] == "12 of 24 frames · 3.2 s a frame"
+    assert card["end_words"] == "done about 16:20"
+    assert card["about"] == "version 3 · Ana · today 14:05"
+    assert card["spoken"] == "24 frames: 12 done, 10 waiting, 2 rendering"
+    assert card["page"] == "/p/demo/job/20260304-130500-abcdef"
+    assert card["asset_page"] == "/p/demo/asset/shots/sh010.blend"
+
+
+def test_an_ended_card_says_how_long_it_took() -> None:
+    counts = {"waiting": 0, "claimed": 0, "done": 23, "failed": 1, "skipped": 0}
+    view = job(state="failed", counts=counts, ended="2026-03-04T13:07:02Z")
+    assert sheets.progress(view) == "23 of 24 frames · 1 failed · 3.2 s a frame"
+    whole = job(state="done", counts={"done": 24}, ended="2026-03-04T13:07:02Z")
+    assert sheets.progress(whole) == "24 frames · 3.2 s a frame · 2 min in all"
+
+
+def test_sums_of_a_render() -> None:
+    tasks = [
+        {"n": n, "frame": n + 1, "state": "done", "seconds": float(n + 1), "node": "atom", "attempts": 1}
+        for n in range(3)
+    ]
+    tasks.append({"n": 3, "frame": 4, "state": "failed", "seconds": None, "node": "berta", "attempts": 3})
+    found = dict(sheets.sums(job(), tasks))
+    assert found["A frame, in the middle"] == "2.0 s"
+    assert found["Fastest and slowest"] == "1.0 s and 3.0 s"
+    assert found["Computers"] == "atom, berta"
+    assert found["Tried again"] == "2 times"
+    chart = sheets.chart(tasks)
+    assert chart is not None
+    assert [height for _, height in chart["bars"]] == [33, 67, 100]
+    assert "frame 3" in chart["words"]
