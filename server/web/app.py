@@ -27,7 +27,7 @@ from server.library.ingest import Ingest
 from server.library.media import Media, complete
 from server.library.people import People
 from server.library.projects import Projects
-from server.web import api, openapi, standins
+from server.web import api, openapi, pages, standins
 from server.web.events import Events
 from server.web.requests import (
     RETRY_AFTER_S,
@@ -49,8 +49,6 @@ from server.web.static import Static
 Watcher = room("server.disk.watcher", "Watcher", standins.Watcher)
 Farm = room("server.farm.farm", "Farm", standins.Farm)
 Wire = room("server.web.wire", "Wire", standins.Wire)
-mount = room("server.web.pages", "mount", standins.mount)
-error_page = room("server.web.pages", "error_page", standins.error_page)
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +78,7 @@ class Croft:
         self.wire = Wire(services)
         self._pages = bottle.Bottle(catchall=False)
         self._pages.default_error_handler = self._page_error
-        mount(self._pages, services)
+        self._error_page = pages.mount(self._pages, services)
         self.wsgi = self.answer
 
     def close(self) -> None:
@@ -217,7 +215,7 @@ class Croft:
         return self._html(call, 500, text, [])
 
     def _html(self, call: Call, status: int, message: str, headers: Headers) -> Answer:
-        text = error_page(call, status, message)
+        text = self._error_page(call, status, message)
         kind = ("Content-Type", "text/html; charset=utf-8")
         return Answer(status=status, headers=[*headers, kind], body=[text.encode()])
 
@@ -227,7 +225,7 @@ class Croft:
         bottle.response.content_type = "text/html; charset=utf-8"
         sentences = {404: "There is no page here.", 405: "That isn't possible on this page."}
         sentence = sentences.get(found.status_code, "This page can't be shown.")
-        text: str = error_page(call, found.status_code, sentence)
+        text: str = self._error_page(call, found.status_code, sentence)
         return text
 
     # Sending

@@ -70,7 +70,16 @@ function speak() {
 function hear(message) {
   if ("lost" in message) showLost(message.lost);
   else if (message.reload) lookAgain();
+  else if (message.kind === "thumbnail") message.ids.forEach(drawAgain);
   else if (concerns(message)) lookAgain({ all: false, only: message.kind === "asset" ? message.ids : [] });
+}
+
+// A picture that wasn't made yet when the page asked for it is there now.
+function drawAgain(address) {
+  const path = "/thumb/" + encodeURI(address);
+  for (const picture of main.querySelectorAll("img[src*='/thumb/']")) {
+    if (decodeURI(picture.src).includes(decodeURI(path)) && !picture.naturalWidth) picture.src = String(picture.src);
+  }
 }
 
 function concerns({ kind, ids }) {
