@@ -76,7 +76,8 @@ class Croft:
         self._closed = False
         self.table = api.Table(openapi.with_documentation(api.ROUTES))
         self.wire = Wire(services)
-        self._pages = bottle.Bottle(catchall=False)
+        self._pages = bottle.Bottle()
+        self._pages.config["catchall"] = False  # what pages raise is answered here
         self._pages.default_error_handler = self._page_error
         self._error_page = pages.mount(self._pages, services)
         self.wsgi = self.answer

@@ -38,10 +38,10 @@ class OneProcess(MTServer):
         pass  # threads that wait for disks and locks release it
 
     def _init_shared_socket(self) -> None:
-        # granian would share the port with whoever holds it; this socket is ours alone.
+        # granian would share the port with whoever holds it; this socket is ours alone. It closes the copy.
         holder: Any = SocketHolder
         self._ssp: Any = None
-        self._shd: Any = holder(self._listener.fileno(), False, BACKLOG)
+        self._shd: Any = holder(os.dup(self._listener.fileno()), False, BACKLOG)
 
     def shutdown(self, exit_code: int = 0) -> None:
         self._stopping()  # a stream holds its thread until it is told to end
