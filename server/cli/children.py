@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from server.disk.errors import CroftError
 
@@ -19,28 +20,33 @@ GRACE_S = 10.0  # what a node needs to give its claims back
 
 
 class Child:
-    """A running program whose output goes into a log file. It ends with us at the latest."""
+    """A running program whose output and errors go into a log file. It ends with us at the latest."""
 
     def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
         self.name = name
         self.log = log
         self.first_line = ""
         self._said_something = threading.Event()
+        log.write_bytes(b"")
+        with log.open("ab") as errors:
+            self._process = self._start(command, errors)
+        self._reader = threading.Thread(target=self._read, name=f"log of {name}", daemon=True)
+        self._reader.start()
+
+    def _start(self, command: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
         # No Ctrl-C of ours reaches it: it is told to end when we are done with it.
-        self._process = subprocess.Popen(
+        return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=errors,
             start_new_session=True,
             env={**os.environ, "CROFT_VENV": sys.prefix, "PYTHONUNBUFFERED": "1"},
             preexec_fn=_end_with_parent,
         )
-        self._reader = threading.Thread(target=self._read, name=f"log of {name}", daemon=True)
-        self._reader.start()
 
     def wait_for_first_line(self, timeout_s: float) -> str:
-        """What it prints first. CroftError if it ends, or says nothing for so long."""
+        """What it prints first on standard output. CroftError if it ends, or says nothing for so long."""
         self._said_something.wait(timeout_s)
         if not self.first_line:
             raise CroftError(f"The {self.name} didn't start: {self.last_words()}")
@@ -84,10 +90,9 @@ class Child:
     def _read(self) -> None:
         output = self._process.stdout
         assert output is not None
-        with output, self.log.open("wb") as log:
+        with output, self.log.open("ab", buffering=0) as log:
             for line in output:
                 log.write(line)
-                log.flush()
                 if not self.first_line and line.strip():
                     self.first_line = line.decode("utf-8", "replace").strip()
                     self._said_something.set()

@@ -75,7 +75,7 @@ def serve(
         run(croft, listener)
     finally:
         croft.close()
-        listener.close()
+        listener.detach()  # the server has closed it
     return 0
 
 
