@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,3 +130,10 @@ def test_every_key_of_the_configuration_is_documented() -> None:
     table = text.split("## server.json")[1].split("\n## ")[0]
     named = {line.split("`")[1] for line in table.splitlines() if line.startswith("| `")}
     assert named <= keys, f"docs/configuration.md names {sorted(named - keys)}, which nothing reads"
+
+
+def test_every_key_of_a_node_is_documented() -> None:
+    config = pytest.importorskip("node.config")
+    lines = (CLONE / "docs" / "nodes.md").read_text("utf-8").splitlines()
+    documented = {row.split("`")[1]: row.split("`")[3] for row in lines if row.startswith("| `")}
+    assert documented == {name: json.dumps(default) for name, (default, _) in config.KEYS.items()}
