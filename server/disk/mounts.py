@@ -1,0 +1,208 @@
+"""Shares that come and go.
+
+A share is here while its marker is, with the id that the configuration remembers; else it is away, and
+nothing is written there nor taken for missing. The marker is made when a share is configured for the first
+time. Each time a share appears its disk is tried out; one that can't be locked as the marker says, or not
+be written to, is read-only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from server.disk import files, paths, probes
+from server.disk.branches import branches_of
+from server.disk.errors import BadInput, CroftError, NotFound, ReadOnly, ShareAway
+from server.disk.paths import Share
+from server.disk.records import Problem
+from server.disk.settings import Settings
+
+log = logging.getLogger("croft.mounts")
+
+LOW_BYTES = 1 << 30  # less room than this is told as a problem
+
+
+class Mounts:
+    """The shares of this server by name, as they are now. Safe for threads.
+
+    `arrived(share)` is called once for each time a share appears, outside of any guard; `left(name)` when
+    it is noticed to be gone.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        shares: Sequence[Share],
+        disk: files.Os,
+        arrived: Callable[[Share], None],
+        left: Callable[[str], None],
+    ) -> None:
+        self.probes: dict[str, probes.Probe] = {}
+        self._settings = settings
+        self._disk = disk
+        self._arrived = arrived
+        self._left = left
+        self._shares = {share.name: share for share in shares}
+        self._gone = {share.name: "it wasn't opened yet" for share in shares}
+        self._guard = threading.Lock()
+
+    def all(self) -> list[Share]:
+        return list(self._shares.values())
+
+    def get(self, name: str) -> Share:
+        """The share of this name, or the one that an address is on."""
+        name = name.partition(paths.SEPARATOR)[0]
+        found = self._shares.get(name)
+        if found is None:
+            raise NotFound(f"There is no share {name!r}.", share=name)
+        return found
+
+    def away(self, name: str) -> bool:
+        """Whether it isn't mounted. One that came back is taken in on the way."""
+        share = self.get(name)
+        if share.name in self._gone:
+            return not self._appear(share.name)
+        if os.path.isfile(share.root / paths.SHARE_MARKER):
+            return False
+        with self._guard:
+            noticed = share.name not in self._gone
+            self._gone.setdefault(share.name, f"{share.root} has no {paths.SHARE_MARKER} any more")
+        if noticed:
+            log.warning("share %s is away: %s", share.name, self._gone.get(share.name))
+            self._left(share.name)
+        return True
+
+    def writable(self, address: str) -> Share:
+        """The share of an address; ShareAway or ReadOnly when nothing may be written there."""
+        share = self.get(address)
+        if self.away(share.name):
+            raise ShareAway(
+                f"The share {share.name} isn't there: {self._gone.get(share.name, '')}. Nothing is lost; "
+                f"mount it again at {share.root}.",
+                share=share.name,
+            )
+        share = self._shares[share.name]
+        if share.read_only:
+            raise ReadOnly(f"The share {share.name} is read-only here: {share.read_only}.", share=share.name)
+        return share
+
+    def problems(self) -> list[Problem]:
+        """Shares that are away, read-only or nearly full."""
+        found = []
+        for share in self.all():
+            place = share.name + paths.SEPARATOR
+            if self.away(share.name):
+                text = f"The share {share.name} isn't there: {self._gone.get(share.name, '')}."
+                mend = (
+                    f"Mount it at {share.root}. If it was emptied on purpose, remove "
+                    f"{self._settings.folder_path}/shares/{share.name}.json and it begins anew."
+                )
+                found.append(Problem(f"away:{share.name}", "share", place, text, mend))
+                continue
+            share = self._shares[share.name]
+            if share.read_only:
+                text = f"Nothing can be written to the share {share.name}: {share.read_only}."
+                mend = "Mend the mount or its rights and start Croft again."
+                found.append(Problem(f"read-only:{share.name}", "share", place, text, mend))
+            free = _free(share.root)
+            if free is not None and free < LOW_BYTES:
+                text = f"The share {share.name} has {free >> 20} MB left."
+                mend = "Empty old/ folders and old versions, or add a disk."
+                found.append(Problem(f"full:{share.name}", "share", place, text, mend))
+        return found
+
+    def _appear(self, name: str) -> bool:
+        """Take in a share if it is here. Whether it is."""
+        with self._guard:
+            if name not in self._gone:
+                return True  # Race: another thread took it in.
+            share = self._shares[name]
+            try:
+                marker, why = self._marker(share)
+            except (CroftError, OSError) as error:
+                marker, why = None, str(error).rstrip(".")
+            if marker is None:
+                if self._gone[name] != why:
+                    log.warning("share %s is away: %s", name, why)
+                self._gone[name] = why
+                return False
+            share = self._shares[name] = self._try_out(share, marker)
+            del self._gone[name]
+        self._arrived(share)
+        return True
+
+    def _marker(self, share: Share) -> tuple[probes.Marker | None, str]:
+        """The marker of a share that is here, or why it counts as away."""
+        known = dict(self._settings.folder("shares").get(share.name, {}))
+        root = str(share.root)
+        before = known.get("id") if known.get("root", root) == root else None
+        marker = probes.read_marker(share.root)
+        if marker is None:
+            if before:
+                return None, f"{share.root} has no {paths.SHARE_MARKER}"
+            marker = self._first_marker(share)
+        elif before and before != marker.id:
+            return None, f"another share lies at {share.root}: its marker holds another id"
+        if known.get("id") != marker.id or known.get("root") != root:
+            try:
+                self._settings.write("shares", share.name, {**known, "id": marker.id, "root": root})
+            except CroftError as error:
+                log.warning("the id of share %s can't be kept: %s", share.name, error)
+        return marker, ""
+
+    def _first_marker(self, share: Share) -> probes.Marker:
+        if not share.root.is_dir():
+            share.root.mkdir(parents=True)
+            share.root.chmod(files.FOLDER_MODE)
+        marker = probes.Marker(secrets.token_hex(16), share.name)
+        probes.write_marker(share.root, marker, disk=self._disk)
+        return marker
+
+    def _try_out(self, share: Share, marker: probes.Marker) -> Share:
+        branches = branches_of(share.root)
+        found = self.probes[share.name] = probes.probe(share.root, len(branches))
+        why = found.why
+        if not why and marker.locks and marker.locks != found.lock_class:
+            why = (
+                f"other servers lock it as {marker.locks}, this one could only as {found.lock_class}; if "
+                f"there are none any more, remove the key locks from {share.root / paths.SHARE_MARKER}"
+            )
+        elif not why and not marker.locks:
+            marked = dataclasses.replace(marker, locks=found.lock_class)
+            try:
+                probes.write_marker(share.root, marked, disk=self._disk)
+            except CroftError as error:
+                why = error.message.rstrip(".")
+        log.info("share %s at %s: %s", share.name, share.root, found.line())
+        if why:
+            log.warning("share %s is read-only here: %s", share.name, why)
+        return dataclasses.replace(share, id=marker.id, branches=branches, read_only=why)
+
+
+def configured_shares(settings: Settings, data: Path | str | None) -> list[Share]:
+    """The shares that the configuration names, `data` always among them."""
+    found: dict[str, Share] = {}
+    for name, facts in {"data": {}, **settings.folder("shares")}.items():
+        where = data if name == "data" and data is not None else facts.get("path")
+        if isinstance(where, (str, Path)) and str(where):
+            found[name] = Share(name, Path(os.path.abspath(where)))
+    roots = sorted((os.path.realpath(share.root), share.name) for share in found.values())
+    for outer, first in roots:
+        for inner, second in roots:
+            if first != second and (inner == outer or inner.startswith(outer.rstrip("/") + "/")):
+                raise BadInput(f"The share {second} lies within {first}: a file would have two addresses.")
+    return list(found.values())
+
+
+def _free(root: Path) -> int | None:
+    try:
+        found = os.statvfs(root)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
