@@ -123,10 +123,12 @@ class Ingest:
                 entry = self._store.index.get(change.id)
                 if entry is not None and _wanted(entry):
                     wanted.append(change.id)
-            elif change.kind in ("project", "share"):
-                place = change.id if paths.SEPARATOR in change.id else paths.address(change.id)
-                with contextlib.suppress(CroftError, ValueError):
-                    self.sweep(place)
+            elif change.kind == "share":
+                self.sweep(paths.address(change.id))
+            elif change.kind == "project":  # the files that were there before it was one
+                for project in self._projects.list():
+                    if change.id in (project.ident, project.address, paths.name_of(project.address)):
+                        self.sweep(project.address)
         if wanted:
             self.ask(wanted)
 
@@ -219,6 +221,8 @@ class Ingest:
             record["facts"] = facts_of(answer)
             if answer.error in UNREADABLE:
                 record["error"] = str(answer.data.get("why", answer.error))
+            elif record["facts"].get("whole") is False:
+                record["error"] = "it ends in the middle"
         if stat.size <= HASH_AT_ONCE_BYTES:
             digest = content_hash(self._store.path(address), stat, lambda: self._closed)
             if digest is None:

@@ -1,0 +1,459 @@
+"""From a file on a share to an asset with facts and a thumbnail, on a real store."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from server.disk.errors import BadInput, Conflict, Forbidden, NotFound, NotSignedIn, Stale
+from server.disk.paths import Share
+from server.disk.records import Stat
+from server.disk.settings import Settings
+from server.disk.store import Store
+from server.library.assets import Assets, pretty
+from server.library.ingest import Ingest, content_hash
+from server.library.media import Media
+from server.library.people import GUEST, People
+from server.library.projects import Projects
+
+from .conftest import Scenes
+
+
+@dataclass
+class House:
+    """One server's disk and library wings on a temporary share."""
+
+    root: Path
+    settings: Settings
+    store: Store
+    people: People
+    projects: Projects
+    media: Media
+    assets: Assets
+    ingest: Ingest
+
+    def put(self, inside: str, source: Path | bytes = b"") -> str:
+        path = self.root / inside
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(source, Path):
+            shutil.copyfile(source, path)
+        else:
+            path.write_bytes(source)
+        self.store.refresh(f"data::{inside}")
+        return f"data::{inside}"
+
+    def settle(self) -> None:
+        assert self.ingest.wait(50)
+
+    def sidecar(self, inside: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.root / f"{inside}.json").read_text())
+        return found
+
+
+def build(folder: Path, name: str = "config") -> House:
+    root = folder / "data"
+    settings = Settings(folder / name)
+    store = Store(settings, [Share("data", root)])
+    people, projects = People(settings), Projects(settings, store)
+    media = Media(store, settings, cache=folder / "cache")
+    assets = Assets(store, projects, people, media.hopeless)
+    store.open()
+    projects.prepare()
+    ingest = Ingest(store, projects, assets, media)
+    return House(root, settings, store, people, projects, media, assets, ingest)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = build(tmp_path)
+    made.ingest.start()
+    yield made
+    made.ingest.close()
+    made.media.close()
+    made.store.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith(("ingest", "thumbnails"))]
+
+
+def test_a_dropped_scene_becomes_an_asset_with_facts_and_a_thumbnail(house: House, scenes: Scenes) -> None:
+    address = house.put("demo/shots/hero_walk-v2.blend", scenes.zstd)
+    house.settle()
+    record = house.sidecar("demo/shots/hero_walk-v2.blend")
+    assert record["name"] == "Hero walk v2"
+    assert (record["type"], record["state"], record["priority"]) == ("shot", "todo", 3)
+    assert (record["owner"], record["creator"], record["render"]) == ("", "croft", True)
+    view = house.assets.one(address)
+    assert view["status"] == "ok"
+    assert view["facts"]["frames"] == [3, 26]
+    assert view["url"] == "/p/demo/asset/shots/hero_walk-v2.blend"
+    thumb = house.media.thumbnail(address, 128, wait_s=30) or house.media.thumbnail(address)
+    assert thumb is not None
+    assert thumb.parent == house.root / "demo/shots/.croft/hero_walk-v2.blend/thumbs"
+    kept = json.loads((house.root / "demo/shots/.croft/hero_walk-v2.blend/file.json").read_text())
+    path = house.root / "demo/shots/hero_walk-v2.blend"
+    assert kept["hash"] == content_hash(path, Stat.of(path.stat()))
+    assert kept["size"] == path.stat().st_size
+    # A second, ordinary user of the group can move and delete it.
+    for made in (thumb, thumb.parent, thumb.parent.parent):
+        assert made.stat().st_mode & stat.S_IWGRP
+
+
+def test_nothing_more_is_written_while_nothing_changes(house: House, scenes: Scenes) -> None:
+    house.put("demo/a.blend", scenes.plain)
+    house.settle()
+
+    def state() -> dict[str, tuple[int, int]]:
+        found = house.root.rglob("*")
+        return {str(path): (path.stat().st_mtime_ns, path.stat().st_ino) for path in found if path.is_file()}
+
+    before = state()
+    house.store.rescan()
+    house.ingest.sweep()
+    house.ingest.ask(["data::demo/a.blend"])
+    house.settle()
+    assert house.ingest.current("data::demo/a.blend")
+    assert state() == before
+
+
+def test_a_saved_scene_is_read_again_and_its_old_thumbnail_goes(house: House, scenes: Scenes) -> None:
+    address = house.put("demo/a.blend", scenes.plain)
+    house.settle()
+    old = house.media.thumbnail(address, wait_s=30)
+    house.assets.edit(address, {"description": "mine"}, house.people.user("student"))
+    house.put("demo/a.blend", scenes.zstd)
+    house.settle()
+    assert house.assets.facts(address)["compression"] == "zstd"
+    new = house.media.thumbnail(address, wait_s=30)
+    assert old is not None
+    assert new is not None
+    assert new != old
+    assert not old.exists()
+    assert house.sidecar("demo/a.blend")["description"] == "mine"
+
+
+def test_a_broken_scene_is_an_asset_without_a_thumbnail(house: House) -> None:
+    address = house.put("demo/bad.blend", b"BLENDER-v304" + os.urandom(3000) + b"ENDB" + bytes(20))
+    house.settle()
+    view = house.assets.one(address)
+    assert view["status"] == "ok"
+    assert house.media.thumbnail(address, wait_s=10) is None
+    assert house.assets.view(house.assets.get(address))["thumbnail"] is None
+    assert "error" in house.assets.file_record(address)
+    assert house.assets.edit(address, {"state": "retake"}, house.people.user("student"))["state"] == "retake"
+
+
+def test_textures_stay_files_until_someone_promotes_them(house: House) -> None:
+    Image.new("RGBA", (300, 200), (1, 2, 3, 4)).save(house.root / "wood.png")
+    address = house.put("demo/tex/wood.png", house.root / "wood.png")
+    house.settle()
+    assert not (house.root / "demo/tex/wood.png.json").exists()
+    assert house.assets.search("demo").items == []
+    assert [one["address"] for one in house.assets.search("demo", files=True).items] == [address]
+    thumb = house.media.thumbnail(address, wait_s=30)
+    assert thumb is not None
+    assert thumb.suffix == ".png"
+    student = house.people.user("student")
+    assert house.assets.create(address, {"name": "Wood", "type": "material"}, student)["type"] == "material"
+    assert [one["name"] for one in house.assets.search("demo").items] == ["Wood"]
+    with pytest.raises(Conflict):
+        house.assets.create(address, {}, student)
+
+
+def test_files_outside_projects_and_in_render_are_left_alone(house: House, scenes: Scenes) -> None:
+    house.put("loose.blend", scenes.plain)
+    house.put("elsewhere/x.blend", scenes.plain)
+    house.put("demo/shots/render/x/v001/x.blend", scenes.plain)
+    house.put("demo/shots/old/x/x.blend", scenes.plain)
+    house.ingest.sweep()
+    house.settle()
+    assert not list(house.root.rglob("*.blend.json"))
+    assert house.assets.search("demo").items == []
+
+
+def test_a_folder_becomes_a_project_and_its_files_assets(house: House, scenes: Scenes) -> None:
+    house.put("green/shots/a.blend", scenes.plain)
+    house.settle()
+    with pytest.raises(NotFound):
+        house.projects.get("green")
+    house.put("green/project.json", b"{}")
+    house.settle()
+    assert house.projects.get("green").title == "green"
+    assert [one["project"] for one in house.assets.search("green").items] == ["green"]
+    house.put("green/project.json", b'{"title": "Green Film", "set": "none such"}')
+    assert house.projects.get("green").title == "Green Film"
+    assert house.projects.set_of(house.projects.get("green")).default_state == "todo"
+    house.put("green/project.json", b"[]")
+    assert house.projects.get("green").title == "Green Film"
+
+
+def test_two_servers_take_in_the_same_files_once(tmp_path: Path, scenes: Scenes) -> None:
+    """Given two servers on one share, when both meet forty new scenes, then each has one sidecar."""
+    first = build(tmp_path)
+    for number in range(40):
+        first.put(f"demo/s{number:02d}.blend", scenes.plain)
+    # The second is configured anew, and finds the marker.
+    second = build(tmp_path, "config2")
+    try:
+        first.ingest.start()
+        second.ingest.start()
+        first.settle()
+        second.settle()
+        for number in range(40):
+            history = first.store.history(f"data::demo/s{number:02d}.blend")
+            assert [event["who"] for event in history] == ["croft"]
+            assert first.assets.facts(f"data::demo/s{number:02d}.blend")["scene"] == "Walk"
+        assert first.ingest.failures + second.ingest.failures == 0
+    finally:
+        for one in (first, second):
+            one.ingest.close()
+            one.media.close()
+            one.store.close()
+
+
+def test_a_read_only_share_gets_thumbnails_in_the_cache_alone(house: House, tmp_path: Path) -> None:
+    Image.new("RGB", (300, 200)).save(house.root / "a.png")
+    address = house.put("demo/a.png", house.root / "a.png")
+    share = house.store.share("data")
+    house.store._shares["data"] = Share("data", share.root, share.id, (), "the disk is old")
+    thumb = house.media.thumbnail(address, wait_s=30)
+    assert thumb is not None
+    assert thumb.is_relative_to(tmp_path / "cache")
+    house.put("demo/b.blend", b"x")
+    house.settle()
+    assert not (house.root / "demo/b.blend.json").exists()
+    assert not (house.root / "demo/.croft").exists()
+
+
+def test_a_share_that_is_away_is_left_alone(house: House, scenes: Scenes) -> None:
+    address = house.put("demo/a.blend", scenes.plain)
+    house.settle()
+    (house.root / ".croft-share.json").rename(house.root / ".gone")
+    before = sorted(house.root.rglob("*"))
+    (house.root / "demo/b.blend").write_bytes(scenes.plain.read_bytes())
+    house.ingest.ask([address, "data::demo/b.blend"])
+    house.settle()
+    assert sorted(house.root.rglob("*")) == sorted([*before, house.root / "demo/b.blend"])
+
+
+def test_a_node_s_preview_is_the_thumbnail_of_a_format_that_pillow_cannot_read(house: House) -> None:
+    address = house.put("demo/shots/render/x/v001/x.0001.exr", b"v/1\x01")
+    assert house.media.thumbnail(address, wait_s=5) is None
+    folder = house.root / "demo/shots/render/x/v001/.croft/x.0001.exr/thumbs"
+    folder.mkdir(parents=True)
+    Image.new("RGBA", (640, 360), (9, 9, 9, 99)).save(folder / "node.png")
+    thumb = house.media.thumbnail(address, 256, wait_s=30)
+    assert thumb is not None
+    with Image.open(thumb) as image:
+        assert image.size == (256, 144)
+
+
+def test_a_lost_thumbnail_is_made_again_and_an_empty_one_is_none(house: House) -> None:
+    Image.new("RGB", (300, 200)).save(house.root / "a.png")
+    address = house.put("demo/a.png", house.root / "a.png")
+    spoils: list[Callable[[Path], object]] = [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: shutil.rmtree(path.parent),
+    ]
+    for spoil in spoils:
+        thumb = house.media.thumbnail(address, wait_s=30)
+        assert thumb is not None
+        spoil(thumb)
+    assert house.media.thumbnail(address, wait_s=30) is not None
+
+
+def test_what_has_no_thumbnail(house: House) -> None:
+    assert house.media.thumbnail(house.put("demo/notes.txt", b"x"), wait_s=5) is None
+    assert house.media.thumbnail("data::demo/none.png", wait_s=5) is None
+    (house.root / "demo/folder.png").mkdir()
+    assert house.media.thumbnail("data::demo/folder.png", wait_s=5) is None
+    for wrong in ("data::../x.png", "x.png", "data::/etc/passwd.png"):
+        with pytest.raises(BadInput):
+            house.media.thumbnail(wrong)
+    with pytest.raises(NotFound):
+        house.media.thumbnail("nowhere::x.png")
+    os.symlink("/etc", house.root / "demo/link")
+    with pytest.raises(NotFound):
+        house.media.thumbnail("data::demo/link/x.png")
+
+
+# Edits
+
+
+def test_a_wrong_edit_says_what_is_wrong_and_changes_nothing(house: House, scenes: Scenes) -> None:
+    address = house.put("demo/a.blend", scenes.plain)
+    house.settle()
+    student = house.people.user("student")
+    before = (house.root / "demo/a.blend.json").read_bytes()
+    for changes, words in (
+        ({"state": "doen"}, "Did you mean 'done'"),
+        ({"stat": "done"}, "Did you mean 'state'"),
+        ({"priority": 9}, "from 1 to 5"),
+        ({"priority": True}, "whole number"),
+        ({"priority": "3"}, "whole number"),
+        ({"owner": "studnt"}, "Did you mean 'student'"),
+        ({"owner": 7}, "user's name"),
+        ({"support": ["nobody"]}, "isn't a support"),
+        ({"support": "student"}, "must be a list"),
+        ({"name": ""}, "empty"),
+        ({"name": "a\nb"}, "one line"),
+        ({"name": "x" * 300}, "longer than"),
+        ({"description": "\x07"}, "control"),
+        ({"type": None}, "isn't a type"),
+        ({"render": 1}, "true or false"),
+        ({"time_budget": -1}, "0 or more"),
+        ({"time_budget": float("nan")}, "0 or more"),
+        ({"tags": ["x"] * 500}, "more than"),
+        ({"uuid": "1"}, "can't be changed"),
+        ({"x" * 5000: 1}, "no field"),
+        ({"state": "done", "priority": 0}, "from 1 to 5"),
+        ([], "JSON object"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            house.assets.edit(address, changes, student)  # type: ignore[arg-type]
+    assert (house.root / "demo/a.blend.json").read_bytes() == before
+    for wrong in ("data::demo/none.blend", "nowhere::x"):
+        with pytest.raises(NotFound):
+            house.assets.edit(wrong, {}, student)
+    with pytest.raises(NotSignedIn):
+        house.assets.edit(address, {"state": "done"}, GUEST)
+    with pytest.raises(Forbidden):
+        house.assets.edit(address, {"protect": True}, student)
+
+
+def test_an_edit_is_kept_told_in_the_history_and_fenced_by_its_etag(house: House, scenes: Scenes) -> None:
+    address = house.put("demo/a.blend", scenes.plain)
+    house.settle()
+    student = house.people.user("student")
+    view = house.assets.one(address)
+    changed = house.assets.edit(
+        address, {"state": "working", "owner": "student", "tags": ["x", "x"], "name": " Big Walk "}, student,
+        etag=view["etag"],
+    )  # fmt: skip
+    assert (changed["state"], changed["owner"], changed["tags"], changed["name"]) == (
+        "working", "student", ["x"], "Big Walk"
+    )  # fmt: skip
+    assert changed["etag"] != view["etag"]
+    with pytest.raises(Stale):
+        house.assets.edit(address, {"state": "done"}, student, etag=view["etag"])
+    told = house.assets.history(address)
+    assert {"at", "who", "field", "old", "new", "address"} == set(told[0])
+    lines = [(t["who"], t["field"], t["old"], t["new"]) for t in told]
+    assert ("student", "state", "todo", "working") in lines
+    assert told[-1]["who"] == "croft"
+
+
+def test_unknown_keys_survive_an_edit(house: House, scenes: Scenes) -> None:
+    (house.root / "demo").mkdir(exist_ok=True)
+    text = '{"zebra": [1], "name": "A", "state": "weird", "apple": {"b": 2}}'
+    (house.root / "demo/a.blend.json").write_text(text)
+    address = house.put("demo/a.blend", scenes.plain)
+    house.settle()
+    house.assets.edit(address, {"priority": 5}, house.people.user("student"))
+    assert list(house.sidecar("demo/a.blend")) == ["zebra", "name", "state", "apple", "priority"]
+
+
+def test_a_deleted_asset_lies_in_old_and_a_protected_one_stays(house: House, scenes: Scenes) -> None:
+    address = house.put("demo/a.blend", scenes.plain)
+    house.settle()
+    house.assets.edit(address, {"protect": True}, house.people.user("admin"))
+    with pytest.raises(Forbidden, match="protected"):
+        house.assets.delete(address, house.people.user("student"))
+    kept = house.assets.delete(address, house.people.user("supervisor"))
+    assert (house.store.path(kept) / "a.blend").read_bytes() == scenes.plain.read_bytes()
+    assert house.assets.search("demo").items == []
+    with pytest.raises(BadInput):
+        house.assets.delete("data::demo/project.json", house.people.user("admin"))
+
+
+def test_a_missing_file_is_shown_as_missing(house: House, scenes: Scenes) -> None:
+    address = house.put("demo/a.blend", scenes.plain)
+    house.settle()
+    (house.root / "demo/a.blend").unlink()
+    house.store.refresh(address)
+    house.settle()
+    view = house.assets.one(address)
+    assert (view["status"], view["size"], view["thumbnail"]) == ("missing", None, None)
+    assert [one["status"] for one in house.assets.search("demo", "is:missing").items] == ["missing"]
+    assert not (house.root / "demo/a.blend").exists()
+
+
+# Searching as the index moves
+
+
+def test_a_search_follows_every_change(house: House, scenes: Scenes) -> None:
+    student = house.people.user("student")
+    addresses = [house.put(f"demo/shots/s{number}.blend", scenes.plain) for number in (10, 2, 1)]
+    house.settle()
+    assert [one["path"] for one in house.assets.search("demo").items] == [
+        "shots/s1.blend", "shots/s2.blend", "shots/s10.blend"
+    ]  # fmt: skip
+    found = house.assets.find("demo", state="todo")
+    assert house.assets.find("demo", state="todo") is found
+    house.assets.edit(addresses[0], {"state": "done"}, student)
+    assert len(house.assets.find("demo", state="todo")) == 2
+    page = house.assets.search("demo", limit=2, sort="-name")
+    assert (len(page.items), page.total) == (2, 3)
+    rest = house.assets.search("demo", limit=2, sort="-name", cursor=page.next)
+    assert [one["path"] for one in rest.items] == ["shots/s1.blend"]
+    assert rest.next == ""
+    assert house.assets.count("demo") == 3
+    with pytest.raises(NotFound):
+        house.assets.search("none")
+    house.assets.delete(addresses[1], student)
+    assert house.assets.count("demo") == 2
+
+
+def test_a_demo_project_is_there_from_the_start_and_made_once(house: House) -> None:
+    assert [project.ident for project in house.projects.list()] == ["demo"]
+    project = house.projects.get("demo")
+    assert (project.address, project.title, project.here) == ("data::demo", "Demo", True)
+    before = (house.root / "demo/project.json").stat()
+    house.projects.prepare()
+    assert (house.root / "demo/project.json").stat().st_ino == before.st_ino
+    of = house.projects.of("data::demo/x/y.blend")
+    assert of is not None
+    assert of.ident == "demo"
+    assert house.projects.of("data::demolition/y.blend") is None
+
+
+def test_configured_projects_and_folders_of_two_shares(tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "config")
+    settings.write("projects", "film", {"path": "data::2024/film", "title": "The Film"})
+    settings.write("projects", "odd", {"address": "nonsense"})
+    for inside in ("data/green", "more/green", "data/demo"):
+        (tmp_path / inside).mkdir(parents=True)
+        (tmp_path / inside / "project.json").write_text("{}")
+    store = Store(settings, [Share("data", tmp_path / "data"), Share("more", tmp_path / "more")])
+    projects = Projects(settings, store)
+    store.open()
+    found = {project.ident: project.address for project in projects.list()}
+    assert found == {
+        "demo": "data::demo", "film": "data::2024/film", "green": "data::green", "green.more": "more::green",
+        "odd": "data::odd",
+    }  # fmt: skip
+    assert not projects.get("film").here
+    projects.prepare()
+    assert (tmp_path / "data/2024/film/project.json").is_file()
+    assert projects.get("film").here
+    inside = projects.of("data::2024/film/shots/a.blend")
+    assert inside is not None
+    assert inside.ident == "film"
+    store.close()
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("hero_walk-v2.blend", "Hero walk v2"), ("sh010.blend", "Sh010"), (".blend", ".blend"),
+    ("__.blend", "__.blend"), ("ünder_way.blend", "Ünder way"),
+])  # fmt: skip
+def test_names_as_people_write_them(name: str, words: str) -> None:
+    assert pretty(name) == words
