@@ -1,0 +1,129 @@
+"""Assets over the API: what is shown, edited under its ETag, made, and moved to old/."""
+
+from __future__ import annotations
+
+import json
+
+from house import House
+
+
+def test_projects_and_their_words(house: House) -> None:
+    browser = house.browser("student")
+    assert [row["id"] for row in browser.get("/api/projects").data] == ["demo"]
+    words = browser.get("/api/projects/demo").data["words"]
+    assert words["types"]
+    assert words["states"]
+    assert browser.get("/api/projects/nowhere").status == 404
+
+
+def test_a_folder_with_a_project_file_is_a_project_at_once(house: House) -> None:
+    house.make("green/project.json", b"{}")
+    assert {"demo", "green"} == {row["id"] for row in house.browser("student").get("/api/projects").data}
+
+
+def test_search_filters_sorts_and_crosses_projects(house: House) -> None:
+    house.make("green/project.json", b"{}")
+    house.asset("demo/shots/b.blend", owner="student", state="done")
+    house.asset("demo/shots/a.blend", owner="", state="todo")
+    house.asset("green/shots/c.blend", owner="student")
+    browser = house.browser("student")
+    names = lambda query: [row["name"] for row in browser.get("/api/assets?" + query).data]  # noqa: E731
+    assert names("") == ["a", "b", "c"]
+    assert names("project=demo&sort=-name") == ["b", "a"]
+    assert names("owner=student") == ["b", "c"]
+    assert names("project=demo&q=a.blend") == ["a"]
+    assert browser.get("/api/assets?project=nowhere").status == 404
+    assert browser.get("/api/assets?project=demo&sort=colour").status == 400
+
+
+def test_an_edit_names_the_record_that_it_was_made_on(house: House) -> None:
+    address = house.asset("demo/shots/a.blend", odd="kept")
+    browser = house.browser("supervisor")
+    first = browser.get(f"/api/assets/{address}")
+    etag = first.headers["etag"]
+    assert first.data["etag"] == etag.strip('"')
+    changed = browser.patch(f"/api/assets/{address}", {"description": "one"}, headers={"If-Match": etag})
+    assert (changed.status, changed.data["description"]) == (200, "one")
+    assert changed.headers["etag"] == f'"{changed.data["etag"]}"' != etag
+    stale = browser.patch(f"/api/assets/{address}", {"description": "two"}, headers={"If-Match": etag})
+    assert stale.status == 412
+    assert stale.data["description"] == "one"
+    assert stale.headers["etag"] == changed.headers["etag"]
+    bare = {"If-Match": changed.data["etag"]}
+    assert browser.patch(f"/api/assets/{address}", {"description": "three"}, headers=bare).status == 200
+    assert browser.patch(f"/api/assets/{address}", {"description": "four"}).status == 200
+    record = json.loads((house.data / "demo/shots/a.blend.json").read_text())
+    assert (record["description"], record["odd"]) == ("four", "kept")
+    assert browser.get(f"/api/assets/{address}", headers={"If-None-Match": etag}).status == 200
+    now = browser.get(f"/api/assets/{address}").headers["etag"]
+    assert browser.get(f"/api/assets/{address}", headers={"If-None-Match": now}).status == 304
+
+
+def test_wrong_edits_say_what_is_wrong_and_change_nothing(house: House) -> None:
+    address = house.asset("demo/shots/a.blend")
+    before = (house.data / "demo/shots/a.blend.json").read_bytes()
+    browser = house.browser("supervisor")
+    for body in (
+        {"priority": 9},
+        {"priority": "high"},
+        {"state": "no such state"},
+        {"owner": "no such person"},
+        {"nmae": "x"},
+        {"etag": "x"},
+        {"name": "x" * 500},
+        {"support": "student"},
+        {"tags": [1]},
+        {},
+    ):
+        reply = browser.patch(f"/api/assets/{address}", body)
+        assert reply.status == 400, body
+        assert len(reply.message) > 15, body
+    assert (house.data / "demo/shots/a.blend.json").read_bytes() == before
+    assert browser.patch("/api/assets/data::demo/shots/none.blend", {"name": "x"}).status == 404
+
+
+def test_a_broken_sidecar_is_shown_and_never_overwritten(house: House) -> None:
+    address = house.asset("demo/shots/a.blend", description="last good")
+    path = house.data / "demo/shots/a.blend.json"
+    path.write_bytes(b'{"name": "half')
+    house.croft.services.store.refresh(address)
+    browser = house.browser("supervisor")
+    shown = browser.get(f"/api/assets/{address}")
+    assert (shown.data["status"], shown.data["description"]) == ("broken", "last good")
+    reply = browser.patch(f"/api/assets/{address}", {"description": "new"})
+    assert reply.status == 409
+    assert path.read_bytes() == b'{"name": "half'
+    assert any(p["address"] == address for p in browser.get("/api/problems").data)
+
+
+def test_making_and_deleting(house: House) -> None:
+    address = house.make("demo/textures/wood.png", b"\x89PNG")
+    browser = house.browser("student")
+    made = browser.post("/api/assets", {"address": address, "description": "planks"})
+    assert (made.status, made.data["address"], made.data["description"]) == (201, address, "planks")
+    assert browser.post("/api/assets", {"address": address}).status == 409
+    assert browser.post("/api/assets", {"address": "data::demo/none.png"}).status == 404
+    gone = browser.ask("DELETE", f"/api/assets/{address}")
+    assert gone.status == 200
+    assert "/old/" in gone.data["address"]
+    kept = house.data / gone.data["address"].removeprefix("data::")
+    assert (kept / "wood.png").read_bytes() == b"\x89PNG" or kept.read_bytes() == b"\x89PNG"
+    assert browser.get(f"/api/assets/{address}").status == 404
+
+
+def test_history_tells_who_changed_what(house: House) -> None:
+    address = house.asset("demo/shots/a.blend")
+    house.browser("supervisor").patch(f"/api/assets/{address}", {"description": "mist"})
+    rows = house.browser("student").get(f"/api/history?address={address}").data
+    assert rows[0]["who"] == "supervisor"
+    assert rows[0]["fields"]["description"][1] == "mist"
+    assert house.browser("student").get("/api/history").status == 400
+
+
+def test_names_of_all_sorts(house: House) -> None:
+    browser = house.browser("student")
+    for name in ("größe 1.blend", "a%20b.blend", "a+b&c=d.blend", "日本.blend", "a#b?.blend", "a::b.blend"):
+        address = house.asset(f"demo/shots/{name}")
+        reply = browser.get(f"/api/assets/{address}".replace("?", "\x00")) if "?" not in name else None
+        if reply is not None:
+            assert (reply.status, reply.data["address"]) == (200, address)
