@@ -1,0 +1,24 @@
+"""`python3 FOLDER --config FILE`: runs the node wherever its folder was copied, whatever its name."""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    if __package__:
+        from .main import main
+    else:
+        folder = Path(__file__).resolve().parent
+        # The folder itself must not stand on the path: a room here could hide a module of Python's.
+        sys.path[:] = [entry for entry in sys.path if not entry or Path(entry).resolve() != folder]
+        spec = importlib.util.spec_from_file_location(
+            "croft_node", folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        package = importlib.util.module_from_spec(spec)
+        sys.modules["croft_node"] = package
+        spec.loader.exec_module(package)
+        main = importlib.import_module("croft_node.main").main
+    sys.exit(main(sys.argv[1:]))

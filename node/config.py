@@ -1,0 +1,211 @@
+"""The node's configuration: RFAM's keys and a few more, from one JSON file. Read once, at start.
+
+`load` gives a Config or raises ConfigError with one sentence that says what to mend.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sys
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+from urllib.parse import urlsplit
+
+MARKER = ".croft-share.json"
+MAX_BYTES = 1 << 20
+# name -> (default, sentence). docs/configuration.md has the same list.
+KEYS: Dict[str, Tuple[Any, str]] = {
+    "name": ("", "The node's name; empty: the computer's."),
+    "server": ("http://127.0.0.1:8080", "Where the server listens; http://host:8080/t/TOKEN will do too."),
+    "token": ("", "What `run.py token --node NAME` printed."),
+    "paths": ("paths", "Where shares are: {\"data\": \"/mnt/data\"}, or a folder of {ident, path} files."),
+    "processes": ([0], "One slot for each entry: how many threads its renderer may use; 0: all cores."),
+    "provides": ([], "What this computer has that jobs may require, such as \"gpu\"."),
+    "blender": ("", "Blender's program; \"bpy\": the Python package; empty: whichever is found first."),
+    "python": ("", "The Python that has the package bpy; empty: the one that runs the node."),
+    "scripting": (None, "Whether scenes may run their scripts; null: as Blender's preferences say."),
+    "nice": (0, "How much the renderer steps back for other programs, 0 to 19."),
+    "tick": (0, "Seconds an idle node waits at least before it asks again."),
+    "jitter": (0.1, "Part by which waiting times vary, so that many nodes don't ask at once."),
+    "single_use": (False, "End when there is nothing more to do, as on a cluster."),
+    "memory_mb": (0, "A renderer that holds more is started afresh; 0: its part of two thirds of all."),
+    "spool": ("", "Where results wait for a server that is away; empty: beside the configuration."),
+}  # fmt: skip
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; the message is one sentence."""
+
+
+@dataclass
+class Config:
+    """What the configuration file said, defaults filled in."""
+
+    file: Path
+    name: str
+    server: str
+    token: str
+    shares: Dict[str, Path]
+    processes: List[int]
+    provides: List[str]
+    blender: str
+    python: str
+    scripting: Optional[bool]
+    nice: int
+    tick: float
+    jitter: float
+    single_use: bool
+    memory_mb: int
+    spool: Path
+    warnings: List[str] = field(default_factory=list)
+
+    def mounted(self) -> Dict[str, str]:
+        """The shares that are here now, each with the id on its marker. One without a marker isn't."""
+        found = {}
+        for name, root in self.shares.items():
+            try:
+                with open(root / MARKER, encoding="utf-8-sig") as file:
+                    found[name] = str(json.loads(file.read(MAX_BYTES))["id"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+        return found
+
+    def local(self, address: str) -> Path:
+        """Where a file of a share lies on this computer. Raises ValueError for what lies nowhere."""
+        share, mark, inside = address.partition("::")
+        if not mark or share not in self.shares:
+            raise ValueError(f"{address} lies on a share that this node doesn't have")
+        parts = Path(inside).parts
+        if ".." in parts or inside.startswith("/") or "\0" in inside:
+            raise ValueError(f"{address} leads out of its share")
+        return self.shares[share].joinpath(*parts)
+
+
+def load(path: Path) -> Config:
+    data = read_object(path)
+    warnings = [f"{path.name} has the unknown key {key!r}" for key in data if key not in KEYS]
+    values = {key: data.get(key, default) for key, (default, _) in KEYS.items()}
+    server = text(values, "server").rstrip("/")
+    parts = urlsplit(server)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f'{path.name}: "server" must be like http://host:8080, not {server!r}')
+    folder = path.resolve().parent
+    shares = read_shares(values["paths"], folder, path.name)
+    processes = values["processes"]
+    if isinstance(processes, int) and not isinstance(processes, bool):
+        processes = [0] * processes
+    if not isinstance(processes, list) or not processes or not all(is_count(item) for item in processes):
+        raise ConfigError(f'{path.name}: "processes" must be a list of thread counts such as [4] or [2, 2]')
+    provides = values["provides"]
+    if not isinstance(provides, list) or not all(isinstance(item, str) for item in provides):
+        raise ConfigError(f'{path.name}: "provides" must be a list of words')
+    if values["scripting"] not in (None, True, False):
+        raise ConfigError(f'{path.name}: "scripting" must be true, false or null')
+    spool = text(values, "spool")
+    name = text(values, "name") or socket.gethostname().partition(".")[0] or "node"
+    if values["single_use"] and not data.get("name"):
+        name = f"{name}-{os.getpid()}"  # several may run on one machine of a cluster
+    return Config(
+        file=path,
+        name=name,
+        server=server,
+        token=text(values, "token"),
+        shares=shares,
+        processes=processes,
+        provides=provides,
+        blender=text(values, "blender"),
+        python=text(values, "python"),
+        scripting=values["scripting"],
+        nice=int(number(values, "nice", 0, 19)),
+        tick=number(values, "tick", 0, 3600),
+        jitter=number(values, "jitter", 0, 1),
+        single_use=bool(values["single_use"]),
+        memory_mb=int(number(values, "memory_mb", 0, 1 << 30)),
+        spool=(folder / spool) if spool else folder / f"{path.stem}.spool",
+        warnings=warnings,
+    )
+
+
+def read_object(path: Path) -> Dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            data = json.loads(file.read(MAX_BYTES))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} isn't there; write one or name it with --config FILE") from None
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} isn't valid JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} must hold a JSON object, {{…}}")
+    return data
+
+
+def read_shares(paths: Any, folder: Path, name: str) -> Dict[str, Path]:
+    if isinstance(paths, dict):
+        if not all(isinstance(root, str) and root for root in paths.values()):
+            raise ConfigError(f'{name}: each of "paths" must be a folder\'s path')
+        return {str(ident): (folder / root).resolve() for ident, root in paths.items()}
+    if not isinstance(paths, str):
+        raise ConfigError(f'{name}: "paths" must be an object or the name of a folder')
+    shares = {}
+    for file in sorted((folder / paths).glob("*.json")):
+        data = read_object(file)
+        if not isinstance(data.get("path"), str):
+            raise ConfigError(f'{file} must hold {{"ident": …, "path": …}}')
+        shares[str(data.get("ident") or file.stem)] = (file.parent / data["path"]).resolve()
+    return shares
+
+
+def text(values: Dict[str, Any], key: str) -> str:
+    value = values[key]
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ConfigError(f'"{key}" must be a text, not {value!r}')
+    return value
+
+
+def number(values: Dict[str, Any], key: str, low: float, high: float) -> float:
+    value = values[key]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise ConfigError(f'"{key}" must be a number from {low:g} to {high:g}, not {value!r}')
+    return float(value)
+
+
+def is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1024
+
+
+@dataclass(frozen=True)
+class Program:
+    """How Blender is started here: its program, or a Python that can import `bpy`."""
+
+    argv: Tuple[str, ...]
+    package: bool
+
+
+def find_blender(config: Config) -> Optional[Program]:
+    """The configured Blender, else the one on PATH, else the package. Configured and absent is an error."""
+    wanted = config.blender
+    python = config.python or sys.executable
+    if wanted == "bpy":
+        if not config.python and find_spec("bpy") is None:
+            raise ConfigError(f'{python} has no package bpy; install it or set "python"')
+        return Program((python,), package=True)
+    if wanted:
+        found = shutil.which(wanted)
+        if found is None:
+            raise ConfigError(f"there is no Blender at {wanted}")
+        return Program((found,), package=False)
+    found = shutil.which("blender")
+    if found:
+        return Program((found,), package=False)
+    if find_spec("bpy") is not None:
+        return Program((python,), package=True)
+    return None

@@ -1,0 +1,475 @@
+"""Runs inside Blender: renders one frame after another of one file, as `blender -b FILE -a` would.
+
+    blender -b FILE --python loop.py -- COMMANDS ANSWERS         (two file descriptors)
+    python loop.py -- COMMANDS ANSWERS FILE SCRIPTS THREADS      (where Blender is the package `bpy`)
+
+A command is a line of JSON, so is an answer; standard output stays Blender's. A scene whose frames don't
+depend on each other is rendered by one call of the render operator a frame. One whose frames do (unbaked
+simulations, handlers) is rendered by a single call for the whole job, which waits between frames: only that
+gives the pixels of `-a`, since playing the earlier frames with `frame_set` moves rigid bodies that `-a`
+leaves alone. Frames of the job that other nodes render are passed through at one percent of the size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from typing import Any, Dict, List, Optional, Set
+
+import bpy
+
+# Pillow can't make thumbnails of these, so their outputs get a preview.
+NEEDS_PREVIEW = {"OPEN_EXR", "OPEN_EXR_MULTILAYER", "HDR", "CINEON", "DPX"}
+PREVIEW_WIDTH = 1280
+MOVIES = {"FFMPEG", "AVI_JPEG", "AVI_RAW"}
+HANDLERS = (
+    "frame_change_pre", "frame_change_post", "depsgraph_update_pre", "depsgraph_update_post",
+    "render_pre", "render_post", "render_init", "render_write", "render_complete", "render_stats",
+)  # fmt: skip
+
+Command = Dict[str, Any]
+
+
+class Channel:
+    """Commands in, answers out, over two pipes that nobody else holds."""
+
+    def __init__(self, commands_fd: int, answers_fd: int) -> None:
+        for fd in (commands_fd, answers_fd):
+            # A program that the scene starts must not keep the node waiting for the pipe's end.
+            os.set_inheritable(fd, False)
+        self.commands = os.fdopen(commands_fd, "r", encoding="utf-8")
+        self.answers = os.fdopen(answers_fd, "w", encoding="utf-8")
+
+    def next(self) -> Command:
+        """The next command. The end of the pipe ends Blender: the node has closed it or is gone."""
+        line = self.commands.readline()
+        if not line.endswith("\n"):
+            sys.stdout.flush()
+            os._exit(0)
+        command: Command = json.loads(line)
+        return command
+
+    def answer(self, event: str, **facts: Any) -> None:
+        sys.stdout.flush()
+        self.answers.write(json.dumps({"event": event, **facts}) + "\n")
+        self.answers.flush()
+
+
+class Frames:
+    """A job's frames, `1-24x2,30`: which of them come before another."""
+
+    def __init__(self, text: str) -> None:
+        self.parts = []
+        for part in str(text).split(","):
+            span, _, step = part.strip().partition("x")
+            # A dash in the first place is a minus sign.
+            cut = span.find("-", 1)
+            first = int(span if cut < 0 else span[:cut])
+            last = first if cut < 0 else int(span[cut + 1 :])
+            self.parts.append(range(first, last + 1, int(step or 1)))
+        self.first = min(part[0] for part in self.parts)
+        self.last = max(part[-1] for part in self.parts)
+
+    def __contains__(self, frame: int) -> bool:
+        return any(frame in part for part in self.parts)
+
+
+def main() -> None:
+    arguments = sys.argv[sys.argv.index("--") + 1 :]
+    channel = Channel(int(arguments[0]), int(arguments[1]))
+    try:
+        if len(arguments) > 2:
+            open_file(*arguments[2:])
+        serve(channel)
+    except Exception as error:
+        traceback.print_exc()
+        channel.answer("failed", text="%s: %s" % (type(error).__name__, error))
+        sys.stdout.flush()
+        os._exit(1)
+
+
+def open_file(path: str, scripts: str, threads: str) -> None:
+    """What Blender's own command line does with FILE, -y, -Y and -t."""
+    wishes: Dict[str, bool] = {
+        "default": {},
+        "scripts": {"use_scripts": True},
+        "no-scripts": {"use_scripts": False},
+    }[scripts]
+    bpy.ops.wm.open_mainfile(filepath=path, **wishes)
+    if int(threads):
+        for scene in bpy.data.scenes:
+            scene.render.threads_mode, scene.render.threads = "FIXED", int(threads)
+
+
+def serve(channel: Channel) -> None:
+    facts = {"version": bpy.app.version_string, "file": bpy.data.filepath, "missing": missing_files()}
+    channel.answer("ready", pid=os.getpid(), **facts)
+    command = channel.next()
+    scene = choose(command)
+    why = reasons_for_order(scene)
+    channel.answer("scene", ordered=why)
+    if why:
+        Ordered(channel, scene, command).run(command)
+        command = channel.next()
+        channel.answer("restart", attempt=command["attempt"])
+        channel.next()
+    while True:
+        try:
+            render_one(channel, scene, command)
+        except RuntimeError as error:
+            channel.answer("failed", attempt=command["attempt"], text=str(error).strip())
+        command = channel.next()
+
+
+def choose(command: Command) -> Any:
+    """Makes the scene what the command asks for; without wishes it stays as the file has it."""
+    if command.get("scene"):
+        if command["scene"] not in bpy.data.scenes:
+            raise RuntimeError("the file has no scene named %r" % command["scene"])
+        for window in bpy.context.window_manager.windows:
+            window.scene = bpy.data.scenes[command["scene"]]
+    scene = bpy.data.scenes[command["scene"]] if command.get("scene") else bpy.context.scene
+    if command.get("view_layer") and command["view_layer"] not in scene.view_layers:
+        raise RuntimeError("the scene has no view layer named %r" % command["view_layer"])
+    if command.get("camera"):
+        camera = bpy.data.objects.get(command["camera"])
+        if camera is None or camera.type != "CAMERA":
+            raise RuntimeError("the file has no camera named %r" % command["camera"])
+        for marker in scene.timeline_markers:
+            marker.camera = None  # a bound marker would switch back
+        scene.camera = camera
+    image = scene.render.image_settings
+    wanted = command.get("format")
+    if not wanted and (image.file_format in MOVIES or getattr(image, "media_type", "") == "VIDEO"):
+        wanted = "PNG"  # a film can't be made of separate frames
+    if wanted:
+        if hasattr(image, "media_type"):
+            image.media_type = "MULTI_LAYER_IMAGE" if wanted == "OPEN_EXR_MULTILAYER" else "IMAGE"
+        image.file_format = wanted
+    scene.render.use_file_extension = True
+    scene.render.use_overwrite = True
+    scene.render.use_placeholder = False
+    scene.frame_step = 1
+    return scene
+
+
+def operator_arguments(scene: Any, command: Command) -> Dict[str, Any]:
+    arguments: Dict[str, Any] = {"animation": True, "scene": scene.name}
+    if command.get("view_layer"):
+        arguments["layer"] = command["view_layer"]
+    return arguments
+
+
+def render_one(channel: Channel, scene: Any, command: Command) -> None:
+    frame = command["frame"]
+    scene.frame_start = scene.frame_end = frame
+    aim(scene, command["folder"], ".%s.%s" % (command["attempt"], command["name"]))
+    channel.answer("begun", attempt=command["attempt"])
+    bpy.ops.render.render(**operator_arguments(scene, command))
+    channel.answer("frame", attempt=command["attempt"], **results(scene, command))
+
+
+class Ordered:
+    """One run of the operator over the whole job, held in the frame handlers until a frame is asked for."""
+
+    def __init__(self, channel: Channel, scene: Any, command: Command) -> None:
+        self.channel = channel
+        self.scene = scene
+        self.command: Optional[Command] = command
+        self.frames = Frames(command["frames"])
+        self.percentage = scene.render.resolution_percentage
+        self.expected = self.frames.first
+        self.rendering = False  # motion blur changes frames within a frame
+        self.scratch = tempfile.mkdtemp(prefix="croft-replay-")
+        self.existing = os.path.join(self.scratch, "skip")
+
+    def run(self, first: Command) -> None:
+        scene = self.scene
+        scene.frame_start, scene.frame_end = self.frames.first, self.frames.last
+        if first["frame"] not in self.frames:
+            raise RuntimeError("frame %d isn't one of the job's" % first["frame"])
+        bpy.app.handlers.frame_change_post.append(self.frame_changed)
+        bpy.app.handlers.render_write.append(self.frame_written)
+        try:
+            bpy.ops.render.render(**operator_arguments(scene, first))
+        finally:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+        if self.command is not None:
+            raise RuntimeError("Blender ended the animation before frame %d" % self.command["frame"])
+
+    def frame_changed(self, scene: Any, *rest: Any) -> None:
+        if self.rendering or scene.frame_current != self.expected or scene.name != self.scene.name:
+            return
+        with self.fatal():
+            self.expected += 1
+            self.prepare(self.scene, scene.frame_current)
+
+    def prepare(self, scene: Any, frame: int) -> None:
+        """Called after the frame's evaluation, before Blender decides whether and where to render it."""
+        while self.command is None:
+            self.command = self.channel.next()
+            if self.command["frame"] < frame:
+                self.channel.answer("restart", attempt=self.command["attempt"])
+                self.command = None
+        command = self.command
+        render = scene.render
+        if frame == command["frame"]:
+            render.use_overwrite = True
+            render.resolution_percentage = self.percentage
+            aim(scene, command["folder"], ".%s.%s" % (command["attempt"], command["name"]))
+            self.channel.answer("begun", attempt=command["attempt"])
+            self.rendering = True
+        elif frame in self.frames:
+            render.use_overwrite = True
+            render.resolution_percentage = 1
+            aim(scene, self.scratch, "replay.####")
+            self.channel.answer("replay", attempt=command["attempt"], frame=frame)
+            self.rendering = True
+        else:
+            # What `-a` does with a frame that its step leaves out: evaluate, don't render.
+            render.filepath = escaped(self.existing)
+            with open(render.frame_path(frame=frame), "ab"):
+                pass
+            render.use_overwrite = False
+
+    def frame_written(self, scene: Any, *rest: Any) -> None:
+        with self.fatal():
+            self.rendering = False
+            command = self.command
+            if command is not None and scene.frame_current == command["frame"]:
+                self.command = None
+                self.channel.answer("frame", attempt=command["attempt"], **results(self.scene, command))
+
+    @contextlib.contextmanager
+    def fatal(self) -> Iterator[None]:
+        """Blender swallows a handler's exception; the node must hear of it."""
+        try:
+            yield
+        except Exception as error:
+            traceback.print_exc()
+            attempt = self.command and self.command["attempt"]
+            self.channel.answer("failed", attempt=attempt, text="%s: %s" % (type(error).__name__, error))
+            os._exit(1)
+
+
+def escaped(path: str) -> str:
+    """Blender 5 reads braces in paths as variables."""
+    return path.replace("{", "{{").replace("}", "}}") if bpy.app.version >= (5, 0, 0) else path
+
+
+def aim(scene: Any, folder: str, name: str) -> None:
+    """Sends the frame, and what File Output nodes write, into the folder under the given name."""
+    scene.render.filepath = escaped(os.path.join(folder, name))
+    prefix = name.replace("#", "").rstrip(".")
+    used: Set[str] = set()
+    for node in file_output_nodes(scene):
+        redirect(node, folder, prefix, used)
+
+
+def file_output_nodes(scene: Any) -> List[Any]:
+    if hasattr(scene, "compositing_node_group"):
+        tree = scene.compositing_node_group
+    else:
+        tree = scene.node_tree if scene.use_nodes else None
+    found: List[Any] = []
+    seen: Set[str] = set()
+    waiting = [tree]
+    while waiting:
+        tree = waiting.pop()
+        if tree is None or tree.name in seen:
+            continue
+        seen.add(tree.name)
+        for node in tree.nodes:
+            if node.type == "OUTPUT_FILE" and not node.mute:
+                found.append(node)
+            elif getattr(node, "node_tree", None) is not None:
+                waiting.append(node.node_tree)
+    return found
+
+
+def redirect(node: Any, folder: str, prefix: str, used: Set[str]) -> None:
+    """Keeps what the artist called the output, within the version's flat folder."""
+    if "croft" not in node:
+        node["croft"] = json.dumps(described(node))
+    known = json.loads(node["croft"])
+
+    def name(text: str, fallback: str) -> str:
+        base = os.path.basename(text.replace("\\", "/").rstrip("/")).strip("_.# ").replace("#", "")
+        base = plain(base) or plain(fallback)
+        number, unique = 2, base
+        while unique in used:
+            unique, number = "%s%d" % (base, number), number + 1
+        used.add(unique)
+        return unique
+
+    if known["new"]:
+        node.directory = escaped(folder)
+        node.file_name = escaped("%s.%s." % (prefix, name(known["base"], node.name)))
+        if not known["layers"]:
+            for item, text in zip(node.file_output_items, known["slots"]):
+                item.name = plain(text) + "."  # the frame number follows at once
+    elif known["layers"]:
+        file_name = "%s.%s.####" % (prefix, name(known["base"], node.name))
+        node.base_path = escaped(os.path.join(folder, file_name))
+    else:
+        node.base_path = escaped(folder)
+        for slot, text in zip(node.file_slots, known["slots"]):
+            slot.path = escaped("%s.%s.####" % (prefix, name(text, node.name)))
+
+
+def described(node: Any) -> Dict[str, Any]:
+    """The node's own paths, before they were changed. Blender 5 names them otherwise than 3 and 4."""
+    layers = node.format.file_format == "OPEN_EXR_MULTILAYER"
+    if hasattr(node, "file_output_items"):
+        slots = [item.name for item in node.file_output_items]
+        base = node.file_name or os.path.basename(node.directory.rstrip("/\\"))
+        return {"new": True, "layers": layers, "base": base, "slots": slots}
+    slots = [] if layers else [slot.path for slot in node.file_slots]
+    return {"new": False, "layers": layers, "base": node.base_path, "slots": slots}
+
+
+def plain(text: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in text)
+
+
+def results(scene: Any, command: Command) -> Dict[str, Any]:
+    """What the frame left in the folder: the frame itself, a preview where needed, other outputs."""
+    folder, frame = command["folder"], command["frame"]
+    render = scene.render
+    main = render.frame_path(frame=frame)
+    width = int(render.resolution_x * percentage(render))
+    height = int(render.resolution_y * percentage(render))
+    if render.use_border and render.use_crop_to_border:
+        width = height = 0  # rounding is Blender's affair
+    files = [{"path": main, "kind": "frame", "width": width, "height": height}]
+    extras = bool(file_output_nodes(scene))
+    if extras or render.use_multiview:
+        prefix = ".%s." % command["attempt"]
+        views = os.path.splitext(main)[0] + "_"
+        for name in sorted(os.listdir(folder)):
+            path = os.path.join(folder, name)
+            if not name.startswith(prefix) or path == main:
+                continue
+            view = render.use_multiview and path.startswith(views)
+            size = {"width": width, "height": height} if view else {"width": 0, "height": 0}
+            files.append({"path": path, "kind": "frame" if view else "extra", **size})
+        if render.use_multiview and not os.path.exists(main):
+            files.pop(0)
+    if render.image_settings.file_format in NEEDS_PREVIEW or deep_tiff(render.image_settings):
+        preview = main + ".png"
+        try:
+            save_preview(scene, preview)
+            files.append({"path": preview, "kind": "preview", "width": 0, "height": 0})
+        except Exception:
+            traceback.print_exc()  # a frame without a preview is still a frame
+    return {"files": files, "frame": frame}
+
+
+def percentage(render: Any) -> float:
+    return float(render.resolution_percentage) / 100.0
+
+
+def deep_tiff(image_settings: Any) -> bool:
+    return bool(image_settings.file_format == "TIFF" and image_settings.color_depth == "16")
+
+
+def save_preview(scene: Any, path: str) -> None:
+    """The picture as the screen shows it, with its transparency, at most PREVIEW_WIDTH wide."""
+    image = scene.render.image_settings
+    keys = ("media_type", "file_format", "color_mode", "color_depth")
+    kept = {key: getattr(image, key, None) for key in keys}
+    alpha = image.color_mode == "RGBA"
+    try:
+        if kept["media_type"] is not None:
+            image.media_type = "IMAGE"
+        image.file_format, image.color_mode, image.color_depth = "PNG", "RGBA" if alpha else "RGB", "8"
+        bpy.data.images["Render Result"].save_render(path, scene=scene)
+    finally:
+        for key, value in kept.items():
+            if value is not None:
+                with contextlib.suppress(TypeError):
+                    setattr(image, key, value)
+    if scene.render.resolution_x * percentage(scene.render) > PREVIEW_WIDTH:
+        picture = bpy.data.images.load(path)
+        try:
+            width, height = picture.size
+            picture.scale(PREVIEW_WIDTH, max(1, height * PREVIEW_WIDTH // width))
+            picture.save()
+        finally:
+            bpy.data.images.remove(picture)
+
+
+def missing_files() -> List[str]:
+    """Libraries and pictures that the scene names and the disk hasn't; Blender itself only mutters."""
+    libraries = [library.filepath for library in bpy.data.libraries]
+    missing = [path for path in libraries if not os.path.exists(bpy.path.abspath(path))]
+    for image in bpy.data.images:
+        if image.source == "FILE" and image.filepath and not image.packed_file:
+            path = bpy.path.abspath(image.filepath, library=image.library)
+            if "<UDIM>" not in path and not os.path.exists(path):
+                missing.append(image.filepath)
+    return missing[:20]
+
+
+def reasons_for_order(scene: Any) -> List[str]:
+    """Why a frame of this scene may depend on the frames before it; empty where it doesn't."""
+    reasons: List[str] = []
+    for name in HANDLERS:
+        for function in getattr(bpy.app.handlers, name, ()):
+            module = str(getattr(function, "__module__", ""))
+            if not module.startswith(("bl_", "cycles", "bpy")):
+                reasons.append("%s handler %s" % (name, getattr(function, "__name__", function)))
+    world = scene.rigidbody_world
+    if world is not None and world.enabled and world.collection and len(world.collection.objects):
+        unbaked(reasons, "rigid body world", world.point_cache)
+    for thing in scene.objects:
+        for modifier in thing.modifiers:
+            if modifier.show_render:
+                simulation(reasons, "%s of %s" % (modifier.name, thing.name), modifier)
+    return reasons[:20]
+
+
+def unbaked(reasons: List[str], label: str, cache: Any) -> None:
+    if cache is None or not cache.is_baked:
+        reasons.append(label)
+
+
+def simulation(reasons: List[str], label: str, modifier: Any) -> None:
+    kind = modifier.type
+    if kind in {"CLOTH", "SOFT_BODY"}:
+        unbaked(reasons, label, modifier.point_cache)
+    elif kind == "PARTICLE_SYSTEM":
+        system = modifier.particle_system
+        if system.settings.type != "HAIR" or system.use_hair_dynamics:
+            unbaked(reasons, label, system.point_cache)
+    elif kind == "DYNAMIC_PAINT" and modifier.canvas_settings is not None:
+        for surface in modifier.canvas_settings.canvas_surfaces:
+            if surface.is_active:
+                unbaked(reasons, label, surface.point_cache)
+    elif kind == "FLUID" and modifier.fluid_type == "DOMAIN":
+        if not modifier.domain_settings.has_cache_baked_data:
+            reasons.append(label)
+    elif kind == "NODES" and modifier.node_group is not None and has_simulation(modifier.node_group, set()):
+        reasons.append(label)
+
+
+def has_simulation(tree: Any, seen: Set[str]) -> bool:
+    if tree.name in seen:
+        return False
+    seen.add(tree.name)
+    for node in tree.nodes:
+        if node.bl_idname == "GeometryNodeSimulationOutput":
+            return True
+        inner = getattr(node, "node_tree", None)
+        if inner is not None and has_simulation(inner, seen):
+            return True
+    return False
+
+
+main()

@@ -1,0 +1,242 @@
+"""One Blender that stays alive from frame to frame of one file; see `loop.py` for its inside.
+
+Used by one slot's thread; `cancel` may be called from any. A Renderer that has failed, was cancelled or
+grew too large is stopped by its slot and replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from .config import Program
+from .hardware import process_memory_mb
+from .process import Child
+from .wire import Message
+from .work import Attempt, Cancelled, Failed, Output, Result
+
+LOOP = Path(__file__).with_name("loop.py")
+STOP_S = 3.0  # a Blender between frames ends within milliseconds
+MEMORY_WORDS = ("out of memory", "malloc returns null", "calloc returns null", "memoryerror", "bad_alloc")
+# Cycles' and Eevee's lines of progress: "Sample 3/8", "Rendered 2/12 Tiles", "Rendering 1 / 64 samples".
+PROGRESS = re.compile(r"(?:Sample|Rendered|Rendering)\s+(\d+)\s*/\s*(\d+)")
+
+
+class Restart(Exception):
+    """The asked frame can only be rendered by a fresh Blender: it depends on frames that have passed."""
+
+
+class Renderer:
+    """Starts Blender at once; `render` waits for it to be ready."""
+
+    def __init__(
+        self,
+        program: Program,
+        file: Path,
+        *,
+        threads: int = 0,
+        nice: int = 0,
+        scripting: Optional[bool] = None,
+        on_progress: Callable[[float, str], None] = lambda progress, line: None,
+    ) -> None:
+        self.file = file
+        self.identity = identity(file)
+        self.wishes: Tuple[Any, ...] = ()
+        self.memory_mb = 0
+        self.fresh = True
+        self._missing: List[str] = []
+        self._on_progress = on_progress
+        self._events: "queue.Queue[Message]" = queue.Queue()
+        commands_read, commands_write = os.pipe()
+        answers_read, answers_write = os.pipe()
+        self._commands = os.fdopen(commands_write, "w", encoding="utf-8")
+        try:
+            self._child = Child(
+                command_line(program, file, threads, scripting, commands_read, answers_write),
+                nice=nice,
+                pass_fds=(commands_read, answers_write),
+                on_line=self._see,
+            )
+        finally:
+            os.close(commands_read)
+            os.close(answers_write)
+        self._pid = 0
+        self._answers = _Answers(answers_read, self._events)
+
+    def fits(self, file: Path, command: Message) -> bool:
+        """Whether this Blender can go on with the command: same file, unchanged, same wishes."""
+        return self.file == file and self.identity == identity(file) and self.wishes in ((), wishes(command))
+
+    def render(self, attempt: Attempt, command: Message, folder: Path) -> Result:
+        """One frame. Raises Failed, Cancelled or Restart; after the first two this Renderer is done for."""
+        self.wishes = wishes(command)
+        order = {
+            "attempt": attempt.id,
+            "frame": command["frame"],
+            "frames": command.get("frames") or str(command["frame"]),
+            "folder": str(folder),
+            "name": command["name"],
+            **{key: command.get(key) for key in ("format", "camera", "scene", "view_layer")},
+        }
+        asked = begun = time.monotonic()
+        try:
+            self._commands.write(json.dumps(order) + "\n")
+            self._commands.flush()
+        except OSError:
+            pass  # it is gone; the events say how
+        while True:
+            event = self._next(attempt)
+            kind = event["event"]
+            if kind == "ready":
+                self._pid = int(event["pid"])
+                self._missing = list(event["missing"])
+                if not same_file(event["file"], self.file):
+                    raise Failed(
+                        "renderer error", f"Blender can't open {self.file.name}.\n{self._child.tail()}"
+                    )
+            elif kind == "replay":
+                self._on_progress(0.0, f"passing through frame {event['frame']}, on which this one depends")
+            elif kind == "begun":
+                begun = time.monotonic()
+            elif kind == "restart":
+                raise Restart
+            elif kind == "failed":
+                raise self._failure("renderer error", str(event["text"]))
+            elif kind == "frame":
+                break
+        memory = process_memory_mb(self._pid)
+        self.memory_mb = memory.get("now", 0)
+        statistics: Dict[str, Any] = {
+            "render_s": round(time.monotonic() - begun, 3),
+            "waited_s": round(begun - asked, 3),
+            "fresh": self.fresh,
+        }
+        if memory:
+            statistics["memory_mb"] = memory.get("peak", 0)
+        if self._missing:
+            statistics["missing"] = self._missing
+        self.fresh = False
+        outputs = [
+            Output(Path(file["path"]), file["kind"], file["width"], file["height"]) for file in event["files"]
+        ]
+        return Result(outputs, statistics)
+
+    def cancel(self) -> None:
+        self._events.put({"event": "cancel"})
+
+    def stop(self, grace_s: Optional[float] = None) -> None:
+        """Ends Blender: between frames by closing its pipe, else with SIGTERM and then SIGKILL."""
+        try:
+            self._commands.close()
+        except OSError:
+            pass
+        if grace_s is None and self._child.wait(STOP_S):
+            return
+        self._child.stop(grace_s if grace_s is not None else STOP_S)
+
+    def _next(self, attempt: Attempt) -> Message:
+        while True:
+            left_s = attempt.deadline() - time.monotonic()
+            if left_s <= 0:
+                raise Failed(
+                    "time-out",
+                    f"no frame within {attempt.timeout_s:g} s; the last lines:\n{self._child.tail()}",
+                )
+            try:
+                event = self._events.get(timeout=min(left_s, 3600))
+            except queue.Empty:
+                continue
+            if attempt.cancelled.is_set():
+                raise Cancelled
+            if event["event"] == "ended":
+                raise self._ended()
+            if event["event"] != "cancel":
+                return event
+
+    def _ended(self) -> Failed:
+        """Blender has gone without an answer."""
+        self._child.wait(STOP_S)
+        code = self._child.code
+        if code is None:
+            return self._failure("crash", "Blender closed its pipe without an answer.")
+        if code == 127:
+            return self._failure("renderer error", "Blender can't be started.")
+        if code == -9:
+            return self._failure(
+                "out of memory", "Blender was killed, as the system does when memory runs out."
+            )
+        if code < 0:
+            return self._failure("crash", f"Blender crashed (signal {-code}).")
+        return self._failure("crash", f"Blender ended by itself (exit code {code}).")
+
+    def _failure(self, reason: str, what: str) -> Failed:
+        tail = self._child.tail(7000)
+        if any(word in f"{what}\n{tail[-2000:]}".lower() for word in MEMORY_WORDS):
+            reason = "out of memory"
+        return Failed(reason, f"{what}\n{tail}")
+
+    def _see(self, line: str) -> None:
+        found = PROGRESS.search(line)
+        if found and int(found[2]):
+            self._on_progress(min(1.0, int(found[1]) / int(found[2])), line[-200:])
+
+
+class _Answers:
+    """Brings Blender's answers into a queue; at the end of the pipe one last event says so."""
+
+    def __init__(self, fd: int, events: "queue.Queue[Message]") -> None:
+        self._fd = fd
+        self._events = events
+        threading.Thread(target=self._read, name="answers", daemon=True).start()
+
+    def _read(self) -> None:
+        with os.fdopen(self._fd, "r", encoding="utf-8", errors="replace") as answers:
+            for line in answers:
+                try:
+                    event = json.loads(line)
+                    event["event"]
+                except (ValueError, KeyError, TypeError):
+                    continue  # torn by a crash
+                self._events.put(event)
+        self._events.put({"event": "ended"})
+
+
+def command_line(
+    program: Program, file: Path, threads: int, scripting: Optional[bool], commands_fd: int, answers_fd: int
+) -> List[str]:
+    """The same start as `blender -b FILE -a`, so that the pixels are the same."""
+    fds = [str(commands_fd), str(answers_fd)]
+    if program.package:
+        flags = {None: "default", True: "scripts", False: "no-scripts"}[scripting]
+        return [*program.argv, str(LOOP), "--", *fds, str(file), flags, str(threads)]
+    argv = [*program.argv, "-b"]
+    if threads:
+        argv += ["-t", str(threads)]
+    if scripting is not None:
+        argv.append("-y" if scripting else "-Y")
+    return [*argv, str(file), "--python", str(LOOP), "--", *fds]
+
+
+def wishes(command: Message) -> Tuple[Any, ...]:
+    return tuple(command.get(key) for key in ("format", "camera", "scene", "view_layer", "frames"))
+
+
+def identity(file: Path) -> Tuple[int, ...]:
+    try:
+        stat = os.stat(file)
+    except OSError:
+        return ()
+    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+def same_file(one: str, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False

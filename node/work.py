@@ -1,0 +1,88 @@
+"""The words that the node's rooms share: an attempt, what came of it, and why it didn't."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List
+
+from .wire import Message
+
+
+class Failed(Exception):
+    """The attempt came to nothing. `reason` is one of the wire's: renderer error, crash, out of memory,
+    time-out, missing file, bad output. `log` is for the person who asks why."""
+
+    def __init__(self, reason: str, log: str) -> None:
+        super().__init__(f"{reason}: {log}")
+        self.reason = reason
+        self.log = log
+
+
+class Cancelled(Exception):
+    """The server took the attempt back, or the node is stopping. Nothing is to be reported."""
+
+
+@dataclass
+class Output:
+    """A file that an attempt wrote under a name of its own; `kind` is frame, preview or extra."""
+
+    path: Path
+    kind: str
+    width: int = 0
+    height: int = 0
+
+
+@dataclass
+class Result:
+    """What an attempt made, before it is verified."""
+
+    outputs: List[Output]
+    statistics: Dict[str, Any]
+
+
+@dataclass(eq=False)
+class Attempt:
+    """One claim of a task. It is held from the server's answer until the server has taken the result."""
+
+    id: str
+    job: str
+    frame: Any
+    file: str
+    commands: List[Message]
+    timeout_s: float
+    taken_at: float = field(default_factory=time.monotonic)
+    begun_at: float = 0.0  # a slot has started on it
+    ended_at: float = 0.0  # and is through with it, its files not yet verified
+    progress: float = 0.0
+    line: str = ""
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @staticmethod
+    def of(message: Message) -> "Attempt":
+        """From the server's `task`. Raises KeyError, TypeError or ValueError where it isn't one."""
+        commands = message.get("commands") or []
+        if not isinstance(commands, list) or not all(isinstance(command, dict) for command in commands):
+            raise ValueError("commands must be a list of objects")
+        return Attempt(
+            id=str(message["uuid"]),
+            job=str(message.get("job", "")),
+            frame=message.get("frame"),
+            file=str(message.get("file") or ""),
+            commands=commands,
+            timeout_s=float(message.get("timeout") or 0),
+        )
+
+    def prefix(self) -> str:
+        """How the names of its files begin until the server has accepted them."""
+        return f".{self.id}."
+
+    def seconds(self) -> float:
+        """How long the slot was busy with it."""
+        return round((self.ended_at or time.monotonic()) - self.begun_at, 3) if self.begun_at else 0.0
+
+    def deadline(self) -> float:
+        """On the monotonic clock; far away where the job has no time limit."""
+        return self.begun_at + self.timeout_s if self.timeout_s > 0 else float("inf")
