@@ -36,14 +36,19 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
     """Put the routes of all pages into `app`; gives back what makes the page of an error."""
     shell = Shell(services)
     rows = listing.Listing(shell)
-    call = services.call
+
+    def call() -> Call:
+        """The present request, of somebody who is signed in: a tap is all it takes."""
+        found = services.call()
+        found.require("guest")
+        return found
 
     def to_home(project: str) -> bottle.HTTPResponse:
         return bottle.HTTPResponse(status=303, headers={"Location": f"/p/{quote(project, safe='')}/home"})
 
     routes: dict[str, Callable[..., bottle.HTTPResponse]] = {
-        "/": lambda: start.start(shell, call()),
-        "/sign-in": lambda: start.sign_in(shell, call()),
+        "/": lambda: start.start(shell, services.call()),
+        "/sign-in": lambda: start.sign_in(shell, services.call()),
         "/rendering": lambda: rendering.page(shell, call()),
         "/p/<project>": to_home,
         "/p/<project>/": to_home,

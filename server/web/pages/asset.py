@@ -50,6 +50,7 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         notice=notice(a),
         folder=shell.folder_for_people(a["address"].rpartition("/")[0]),
         picture=shown["large"] if shown else picture(a),
+        small=not shown and a["kind"] != "image",
         picture_words=f"Frame {shown['frame']}" if shown else f"Picture of {a['name']}",
         no_picture="No picture yet." if a["kind"] != "file" else "This kind of file has no picture.",
         frames=strip,
@@ -164,7 +165,7 @@ def in_words(shell: Shell, a: Thing, facts: Thing) -> list[tuple[str, str]]:
     found = [
         ("Size", words.size(a["size"])),
         ("Changed", words.when(a["modified"], shell.now())),
-        ("Made by", shell.titles().get(a["creator"] or "", a["creator"] or "")),
+        ("Made by", shell.titles().get(a["creator"] or "", "")),
         ("Saved with", f"Blender {facts['blender']}" if facts.get("blender") else ""),
         ("Frames", f"{frames[0]} to {frames[1]}" if frames else ""),
         ("Frames a second", f"{facts['fps']:g}" if facts.get("fps") else ""),

@@ -165,6 +165,8 @@ def summary(opened: list[View], nodes: list[dict[str, Any]]) -> str:
         parts.append(f"{renders}: {done:,} of {frames} done")
     if failed:
         parts.append(f"{failed:,} failed")
+    if not nodes:
+        return " · ".join([*parts, "no computer has reported yet"]).capitalize()
     parts.append(f"{busy} of {words.number(here, 'computer')} rendering")
     return " · ".join(parts)
 
