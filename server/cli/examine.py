@@ -6,13 +6,16 @@ the first thing that isn't as it should be.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from server.cli.client import Client, quote
+from server.cli.client import CallFailed, Client, quote
 from server.disk.errors import CroftError
+
+PICTURE_S = 30.0  # how long a thumbnail may take
 
 
 def render(client: Client, data: Path, job: dict[str, Any], asset: dict[str, Any] | None) -> None:
@@ -61,8 +64,20 @@ def frames(folder: Path, count: int, size: tuple[int, ...] | None) -> None:
 def thumbnails(client: Client, tasks: list[dict[str, Any]]) -> None:
     for task in tasks:
         require(bool(task["thumbnail"]), f"Frame {task['frame']} has no thumbnail.")
-        kind, raw = client.fetch(task["thumbnail"])
+        kind, raw = picture(client, task["thumbnail"])
         require(kind.startswith("image/") and len(raw) > 0, f"Frame {task['frame']}'s thumbnail is {kind}.")
+
+
+def picture(client: Client, path: str) -> tuple[str, bytes]:
+    """A thumbnail; waited for while the server says that it isn't made yet."""
+    last = time.monotonic() + PICTURE_S
+    while True:
+        try:
+            return client.fetch(path)
+        except CallFailed as error:
+            if error.status != 503 or time.monotonic() > last:
+                raise
+            time.sleep(0.1)
 
 
 def pages(client: Client, asset: dict[str, Any]) -> None:
