@@ -1,0 +1,112 @@
+"""The OpenAPI document is true: every call is asked with what it says, and answers as it says."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from house import House
+from hypothesis import HealthCheck, given, seed, settings
+
+from server.web import api
+from server.web.api.table import Route
+from server.web.app import build
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import schemathesis
+    from schemathesis.checks import CHECKS
+    from schemathesis.generation import GenerationMode
+
+EXAMPLES = 12  # of each call: a minute on two cores would be too long for every commit
+
+
+@pytest.fixture(scope="module")
+def shared_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("openapi")
+    croft = build(folder / "config", folder / "data")
+    house = House(croft, folder / "config", folder / "data")
+    for n in range(3):
+        house.asset(f"demo/shots/s{n}.blend")
+    yield house
+    croft.close()
+
+
+@pytest.fixture(scope="module")
+def operations(shared_house: House) -> dict[str, Any]:
+    schema = schemathesis.openapi.from_wsgi("/api/openapi.json", shared_house.croft.wsgi)
+    found = [result.ok() for result in schema.get_all_operations()]
+    return {f"{operation.method.upper()} {operation.path}": operation for operation in found}
+
+
+@pytest.fixture(scope="module")
+def token(shared_house: House) -> str:
+    return shared_house.croft.services.people.make_token(user="admin")
+
+
+# The stream has no end: its own tests read it.
+ROUTES = [route for route in api.ROUTES if route.path != "/api/events"]
+TAKING = [route for route in ROUTES if route.query or route.body or route.stream or "{" in route.path]
+
+
+def name(route: Route) -> str:
+    return f"{route.method} {route.path}"
+
+
+def ask_all(operation: Any, mode: GenerationMode, token: str) -> None:
+    @seed(7)
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case: Any) -> None:
+        # What a schema can't say (a file that isn't there, a step without a range) is a 400 of ours.
+        excluded = [CHECKS.get_one("positive_data_acceptance")]
+        if not has_wrong_input(operation, case):
+            excluded.append(CHECKS.get_one("negative_data_rejection"))
+        headers = {"Authorization": f"Bearer {token}"}
+        case.call_and_validate(headers=headers, excluded_checks=excluded)
+
+    ask()
+
+
+def has_wrong_input(operation: Any, case: Any) -> bool:
+    """Whether something that we read is wrong: not headers, and not query names that nobody knows."""
+    wrong = {place.value for place, part in case.meta.components.items() if part.mode.is_negative}
+    known = {parameter.name for parameter in operation.query}
+    return bool(wrong & {"query", "body"}) and set(case.query or ()) <= known
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name)
+def test_right_requests_get_the_answers_that_are_described(
+    operations: dict[str, Any], token: str, route: Route
+) -> None:
+    ask_all(operations[name(route)], GenerationMode.POSITIVE, token)
+
+
+@pytest.mark.parametrize("route", TAKING, ids=name)
+def test_wrong_requests_are_refused_as_described(
+    operations: dict[str, Any], token: str, route: Route
+) -> None:
+    ask_all(operations[name(route)], GenerationMode.NEGATIVE, token)
+
+
+def test_the_document_lists_every_route(house: House) -> None:
+    paths = house.browser().get("/api/openapi.json").json["paths"]
+    for route in house.croft.table.routes:
+        assert route.method.lower() in paths[route.path], route
+    listed = {(method, path) for path, found in paths.items() for method in found}
+    assert len(listed) == len(house.croft.table.routes)
+
+
+def test_the_readable_page_names_every_call(house: House) -> None:
+    text = house.browser().get("/api/docs").body.decode()
+    for route in house.croft.table.routes:
+        assert f"{route.method} {route.path}" in text
+    assert "<script" not in text
+
+
+def test_operations_have_names_of_their_own(house: House) -> None:
+    paths = house.browser().get("/api/openapi.json").json["paths"]
+    names = [operation["operationId"] for found in paths.values() for operation in found.values()]
+    assert len(names) == len(set(names))
