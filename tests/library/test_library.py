@@ -220,17 +220,27 @@ def test_two_servers_take_in_the_same_files_once(tmp_path: Path, scenes: Scenes)
 
 
 def test_a_read_only_share_gets_thumbnails_in_the_cache_alone(house: House, tmp_path: Path) -> None:
-    Image.new("RGB", (300, 200)).save(house.root / "a.png")
-    address = house.put("demo/a.png", house.root / "a.png")
-    share = house.store.share("data")
-    house.store._shares["data"] = Share("data", share.root, share.id, (), "the disk is old")
-    thumb = house.media.thumbnail(address, wait_s=30)
-    assert thumb is not None
-    assert thumb.is_relative_to(tmp_path / "cache")
-    house.put("demo/b.blend", b"x")
-    house.settle()
-    assert not (house.root / "demo/b.blend.json").exists()
-    assert not (house.root / "demo/.croft").exists()
+    """Given a share that others lock in a way that this server can't, then nothing is written to it."""
+    marker = house.root / ".croft-share.json"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "locks": "of another kind"}))
+    Image.new("RGB", (300, 200)).save(house.root / "demo/a.png")
+    (house.root / "demo/b.blend").write_bytes(b"x")
+    guest = build(tmp_path, "config2")
+    try:
+        assert guest.store.share("data").read_only
+        guest.ingest.start()
+        thumb = guest.media.thumbnail("data::demo/a.png", wait_s=30)
+        assert thumb is not None
+        assert thumb.is_relative_to(tmp_path / "cache")
+        guest.settle()
+        assert guest.assets.one("data::demo/b.blend")["status"] == "ok"
+        assert sorted(path.name for path in (house.root / "demo").iterdir()) == [
+            "a.png", "b.blend", "project.json"
+        ]  # fmt: skip
+    finally:
+        guest.ingest.close()
+        guest.media.close()
+        guest.store.close()
 
 
 def test_a_share_that_is_away_is_left_alone(house: House, scenes: Scenes) -> None:

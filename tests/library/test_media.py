@@ -339,3 +339,14 @@ def test_after_closing_nothing_is_done(tmp_path: Path) -> None:
 def test_the_helper_is_a_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers.sys, "executable", "/usr/bin/uwsgi")
     assert workers._python().endswith("/bin/python3")
+
+
+def test_a_scene_of_blender_5_tells_its_facts_too(pool: Workers) -> None:
+    """A header of 17 bytes, blocks with one of 32; saved by the module bpy 5.0.1, which draws no preview."""
+    path = Path(__file__).with_name("blender-5.0.blend")
+    answer = ask(pool, path, "facts")
+    facts = answer.data["facts"]
+    assert (facts["blender"], facts["compression"], facts["whole"]) == ("5.0", "zstd", True)
+    assert (facts["frames"], facts["fps"], facts["resolution"]) == ([3, 26], 25.0, [320, 180])
+    assert (facts["libraries"], facts["textures"]) == (["//lib5.blend"], ["//tex/wood.png"])
+    assert ask(pool, path).error == "none"
