@@ -43,12 +43,11 @@ from server.web.requests import (
 )
 from server.web.services import Services
 from server.web.session import SAFE_METHODS, Sessions, error_key
-from server.web.standins import room
 from server.web.static import Static
 
-Watcher = room("server.disk.watcher", "Watcher", standins.Watcher)
-Farm = room("server.farm.farm", "Farm", standins.Farm)
-Wire = room("server.web.wire", "Wire", standins.Wire)
+Watcher = standins.room("server.disk.watcher", "Watcher", standins.Watcher)
+Farm = standins.room("server.farm.farm", "Farm", standins.Farm)
+Wire = standins.room("server.web.wire", "Wire", standins.Wire)
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +75,10 @@ class Croft:
         self._closed = False
         self.table = api.Table(openapi.with_documentation(api.ROUTES))
         self.wire = Wire(services)
-        self._pages = bottle.Bottle()
-        self._pages.config["catchall"] = False  # what pages raise is answered here
-        self._pages.default_error_handler = self._page_error
-        self._error_page = pages.mount(self._pages, services)
+        self._bottle = bottle.Bottle()
+        self._bottle.config["catchall"] = False  # what pages raise is answered here
+        self._bottle.default_error_handler = self._page_error
+        self._error_page = pages.mount(self._bottle, services)
         self.wsgi = self.answer
 
     def close(self) -> None:
@@ -155,7 +154,7 @@ class Croft:
             self._count(int(status[:3]))
             return start_response(status, [*headers, *missing(headers)], *((exc_info,) if exc_info else ()))
 
-        body: Iterable[bytes] = self._pages.wsgi(environ, begin)
+        body: Iterable[bytes] = self._bottle.wsgi(environ, begin)
         return body
 
     def _sign_in_form(self, call: Call) -> Answer:
@@ -226,8 +225,7 @@ class Croft:
         bottle.response.content_type = "text/html; charset=utf-8"
         sentences = {404: "There is no page here.", 405: "That isn't possible on this page."}
         sentence = sentences.get(found.status_code, "This page can't be shown.")
-        text: str = self._error_page(call, found.status_code, sentence)
-        return text
+        return self._error_page(call, found.status_code, sentence)
 
     # Sending
 

@@ -64,12 +64,5 @@ class Wire:
         return [b"[]"]
 
 
-def mount(app: Any, services: Any) -> None: ...
-
-
-def error_page(call: Any, status: int, message: str) -> str:
-    return f"<p>{message.replace('<', '&lt;')}"
-
-
 class Watcher:
     def __init__(self, store: Any, **kwargs: Any) -> None: ...

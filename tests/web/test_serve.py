@@ -1,0 +1,197 @@
+"""The server for real: one line first, a port in use, streams over a socket, a clean end."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+CLONE = Path(__file__).resolve().parents[2]
+PROGRAM = (
+    "import sys; from server.web.serve import serve; sys.exit(serve(*sys.argv[1:3], port=int(sys.argv[3])))"
+)
+
+
+class Server:
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        self.config, self.data = folder / "config", folder / "data"
+        command = [sys.executable, "-W", "error", "-c", PROGRAM, str(self.config), str(self.data), str(port)]
+        self.process = subprocess.Popen(
+            command, cwd=CLONE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.errors: list[str] = []
+        self._connections: list[http.client.HTTPConnection] = []
+        self._replies: list[http.client.HTTPResponse] = []
+        self._reader = threading.Thread(target=self._read, args=(self.process.stderr,))
+        self._reader.start()
+        assert self.process.stdout
+        self.first_line = self.process.stdout.readline()
+        self.port = int(self.first_line.rpartition(":")[2] or 0) if self.first_line else 0
+
+    def _read(self, stream: IO[str]) -> None:
+        self.errors.extend(stream)
+
+    def token(self, user: str = "admin") -> str:
+        from server.disk.settings import Settings
+        from server.library.people import People
+
+        return People(Settings(self.config)).make_token(user=user)
+
+    def ask(self, method: str, path: str, body: Any = None, token: str = "", **headers: str) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        self._connections.append(connection)
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        connection.request(method, path, data, headers)
+        reply = connection.getresponse()
+        self._replies.append(reply)
+        return reply
+
+    def hang_up(self) -> None:
+        """Close every connection, streams included."""
+        for part in (*self._replies, *self._connections):
+            part.close()
+
+    def peak_kb(self) -> int:
+        """The most memory that the process had so far, in kilobytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+
+    def stop(self, sign: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(sign)
+        code = self.process.wait(30)
+        self.hang_up()
+        self._reader.join()
+        assert self.process.stdout
+        self.process.stdout.close()
+        assert self.process.stderr
+        self.process.stderr.close()
+        return code
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path)
+    yield made
+    if made.process.poll() is None:
+        made.process.kill()
+    made.stop()
+
+
+def test_the_first_line_is_the_url_and_it_answers(server: Server) -> None:
+    assert server.first_line == f"Croft listens at http://127.0.0.1:{server.port}\n"
+    assert json.load(server.ask("GET", "/healthz"))["data"]["status"] == "ok"
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly_while_a_stream_is_open(server: Server, sign: int) -> None:
+    reply = server.ask("GET", "/api/events", token=server.token())
+    assert reply.getheader("content-type") == "text/event-stream"
+    assert reply.readline().startswith(b"retry")
+    assert server.stop(sign) == 0, server.errors
+    assert "Traceback" not in "".join(server.errors)
+    assert reply.read() is not None, "the stream has an end"
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        second = Server(tmp_path, taken.getsockname()[1])
+        assert second.stop() == 1
+        assert second.first_line == ""
+        assert len(second.errors) == 1
+        assert "another program uses this port" in second.errors[0]
+        assert not second.data.exists(), "nothing was opened"
+
+
+def test_a_change_is_streamed_to_a_browser(server: Server) -> None:
+    token = server.token()
+    stream = server.ask("GET", "/api/events", token=token)
+    while not stream.readline().startswith(b"event: ready"):
+        pass
+    (server.data / "demo" / "shots").mkdir(parents=True, exist_ok=True)
+    (server.data / "demo" / "shots" / "a.blend").write_bytes(b"BLENDER")
+    assert server.ask("POST", "/api/rescan", {}, token=token).status == 200
+    seen = b""
+    while b"demo/shots/a.blend" not in seen:
+        seen = stream.readline()
+    assert json.loads(seen.removeprefix(b"data: "))["kind"] == "asset"
+
+
+def test_streams_beyond_the_cap_are_told_to_poll(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "server.json").write_text('{"event_streams": 2, "threads": 2}')
+    server = Server(tmp_path)
+    try:
+        token = server.token()
+        streams = [server.ask("GET", "/api/events", token=token) for _ in range(2)]
+        refused = server.ask("GET", "/api/events", token=token)
+        assert refused.status == 503
+        assert int(refused.getheader("retry-after")) > 0
+        refused.read()
+        poll = json.load(server.ask("GET", "/api/events?since=x", token=token))["data"]
+        assert poll["reload"] is True
+        # All streams taken, and everything else still answers.
+        for _ in range(5):
+            assert server.ask("GET", "/api/projects", token=token).status == 200
+        assert all(stream.status == 200 for stream in streams)
+    finally:
+        assert server.stop() == 0
+
+
+def test_a_gigabyte_is_refused_at_once(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as wire:
+        head = f"POST /api/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token()}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {1 << 30}\r\n\r\n"
+        wire.sendall(head.encode() + b"x" * 1000)
+        assert b" 413 " in wire.recv(4096).split(b"\r\n")[0]
+
+
+def test_an_upload_is_streamed_to_the_disk(server: Server) -> None:
+    size = 64 << 20
+    before = server.peak_kb()
+    (server.data / "demo").mkdir(parents=True, exist_ok=True)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    headers = {"Authorization": f"Bearer {server.token('student')}", "Content-Length": str(size)}
+    with open("/dev/zero", "rb") as zeros:
+        parts = (zeros.read(1 << 20) for _ in range(size >> 20))
+        connection.request("PUT", "/api/files/data::demo/big.blend", parts, headers)
+    reply = connection.getresponse()
+    assert reply.status == 201, reply.read()
+    reply.read()
+    connection.close()
+    assert (server.data / "demo" / "big.blend").stat().st_size == size
+    assert server.peak_kb() < before + 32_000, "the file wasn't held in memory"
+
+
+def test_only_the_farm_or_only_people(tmp_path: Path) -> None:
+    from server.web.app import build
+
+    farm = build(tmp_path / "c", tmp_path / "d", only="farm")
+    try:
+        from house import Browser
+
+        assert Browser(farm.wsgi).get("/api/session").status == 404
+        assert Browser(farm.wsgi).get("/healthz").status == 200
+    finally:
+        farm.close()
+    pages = build(tmp_path / "c", tmp_path / "d", only="pages")
+    try:
+        assert Browser(pages.wsgi).post("/farm", []).status == 404
+        assert Browser(pages.wsgi).post("/t/x/farm", []).status == 404
+    finally:
+        pages.close()
