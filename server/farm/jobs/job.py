@@ -1,0 +1,454 @@
+"""One job in memory: the fold over its journal. No files, no clock, no locks here.
+
+`apply(event)` is the only thing that changes a job, so `fold(all lines)` and any run of catch-ups give
+the same. Tasks are columns (a byte of state, a number of attempt, milliseconds, a node), not objects:
+100,000 of them cost about two megabytes, and the next waiting one is found by `bytearray.find`.
+Lines that make no sense are counted and skipped; kinds of event that are not known are let be.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from server.farm import frames as frame_ranges
+from server.farm.jobs import states
+
+Event = dict[str, Any]
+
+WAITING, CLAIMED, DONE, FAILED, SKIPPED = b"wcdfs"
+LETTERS = {WAITING: "waiting", CLAIMED: "claimed", DONE: "done", FAILED: "failed", SKIPPED: "skipped"}
+KEPT_FAILURES = 8  # a task's newest failures that are kept in memory
+
+
+class Claim:
+    """One attempt that is out. What the fold knows, and below it what lives in memory alone."""
+
+    __slots__ = (
+        "at",
+        "attempt",
+        "code",
+        "deadline",
+        "line",
+        "node",
+        "progress",
+        "reported",
+        "resent",
+        "server",
+        "task",
+    )
+
+    def __init__(self, task: int, code: int, attempt: str, node: str, server: str, at: str) -> None:
+        self.task = task
+        self.code = code
+        self.attempt = attempt  # the id that the node echoes
+        self.node = node
+        self.server = server
+        self.at = at
+        self.deadline = 0.0  # monotonic; 0: not yet given one by this process
+        self.reported = 0.0  # monotonic
+        self.resent = False  # sent a second time to a node that doesn't report it
+        self.progress = 0.0
+        self.line = ""
+
+
+class Listener(Protocol):
+    """Is told when claims come and go, to keep its own maps by node."""
+
+    def claimed(self, job: Job, claim: Claim) -> None: ...
+    def unclaimed(self, job: Job, claim: Claim) -> None: ...
+
+
+class Failure:
+    """Why one attempt at a task didn't give a frame."""
+
+    __slots__ = ("at", "attempt", "node", "reason")
+
+    def __init__(self, at: str, attempt: int, node: str, reason: str) -> None:
+        self.at = at
+        self.attempt = attempt  # its number, 1 for the first
+        self.node = node
+        self.reason = reason
+
+
+def attempt_id(job_id: str, task: int, code: int) -> str:
+    """`<job id>.<task>.<number of attempt>.<4 random hex digits>`.
+
+    The random part keeps an attempt that a restored journal has forgotten from passing for a new one.
+    """
+    return f"{job_id}.{task}.{code >> 16}.{code & 0xFFFF:04x}"
+
+
+def split_attempt(text: object) -> tuple[str, int, int] | None:
+    """Job id, task, code; None where `text` was never an attempt of ours."""
+    if not isinstance(text, str):
+        return None
+    parts = text.split(".")
+    if len(parts) != 4:
+        return None
+    try:
+        return parts[0], int(parts[1]), int(parts[2]) << 16 | int(parts[3], 16)
+    except ValueError:
+        return None
+
+
+class Job:
+    """A job's request (`record`, never changed) and all that its journal says of it."""
+
+    def __init__(self, record: dict[str, Any], address: str, folder: str) -> None:
+        self.record = record
+        self.id: str = record["id"]
+        self.address = address  # of the asset it belongs to
+        self.folder = folder  # address of the job's own folder
+        self.share = address.partition("::")[0]
+        self.frames = frame_ranges.parse(record["frames"], max_frames=10**7)
+        self.total = len(self.frames)
+        self.retries = int(record.get("retries", 3))
+        self.output: str = record.get("output", "version")
+        self.requires: frozenset[str] = frozenset(record.get("requires") or ())
+        self.listener: Listener | None = None
+        self._order = frame_ranges.ordering(record.get("order", "linear"), self.total)
+        self._position: array[int] | None = None
+        if self._order is not None:
+            self._position = array("i", bytes(4 * self.total))
+            for position, task in enumerate(self._order):
+                self._position[task] = position
+        self.claims: dict[int, Claim] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all that the journal said."""
+        for claim in list(self.claims.values()):
+            self._drop_claim(claim.task)
+        total = self.total
+        self.state = states.WAITING
+        self.why = ""
+        self.by = ""
+        self.priority = int(self.record.get("priority", 3))
+        self.cells = bytearray(b"w") * total
+        self._ready = bytearray(b"\x01") * total  # by position in the order: 1 where a task waits
+        self._cursor = 0  # nothing before it waits
+        self.latest = array("I", bytes(4 * total))  # number and random part of the newest attempt
+        self.milliseconds = array("I", bytes(4 * total))  # of done tasks
+        self.worker = array("H", bytes(2 * total))  # of done tasks, an index into `node_names`
+        self.node_names: list[str] = []
+        self._node_index: dict[str, int] = {}
+        self.counts = {"waiting": total, "claimed": 0, "done": 0, "failed": 0, "skipped": 0}
+        self.failures: dict[int, list[Failure]] = {}
+        self.lost: dict[int, int] = {}  # times that an attempt at a task was lost
+        self.names: dict[int, str] = {}  # outputs of done tasks that aren't called as the job says
+        self.suffix = ""  # of its outputs: known from the first
+        self.total_milliseconds = 0
+        self.by_node: dict[str, list[int]] = {}  # name -> done, milliseconds, failed, lost
+        self.attempts = 0
+        self.failed_attempts = 0
+        self.lost_attempts = 0
+        self.output_bytes = 0
+        self.peak_memory_mb = 0.0
+        self.strikes = 0  # tasks failed for good since one was done or a person said resume
+        self.started = ""
+        self.ended = ""
+        self.last_done = ""
+        self.events = 0
+        self.bad = 0  # lines that made no sense
+
+    # -- the fold -------------------------------------------------------------------------------------
+
+    def fold(self, events: Iterable[Event]) -> None:
+        """Apply many."""
+        for event in events:
+            self.apply(event)
+
+    def apply(self, event: Event) -> None:
+        """One line of the journal. Never raises: a line that makes no sense is counted."""
+        self.events += 1
+        try:
+            handler = _HANDLERS.get(event["event"])
+            if handler is not None:
+                handler(self, event)
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError):
+            self.bad += 1
+
+    def _claim(self, event: Event) -> None:
+        task, code = self._task(event), _code(event["attempt"])
+        if self.cells[task] != WAITING or self.state in states.ENDED:
+            return
+        node = str(event["node"])
+        claim = Claim(task, code, attempt_id(self.id, task, code), node, str(event["server"]), event["at"])
+        self.latest[task] = code
+        self.attempts += 1
+        self._set(task, CLAIMED)
+        self.claims[task] = claim
+        if not self.started:
+            self.started = event["at"]
+        if self.listener is not None:
+            self.listener.claimed(self, claim)
+
+    def _done(self, event: Event) -> None:
+        task = self._task(event)
+        if not self.may_finish(task, _code(event["attempt"])):
+            return
+        milliseconds = round(float(event.get("seconds") or 0) * 1000)
+        if not 0 <= milliseconds < 2**32:
+            raise ValueError("seconds")
+        name = str(event.get("node", ""))
+        self._drop_claim(task)
+        self._set(task, DONE)
+        self.milliseconds[task] = milliseconds
+        self.total_milliseconds += milliseconds
+        self.worker[task] = self._index_of(name)
+        sums = self._sums(name)
+        sums[0] += 1
+        sums[1] += milliseconds
+        self.last_done = event["at"]
+        self.strikes = 0
+        self._note_outputs(task, event.get("outputs") or ())
+        memory = (event.get("statistics") or {}).get("memory_mb")
+        if isinstance(memory, (int, float)):
+            self.peak_memory_mb = max(self.peak_memory_mb, float(memory))
+
+    def _note_outputs(self, task: int, outputs: Iterable[dict[str, Any]]) -> None:
+        first = True
+        for output in outputs:
+            self.output_bytes += int(output.get("size") or 0)
+            name = str(output.get("path") or "")
+            if first and name and output.get("kind", "frame") == "frame":
+                first = False
+                if not self.suffix and "." in name:
+                    self.suffix = name[name.rindex(".") :]
+                if name != self.expected_name(task):
+                    self.names[task] = name
+
+    def _failed(self, event: Event) -> None:
+        claim = self._held(event)
+        if claim is None:
+            return
+        self.failed_attempts += 1
+        self._sums(claim.node)[2] += 1
+        self._keep_failure(event, claim, str(event.get("reason") or "failed"))
+        self._give_back(claim.task, bool(event.get("final")))
+
+    def _expired(self, event: Event) -> None:
+        claim = self._held(event)
+        if claim is None:
+            return
+        self.lost_attempts += 1
+        self.lost[claim.task] = self.lost.get(claim.task, 0) + 1
+        self._sums(claim.node)[3] += 1
+        self._keep_failure(event, claim, "the node was not heard of any more")
+        self._give_back(claim.task, bool(event.get("final")))
+
+    def _released(self, event: Event) -> None:
+        claim = self._held(event)
+        if claim is not None:
+            self._give_back(claim.task, final=False)
+
+    def _adopt(self, event: Event) -> None:
+        claim = self._held(event)
+        if claim is not None:
+            claim.server = str(event["server"])
+
+    def _skip(self, event: Event) -> None:
+        task = self._task(event)
+        if self.cells[task] in (WAITING, FAILED):
+            self._set(task, SKIPPED)
+
+    def _requeue(self, event: Event) -> None:
+        for task in frame_ranges.parse(event["tasks"], max_frames=10**7):
+            if not 0 <= task < self.total or self.cells[task] in (WAITING, CLAIMED):
+                continue
+            if self.cells[task] == DONE:
+                self.total_milliseconds -= self.milliseconds[task]
+                sums = self._sums(self.node_names[self.worker[task]])
+                sums[0] -= 1
+                sums[1] -= self.milliseconds[task]
+                self.milliseconds[task] = 0
+            self.failures.pop(task, None)
+            self.lost.pop(task, None)
+            self.names.pop(task, None)
+            self._set(task, WAITING)
+
+    def _state(self, event: Event) -> None:
+        to = event["to"]
+        if to not in states.STATES:
+            raise ValueError(to)
+        self.state = to
+        self.why = str(event.get("why") or "")
+        self.by = str(event.get("by") or "")
+        if to in states.ENDED:
+            self.ended = event["at"]
+            for task in list(self.claims):
+                self._give_back(task, final=False)
+        else:
+            self.ended = ""
+            if self.by:
+                self.strikes = 0
+
+    def _priority(self, event: Event) -> None:
+        self.priority = int(event["value"])
+
+    # -- questions ------------------------------------------------------------------------------------
+
+    def may_finish(self, task: int, code: int) -> bool:
+        """Is this the newest attempt at a task that isn't done? One that expired may still come in,
+        as long as nobody else was given the task."""
+        return (
+            0 <= task < self.total
+            and self.latest[task] == code
+            and self.cells[task] in (CLAIMED, WAITING, FAILED)
+            and self.state not in states.ENDED
+        )
+
+    def was_accepted(self, task: int, code: int) -> bool:
+        """Is this the attempt whose result the task has?"""
+        return 0 <= task < self.total and self.latest[task] == code and self.cells[task] == DONE
+
+    def held(self, task: int, code: int) -> Claim | None:
+        """The claim that is out under this code."""
+        claim = self.claims.get(task)
+        return claim if claim is not None and claim.code == code else None
+
+    def next_task(self, avoid: Callable[[int], bool] | None = None, looks: int = 64) -> int | None:
+        """The next waiting task in the job's order, passing over at most `looks` that `avoid` names."""
+        ready, position = self._ready, self._cursor
+        position = ready.find(1, position)
+        self._cursor = position if position >= 0 else self.total
+        for _ in range(looks):
+            if position < 0:
+                return None
+            task = position if self._order is None else self._order[position]
+            if avoid is None or task not in self.failures or not avoid(task):
+                return task
+            position = ready.find(1, position + 1)
+        return None
+
+    @property
+    def open(self) -> bool:
+        """Tasks of it may be given out."""
+        return self.state in states.OPEN and self.counts["waiting"] > 0
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is left that can be done."""
+        return self.counts["waiting"] == 0 and self.counts["claimed"] == 0
+
+    @property
+    def base(self) -> str:
+        """What its outputs are called, `####` for the frame."""
+        return str(self.record.get("name") or "")
+
+    def expected_name(self, task: int) -> str:
+        """What the node is likely to call the task's frame."""
+        frame = self.frames[task]
+        digits = f"{frame:04d}" if frame >= 0 else f"-{-frame:04d}"
+        return self.base.replace("####", digits) + self.suffix
+
+    def output_name(self, task: int) -> str:
+        """The file name of a done task's frame, "" where there is none."""
+        if self.cells[task] != DONE or not self.suffix:
+            return ""
+        return self.names.get(task) or self.expected_name(task)
+
+    def comparable(self) -> dict[str, Any]:
+        """All that the fold is, for tests: equal after any way of reading the same lines."""
+        return {
+            "state": (self.state, self.why, self.priority, self.started, self.ended, self.strikes),
+            "cells": bytes(self.cells),
+            "ready": bytes(self._ready),
+            "latest": list(self.latest),
+            "milliseconds": list(self.milliseconds),
+            "counts": dict(self.counts),
+            "claims": {n: (c.attempt, c.node, c.server, c.at) for n, c in self.claims.items()},
+            "by_node": {name: list(sums) for name, sums in self.by_node.items()},
+            "failures": {n: [(f.node, f.reason) for f in found] for n, found in self.failures.items()},
+            "names": dict(self.names),
+            "sums": (
+                self.total_milliseconds,
+                self.attempts,
+                self.failed_attempts,
+                self.lost_attempts,
+                self.output_bytes,
+            ),
+        }
+
+    # -- helpers of the fold --------------------------------------------------------------------------
+
+    def _task(self, event: Event) -> int:
+        task = event["task"]
+        if not isinstance(task, int) or not 0 <= task < self.total:
+            raise ValueError("task")
+        return task
+
+    def _held(self, event: Event) -> Claim | None:
+        return self.held(self._task(event), _code(event["attempt"]))
+
+    def _set(self, task: int, letter: int) -> None:
+        before = self.cells[task]
+        if before == letter:
+            return
+        self.counts[LETTERS[before]] -= 1
+        self.counts[LETTERS[letter]] += 1
+        self.cells[task] = letter
+        position = task if self._position is None else self._position[task]
+        if letter == WAITING:
+            self._ready[position] = 1
+            self._cursor = min(self._cursor, position)
+        else:
+            self._ready[position] = 0
+
+    def _drop_claim(self, task: int) -> None:
+        claim = self.claims.pop(task, None)
+        if claim is not None and self.listener is not None:
+            self.listener.unclaimed(self, claim)
+
+    def _give_back(self, task: int, final: bool) -> None:
+        self._drop_claim(task)
+        if final:
+            self.strikes += 1
+        self._set(task, FAILED if final else WAITING)
+
+    def _keep_failure(self, event: Event, claim: Claim, reason: str) -> None:
+        found = self.failures.setdefault(claim.task, [])
+        found.append(Failure(event["at"], claim.code >> 16, claim.node, reason))
+        del found[:-KEPT_FAILURES]
+
+    def _index_of(self, name: str) -> int:
+        index = self._node_index.get(name)
+        if index is None:
+            if len(self.node_names) >= 65_535:
+                return 65_534
+            index = self._node_index[name] = len(self.node_names)
+            self.node_names.append(name)
+        return index
+
+    def _sums(self, name: str) -> list[int]:
+        sums = self.by_node.get(name)
+        if sums is None:
+            sums = self.by_node[name] = [0, 0, 0, 0]
+        return sums
+
+
+def _code(text: str) -> int:
+    """`"2.ab3f"`, an attempt's number and random part, as one number."""
+    number, _, random_part = text.partition(".")
+    return int(number) << 16 | int(random_part, 16)
+
+
+def code_text(code: int) -> str:
+    """The other way round: what journals hold."""
+    return f"{code >> 16}.{code & 0xFFFF:04x}"
+
+
+_HANDLERS: dict[str, Callable[[Job, Event], None]] = {
+    "claim": Job._claim,
+    "done": Job._done,
+    "failed": Job._failed,
+    "expired": Job._expired,
+    "released": Job._released,
+    "adopt": Job._adopt,
+    "skip": Job._skip,
+    "requeue": Job._requeue,
+    "state": Job._state,
+    "priority": Job._priority,
+}

@@ -1,0 +1,421 @@
+"""A job's files on its share: `job.json`, `journal.jsonl`, `result.json`, `logs/`, its outputs.
+
+Everything that changes a journal happens under the job's file lock, which the caller holds. What was
+read is folded into the `Job`; a journal that a restore put back to an earlier time is noticed here
+(`Seen.BACKWARDS`), as is a folder that is gone.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from server.disk import files, paths
+from server.disk.errors import Broken, CroftError, NotFound, Restored, broken
+from server.disk.journal import Journal
+from server.farm.jobs import states
+from server.farm.jobs.job import Claim, Event, Job, split_attempt
+
+SCHEMA = 1
+RECORD, JOURNAL, RESULT, LOGS, SNAPSHOT = "job.json", "journal.jsonl", "result.json", "logs", "snapshot"
+MAX_RECORD_BYTES = 4 << 20
+MAX_LOG_BYTES = 64 << 10
+
+
+class Seen(enum.Enum):
+    """What a look at the journal found."""
+
+    SAME = "same"
+    MORE = "more"
+    AGAIN = "again"  # another file, or read anew after a failure, saying at least as much
+    BACKWARDS = "backwards"  # another file that knows less than we did
+    GONE = "gone"  # the job's folder isn't there
+
+
+class Place:
+    """Where one job lies. Used by one thread at a time, the one that holds the job's lock."""
+
+    def __init__(self, job: Job, share: paths.Share, disk: files.Os = files.REAL) -> None:
+        self.job = job
+        self.share = share
+        self.folder = share.root / paths.parse(job.folder)[1]
+        self.asset_folder = share.root / paths.parse(paths.folder_of(job.address))[1]
+        self._disk = disk
+        self._journal = Journal(self.folder / JOURNAL, disk)
+        self.offset = 0
+        self._stale = False
+        self.bad = 0
+
+    @property
+    def outputs(self) -> Path | None:
+        """The version folder that nodes write into; None for jobs that write where the scene says."""
+        inside = self.job.record.get("folder")
+        return self.asset_folder / inside if inside else None
+
+    @property
+    def snapshot(self) -> Path | None:
+        """The copy of the scene that is rendered, beside the scene."""
+        name = self.job.record.get("snapshot")
+        return self.asset_folder / name if name else None
+
+    @property
+    def kept_snapshot(self) -> Path | None:
+        """Where the snapshot stays once the job has ended."""
+        beside = self.snapshot
+        return self.folder / (SNAPSHOT + "".join(beside.suffixes[-1:])) if beside is not None else None
+
+    # -- the journal ----------------------------------------------------------------------------------
+
+    def catch_up(self) -> Seen:
+        """Fold in what others have appended. Under the job's lock."""
+        if self._stale:
+            self._read_again()
+            self._stale = False
+            return Seen.AGAIN
+        try:
+            events, self.offset, bad = self._journal.read(self.offset)
+        except Restored:
+            before = _Reach(self.job)
+            self._read_again()
+            return Seen.AGAIN if before.reached_by(self.job) else Seen.BACKWARDS
+        self.bad += bad
+        if events:
+            self.job.fold(events)
+            return Seen.MORE
+        if not self.offset and not self.folder.is_dir():
+            return Seen.GONE
+        return Seen.SAME
+
+    def _read_again(self) -> None:
+        """Read all of it, keeping the deadlines of claims that are still out."""
+        claims = {claim.attempt: claim for claim in self.job.claims.values()}
+        self._journal.close()
+        self._journal = Journal(self.folder / JOURNAL, self._disk)
+        events, self.offset, self.bad = self._journal.read(0)
+        self.job.reset()
+        self.job.fold(events)
+        for claim in self.job.claims.values():
+            _keep_lease(claim, claims.get(claim.attempt))
+
+    def append(self, events: list[Event]) -> None:
+        """Write what was decided (and applied to the job already). After a failure the job is read anew."""
+        try:
+            self.offset = self._journal.append(events, expect=self.offset)
+        except BaseException:
+            self._stale = True
+            raise
+
+    def forget(self) -> None:
+        """What was applied isn't written: read the journal anew at the next look."""
+        self._stale = True
+
+    def sync(self) -> None:
+        """Make what was appended last."""
+        self._journal.sync()
+
+    def close(self) -> None:
+        """Let go of the file; it is opened again when needed."""
+        self._journal.close()
+
+    # -- outputs --------------------------------------------------------------------------------------
+
+    def check_outputs(self, attempt: str, outputs: object) -> str:
+        """Why these outputs can't be taken; "" when each is whole, under its temporary or its final name."""
+        folder = self.outputs
+        if folder is None:
+            return ""
+        if not isinstance(outputs, list) or not outputs:
+            return "the node wrote nothing"
+        taken: set[str] = set()
+        for output in outputs:
+            why = _check_names(attempt, output)
+            if why:
+                return why
+            name = output["path"]
+            if name in taken:
+                return f"two outputs are called {name}"
+            taken.add(name)
+            if self._whole(folder / output["temp"], output) or self._whole(folder / name, output):
+                continue
+            return f"{name} is not there with the size that the node told"
+        return ""
+
+    def _whole(self, path: Path, output: dict[str, Any]) -> bool:
+        try:
+            st = os.lstat(path)
+        except OSError:
+            return False
+        return stat.S_ISREG(st.st_mode) and st.st_size == output["size"] > 0
+
+    def take_outputs(self, outputs: list[dict[str, Any]]) -> None:
+        """Rename an accepted attempt's outputs to their names. One whose temporary name is gone was taken
+        before (the server fell between renaming and the journal): what it is called now was checked."""
+        folder = self.outputs
+        if folder is None:
+            return
+        for output in outputs:
+            target = folder / output["path"]
+            if output.get("kind") == "preview":
+                target = preview_path(folder, output["path"])
+                files.make_folders(target.parent, folder, disk=self._disk)
+            try:
+                self._disk.replace(folder / output["temp"], target)
+            except FileNotFoundError:
+                if not target.exists():
+                    raise NotFound(f"{target} is gone.", path=str(target)) from None
+            except OSError as error:
+                files.fail(error, target)
+
+    def sync_outputs(self) -> None:
+        """Make the renames last."""
+        if self.outputs is not None:
+            files.sync_folder(self.outputs, self._disk)
+
+    def drop_outputs(self, attempt: str, outputs: object) -> None:
+        """Delete what a refused attempt wrote, under its own temporary names alone."""
+        folder = self.outputs
+        if folder is None or not isinstance(outputs, list):
+            return
+        for output in outputs:
+            if not _check_names(attempt, output):
+                try:
+                    self._disk.unlink(folder / output["temp"])
+                except OSError:
+                    pass  # gone already, or swept up when the job ends
+
+    def sweep(self) -> int:
+        """Delete what dead attempts of this job left in its version folder. Once it has ended."""
+        folder, count = self.outputs, 0
+        if folder is None:
+            return 0
+        try:
+            names = [entry.name for entry in os.scandir(folder) if entry.name.startswith(f".{self.job.id}.")]
+        except OSError:
+            return 0
+        for name in names:
+            if split_attempt(".".join(name[1:].split(".")[:4])) is None:
+                continue
+            try:
+                self._disk.unlink(folder / name)
+                count += 1
+            except OSError:
+                pass  # a node writes it just now; the purge finds it
+        return count
+
+    # -- logs -----------------------------------------------------------------------------------------
+
+    def write_log(self, task: int, attempt: int, text: str) -> None:
+        """Keep what the renderer said last. Its loss loses no frame, so a full disk doesn't raise."""
+        folder = self.folder / LOGS
+        try:
+            files.make_folders(folder, self.folder, disk=self._disk)
+            data = text.encode("utf-8", "replace")[-MAX_LOG_BYTES:]
+            files.write_atomic(folder / f"{task}.{attempt}.txt", data, disk=self._disk)
+        except CroftError:
+            pass
+
+    def read_log(self, task: int, attempt: int) -> str:
+        """The log of one attempt; NotFound where none was kept."""
+        path = self.folder / LOGS / f"{task}.{attempt}.txt"
+        try:
+            raw, _ = files.read_bounded(path, MAX_LOG_BYTES + 1024)
+        except OSError as error:
+            raise NotFound(f"No log of task {task}, attempt {attempt}, was kept.") from error
+        return raw.decode("utf-8", "replace")
+
+    # -- the end --------------------------------------------------------------------------------------
+
+    def write_result(self, summary: dict[str, Any]) -> None:
+        """The job's sum with the journal's length and hash: reading it needs no fold any more."""
+        length, digest = self._hash_journal()
+        data = {"schema": SCHEMA, **summary, "journal": {"length": length, "sha256": digest}}
+        files.write_atomic(
+            self.folder / RESULT, orjson.dumps(data, option=orjson.OPT_INDENT_2) + b"\n", disk=self._disk
+        )
+
+    def _hash_journal(self) -> tuple[int, str]:
+        digest, length = hashlib.sha256(), 0
+        try:
+            with open(self.folder / JOURNAL, "rb") as file:
+                while length < self.offset:
+                    chunk = file.read(min(1 << 20, self.offset - length))
+                    if not chunk:
+                        break
+                    digest.update(chunk)
+                    length += len(chunk)
+        except OSError as error:
+            files.fail(error, self.folder / JOURNAL)
+        return length, digest.hexdigest()
+
+    def keep_snapshot(self) -> None:
+        """Move the snapshot out of people's sight, into the job's folder."""
+        beside, kept = self.snapshot, self.kept_snapshot
+        if beside is not None and kept is not None:
+            _move(beside, kept, self._disk)
+            _drop_cache_link(beside)
+
+    def bring_snapshot(self) -> bool:
+        """Have the snapshot beside its scene. False when it isn't anywhere."""
+        beside, kept = self.snapshot, self.kept_snapshot
+        if beside is None or kept is None or beside.exists():
+            return True
+        if not kept.exists():
+            return False
+        _move(kept, beside, self._disk)
+        return True
+
+
+class _Reach:
+    """How far a job had come, to tell a restore to an earlier time from a copy of the same."""
+
+    def __init__(self, job: Job) -> None:
+        self.events = job.events
+        self.latest = job.latest[:]
+
+    def reached_by(self, job: Job) -> bool:
+        if job.events < self.events:
+            return False
+        return all(now >= then for now, then in zip(job.latest, self.latest, strict=True))
+
+
+def _keep_lease(claim: Claim, known: Claim | None) -> None:
+    if known is not None:
+        claim.deadline = known.deadline
+        claim.reported = known.reported
+        claim.resent = known.resent
+        claim.progress = known.progress
+        claim.line = known.line
+
+
+def _check_names(attempt: str, output: object) -> str:
+    if not isinstance(output, dict):
+        return "an output is no object"
+    name, temp, size = output.get("path"), output.get("temp"), output.get("size")
+    if not isinstance(name, str) or not isinstance(temp, str) or not isinstance(size, int):
+        return "an output lacks its path, temp or size"
+    if "/" in name or "\\" in name or "\0" in name or not name or name.startswith("."):
+        return f"{name[:100]!r} is no name for an output"
+    if temp != f".{attempt}.{name}":
+        return f"{temp[:100]!r} is not this attempt's name for {name[:100]!r}"
+    return ""
+
+
+def preview_path(folder: Path, name: str) -> Path:
+    """Where the preview `sh010.0001.exr.png` of the frame `sh010.0001.exr` lies."""
+    return paths.companion_of(folder / name.removesuffix(".png")) / "thumbs" / "node.png"
+
+
+def cache_folders(beside: Path, scene_name: str) -> tuple[Path, Path]:
+    """Where Blender looks for the disk caches of the snapshot, and where the scene has them: they go by the
+    file's name, so a snapshot alone would find none and render without its particles."""
+    scene = beside.with_name(scene_name)
+    return (
+        beside.with_name("blendcache_" + paths.stem_of(beside.name)),
+        scene.with_name("blendcache_" + paths.stem_of(scene_name)),
+    )
+
+
+def _drop_cache_link(beside: Path) -> None:
+    link = beside.with_name("blendcache_" + paths.stem_of(beside.name))
+    try:
+        if link.is_symlink():
+            link.unlink()
+    except OSError:
+        pass  # harmless where it stays
+
+
+def _move(source: Path, target: Path, disk: files.Os) -> None:
+    """Rename within a share; copy, check and unlink where a pooled disk won't (EXDEV). Again is harmless."""
+    try:
+        disk.replace(source, target)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            files.fail(error, target)
+        data = _Copy(source)
+        data.into(target, disk)
+        disk.unlink(source)
+    files.sync_folder(target.parent, disk)
+
+
+class _Copy:
+    def __init__(self, source: Path) -> None:
+        self.source = source
+
+    def into(self, target: Path, disk: files.Os) -> None:
+        aside = files.temporary(target.parent)
+        fd = disk.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            for chunk in _chunks(self.source):
+                files.write_all(fd, chunk, disk)
+            files.share_with_group(fd, target.parent)
+            disk.fsync(fd)
+        except OSError as error:
+            disk.unlink(aside)
+            files.fail(error, target)
+        finally:
+            disk.close(fd)
+        disk.replace(aside, target)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while chunk := file.read(files.COPY_BYTES):
+            yield chunk
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """A job's request. Broken when it isn't one; a newer schema than ours is left to newer servers."""
+    path = folder / RECORD
+    try:
+        raw, _ = files.read_bounded(path, MAX_RECORD_BYTES)
+        record = orjson.loads(raw)
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no job in {folder}.", path=str(folder)) from error
+    except (OSError, ValueError) as error:
+        raise broken(path, str(error)) from error
+    if not isinstance(record, dict) or not isinstance(record.get("id"), str) or "frames" not in record:
+        raise broken(path, "it is not a job's request")
+    if not isinstance(record.get("schema", 1), int) or record.get("schema", 1) > SCHEMA:
+        raise broken(path, "a newer Croft wrote it")
+    return record
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The sum of an ended job, if it is that of the journal that lies there; None otherwise."""
+    try:
+        raw, _ = files.read_bounded(folder / RESULT, MAX_RECORD_BYTES)
+        result = orjson.loads(raw)
+        length = os.stat(folder / JOURNAL).st_size
+        told = result["journal"]["length"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if told != length or result.get("state") not in states.ENDED or not isinstance(told, int):
+        return None
+    return dict(result)
+
+
+def result_matches(folder: Path) -> bool:
+    """The slow, certain check of `run.py check`: length and hash."""
+    result = read_result(folder)
+    if result is None:
+        return False
+    digest = hashlib.sha256()
+    try:
+        for chunk in _chunks(folder / JOURNAL):
+            digest.update(chunk)
+    except OSError:
+        return False
+    return bool(result["journal"].get("sha256") == digest.hexdigest())
+
+
+__all__ = ["Broken", "Place", "Seen", "preview_path", "read_record", "read_result", "result_matches"]

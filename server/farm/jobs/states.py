@@ -1,0 +1,42 @@
+"""The states of a job and the moves between them. `check` is the one door: every state event passes it."""
+
+from __future__ import annotations
+
+from server.disk.errors import Conflict
+
+WAITING, RUNNING, PAUSED, DONE, FAILED, CANCELLED = (
+    "waiting",
+    "running",
+    "paused",
+    "done",
+    "failed",
+    "cancelled",
+)
+STATES = (WAITING, RUNNING, PAUSED, DONE, FAILED, CANCELLED)
+OPEN = frozenset({WAITING, RUNNING})  # tasks are given out
+ENDED = frozenset({DONE, FAILED, CANCELLED})
+
+# from -> to. An ended job comes back to life only by tasks being asked for again (requeue).
+MOVES: dict[str, frozenset[str]] = {
+    WAITING: frozenset({RUNNING, PAUSED, DONE, FAILED, CANCELLED}),
+    RUNNING: frozenset({PAUSED, DONE, FAILED, CANCELLED, WAITING}),
+    PAUSED: frozenset({WAITING, RUNNING, DONE, FAILED, CANCELLED}),
+    DONE: frozenset({WAITING}),
+    FAILED: frozenset({WAITING}),
+    CANCELLED: frozenset({WAITING}),
+}
+
+_WORDS = {
+    DONE: "is done already",
+    FAILED: "has failed already",
+    CANCELLED: "was cancelled already",
+    PAUSED: "is paused already",
+    WAITING: "is waiting already",
+    RUNNING: "is running already",
+}
+
+
+def check(job_id: str, present: str, to: str) -> None:
+    """Conflict with a sentence when a job in state `present` may not become `to`."""
+    if to not in MOVES.get(present, frozenset()):
+        raise Conflict(f"Job {job_id} {_WORDS.get(present, present)}.", job=job_id, state=present)
