@@ -19,7 +19,7 @@ WINGS = {
         "disk": "errors records files settings paths locks sidecar journal probes moves index branches "
         "mounts deletions arrivals scan store inotify watcher identity check",
         "library": "people projects media search assets ingest dependencies versions notes credits",
-        "farm": "frames job_types jobs scheduler nodes power statistics farm",
+        "farm": "frames job_types jobs scheduler nodes power statistics committer farm",
         "web": "requests static session events services pages api wire openapi standins app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings
     }.items()

@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 
 from server.disk.errors import BadInput, TooLarge
 
@@ -122,7 +123,7 @@ def _range(piece: str) -> range:
 def _without_repeats(parts: list[range]) -> tuple[range, ...]:
     """The same frames in the same order, each once; touching ranges joined where that is plain."""
     ordered = sorted(parts, key=lambda part: part.start)
-    apart = all(left[-1] < right.start for left, right in zip(ordered, ordered[1:], strict=False))
+    apart = all(left[-1] < right.start for left, right in pairwise(ordered))
     if apart:
         return tuple(parts)
     return _compact(dict.fromkeys(frame for part in parts for frame in part))
@@ -132,10 +133,10 @@ def _compact(frames: dict[int, None]) -> tuple[range, ...]:
     found: list[range] = []
     run: list[int] = []
     for frame in frames:
-        if len(run) < 2 or frame - run[-1] == run[1] - run[0]:
-            if len(run) != 1 or frame > run[0]:
-                run.append(frame)
-                continue
+        even = len(run) < 2 or frame - run[-1] == run[1] - run[0]
+        if even and (len(run) != 1 or frame > run[0]):
+            run.append(frame)
+            continue
         found.append(_as_range(run))
         run = [frame]
     found.append(_as_range(run))

@@ -126,6 +126,7 @@ class Job:
         self.why = ""
         self.by = ""
         self.priority = int(self.record.get("priority", 3))
+        self.site = str(self.record.get("site", ""))  # the installation that runs it
         self.cells = bytearray(b"w") * total
         self._ready = bytearray(b"\x01") * total  # by position in the order: 1 where a task waits
         self._cursor = 0  # nothing before it waits
@@ -136,6 +137,7 @@ class Job:
         self._node_index: dict[str, int] = {}
         self.counts = {"waiting": total, "claimed": 0, "done": 0, "failed": 0, "skipped": 0}
         self.failures: dict[int, list[Failure]] = {}
+        self.tries: dict[int, int] = {}  # times that a task failed
         self.lost: dict[int, int] = {}  # times that an attempt at a task was lost
         self.names: dict[int, str] = {}  # outputs of done tasks that aren't called as the job says
         self.suffix = ""  # of its outputs: known from the first
@@ -225,6 +227,7 @@ class Job:
         if claim is None:
             return
         self.failed_attempts += 1
+        self.tries[claim.task] = self.tries.get(claim.task, 0) + 1
         self._sums(claim.node)[2] += 1
         self._keep_failure(event, claim, str(event.get("reason") or "failed"))
         self._give_back(claim.task, bool(event.get("final")))
@@ -265,6 +268,7 @@ class Job:
                 sums[1] -= self.milliseconds[task]
                 self.milliseconds[task] = 0
             self.failures.pop(task, None)
+            self.tries.pop(task, None)
             self.lost.pop(task, None)
             self.names.pop(task, None)
             self._set(task, WAITING)
@@ -287,6 +291,9 @@ class Job:
 
     def _priority(self, event: Event) -> None:
         self.priority = int(event["value"])
+
+    def _site(self, event: Event) -> None:
+        self.site = str(event["value"])
 
     # -- questions ------------------------------------------------------------------------------------
 
@@ -451,4 +458,5 @@ _HANDLERS: dict[str, Callable[[Job, Event], None]] = {
     "requeue": Job._requeue,
     "state": Job._state,
     "priority": Job._priority,
+    "site": Job._site,
 }

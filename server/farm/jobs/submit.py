@@ -1,0 +1,362 @@
+"""A new job: checked, its scene copied, its version folder made, its folder written. Whole or not at all.
+
+Checks come first and change nothing. The copy and its hash are made outside of every lock. What commits a
+job is its `job.json`, written last; until then `intent.json` tells a later start what to take away.
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from server.disk import files, paths
+from server.disk.errors import BadContent, BadInput, Conflict, CroftError, NotFound
+from server.disk.journal import Journal
+from server.disk.settings import Settings
+from server.disk.store import Store
+from server.farm import frames as frame_ranges
+from server.farm.job_types import JobType, JobTypes
+from server.farm.jobs import place as places
+from server.library import versions
+
+FICLONE = 0x40049409  # linux/fs.h: share the blocks where the disk can (btrfs, xfs)
+INTENT = "intent.json"
+SNAPSHOT_TRIES = 3
+MAX_RETRIES = 100
+_KNOWN = frozenset(
+    ("file", "frames", "output", "type", "priority", "order", "retries", "requires", "parameters")
+    + ("description", "project")
+)
+
+ProjectOf = Callable[[str], tuple[str, int] | None]  # address -> project's ident and render priority
+
+
+def new_id(now: datetime.datetime) -> str:
+    """`20261121-201500-3fa9c1`."""
+    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+class Submitter:
+    """Makes jobs. Safe for many threads at once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        types: JobTypes,
+        project_of: ProjectOf,
+        wall: Callable[[], float],
+        disk: files.Os = files.REAL,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._types = types
+        self._project_of = project_of
+        self._wall = wall
+        self._disk = disk
+
+    def check(self, user: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The record of the job that this request asks for; raises what is wrong, and changes nothing."""
+        if not isinstance(request, Mapping):
+            raise BadInput('A job is asked for with an object such as {"file": …, "frames": "1-24"}.')
+        address = request.get("file")
+        if not isinstance(address, str) or not address:
+            raise BadInput("Say which file to render: file is missing.")
+        path = self._file(address)
+        project = self._project_of(address)
+        if project is None:
+            raise NotFound(f"{address} lies in no project.")
+        asked = request.get("project")
+        if asked not in (None, "", project[0]):
+            raise NotFound(f"{address} lies in the project {project[0]}, not in {str(asked)[:60]!r}.")
+        job_type = self._type(request, paths.name_of(address))
+        try:
+            job_type.check_file(path)
+        except OSError as error:
+            raise BadContent(f"{address} can't be read: {error.strerror}.") from error
+        given = request.get("parameters") or {}
+        if not isinstance(given, Mapping):
+            raise BadInput("parameters must be an object.")
+        for key in request:
+            if key not in _KNOWN and key not in job_type.parameters:
+                raise BadInput(f"A job has no {str(key)[:60]!r}.")
+        given = {**{k: v for k, v in request.items() if k in job_type.parameters and k != "name"}, **given}
+        frames = self._frames(request, path)
+        output = request.get("output", "version")
+        if output not in job_type.outputs:
+            raise BadInput(f"output must be one of {', '.join(job_type.outputs)}, not {str(output)[:40]!r}.")
+        order = request.get("order", "linear")
+        if order not in frame_ranges.ORDERS:
+            raise BadInput(f"order must be one of {', '.join(frame_ranges.ORDERS)}, not {str(order)[:40]!r}.")
+        stem = paths.stem_of(paths.name_of(address))
+        return {
+            "schema": places.SCHEMA,
+            "type": job_type.ident,
+            "file": address,
+            "project": project[0],
+            "user": user,
+            "frames": str(frames),
+            "total": len(frames),
+            "order": order,
+            "output": output,
+            "priority": self._priority(request, address),
+            "retries": _whole(request, "retries", int(self._settings.get("retries")), 1, MAX_RETRIES),
+            "requires": sorted(job_type.requires | set(_texts(request, "requires"))),
+            "name": job_type.name.replace("{stem}", stem),
+            "timeout_s": job_type.timeout_s,
+            "description": str(request.get("description") or "")[:1000],
+            "parameters": job_type.check_parameters(given),
+            "site": self._settings.get("site"),
+        }
+
+    def make(self, record: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        """Write the job that `check` gave: its whole record, and the address of its folder."""
+        address: str = record["file"]
+        now = datetime.datetime.fromtimestamp(self._wall(), datetime.UTC)
+        record = {**record, "id": new_id(now), "created": _stamp(now)}
+        share = self._store.share(paths.parse(address)[0])
+        scene = self._store.path(address)
+        folder_address = paths.job_folder(address, record["id"])
+        folder = share.root / paths.parse(folder_address)[1]
+        snapshot = scene.with_name(paths.snapshot_name(scene.name, record["id"]))
+        record["snapshot"] = snapshot.name
+        version = ""
+        try:
+            files.make_folders(folder, share.root, disk=self._disk)
+            files.write_atomic(folder / INTENT, orjson.dumps({"snapshot": snapshot.name}), disk=self._disk)
+            record["source"] = copy_scene(scene, snapshot, self._disk)
+            _link_caches(snapshot, scene.name)
+            if record["output"] == "version":
+                version = self._make_version(address, record)
+                record["version"] = version
+                record["folder"] = f"{paths.RENDER}/{paths.stem_of(scene.name)}/{version}"
+            self._begin_journal(folder, record)
+            files.write_atomic(
+                folder / places.RECORD,
+                orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n",
+                disk=self._disk,
+            )
+        except BaseException:
+            self._take_back(folder, snapshot)
+            if version:
+                versions.unmake(self._store, address, version)
+            raise
+        try:
+            self._disk.unlink(folder / INTENT)
+        except OSError:
+            pass  # job.json says that it counts no more
+        return record, folder_address
+
+    # -- checking -------------------------------------------------------------------------------------
+
+    def _file(self, address: str) -> Path:
+        share, inside = paths.parse(address)
+        self._store.share(share)
+        entry = self._store.index.get(address) if inside else None
+        if entry is None:
+            raise NotFound(f"There is no file {address}.")
+        if entry.status == "missing":
+            raise NotFound(f"{address} is missing: only what is known of it is still there.")
+        if entry.arriving:
+            raise Conflict(f"{address} is still arriving. Try again in a moment.")
+        path = self._store.path(address)
+        if not path.is_file():
+            raise NotFound(f"There is no file {address}.")
+        return path
+
+    def _type(self, request: Mapping[str, Any], name: str) -> JobType:
+        asked = request.get("type")
+        if not asked:
+            return self._types.for_file(name)
+        job_type = self._types.get(asked)
+        if not job_type.takes(name):
+            raise BadContent(
+                f"{name} can't be used for {job_type.title}: it takes {', '.join(job_type.suffixes)}."
+            )
+        return job_type
+
+    def _frames(self, request: Mapping[str, Any], path: Path) -> frame_ranges.Frames:
+        asked = request.get("frames")
+        if asked is None or asked == "":
+            asked = _frames_of_scene(path)
+            if asked is None:
+                raise BadInput('Say which frames to render, like "1-24".')
+        return frame_ranges.parse(asked, int(self._settings.get("max_frames")))
+
+    def _priority(self, request: Mapping[str, Any], address: str) -> int:
+        entry = self._store.index.get(address)
+        default = entry.facts.priority if entry is not None and entry.facts is not None else 0
+        return _whole(request, "priority", default if 1 <= default <= 5 else 3, 1, 5)
+
+    # -- making ---------------------------------------------------------------------------------------
+
+    def _make_version(self, address: str, record: Mapping[str, Any]) -> str:
+        kept = {key: record[key] for key in ("type", "file", "user", "created", "frames")}
+        told = {**kept, "job": record["id"], "source_hash": record["source"]["sha256"], "outputs": []}
+        return versions.make(self._store, address, told)[0]
+
+    def _begin_journal(self, folder: Path, record: Mapping[str, Any]) -> None:
+        journal = Journal(folder / places.JOURNAL, self._disk)
+        try:
+            event = {"at": record["created"], "event": "state", "to": "waiting", "by": record["user"]}
+            journal.append([event])
+            journal.sync()
+        finally:
+            journal.close()
+
+    def _take_back(self, folder: Path, snapshot: Path) -> None:
+        drop_snapshot(snapshot, self._disk)
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            folder.parent.rmdir()  # `jobs`, where this would have been the first
+            folder.parent.parent.rmdir()
+        except OSError:
+            pass  # other things lie there
+
+
+def clean_up(folder: Path, asset_folder: Path, disk: files.Os = files.REAL) -> bool:
+    """Take away what a submission left that never became a job. True when there was something."""
+    if (folder / places.RECORD).exists():
+        return False
+    try:
+        raw, _ = files.read_bounded(folder / INTENT, 65536)
+        name = orjson.loads(raw)["snapshot"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    if isinstance(name, str) and "/" not in name and f".{folder.name}." in name + ".":
+        drop_snapshot(asset_folder / name, disk)
+    shutil.rmtree(folder, ignore_errors=True)
+    return True
+
+
+def drop_snapshot(snapshot: Path, disk: files.Os = files.REAL) -> None:
+    """Delete a snapshot and the link to its caches."""
+    for path in (snapshot, places.cache_folders(snapshot, snapshot.name)[0]):
+        try:
+            disk.unlink(path)
+        except OSError:
+            pass  # never made
+
+
+def copy_scene(scene: Path, snapshot: Path, disk: files.Os = files.REAL) -> dict[str, Any]:
+    """Copy a scene that isn't written meanwhile: its size, time and hash. Conflict when it keeps changing."""
+    for _ in range(SNAPSHOT_TRIES):
+        source = _copy_once(scene, snapshot, disk)
+        if source is not None:
+            return source
+    drop_snapshot(snapshot, disk)
+    raise Conflict(f"{scene.name} is being saved over and over. Try again when it is at rest.")
+
+
+def _copy_once(scene: Path, snapshot: Path, disk: files.Os) -> dict[str, Any] | None:
+    aside = files.temporary(snapshot.parent)
+    try:
+        source = os.open(scene, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        files.fail(error, scene)
+    target = -1
+    try:
+        before = os.fstat(source)
+        target = disk.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        digest = _clone(source, target, disk)
+        files.share_with_group(target, snapshot.parent)
+        disk.fsync(target)
+        after, now = os.fstat(source), os.stat(scene)
+        if _identity(before) != _identity(after) or _identity(after) != _identity(now):
+            return None
+        disk.replace(aside, snapshot)
+        files.sync_folder(snapshot.parent, disk)
+        return {"sha256": digest, "size": before.st_size, "mtime_ns": before.st_mtime_ns}
+    except FileNotFoundError:
+        raise NotFound(f"{scene.name} is gone.") from None
+    except OSError as error:
+        files.fail(error, snapshot)
+    finally:
+        os.close(source)
+        if target >= 0:
+            disk.close(target)
+        try:
+            os.unlink(aside)
+        except OSError:
+            pass  # renamed, as it should be
+
+
+def _clone(source: int, target: int, disk: files.Os) -> str:
+    digest = hashlib.sha256()
+    try:
+        fcntl.ioctl(target, FICLONE, source)
+        read_from, write = target, False
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        read_from, write = source, True
+    place = 0
+    while chunk := os.pread(read_from, files.COPY_BYTES, place):
+        digest.update(chunk)
+        if write:
+            files.write_all(target, chunk, disk)
+        place += len(chunk)
+    return digest.hexdigest()
+
+
+def _link_caches(snapshot: Path, scene_name: str) -> None:
+    """Let the snapshot find the scene's disk caches, which Blender looks for by the file's name."""
+    link, caches = places.cache_folders(snapshot, scene_name)
+    if not caches.is_dir():
+        return
+    try:
+        os.symlink(caches.name, link)
+    except OSError as error:
+        if error.errno == errno.EEXIST:
+            return
+        try:
+            shutil.copytree(caches, link, copy_function=os.link)
+        except (OSError, shutil.Error):
+            shutil.rmtree(link, ignore_errors=True)
+            raise Conflict(
+                f"{caches.name} can't be linked or copied for the snapshot: the disk allows neither."
+            ) from error
+
+
+def _identity(st: os.stat_result) -> tuple[int, int, int]:
+    return st.st_size, st.st_mtime_ns, st.st_ino
+
+
+def _frames_of_scene(path: Path) -> str | None:
+    """The scene's own range, as read from the file when it arrived."""
+    try:
+        raw, _ = files.read_bounded(paths.companion_of(path) / "file.json", 4 << 20)
+        first, last = orjson.loads(raw)["facts"]["frames"]
+        return f"{int(first)}-{int(last)}" if first != last else str(int(first))
+    except (OSError, ValueError, KeyError, TypeError, CroftError):
+        return None
+
+
+def _whole(request: Mapping[str, Any], key: str, default: int, least: int, most: int) -> int:
+    value = request.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise BadInput(f"{key} must be a whole number from {least} to {most}, not {str(value)[:40]!r}.")
+    return value
+
+
+def _texts(request: Mapping[str, Any], key: str) -> list[str]:
+    value = request.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(item, str) and len(item) <= 100 for item in value):
+        raise BadInput(f"{key} must be a list of texts.")
+    return value
+
+
+def _stamp(now: datetime.datetime) -> str:
+    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,94 @@
+"""Sums over a job and the time it will still take. Pure; every figure comes from the fold's own columns,
+and `disagreements` says where they would not add up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from server.farm.jobs.job import CLAIMED, DONE, FAILED, SKIPPED, WAITING, Job
+
+CELLS = 400  # at most so many letters show a job: a letter stands for several tasks in longer ones
+_WORST_FIRST = (FAILED, CLAIMED, WAITING, DONE, SKIPPED)  # what a letter for several tasks says
+
+
+def summary(job: Job) -> dict[str, Any]:
+    """What is kept of an ended job (result.json), and shown of one that runs."""
+    done = job.counts["done"]
+    times = [milliseconds for milliseconds, cell in _done_times(job)] if done <= 2000 else None
+    return {
+        "state": job.state,
+        "why": job.why,
+        "priority": job.priority,
+        "started": job.started or None,
+        "ended": job.ended or None,
+        "total": job.total,
+        "counts": dict(job.counts),
+        "attempts": job.attempts,
+        "failed_attempts": job.failed_attempts,
+        "lost_attempts": job.lost_attempts,
+        "seconds": job.total_milliseconds / 1000,
+        "seconds_per_task": round(job.total_milliseconds / done / 1000, 3) if done else None,
+        "seconds_shortest": min(times) / 1000 if times else None,
+        "seconds_longest": max(times) / 1000 if times else None,
+        "peak_memory_mb": round(job.peak_memory_mb) or None,
+        "output_bytes": job.output_bytes,
+        "nodes": {
+            name: {"done": sums[0], "seconds": sums[1] / 1000, "failed": sums[2], "lost": sums[3]}
+            for name, sums in sorted(job.by_node.items())
+        },
+        "cells": cells(job),
+        "first_failure": _first_failure(job),
+    }
+
+
+def cells(job: Job) -> str:
+    """One letter a task (w c d f s), or the most telling one of each group where there are many."""
+    size = -(-job.total // CELLS)
+    if size <= 1:
+        return job.cells.decode()
+    groups = (job.cells[at : at + size] for at in range(0, job.total, size))
+    return "".join(chr(next(letter for letter in _WORST_FIRST if letter in group)) for group in groups)
+
+
+def remaining_s(job: Job, workers: int) -> float | None:
+    """Seconds until nothing is left to do, when `workers` go on at the pace so far."""
+    done, left = job.counts["done"], job.counts["waiting"] + job.counts["claimed"]
+    if not done or not workers or not left:
+        return None
+    mean = job.total_milliseconds / done / 1000
+    rounds = left / min(workers, left)
+    return mean * rounds
+
+
+def disagreements(job: Job) -> list[str]:
+    """Where a job's sums contradict each other: empty, always."""
+    wrong: list[str] = []
+    letters = {"waiting": WAITING, "claimed": CLAIMED, "done": DONE, "failed": FAILED, "skipped": SKIPPED}
+    for name, letter in letters.items():
+        if job.cells.count(letter) != job.counts[name]:
+            wrong.append(f"{job.counts[name]} tasks are counted as {name}, {job.cells.count(letter)} are")
+    if sum(job.counts.values()) != job.total:
+        wrong.append("the counts don't sum up to the total")
+    if len(job.claims) != job.counts["claimed"]:
+        wrong.append(f"{len(job.claims)} claims for {job.counts['claimed']} claimed tasks")
+    if sum(sums[0] for sums in job.by_node.values()) != job.counts["done"]:
+        wrong.append("the nodes' done tasks don't sum up")
+    if sum(sums[1] for sums in job.by_node.values()) != job.total_milliseconds:
+        wrong.append("the nodes' seconds don't sum up")
+    if sum(milliseconds for milliseconds, _ in _done_times(job)) != job.total_milliseconds:
+        wrong.append("the tasks' seconds don't sum up")
+    if sum(sums[2] for sums in job.by_node.values()) != job.failed_attempts:
+        wrong.append("the nodes' failures don't sum up")
+    return wrong
+
+
+def _done_times(job: Job) -> list[tuple[int, int]]:
+    return [(ms, cell) for ms, cell in zip(job.milliseconds, job.cells, strict=True) if cell == DONE]
+
+
+def _first_failure(job: Job) -> str | None:
+    for task in sorted(job.failures):
+        if job.cells[task] == FAILED and job.failures[task]:
+            failure = job.failures[task][-1]
+            return f"frame {job.frames[task]}: {failure.reason} (node {failure.node})"
+    return None
