@@ -122,6 +122,10 @@ class Nodes:
         self._follow_settings()
         return [node for _, node in sorted(self._nodes.copy().items())]
 
+    def present(self) -> list[Node]:
+        """Every node that was heard of, in no order."""
+        return list(self._nodes.values())
+
     def get(self, name: str) -> Node:
         """One node; NotFound when it was never heard of."""
         node = self._nodes.get(name)

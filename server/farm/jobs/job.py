@@ -343,7 +343,7 @@ class Job:
     @property
     def base(self) -> str:
         """What its outputs are called, `####` for the frame."""
-        return str(self.record.get("name") or "")
+        return str(self.record.get("base") or "")
 
     def expected_name(self, task: int) -> str:
         """What the node is likely to call the task's frame."""

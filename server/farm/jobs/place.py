@@ -40,6 +40,19 @@ class Seen(enum.Enum):
     GONE = "gone"  # the job's folder isn't there
 
 
+class Reach:
+    """How far a job had come, to tell a restore to an earlier time from a copy of the same."""
+
+    def __init__(self, job: Job) -> None:
+        self.events = job.events
+        self.latest = job.latest[:]
+
+    def reached_by(self, job: Job) -> bool:
+        if job.events < self.events:
+            return False
+        return all(now >= then for now, then in zip(job.latest, self.latest, strict=True))
+
+
 class Place:
     """Where one job lies. Used by one thread at a time, the one that holds the job's lock."""
 
@@ -53,6 +66,9 @@ class Place:
         self.offset = 0
         self._stale = False
         self.bad = 0
+        self._glimpse = (-1, -1)
+        self.known: Reach | None = None  # how far it had come when its folder was seen last
+        self.restored = False  # it went backwards, and no person has resumed it since
 
     @property
     def outputs(self) -> Path | None:
@@ -79,20 +95,47 @@ class Place:
         if self._stale:
             self._read_again()
             self._stale = False
-            return Seen.AGAIN
+            return self._judge(Seen.AGAIN)
         try:
             events, self.offset, bad = self._journal.read(self.offset)
         except Restored:
-            before = _Reach(self.job)
+            if not (self.folder / RECORD).exists():
+                return Seen.GONE
+            self.known = Reach(self.job)
             self._read_again()
-            return Seen.AGAIN if before.reached_by(self.job) else Seen.BACKWARDS
+            return self._judge(Seen.AGAIN)
         self.bad += bad
         if events:
             self.job.fold(events)
-            return Seen.MORE
-        if not self.offset and not self.folder.is_dir():
+            return self._judge(Seen.MORE)
+        if not self.offset and not (self.folder / RECORD).exists():
             return Seen.GONE
-        return Seen.SAME
+        return self._judge(Seen.SAME)
+
+    def _judge(self, seen: Seen) -> Seen:
+        """A journal that knows less than we did was put back from a backup. While files are still being
+        copied it is read again and again; the verdict stays until a person resumes the job."""
+        behind = self.known is not None and not self.known.reached_by(self.job)
+        self.known = None
+        if behind:
+            self.restored = True
+        return Seen.BACKWARDS if behind or (self.restored and seen is Seen.AGAIN) else seen
+
+    def stirred(self) -> bool:
+        """Does the journal look as if somebody else wrote to it? Without the lock, and cheap."""
+        try:
+            st = os.stat(self.folder / JOURNAL)
+        except OSError:
+            return True
+        return (st.st_size, st.st_ino) != self._glimpse
+
+    def glimpse(self) -> None:
+        """Remember how the journal looks now that it is read."""
+        try:
+            st = os.stat(self.folder / JOURNAL)
+            self._glimpse = (st.st_size, st.st_ino)
+        except OSError:
+            self._glimpse = (-1, -1)
 
     def _read_again(self) -> None:
         """Read all of it, keeping the deadlines of claims that are still out."""
@@ -233,24 +276,20 @@ class Place:
 
     # -- the end --------------------------------------------------------------------------------------
 
-    def write_result(self, summary: dict[str, Any]) -> None:
+    def write_result(self, summary: dict[str, Any], length: int, digest: str) -> None:
         """The job's sum with the journal's length and hash: reading it needs no fold any more."""
-        length, digest = self._hash_journal()
         data = {"schema": SCHEMA, **summary, "journal": {"length": length, "sha256": digest}}
         files.write_atomic(
             self.folder / RESULT, orjson.dumps(data, option=orjson.OPT_INDENT_2) + b"\n", disk=self._disk
         )
 
-    def _hash_journal(self) -> tuple[int, str]:
+    def hash_journal(self) -> tuple[int, str]:
+        """Length and hash of the journal as it is now. Takes its time: under no lock."""
         digest, length = hashlib.sha256(), 0
         try:
-            with open(self.folder / JOURNAL, "rb") as file:
-                while length < self.offset:
-                    chunk = file.read(min(1 << 20, self.offset - length))
-                    if not chunk:
-                        break
-                    digest.update(chunk)
-                    length += len(chunk)
+            for chunk in _chunks(self.folder / JOURNAL):
+                digest.update(chunk)
+                length += len(chunk)
         except OSError as error:
             files.fail(error, self.folder / JOURNAL)
         return length, digest.hexdigest()
@@ -271,19 +310,6 @@ class Place:
             return False
         _move(kept, beside, self._disk)
         return True
-
-
-class _Reach:
-    """How far a job had come, to tell a restore to an earlier time from a copy of the same."""
-
-    def __init__(self, job: Job) -> None:
-        self.events = job.events
-        self.latest = job.latest[:]
-
-    def reached_by(self, job: Job) -> bool:
-        if job.events < self.events:
-            return False
-        return all(now >= then for now, then in zip(job.latest, self.latest, strict=True))
 
 
 def _keep_lease(claim: Claim, known: Claim | None) -> None:
@@ -418,4 +444,4 @@ def result_matches(folder: Path) -> bool:
     return bool(result["journal"].get("sha256") == digest.hexdigest())
 
 
-__all__ = ["Broken", "Place", "Seen", "preview_path", "read_record", "read_result", "result_matches"]
+__all__ = ["Broken", "Place", "Reach", "Seen", "preview_path", "read_record", "read_result", "result_matches"]

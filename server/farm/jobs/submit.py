@@ -34,8 +34,10 @@ INTENT = "intent.json"
 SNAPSHOT_TRIES = 3
 MAX_RETRIES = 100
 _KNOWN = frozenset(
-    ("file", "frames", "output", "type", "priority", "order", "retries", "requires", "parameters")
-    + ("description", "project")
+    {
+        *("file", "frames", "output", "type", "priority", "order", "retries", "requires", "parameters"),
+        *("options", "name", "description", "project", "paused"),
+    }
 )
 
 ProjectOf = Callable[[str], tuple[str, int] | None]  # address -> project's ident and render priority
@@ -84,13 +86,15 @@ class Submitter:
             job_type.check_file(path)
         except OSError as error:
             raise BadContent(f"{address} can't be read: {error.strerror}.") from error
-        given = request.get("parameters") or {}
+        given = request.get("parameters") or request.get("options") or {}
         if not isinstance(given, Mapping):
             raise BadInput("parameters must be an object.")
+        if not isinstance(request.get("paused", False), bool):
+            raise BadInput("paused must be true or false.")
         for key in request:
             if key not in _KNOWN and key not in job_type.parameters:
                 raise BadInput(f"A job has no {str(key)[:60]!r}.")
-        given = {**{k: v for k, v in request.items() if k in job_type.parameters and k != "name"}, **given}
+        given = {**{k: v for k, v in request.items() if k in job_type.parameters}, **given}
         frames = self._frames(request, path)
         output = request.get("output", "version")
         if output not in job_type.outputs:
@@ -112,11 +116,13 @@ class Submitter:
             "priority": self._priority(request, address),
             "retries": _whole(request, "retries", int(self._settings.get("retries")), 1, MAX_RETRIES),
             "requires": sorted(job_type.requires | set(_texts(request, "requires"))),
-            "name": job_type.name.replace("{stem}", stem),
+            "name": str(request.get("name") or stem)[:200],
+            "base": job_type.name.replace("{stem}", stem),
             "timeout_s": job_type.timeout_s,
             "description": str(request.get("description") or "")[:1000],
             "parameters": job_type.check_parameters(given),
             "site": self._settings.get("site"),
+            "begin": "paused" if request.get("paused") else "waiting",
         }
 
     def make(self, record: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -208,7 +214,7 @@ class Submitter:
     def _begin_journal(self, folder: Path, record: Mapping[str, Any]) -> None:
         journal = Journal(folder / places.JOURNAL, self._disk)
         try:
-            event = {"at": record["created"], "event": "state", "to": "waiting", "by": record["user"]}
+            event = {"at": record["created"], "event": "state", "to": record["begin"], "by": record["user"]}
             journal.append([event])
             journal.sync()
         finally:

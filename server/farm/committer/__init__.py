@@ -1,0 +1,296 @@
+"""The one thread that changes jobs.
+
+Requests from many nodes wait in a queue; the committer takes all of them at once, takes each touched
+job's lock once, catches up with what other servers wrote, decides, appends all lines in one write,
+flushes, and only then answers. So an old disk's slow flush is shared by everybody who waits for it, and
+an `accepted` survives a power cut. A job whose disk or lock fails is let be; the others go on.
+
+    board    the jobs in memory and their line
+    decide   what becomes of each thing asked of one job
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import queue
+import random
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from server.disk.errors import Busy, CroftError, NotFound, ShareAway
+from server.farm.committer.board import Board, Live
+from server.farm.committer.decide import Op, Turn, give, handle, settle
+from server.farm.jobs import states
+from server.farm.jobs.place import Seen
+from server.farm.nodes import Node
+
+log = logging.getLogger("croft.farm")
+
+LOCK_S = 2.0  # a job's lock is waited for so long, then the job rests
+ANSWER_S = 30.0  # a request is given up after so long
+ROUNDS = 6  # jobs that one request for tasks is offered when those in front run out
+OPEN_JOURNALS = 128  # journals kept open between commits
+
+
+class Bundle:
+    """All that one request asks for. Waits until it was committed."""
+
+    __slots__ = ("_gate", "answers", "before", "error", "node", "ops", "wants")
+
+    def __init__(self, node: Node | None = None, wants: int = 0, ops: Iterable[Op] = ()) -> None:
+        self.node = node
+        self.wants = wants  # tasks that the node asks for
+        self.ops = list(ops)
+        self.answers: list[bytes] = []  # tasks given
+        self.error: CroftError | None = None
+        self.before: Callable[[], Any] | None = None  # done first, in the committer's thread
+        self._gate = threading.Lock()
+        self._gate.acquire()
+
+    def wait(self, timeout_s: float = ANSWER_S) -> None:
+        """Until it is committed and durable; Busy when that takes too long."""
+        if not self._gate.acquire(timeout=timeout_s):
+            raise Busy("The farm's disk did not answer in time.", path="", holder="", waited_s=timeout_s)
+        if self.error is not None:
+            raise self.error
+
+    def release(self) -> None:
+        self._gate.release()
+
+
+class Committer:
+    """Takes bundles, commits them together. `pause` and `resume` of the thread are for tests."""
+
+    def __init__(
+        self,
+        board: Board,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+        rng: random.Random | None = None,
+    ) -> None:
+        self.board = board
+        self._monotonic = monotonic
+        self._wall = wall
+        self._random = rng or random.Random()
+        self._queue: queue.SimpleQueue[Bundle | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="farm-committer", daemon=True)
+        self._open: dict[str, Live] = {}  # jobs whose journal is open, the longest unused first
+        self.faults = 0
+        self.commits = 0
+        self.logs: queue.SimpleQueue[tuple[Live, int, int, str]] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Commit what waits, then end."""
+        self._queue.put(None)
+        if self._thread.is_alive():
+            self._thread.join(timeout=ANSWER_S)
+
+    def put(self, bundle: Bundle) -> None:
+        """Have a bundle committed; the caller waits for it."""
+        self._queue.put(bundle)
+
+    def do(self, what: Callable[[], Any]) -> None:
+        """Have something done between two commits, in the committer's thread; wait for it."""
+        bundle = Bundle()
+        bundle.before = what
+        self.put(bundle)
+        bundle.wait()
+
+    def ask(self, op: Op) -> Any:
+        """Commit one op and give its result; raises what it raised."""
+        bundle = Bundle(ops=[op])
+        self.put(bundle)
+        bundle.wait()
+        if op.error is not None:
+            raise op.error
+        return op.result
+
+    def _run(self) -> None:
+        while True:
+            batch = [self._queue.get()]
+            try:
+                while True:
+                    batch.append(self._queue.get_nowait())
+            except queue.Empty:
+                pass
+            bundles = [bundle for bundle in batch if bundle is not None]
+            try:
+                self.commit(bundles)
+            except Exception:
+                self.faults += 1
+                log.exception("a commit failed")
+                for bundle in bundles:
+                    bundle.error = _busy("The farm failed at this. Try again.")
+            for bundle in bundles:
+                bundle.release()
+            if len(bundles) != len(batch):
+                return
+
+    def commit(self, bundles: list[Bundle]) -> None:
+        """One commit of many bundles. Their answers are durable when it returns."""
+        self.commits += 1
+        asked: dict[str, list[Op]] = {}
+        for bundle in bundles:
+            if bundle.before is not None:
+                bundle.before()
+            for op in bundle.ops:
+                asked.setdefault(op.job_id, []).append(op)
+        hungry = [bundle for bundle in bundles if bundle.wants > 0 and bundle.node is not None]
+        passed: dict[int, set[str]] = {}
+        for _ in range(ROUNDS):
+            offers = self._offer(hungry, passed)
+            if not asked and not offers:
+                break
+            touched: list[tuple[Live, list[Op], list[tuple[Bundle, list[bytes]]]]] = []
+            for job_id in sorted({*asked, *offers}):
+                self._turn(job_id, asked.get(job_id, []), offers.get(job_id, []), touched)
+            for live, ops, given in touched:
+                self._flush(live, ops, given)
+            asked = {}
+            hungry = [bundle for bundle in hungry if len(bundle.answers) < bundle.wants]
+        self._close_some()
+
+    def _offer(self, hungry: list[Bundle], passed: dict[int, set[str]]) -> dict[str, list[Bundle]]:
+        """Which job each hungry node is offered next."""
+        offers: dict[str, list[Bundle]] = {}
+        for bundle in hungry:
+            assert bundle.node is not None
+            seen = passed.setdefault(id(bundle), set())
+            job_id = self.board.line.choose(bundle.node.means, seen.__contains__ if seen else None)
+            if job_id is not None:
+                seen.add(job_id)
+                offers.setdefault(job_id, []).append(bundle)
+        return offers
+
+    def _turn(
+        self,
+        job_id: str,
+        ops: list[Op],
+        hungry: list[Bundle],
+        touched: list[tuple[Live, list[Op], list[tuple[Bundle, list[bytes]]]]],
+    ) -> None:
+        """One job's part of a commit, but for the flush."""
+        try:
+            live = self.board.find(job_id)
+        except CroftError as error:
+            _fail(ops, error)
+            return
+        if live is None:
+            for op in ops:
+                _unknown(op)
+            return
+        try:
+            given = self._locked_turn(live, ops, hungry)
+        except (CroftError, OSError) as error:
+            if not isinstance(error, (Busy, ShareAway)):
+                self.faults += 1
+                log.warning("job %s can't be written now: %s", job_id, error)
+            live.place.forget()
+            self.board.rest(live)
+            _fail(ops, error)
+            return
+        touched.append((live, ops, given))
+
+    def _locked_turn(
+        self, live: Live, ops: list[Op], hungry: list[Bundle]
+    ) -> list[tuple[Bundle, list[bytes]]]:
+        board, job = self.board, live.job
+        board.store.check_writable(job.address)
+        with board.store.locks(job.share).hold(job.id, LOCK_S) as held:
+            wall = self._wall()
+            at = _stamp(wall)
+            now = self._monotonic()
+            lease_s = float(board.settings.get("lease_s"))
+            turn = Turn(board, live, at, now, int(wall), lease_s, self._random)
+            live.checked = now
+            seen = live.place.catch_up()
+            if seen is Seen.GONE:
+                raise NotFound(f"The folder of job {job.id} is gone.", job=job.id)
+            held.check()
+            if seen is Seen.BACKWARDS and job.state in states.OPEN:
+                turn.change(states.PAUSED, why="restored, resume?")
+            for op in ops:
+                handle(turn, op)
+            given: list[tuple[Bundle, list[bytes]]] = []
+            if hungry and self._ready(turn):
+                for bundle in hungry:
+                    assert bundle.node is not None
+                    tasks = give(turn, bundle.node, bundle.wants - len(bundle.answers))
+                    if tasks:
+                        given.append((bundle, tasks))
+            settle(turn)
+            if turn.moved:
+                live.place.sync_outputs()
+            if turn.events:
+                held.check()
+                live.place.append(turn.events)
+                self._open[job.id] = self._open.pop(job.id, live)
+        live.place.glimpse()
+        for task, attempt, text in turn.logs:
+            self.logs.put((live, task, attempt, text))
+        if turn.events or seen is not Seen.SAME:
+            live.finalised = False
+            board.tell("job", job.id)
+        board.stand(live, writable=True)
+        return given
+
+    def _ready(self, turn: Turn) -> bool:
+        """Are the snapshot and the version folder there? Looked at before the first claim, and again when
+        a node misses something."""
+        live = turn.live
+        if live.ready:
+            return True
+        folder = live.place.outputs
+        if not live.place.bring_snapshot():
+            if turn.job.state in states.OPEN:
+                turn.change(states.PAUSED, why="its snapshot is gone: submit the scene again")
+            return False
+        if folder is not None and not folder.is_dir():
+            turn.board.store.make_folder(turn.board.store.share(turn.job.share).address(folder))
+        live.ready = True
+        return True
+
+    def _flush(self, live: Live, ops: list[Op], given: list[tuple[Bundle, list[bytes]]]) -> None:
+        """Make a turn durable; only then its answers are handed out."""
+        try:
+            live.place.sync()
+        except (CroftError, OSError) as error:
+            self.faults += 1
+            log.warning("job %s can't be flushed: %s", live.job.id, error)
+            live.place.forget()
+            self.board.rest(live)
+            _fail(ops, error)
+            return
+        for bundle, tasks in given:
+            bundle.answers += tasks
+
+    def _close_some(self) -> None:
+        while len(self._open) > OPEN_JOURNALS:
+            job_id = next(iter(self._open))
+            self._open.pop(job_id).place.close()
+
+
+def _fail(ops: list[Op], error: CroftError | OSError) -> None:
+    """Nothing of this was done: nodes get no answer and ask again, people get the reason."""
+    for op in ops:
+        op.answer = b""
+        op.result = None
+        op.error = error if isinstance(error, CroftError) else _busy(str(error))
+
+
+def _busy(text: str) -> Busy:
+    return Busy(text, path="", holder="", waited_s=0.0)
+
+
+def _unknown(op: Op) -> None:
+    op.error = NotFound(f"There is no job {op.job_id}.", job=op.job_id)
+
+
+def _stamp(wall: float) -> str:
+    now = datetime.datetime.fromtimestamp(wall, datetime.UTC)
+    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,278 @@
+"""The jobs that this server has in memory, and the line in which they wait for nodes.
+
+`live` holds jobs as folds; jobs that ended long ago are kept as their sum (`Ended`) and become folds again
+when someone asks. Changed by the committer's thread alone; readable by all.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from server.disk import files, paths
+from server.disk.errors import CroftError, NotFound
+from server.disk.records import JobPlace
+from server.disk.settings import Settings
+from server.disk.store import Store
+from server.farm.job_types import JobTypes
+from server.farm.jobs import place as places
+from server.farm.jobs import states
+from server.farm.jobs.job import Claim, Job
+from server.farm.jobs.place import Place, Reach
+from server.farm.nodes import Nodes
+from server.farm.scheduler import Line, Need
+
+FORGOTTEN = 256  # jobs whose folder went away that are remembered
+BUSY_REST_S = 2.0  # a job whose lock or disk didn't answer is let be for so long
+
+
+class Live:
+    """A job as a fold, its files, and what giving out its tasks needs."""
+
+    __slots__ = (
+        "checked",
+        "commandment",
+        "finalised",
+        "job",
+        "need",
+        "place",
+        "project_priority",
+        "ready",
+        "rests_until",
+    )
+
+    def __init__(self, job: Job, place: Place, need: Need, project_priority: int, commandment: bytes) -> None:
+        self.job = job
+        self.place = place
+        self.need = need
+        self.project_priority = project_priority
+        self.commandment = commandment  # of a task, with %(uuid)b %(n)d %(frame)d %(issued)b
+        self.ready = False  # its snapshot and version folder were seen
+        self.rests_until = 0.0
+        self.checked = 0.0  # monotonic: when its journal was looked at last
+        self.finalised = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that is over: its request, its sum and where it lies."""
+
+    record: dict[str, Any]
+    result: dict[str, Any]
+    place: JobPlace
+
+
+class Board:
+    """All jobs. Also told by the jobs themselves when claims come and go."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        types: JobTypes,
+        nodes: Nodes,
+        project_priority: Callable[[str], int],
+        monotonic: Callable[[], float],
+        server: str,
+        disk: files.Os = files.REAL,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.types = types
+        self.nodes = nodes
+        self.monotonic = monotonic
+        self.server = server
+        self.disk = disk
+        self.live: dict[str, Live] = {}
+        self.ended: dict[str, Ended] = {}
+        self.broken: dict[str, str] = {}  # job id -> why it can't be read
+        self.forgotten: dict[str, Reach] = {}  # jobs whose folder went away: how far they had come
+        self.line = Line()
+        self.claimed_jobs: set[str] = set()
+        self.changed: set[tuple[str, str]] = set()  # (kind, id) to be told of
+        self.stirred = threading.Event()
+        self._project_priority = project_priority
+
+    # -- finding --------------------------------------------------------------------------------------
+
+    def find(self, job_id: str) -> Live | None:
+        """A job as a fold; one that ended long ago is read again. Only for the committer's thread."""
+        live = self.live.get(job_id)
+        if live is None and job_id in self.ended:
+            live = self.read(self.ended[job_id].place)
+            live.finalised = True
+            self.add(live)
+        return live
+
+    def read(self, place: JobPlace) -> Live:
+        """A job from its files: its request; the journal is read by whoever holds its lock."""
+        folder = self.store.path(place.folder)
+        record = places.read_record(folder)
+        if record["id"] != place.id:
+            raise NotFound(f"{folder} holds the job {record['id']}.", path=str(folder))
+        job = Job(record, place.address, place.folder)
+        return self._dress(job)
+
+    def _dress(self, job: Job) -> Live:
+        share = self.store.share(job.share)
+        try:
+            job_type = self.types.get(job.record.get("type"))
+            programs, simple = job_type.programs, job_type.simple_nodes and job.output == "scene"
+            commandment = _template(job, job_type.fill(_values(job)))
+        except CroftError:
+            programs, simple, commandment = frozenset({f"type {job.record.get('type')}"}), False, b""
+        need = Need(job.share, job.requires, programs, simple)
+        priority = self._project_priority(job.address)
+        return Live(job, Place(job, share, self.disk), need, priority, commandment)
+
+    # -- changing -------------------------------------------------------------------------------------
+
+    def add(self, live: Live) -> None:
+        """Take in a job whose journal is read or about to be."""
+        old = self.live.get(live.job.id)
+        if old is not None:
+            self.remove(old)
+        self.ended.pop(live.job.id, None)
+        self.broken.pop(live.job.id, None)
+        live.place.known = self.forgotten.pop(live.job.id, None)
+        live.job.listener = self
+        self.live[live.job.id] = live
+        for claim in live.job.claims.values():
+            self.claimed(live.job, claim)
+        self.stand(live)
+
+    def remove(self, live: Live) -> None:
+        """Forget a job: its folder is gone, or it is over and summed."""
+        job = live.job
+        for claim in list(job.claims.values()):
+            self.unclaimed(job, claim)
+        job.listener = None
+        self.live.pop(job.id, None)
+        self.line.drop(job.id)
+        live.place.close()
+        self.tell("job", job.id)
+
+    def forget(self, job_id: str) -> None:
+        """Its folder is gone. Should it come back from a backup, we know how far it had come."""
+        self.ended.pop(job_id, None)
+        self.broken.pop(job_id, None)
+        live = self.live.get(job_id)
+        if live is not None:
+            self.remove(live)
+            self.forgotten[job_id] = Reach(live.job)
+            if len(self.forgotten) > FORGOTTEN:
+                self.forgotten.pop(next(iter(self.forgotten)))
+
+    def retire(self, live: Live, result: dict[str, Any]) -> None:
+        """Keep only the sum of a job that is over."""
+        self.remove(live)
+        job = live.job
+        self.ended[job.id] = Ended(job.record, result, JobPlace(job.id, job.address, job.folder))
+
+    def stand(self, live: Live, writable: bool = False) -> None:
+        """Put a job in line, or take it out, as its state now is. `writable`: its share was just seen."""
+        job = live.job
+        if (
+            job.open
+            and live.commandment
+            and self.ours(job)
+            and (writable or not self.unready(job))
+            and live.rests_until <= self.monotonic()
+        ):
+            self.line.put(job.id, live.need, live.project_priority, job.priority)
+        else:
+            self.line.drop(job.id)
+
+    def ours(self, job: Job) -> bool:
+        """Is this installation the one that runs it?"""
+        return not job.site or job.site == self.store.site
+
+    def unready(self, job: Job) -> str:
+        """Why its share can't be worked on now; "" when it can."""
+        try:
+            self.store.check_writable(job.address)
+        except CroftError as error:
+            return error.message
+        return ""
+
+    def rest(self, live: Live) -> None:
+        """Let a job be for a moment: its lock is held by another, or its disk doesn't answer."""
+        live.rests_until = self.monotonic() + BUSY_REST_S
+        self.line.drop(live.job.id)
+
+    def tell(self, kind: str, ident: str) -> None:
+        """Note a change to be told to subscribers after the commit."""
+        self.changed.add((kind, ident))
+        self.stirred.set()
+
+    # -- told by jobs ---------------------------------------------------------------------------------
+
+    def claimed(self, job: Job, claim: Claim) -> None:
+        node = self.nodes.known(claim.node)
+        node.held[claim.attempt] = (job.id, claim)
+        now = self.monotonic()
+        if not claim.deadline:  # new here, or from before a start: a full lease
+            claim.deadline = now + float(self.settings.get("lease_s"))
+        if not claim.reported:
+            claim.reported = now
+        self.claimed_jobs.add(job.id)
+
+    def unclaimed(self, job: Job, claim: Claim) -> None:
+        self.nodes.known(claim.node).held.pop(claim.attempt, None)
+        if not job.claims:
+            self.claimed_jobs.discard(job.id)
+
+
+def _values(job: Job) -> dict[str, Any]:
+    """What the words of a job type's commands stand for. Frame is filled in for each task."""
+    record = job.record
+    folder = paths.folder_of(job.address)
+    return {
+        **record.get("parameters", {}),
+        "file": source_address(job),
+        "frame": _FRAME,
+        "frames": str(job.frames),
+        "folder": paths.join(folder, record["folder"]) if record.get("folder") else None,
+        "name": job.base if record.get("folder") else None,
+    }
+
+
+def source_address(job: Job) -> str:
+    """The address of the file that is rendered: the snapshot."""
+    return paths.join(paths.folder_of(job.address), str(job.record.get("snapshot") or ""))
+
+
+_FRAME, _UUID, _NUMBER, _ISSUED = "@@frame@@", "@@uuid@@", "@@n@@", "@@issued@@"
+
+
+def _template(job: Job, commands: list[dict[str, Any]]) -> bytes:
+    """The commandment of a task as bytes in which four words are left open."""
+    whole = orjson.dumps(
+        {
+            "id": "task",
+            "uuid": _UUID,
+            "frame": _FRAME,
+            "file": source_address(job),
+            "requires": sorted(job.requires),
+            "issued": _ISSUED,
+            "prmanCommands": None,
+            "job": job.id,
+            "n": _NUMBER,
+            "type": job.record.get("type"),
+            "commands": commands,
+            "timeout": job.record.get("timeout_s"),
+        }
+    ).replace(b"%", b"%%")
+    for word, place in ((_FRAME, b"%(frame)d"), (_NUMBER, b"%(n)d"), (_ISSUED, b"%(issued)d")):
+        text = word.encode()
+        whole = whole.replace(b'"' + text + b'"', place).replace(text, place)
+    return whole.replace(_UUID.encode(), b"%(uuid)b")
+
+
+def is_over(live: Live) -> bool:
+    """Has it ended, with all that follows done?"""
+    return live.finalised and live.job.state in states.ENDED

@@ -1,0 +1,386 @@
+"""The thread that does what nobody asks for: leases, other servers' claims, ended jobs, news.
+
+Wakes when something happened or once a second. Every decision on a job goes through the committer; what
+takes long (hashing a journal, moving a snapshot, telling subscribers) happens here, under no lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from server.disk import paths
+from server.disk.errors import CroftError
+from server.disk.records import Change, JobPlace
+from server.farm import statistics
+from server.farm.committer import Bundle, Committer
+from server.farm.committer.board import Board, Ended, Live
+from server.farm.committer.decide import Op, Turn
+from server.farm.jobs import place as places
+from server.farm.jobs import states, submit
+from server.library import versions
+
+log = logging.getLogger("croft.farm")
+
+GATHER_S = 0.1  # news are gathered for so long before they are told
+LOOK_RUNNING_S = 2.0  # how often the journal of a job that runs is looked at for other servers' lines
+LOOK_S = 10.0  # the same for one that doesn't
+STALE_INTERVALS = 3  # heartbeats without its beat file being touched: a server is gone
+KEEP_ENDED_S = 300.0  # a job stays a fold for so long after its end
+ORPHAN_S = 3600.0  # what a submission left is taken away after so long
+
+Subscriber = Callable[[list[Change]], None]
+
+
+class Keeper:
+    """Started and closed with the farm. `tick` is one round, for tests."""
+
+    def __init__(self, board: Board, committer: Committer, monotonic: Callable[[], float]) -> None:
+        self.board = board
+        self._committer = committer
+        self._monotonic = monotonic
+        self._thread = threading.Thread(target=self._run, name="farm-keeper", daemon=True)
+        self._ending = threading.Event()
+        self._places: set[str] = set()  # job ids whose place in the index changed
+        self._beats: dict[tuple[str, str], tuple[int, float]] = {}  # (share, server) -> mtime, since when
+        self._beaten: dict[str, float] = {}  # share -> when we touched our own beat file
+        self._ended_at: dict[str, float] = {}
+        self.subscribers: list[Subscriber] = []
+        self.faults = 0
+
+    def start(self) -> None:
+        """Read every job, then keep on."""
+        for place in list(self.board.store.index.jobs.values()):
+            self._load(place)
+        self._look(list(self.board.live.values()), wait=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._ending.set()
+        self.board.stirred.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=20)
+        for name in list(self._beaten):
+            self._stop_beating(name)
+
+    def changed(self, changes: Iterable[Change]) -> None:
+        """The store's subscriber: only notes what to look at."""
+        for change in changes:
+            if change.kind == "job":
+                self._places.add(change.id)
+                self.board.stirred.set()
+            elif change.kind in ("share", "project", "config"):
+                self._places.update(self.board.store.index.jobs)
+                self._places.update(self.board.live)
+                self.board.stirred.set()
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            self.board.stirred.wait(self._pause_s())
+            self.board.stirred.clear()
+            if self._ending.is_set():
+                break
+            self.tick()
+            self._ending.wait(GATHER_S)
+        self._tell()
+
+    def _pause_s(self) -> float:
+        lease_s = float(self.board.settings.get("lease_s"))
+        heartbeat_s = float(self.board.settings.get("heartbeat_s"))
+        return max(0.05, min(1.0, heartbeat_s / 2, lease_s / 4))
+
+    def tick(self) -> None:
+        """One round; each duty survives the others' failures."""
+        for duty in (
+            self._follow_index,
+            self._expire,
+            self._beat,
+            self._look_around,
+            self._finish_ended,
+            self.write_logs,
+            self._tell,
+        ):
+            try:
+                duty()
+            except CroftError as error:
+                log.info("%s: %s", duty.__name__, error)
+            except Exception:
+                self.faults += 1
+                log.exception("%s failed", duty.__name__)
+
+    def tick_index(self) -> None:
+        """Take in at once what the index says of jobs."""
+        self._follow_index()
+
+    # -- which jobs there are -------------------------------------------------------------------------
+
+    def _follow_index(self) -> None:
+        board, index = self.board, self.board.store.index
+        news: list[Live] = []
+        while self._places:
+            job_id = self._places.pop()
+            place = index.jobs.get(job_id)
+            live, ended = board.live.get(job_id), board.ended.get(job_id)
+            known = live.job.folder if live is not None else ended.place.folder if ended is not None else ""
+            if place is None:
+                if known and not board.store.away(known):
+                    self._in_turn(partial(board.forget, job_id))
+                continue
+            place = self._home(place)
+            if known and known != place.folder and not board.store.away(known):
+                self._in_turn(partial(board.forget, job_id))
+                known = ""
+            if not known or (ended is not None and _differs(ended, self._read_result(place))):
+                self._load(place)
+            live = board.live.get(job_id)
+            if live is not None:
+                news.append(live)
+        self._look(news)
+
+    def _home(self, place: JobPlace) -> JobPlace:
+        """Of several copies of a job's folder the one that lies with the file it was submitted for."""
+        for other in self.board.store.index.job_places(place.id):
+            try:
+                record = places.read_record(self.board.store.path(other.folder))
+            except CroftError:
+                continue
+            if record.get("file") == other.address:
+                return other
+        return place
+
+    def _load(self, place: JobPlace) -> None:
+        board = self.board
+        try:
+            folder = board.store.path(place.folder)
+            result = places.read_result(folder)
+            if result is not None:
+                ended = Ended(places.read_record(folder), result, place)
+                self._in_turn(partial(_remember, board, place.id, ended))
+                return
+            live = board.read(place)
+        except CroftError as error:
+            if self._clean_up(place):
+                return
+            board.broken[place.id] = error.message
+            return
+        self._in_turn(partial(board.add, live))
+
+    def _clean_up(self, place: JobPlace) -> bool:
+        """A submission that never became a job, by a server that fell: gone after an hour."""
+        folder = self.board.store.path(place.folder)
+        try:
+            age_s = _age_s(folder / submit.INTENT)
+        except OSError:
+            return False
+        if age_s < ORPHAN_S:
+            return True
+        asset_folder = self.board.store.path(paths.folder_of(place.address))
+        return submit.clean_up(folder, asset_folder, self.board.disk)
+
+    def _read_result(self, place: JobPlace) -> dict[str, Any] | None:
+        return places.read_result(self.board.store.path(place.folder))
+
+    def _in_turn(self, what: Callable[[], Any]) -> None:
+        """Change the board in the committer's thread, between commits."""
+        self._committer.do(what)
+
+    # -- leases ---------------------------------------------------------------------------------------
+
+    def _expire(self) -> None:
+        now = self._monotonic()
+        ops: list[Op] = []
+        for job_id in list(self.board.claimed_jobs):
+            live = self.board.live.get(job_id)
+            if live is None or not self.board.ours(live.job):
+                continue
+            ops += [
+                Op("expire", job_id, claim.task, claim.code, claim.attempt)
+                for claim in list(live.job.claims.values())
+                if claim.deadline < now and self._ours_to_expire(live, claim.server)
+            ]
+        self._ask(ops)
+
+    def _ours_to_expire(self, live: Live, server: str) -> bool:
+        """Our own claims, and those of a server whose beat file nobody touches any more."""
+        if server == self.board.server:
+            return True
+        key = (live.job.share, server)
+        mtime = _mtime_ns(self._beat_path(*key))
+        seen, since = self._beats.get(key, (None, 0.0))
+        now = self._monotonic()
+        if seen != mtime:
+            self._beats[key] = (mtime, now)
+            return False
+        return now - since > STALE_INTERVALS * float(self.board.settings.get("heartbeat_s"))
+
+    def _beat(self) -> None:
+        """Touch our beat file where claims of ours are out; have none where not."""
+        shares = {
+            live.job.share
+            for job_id in list(self.board.claimed_jobs)
+            if (live := self.board.live.get(job_id)) is not None
+            and any(c.server == self.board.server for c in list(live.job.claims.values()))
+        }
+        now = self._monotonic()
+        for name in shares:
+            if now - self._beaten.get(name, -1e9) >= float(self.board.settings.get("heartbeat_s")) * 0.8:
+                if self.board.store.away(name):
+                    continue
+                path = self._beat_path(name, self.board.server)
+                path.write_text(self.board.server + "\n", "utf-8")
+                self._beaten[name] = now
+        for name in [name for name in self._beaten if name not in shares]:
+            self._stop_beating(name)
+
+    def _stop_beating(self, name: str) -> None:
+        self._beaten.pop(name, None)
+        try:
+            self._beat_path(name, self.board.server).unlink()
+        except OSError:
+            pass  # gone, or the share is
+
+    def _beat_path(self, share: str, server: str) -> Path:
+        name = f"server-{paths.safe_name(server)}.beat"
+        return self.board.store.share(share).root / paths.LOCKS / name
+
+    # -- other servers --------------------------------------------------------------------------------
+
+    def _look_around(self) -> None:
+        """Catch up with journals that somebody else wrote to, and with jobs that rested."""
+        now = self._monotonic()
+        due: list[Live] = []
+        for live in list(self.board.live.values()):
+            if live.rests_until:
+                if live.rests_until <= now:
+                    live.rests_until = 0.0
+                    due.append(live)
+                continue
+            every_s = LOOK_RUNNING_S if live.job.claims else LOOK_S
+            if now - live.checked >= every_s:
+                live.checked = now
+                if live.place.stirred() and not self.board.store.away(live.job.share):
+                    due.append(live)
+        self._look(due)
+
+    def _look(self, lives: list[Live], wait: bool = False) -> None:
+        self._ask([Op("look", live.job.id) for live in lives], wait)
+
+    def _ask(self, ops: list[Op], wait: bool = False) -> None:
+        if ops:
+            bundle = Bundle(ops=ops)
+            self._committer.put(bundle)
+            if wait:
+                bundle.wait(600)
+
+    # -- the end of a job -----------------------------------------------------------------------------
+
+    def _finish_ended(self) -> None:
+        now = self._monotonic()
+        for live in list(self.board.live.values()):
+            job = live.job
+            if job.state not in states.ENDED or not self.board.ours(job) or live.rests_until:
+                self._ended_at.pop(job.id, None)
+                continue
+            since = self._ended_at.setdefault(job.id, now)
+            if not live.finalised:
+                self.finish(live)
+            elif now - since > KEEP_ENDED_S:
+                result = places.read_result(live.place.folder)
+                if result is not None:
+                    self._ended_at.pop(job.id, None)
+                    self._in_turn(partial(self._retire, live, result))
+
+    def _retire(self, live: Live, result: dict[str, Any]) -> None:
+        if live.finalised and self.board.live.get(live.job.id) is live:
+            self.board.retire(live, result)
+
+    def finish(self, live: Live) -> None:
+        """Sum up an ended job, put its snapshot away, sweep up after dead attempts. Again is harmless."""
+        job, place = live.job, live.place
+        length, digest = place.hash_journal()
+
+        def close(turn: Turn) -> dict[str, Any] | None:
+            if turn.job.state not in states.ENDED or turn.live.place.offset != length:
+                return None  # somebody asked for more meanwhile
+            turn.live.place.keep_snapshot()
+            turn.live.ready = False
+            turn.live.finalised = True
+            return statistics.summary(turn.job)
+
+        summary = self._committer.ask(Op("act", job.id, act=close))
+        if summary is None:
+            return
+        place.write_result(summary, length, digest)
+        place.sweep()
+        if job.record.get("version"):
+            told = {"state": job.state, "ended": job.ended, "outputs": outputs_of(live)}
+            versions.update(self.board.store, job.address, job.record["version"], told)
+        self.board.tell("job", job.id)
+        self.board.store.refresh(job.address)
+
+    def write_logs(self) -> None:
+        """Put what failed attempts said into files."""
+        while True:
+            try:
+                live, task, attempt, text = self._committer.logs.get_nowait()
+            except queue.Empty:
+                return
+            live.place.write_log(task, attempt, text)
+            self.board.tell("job", live.job.id)
+
+    # -- news -----------------------------------------------------------------------------------------
+
+    def _tell(self) -> None:
+        changed = self.board.changed
+        changes: list[Change] = []
+        while changed:
+            changes.append(Change(*changed.pop()))
+        if not changes:
+            return
+        for subscriber in list(self.subscribers):
+            try:
+                subscriber(changes)
+            except Exception:
+                self.faults += 1
+                log.exception("a subscriber of the farm failed")
+
+
+def outputs_of(live: Live) -> list[dict[str, Any]]:
+    """What a version's sidecar says of its frames."""
+    job = live.job
+    if not job.suffix:
+        return []
+    told = {"done": job.counts["done"], "bytes": job.output_bytes}
+    return [{"name": job.base + job.suffix, "frames": str(job.frames), **told}]
+
+
+def _remember(board: Board, job_id: str, ended: Ended) -> None:
+    live = board.live.get(job_id)
+    if live is not None:
+        board.remove(live)
+    board.broken.pop(job_id, None)
+    board.ended[job_id] = ended
+    board.tell("job", job_id)
+
+
+def _differs(ended: Ended, result: dict[str, Any] | None) -> bool:
+    return result is None or result != ended.result
+
+
+def _mtime_ns(path: Path) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _age_s(path: Path) -> float:
+    """Seconds since the last change."""
+    return max(0.0, time.time() - os.stat(path).st_mtime)

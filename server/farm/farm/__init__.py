@@ -1,0 +1,421 @@
+"""The farm as the web wing sees it: submit, look, steer, talk with nodes.
+
+Everything that changes a job is decided by the committer's one thread; what is only looked at is answered
+from memory. Errors are the project's own and carry a sentence for a person.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from server.disk import files
+from server.disk.errors import BadInput, Conflict, NotFound
+from server.disk.records import Change, JobPlace, Problem
+from server.disk.settings import Settings
+from server.disk.store import Store
+from server.farm import statistics
+from server.farm.committer import Committer
+from server.farm.committer.board import Board, Ended, Live, source_address
+from server.farm.committer.decide import Op, Turn
+from server.farm.committer.keeper import Keeper, Subscriber
+from server.farm.farm.talk import Talk
+from server.farm.farm.views import Views, chosen_tasks
+from server.farm.job_types import JobTypes
+from server.farm.jobs import states
+from server.farm.jobs.submit import Submitter
+from server.farm.nodes import Nodes
+from server.library.people import User
+from server.library.projects import Projects
+
+Job = Live | Ended  # what `job` and `jobs` give: for `view`
+MAX_POTENTIAL_NAMES = 1000
+
+
+class Farm:
+    """One server's farm. `close` ends its threads and leaves its claims to their leases."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        projects: Projects | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        disk: files.Os = files.REAL,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._projects = projects or Projects(settings, store)
+        self.server = f"{settings.get('site')}-{secrets.token_hex(3)}"
+        self.types = JobTypes(settings)
+        self._nodes = Nodes(settings, monotonic, wall)
+        self.board = Board(
+            settings, store, self.types, self._nodes, self._project_priority, monotonic, self.server, disk
+        )
+        self._committer = Committer(self.board, monotonic, wall, rng)
+        self.keeper = Keeper(self.board, self._committer, monotonic)
+        self._talk = Talk(self.board, self._committer, monotonic, wall)
+        self._views = Views(self.board)
+        self._submitter = Submitter(settings, store, self.types, self._project_of, wall, disk)
+        self._told: dict[str, set[str]] = {}  # prenode's name -> jobs that it knows
+        self._told_lock = threading.Lock()
+        self._committer.start()
+        self._unsubscribe = store.subscribe(self.keeper.changed)
+        self.keeper.start()
+
+    def close(self) -> None:
+        """End the threads; what was answered is on the disk already."""
+        self._unsubscribe()
+        self.keeper.close()
+        self._committer.close()
+        for live in list(self.board.live.values()):
+            live.place.close()
+
+    def subscribe(self, function: Subscriber) -> Callable[[], None]:
+        """Be told of changed jobs and nodes, gathered, after they are durable. Returns how to end that."""
+        self.keeper.subscribers = [*self.keeper.subscribers, function]
+
+        def end() -> None:
+            self.keeper.subscribers = [f for f in self.keeper.subscribers if f is not function]
+
+        return end
+
+    # -- nodes' side ----------------------------------------------------------------------------------
+
+    def talk(self, token_name: str, requests: Any) -> bytes:
+        """One node's message, answered: JSON bytes. `token_name` is the name its token is bound to."""
+        return self._talk.talk(token_name, requests)
+
+    def potential(self, name: Any) -> list[dict[str, Any]]:
+        """For a prenode: the open jobs that it wasn't told of yet."""
+        if not isinstance(name, str) or not name or len(name) > 200:
+            raise BadInput("A prenode sends its name, as a JSON string.")
+        with self._told_lock:
+            told = self._told.setdefault(name, set())
+            if len(self._told) > MAX_POTENTIAL_NAMES:
+                del self._told[next(iter(self._told))]
+            found = []
+            for job_id in list(self.board.line.jobs()):
+                live = self.board.live.get(job_id)
+                if live is None or job_id in told:
+                    continue
+                told.add(job_id)
+                found.append(_potential(live))
+        return found
+
+    # -- jobs -----------------------------------------------------------------------------------------
+
+    def submit(self, user: User | str, request: Mapping[str, Any]) -> Job:
+        """Make a job: everything is checked before anything is written."""
+        who = user if isinstance(user, str) else user.ident
+        record = self._submitter.check(who, request)
+        self._store.check_writable(record["file"])
+        record, folder = self._submitter.make(record)
+        place = JobPlace(record["id"], record["file"], folder)
+        live = self.board.read(place)
+        self._committer.do(lambda: self.board.add(live))
+        self._committer.ask(Op("look", record["id"]))
+        self.board.tell("job", record["id"])
+        self._store.refresh(folder)
+        return live
+
+    def job(self, job_id: str) -> Job:
+        """One job; NotFound when there is none of this id."""
+        found: Job | None = self.board.live.get(job_id) or self.board.ended.get(job_id)
+        if found is None and job_id in self._store.index.jobs:
+            self.keeper.changed([Change("job", job_id)])
+            self.keeper.tick_index()
+            found = self.board.live.get(job_id) or self.board.ended.get(job_id)
+        if found is None:
+            why = self.board.broken.get(job_id)
+            raise NotFound(why or f"There is no job {str(job_id)[:100]!r}.")
+        return found
+
+    def jobs(self, project: str = "", state: str = "", user: str = "", file: str = "") -> list[Job]:
+        """All jobs that fit, newest first."""
+        found: list[tuple[str, Job]] = []
+        for live in list(self.board.live.values()):
+            record, now, address = live.job.record, live.job.state, live.job.address
+            if _fits(record, now, address, project, state, user, file):
+                found.append((live.job.id, live))
+        found += [
+            (e.place.id, e)
+            for e in list(self.board.ended.values())
+            if _fits(e.record, e.result["state"], e.place.address, project, state, user, file)
+        ]
+        found.sort(key=lambda pair: pair[0], reverse=True)
+        return [job for _, job in found]
+
+    def view(self, job: Job | str) -> dict[str, Any]:
+        """A job as the API shows it."""
+        if isinstance(job, str):
+            job = self.job(job)
+        return self._views.job(job) if isinstance(job, Live) else self._views.ended(job)
+
+    def tasks(
+        self, job_id: str, start: int = 0, limit: int = 100, state: str = ""
+    ) -> tuple[list[dict[str, Any]], int]:
+        """One page of tasks, and how many there are."""
+        return self._views.tasks(self._fold(job_id), start, limit, state)
+
+    def task(self, job_id: str, n: int) -> dict[str, Any]:
+        """One task; NotFound where the job has no such number."""
+        live = self._fold(job_id)
+        self._check_task(live, n)
+        return self._views.task(live, n)
+
+    def log(self, job_id: str, n: int, attempt: int = 0) -> str:
+        """What the renderer said last in the newest failed attempt at a task; NotFound without one."""
+        live = self._fold(job_id)
+        self._check_task(live, n)
+        failures = live.job.failures.get(n)
+        if not attempt and not failures:
+            raise NotFound(f"Task {n} of job {job_id} has no log: none of its attempts failed.")
+        number = attempt or (failures[-1].attempt if failures else 0)
+        self.keeper.write_logs()
+        return live.place.read_log(n, number)
+
+    def cancel(self, job_id: str, who: str) -> Job:
+        """Stop a job for good. Its finished frames stay, its nodes are told to stop."""
+        return self._change(job_id, states.CANCELLED, who)
+
+    def pause(self, job_id: str, who: str) -> Job:
+        """Give out no more of its tasks. What nodes render now is still taken."""
+        return self._change(job_id, states.PAUSED, who)
+
+    def resume(self, job_id: str, who: str) -> Job:
+        """Go on with a paused job. One of another installation is adopted by that."""
+
+        def act(turn: Turn) -> None:
+            turn.live.place.restored = False
+            if not self.board.ours(turn.job):
+                turn.add({"at": turn.at, "event": "site", "value": self._store.site, "by": who})
+            if turn.job.state == states.PAUSED:
+                begun = turn.job.started and turn.job.counts["done"] + turn.job.counts["claimed"]
+                turn.change(states.RUNNING if begun else states.WAITING, by=who)
+            elif turn.job.state in states.ENDED:
+                states.check(turn.job.id, turn.job.state, states.RUNNING)
+
+        return self._act(job_id, act)
+
+    def set_priority(self, job_id: str, priority: int, who: str) -> Job:
+        """1 (last) to 5 (first)."""
+        if not isinstance(priority, int) or isinstance(priority, bool) or not 1 <= priority <= 5:
+            raise BadInput("A job's priority is a whole number from 1 to 5.")
+
+        def act(turn: Turn) -> None:
+            if turn.job.priority != priority:
+                turn.add({"at": turn.at, "event": "priority", "value": priority, "by": who})
+
+        return self._act(job_id, act)
+
+    def requeue(self, job_id: str, tasks: str | Iterable[int], who: str) -> Job:
+        """Have tasks rendered again: "failed", "rest" (all that isn't done, of a stopped job), or numbers."""
+        if isinstance(tasks, str) and tasks not in ("failed", "rest"):
+            raise BadInput('Tasks to render again are "failed", "rest" or a list of task numbers.')
+        numbers = tasks if isinstance(tasks, str) else _numbers(tasks)
+
+        def act(turn: Turn) -> None:
+            job = turn.job
+            if not isinstance(numbers, str) and any(not 0 <= n < job.total for n in numbers):
+                raise NotFound(f"Job {job.id} has the tasks 0 to {job.total - 1}.")
+            chosen = chosen_tasks(job, numbers)
+            if chosen:
+                turn.add({"at": turn.at, "event": "requeue", "tasks": chosen, "by": who})
+            if job.state in states.ENDED and job.counts["waiting"]:
+                turn.live.ready = False
+                turn.change(states.WAITING, by=who)
+
+        return self._act(job_id, act)
+
+    def _change(self, job_id: str, to: str, who: str) -> Job:
+        def act(turn: Turn) -> None:
+            if turn.job.state != to:
+                turn.change(to, by=who)
+
+        return self._act(job_id, act)
+
+    def _act(self, job_id: str, act: Callable[[Turn], Any]) -> Job:
+        job = self.job(job_id)
+        self._store.check_writable(job.job.address if isinstance(job, Live) else job.place.address)
+        self._committer.ask(Op("act", job_id, act=act))
+        return self.job(job_id)
+
+    def _fold(self, job_id: str) -> Live:
+        """A job with its tasks; one that ended long ago is read again."""
+        job = self.job(job_id)
+        if isinstance(job, Live):
+            return job
+        self._committer.ask(Op("look", job_id))
+        live = self.board.live.get(job_id)
+        if live is None:
+            raise Conflict(f"Job {job_id} is just being put away. Try again.")
+        return live
+
+    def _check_task(self, live: Live, n: int) -> None:
+        if not 0 <= n < live.job.total:
+            raise NotFound(f"Job {live.job.id} has no task {n}: they are 0 to {live.job.total - 1}.")
+
+    # -- nodes and the farm, people's side ------------------------------------------------------------
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """All nodes with what they do."""
+        return [self._views.node(node) for node in self._nodes.all()]
+
+    def node(self, name: str) -> dict[str, Any]:
+        """One node; NotFound when it was never heard of."""
+        return self._views.node(self._nodes.get(name))
+
+    def pause_node(self, name: str, paused: bool, who: str = "") -> dict[str, Any]:
+        """Give a node no new tasks, or again."""
+        node = self._nodes.pause(name, paused)
+        self.board.tell("node", name)
+        return self._views.node(node)
+
+    def pause_all(self, who: str = "") -> None:
+        """Give out no tasks at all until `resume_all`; it keeps through restarts."""
+        self._nodes.pause_farm(True)
+        self._tell_everything()
+
+    def resume_all(self, who: str = "") -> None:
+        """Give out tasks again."""
+        self._nodes.pause_farm(False)
+        self._tell_everything()
+
+    @property
+    def paused(self) -> bool:
+        """No node gets new tasks."""
+        return self._nodes.farm_paused
+
+    def _tell_everything(self) -> None:
+        for live in list(self.board.live.values()):
+            if live.job.state in states.OPEN:
+                self.board.tell("job", live.job.id)
+
+    # -- operations -----------------------------------------------------------------------------------
+
+    def problems(self) -> list[Problem]:
+        """What a person should know of the farm."""
+        found = [
+            Problem(
+                f"job:{job_id}",
+                "job",
+                job_id,
+                f"The job {job_id} is not shown: {why}",
+                "Put its folder back from a backup, or delete it.",
+            )
+            for job_id, why in sorted(self.board.broken.items())
+        ]
+        for ident, why in sorted(self.types.wrong.items()):
+            found.append(
+                Problem(f"job-type:{ident}", "config", ident, why, "Correct config/job_types/ in its folder.")
+            )
+        for live in list(self.board.live.values()):
+            if live.place.bad or live.job.bad:
+                found.append(
+                    Problem(
+                        f"journal:{live.job.id}",
+                        "job",
+                        live.job.address,
+                        f"{live.place.bad + live.job.bad} lines of the journal of job {live.job.id} make "
+                        "no sense and are passed over. What they said is lost, the rest counts.",
+                        "Nothing needs to be done; frames that are missing can be rendered again.",
+                    )
+                )
+            if live.job.why.startswith("restored"):
+                found.append(
+                    Problem(
+                        f"restored:{live.job.id}",
+                        "job",
+                        live.job.address,
+                        f"The job {live.job.id} was put back from a backup, to an earlier state.",
+                        "Look at its frames, then resume or cancel it.",
+                    )
+                )
+        for node in self._nodes.present():
+            if node.means.wrong_shares:
+                names = ", ".join(sorted(node.means.wrong_shares))
+                found.append(
+                    Problem(
+                        f"node:{node.name}",
+                        "node",
+                        node.name,
+                        f"The node {node.name} has other data than this server under the name {names}.",
+                        "Correct the paths in its config.json; until then it gets no task there.",
+                    )
+                )
+        return found
+
+    def metrics(self) -> dict[str, float]:
+        """Figures for /metrics."""
+        heartbeat_s = float(self._settings.get("heartbeat_s"))
+        now = self.board.monotonic()
+        found: dict[str, float] = {
+            "commits_total": self._committer.commits,
+            "faults_total": self._committer.faults + self.keeper.faults,
+            "jobs_in_line": len(self.board.line),
+            "claims": sum(len(live.job.claims) for live in list(self.board.live.values())),
+            "tasks_done": sum(live.job.counts["done"] for live in list(self.board.live.values()))
+            + sum(ended.result.get("counts", {}).get("done", 0) for ended in list(self.board.ended.values())),
+        }
+        job_states = Counter(live.job.state for live in list(self.board.live.values()))
+        job_states.update(ended.result["state"] for ended in list(self.board.ended.values()))
+        for state in states.STATES:
+            found[f"jobs_{state}"] = job_states[state]
+        for state, count in Counter(n.state(now, heartbeat_s) for n in self._nodes.present()).items():
+            found[f"nodes_{state}"] = count
+        return found
+
+    def disagreements(self, job_id: str) -> list[str]:
+        """Where a job's sums contradict each other: empty, always."""
+        return statistics.disagreements(self._fold(job_id).job)
+
+    # -- helpers --------------------------------------------------------------------------------------
+
+    def _project_of(self, address: str) -> tuple[str, int] | None:
+        project = self._projects.of(address)
+        return (project.ident, project.render_priority) if project is not None else None
+
+    def _project_priority(self, address: str) -> int:
+        found = self._project_of(address)
+        return found[1] if found is not None else 0
+
+
+def _fits(
+    record: Mapping[str, Any], now: str, address: str, project: str, state: str, user: str, file: str
+) -> bool:
+    return (
+        (not project or record.get("project") == project)
+        and (not state or now == state)
+        and (not user or record.get("user") == user)
+        and (not file or address == file)
+    )
+
+
+def _numbers(tasks: Iterable[int]) -> list[int]:
+    found = list(tasks)
+    if not all(isinstance(n, int) and not isinstance(n, bool) for n in found):
+        raise BadInput("Task numbers are whole numbers.")
+    return found
+
+
+def _potential(live: Live) -> dict[str, Any]:
+    job = live.job
+    return {
+        "uuid": job.id,
+        "name": job.record.get("name"),
+        "created": job.record.get("created"),
+        "file": source_address(job),
+        "priority": job.priority,
+        "video": False,
+        "requires": sorted(job.requires),
+        "frames": list(job.frames)[:100_000],
+    }

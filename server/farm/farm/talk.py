@@ -1,0 +1,246 @@
+"""What nodes say and are told: the wire's requests and commandments, both protocols.
+
+Reports, `info` and idle polls are answered from memory. Results and claims go through the committer, all
+of one message in one bundle, and are answered when they are durable. A request that makes no sense is
+passed over, so that one bad entry doesn't lose a node its finished frames.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+from server.disk.errors import BadInput, Forbidden
+from server.farm.committer import Bundle, Committer
+from server.farm.committer.board import Board
+from server.farm.committer.decide import Op, commandment
+from server.farm.jobs.job import split_attempt
+from server.farm.nodes import Node
+
+MAX_TASKS = 64  # that one request may claim
+MAX_REQUESTS = 5000  # in one message: a node that was cut off for long delivers much at once
+SILENT_HEARTBEATS = 2.5  # an attempt that a talking node doesn't report for so long is sent again
+LEAST_IDLE_S = 0.25
+NODES_A_SECOND = 100.0  # idle polls that the farm likes to hear, all nodes together
+ERROR_SCALE = 2.0  # a node that can't reach us waits so many times longer after each try
+HIBERNATION_S = 30.0  # … and at most so long
+ARRHYTHMIA_S = 2.0  # nodes spread their heartbeats by so much
+MEMORY_S = 3600.0  # how long a node may keep a renderer for nothing
+
+
+class Talk:
+    """Answers one message of one node."""
+
+    def __init__(
+        self,
+        board: Board,
+        committer: Committer,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._board = board
+        self._committer = committer
+        self._monotonic = monotonic
+        self._wall = wall
+
+    def talk(self, token_name: str, requests: Any) -> bytes:
+        """The commandments for a list of requests, as JSON. `token_name`: whom its token is for ('*': any)."""
+        if not isinstance(requests, list):
+            raise BadInput("A node sends a JSON list of requests.")
+        if len(requests) > MAX_REQUESTS:
+            raise BadInput(f"A node sends at most {MAX_REQUESTS} requests at once.")
+        told = [r for r in requests if isinstance(r, dict)]
+        node = self._who(token_name, told)
+        answers: list[bytes] = []
+        ops: list[Op] = []
+        wants = 0
+        tasks: dict[str, Any] | None = None
+        for request in told:
+            kind = request.get("id")
+            if kind == "report":
+                self._report(node, request, answers, ops)
+            elif kind in ("done", "failed", "release"):
+                op = self._result(node, kind, request)
+                if op is not None:
+                    ops.append(op)
+            elif kind == "task":
+                tasks = request
+                wants += _count(request.get("count", 1))
+            elif kind == "info":
+                answers.append(self._info())
+        if tasks is not None:
+            self._take_means(node, tasks)
+            wants -= self._again(node, wants, answers, ops, told)
+            if not self._may_have(node):
+                wants = 0
+        if ops or wants > 0:
+            self._commit(node, wants, ops, answers)
+        return b"[" + b",".join(answers) + b"]"
+
+    def _commit(self, node: Node, wants: int, ops: list[Op], answers: list[bytes]) -> None:
+        bundle = Bundle(node, wants, ops)
+        self._committer.put(bundle)
+        bundle.wait()
+        if node.protocol >= 2:
+            answers += [op.answer for op in ops if op.answer]
+        answers += bundle.answers
+
+    # -- who ------------------------------------------------------------------------------------------
+
+    def _who(self, token_name: str, requests: list[dict[str, Any]]) -> Node:
+        identity = next((r for r in requests if r.get("id") == "identity"), None)
+        name = identity.get("name") if identity is not None else None
+        if token_name and token_name != "*":
+            if name is not None and name != token_name:
+                raise Forbidden(f"This token is for the node {token_name!r}, not for {str(name)[:100]!r}.")
+            name = token_name
+        if not isinstance(name, str):
+            name = self._holder(requests)
+        node = self._board.nodes.meet(name)
+        if identity is not None:
+            ids = {share.name: share.id for share in self._board.store.shares}
+            if self._board.nodes.describe(node, identity, ids):
+                self._board.tell("node", node.name)
+        return node
+
+    def _holder(self, requests: list[dict[str, Any]]) -> str:
+        """Who it is that doesn't say so: the node that holds one of the attempts it talks of."""
+        for request in requests:
+            found = split_attempt(request.get("uuid"))
+            live = self._board.live.get(found[0]) if found is not None else None
+            claim = live.job.held(found[1], found[2]) if live is not None and found is not None else None
+            if claim is not None:
+                return claim.node
+        raise BadInput('A node says who it is: {"id": "identity", "name": …}.')
+
+    def _take_means(self, node: Node, request: Mapping[str, Any]) -> None:
+        """A request for tasks names shares and labels too; RFAM's node says them nowhere else."""
+        means = node.means
+        shares, provides = request.get("paths"), request.get("provides")
+        new = means
+        if isinstance(shares, (list, dict)):
+            named = frozenset(map(str, shares))
+            if named != means.shares:
+                new = dataclasses.replace(new, shares=named)
+        if isinstance(provides, list):
+            labels = frozenset(map(str, provides))
+            if labels != means.provides:
+                new = dataclasses.replace(new, provides=labels)
+        if new is not means:
+            node.means = new
+
+    # -- what it says ---------------------------------------------------------------------------------
+
+    def _report(self, node: Node, request: dict[str, Any], answers: list[bytes], ops: list[Op]) -> None:
+        found = split_attempt(request.get("uuid"))
+        if found is None:
+            return
+        job_id, task, code = found
+        live = self._board.live.get(job_id)
+        claim = live.job.held(task, code) if live is not None else None
+        if claim is None:
+            if live is not None or self._surely_gone(job_id):
+                kill = {"id": "kill", "uuid": request.get("uuid"), "frame": request.get("frame")}
+                if not isinstance(kill["frame"], list):  # a video: RFAM's node would end over it
+                    answers.append(orjson.dumps(kill))
+            return
+        now = self._monotonic()
+        claim.deadline = now + float(self._board.settings.get("lease_s"))
+        claim.reported = now
+        claim.resent = False
+        progress = request.get("progress")
+        if progress is None and request.get("total"):
+            progress = _ratio(request.get("done"), request.get("total"))
+        if isinstance(progress, (int, float)) and 0 <= progress <= 1 and progress != claim.progress:
+            claim.progress = float(progress)
+            self._board.tell("node", node.name)
+        if isinstance(request.get("line"), str):
+            claim.line = request["line"][:300]
+        if claim.server != self._board.server:
+            ops.append(Op("adopt", job_id, task, code, claim.attempt, node))
+
+    def _surely_gone(self, job_id: str) -> bool:
+        """Not merely out of sight: its share is here and the job was cancelled, is over or was deleted."""
+        if job_id in self._board.ended:
+            return True
+        if job_id in self._board.forgotten or job_id in self._board.broken:
+            return False
+        return job_id not in self._board.store.index.jobs and not any(
+            self._board.store.away(share.name) for share in self._board.store.shares
+        )
+
+    def _result(self, node: Node, kind: str, request: dict[str, Any]) -> Op | None:
+        found = split_attempt(request.get("uuid"))
+        if found is None:
+            return None
+        return Op(kind, *found, attempt=request["uuid"], node=node, data=request)
+
+    # -- what it is told ------------------------------------------------------------------------------
+
+    def _info(self) -> bytes:
+        get = self._board.settings.get
+        return orjson.dumps(
+            {
+                "id": "info",
+                "heartbeat": get("heartbeat_s"),
+                "arrhythmia": ARRHYTHMIA_S,
+                "error_scale": ERROR_SCALE,
+                "hibernation": HIBERNATION_S,
+                "memory": MEMORY_S,
+                "idle": round(max(LEAST_IDLE_S, len(self._board.nodes) / NODES_A_SECOND), 2),
+                "server": self._board.server,
+            }
+        )
+
+    def _may_have(self, node: Node) -> bool:
+        return (
+            len(self._board.line) > 0
+            and not node.paused
+            and node.rests_until <= self._monotonic()
+            and not self._board.nodes.farm_paused
+        )
+
+    def _again(
+        self,
+        node: Node,
+        wants: int,
+        answers: list[bytes],
+        ops: list[Op],
+        requests: list[dict[str, Any]],
+    ) -> int:
+        """Attempts that this node holds but doesn't speak of: the answer that gave them was lost, or its
+        Blender ended without a word (RFAM's node). They are sent again, once to an RFAM node."""
+        if not node.held:
+            return 0
+        now = self._monotonic()
+        silent_s = SILENT_HEARTBEATS * float(self._board.settings.get("heartbeat_s"))
+        spoken = {r.get("uuid") for r in requests}
+        count = 0
+        for attempt, (job_id, claim) in list(node.held.items()):
+            if now - claim.reported < silent_s or attempt in spoken:
+                continue
+            live = self._board.live.get(job_id)
+            if live is None:
+                continue
+            if claim.resent and node.protocol < 2:
+                told = {"reason": "the renderer ended without a frame"}
+                ops.append(Op("failed", job_id, claim.task, claim.code, attempt, node, told))
+            elif count < wants:
+                claim.resent = True
+                claim.reported = now
+                answers.append(commandment(live, claim, int(self._wall())))
+                count += 1
+        return count
+
+
+def _count(value: object) -> int:
+    return max(0, min(value, MAX_TASKS)) if isinstance(value, int) and not isinstance(value, bool) else 1
+
+
+def _ratio(done: object, total: object) -> float | None:
+    if isinstance(done, (int, float)) and isinstance(total, (int, float)) and total > 0:
+        return max(0.0, min(1.0, done / total))
+    return None

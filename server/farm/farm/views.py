@@ -1,0 +1,269 @@
+"""Jobs, tasks and nodes as the API shows them. Reads the board, changes nothing."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from typing import Any
+
+from server.disk import paths
+from server.farm import frames as frame_ranges
+from server.farm import statistics
+from server.farm.committer.board import Board, Ended, Live
+from server.farm.jobs import states
+from server.farm.jobs.job import CLAIMED, DONE, LETTERS, Job
+from server.farm.nodes import Node
+from server.farm.scheduler import misfit
+
+
+class Views:
+    """Made once; answers from what is in memory."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._cells: dict[str, tuple[int, str]] = {}  # job id -> events then, cells then
+
+    def job(self, live: Live) -> dict[str, Any]:
+        """A job that is in memory as a fold."""
+        job = live.job
+        return {
+            **self._request(job.record, job.address),
+            "state": job.state,
+            "why": self.why(live),
+            "priority": job.priority,
+            "started": job.started or None,
+            "ended": job.ended or None,
+            "counts": dict(job.counts),
+            "progress": _progress(job.counts, job.total),
+            "seconds": job.total_milliseconds / 1000,
+            "seconds_per_task": _mean(job),
+            "estimated_end": self._estimated_end(job),
+            "attempts": job.attempts,
+            "failed_attempts": job.failed_attempts,
+            "lost_attempts": job.lost_attempts,
+            "peak_memory_mb": round(job.peak_memory_mb) or None,
+            "output_bytes": job.output_bytes,
+            "nodes": _by_node(job),
+            "cells": self._cells_of(job),
+        }
+
+    def ended(self, ended: Ended) -> dict[str, Any]:
+        """A job that is over, from its sum."""
+        result = ended.result
+        counts = result.get("counts", {})
+        kept = ("state", "why", "started", "ended", "counts", "seconds", "seconds_per_task", "attempts")
+        more = ("failed_attempts", "lost_attempts", "peak_memory_mb", "output_bytes", "nodes", "cells")
+        return {
+            **self._request(ended.record, ended.place.address),
+            "priority": result.get("priority", ended.record.get("priority", 3)),
+            "progress": _progress(counts, result.get("total", 0)),
+            "estimated_end": None,
+            **{key: result.get(key) for key in kept + more},
+        }
+
+    def _request(self, record: dict[str, Any], address: str) -> dict[str, Any]:
+        folder = record.get("folder")
+        return {
+            "id": record["id"],
+            "name": record.get("name") or paths.stem_of(paths.name_of(address)),
+            "file": address,
+            "project": record.get("project"),
+            "user": record.get("user"),
+            "type": record.get("type"),
+            "description": record.get("description", ""),
+            "frames": record.get("frames"),
+            "order": record.get("order", "linear"),
+            "output": record.get("output"),
+            "version": record.get("version"),
+            "folder": paths.join(paths.folder_of(address), folder) if folder else None,
+            "parameters": record.get("parameters", {}),
+            "requires": record.get("requires", []),
+            "retries": record.get("retries"),
+            "source_hash": (record.get("source") or {}).get("sha256"),
+            "submitted": record.get("created"),
+            "total": record.get("total"),
+        }
+
+    def _cells_of(self, job: Job) -> str:
+        events, text = self._cells.get(job.id, (-1, ""))
+        if events != job.events:
+            text = statistics.cells(job)
+            self._cells[job.id] = (job.events, text)
+            if len(self._cells) > 2000:
+                self._cells.pop(next(iter(self._cells)))
+        return text
+
+    def _estimated_end(self, job: Job) -> str | None:
+        if job.state not in states.OPEN:
+            return None
+        left_s = statistics.remaining_s(job, max(1, len(job.claims)) if job.claims else 0)
+        if left_s is None:
+            return None
+        end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=min(left_s, 1e8))
+        return end.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+    # -- why ------------------------------------------------------------------------------------------
+
+    def why(self, live: Live) -> str:
+        """Why a job is as it is, in a sentence: above all what a waiting one waits for."""
+        job, board = live.job, self._board
+        if job.state == states.PAUSED:
+            return job.why or (f"paused by {job.by}" if job.by else "paused")
+        if job.state in states.ENDED:
+            return job.why or _ended_by(job)
+        if not board.ours(job):
+            return f"it belongs to the installation {job.site}: resume it to have it rendered here"
+        away = board.unready(job)
+        if away:
+            return away
+        if board.nodes.farm_paused:
+            return "the farm is paused"
+        if job.claims:
+            return ""
+        if not live.commandment:
+            return f"there is no job type {job.record.get('type')} any more"
+        return self._why_no_node(live)
+
+    def _why_no_node(self, live: Live) -> str:
+        board = self._board
+        heartbeat_s = float(board.settings.get("heartbeat_s"))
+        now = board.monotonic()
+        nodes = [n for n in board.nodes.present() if n.seen_at and n.state(now, heartbeat_s) != "away"]
+        if not nodes:
+            return "no node is running"
+        fitting = [node for node in nodes if not misfit(live.need, node.means)]
+        if not fitting:
+            return f"no node can do it: {misfit(live.need, nodes[0].means)}"
+        able = [node for node in fitting if node.state(now, heartbeat_s) in ("idle", "busy")]
+        if not able:
+            return "all nodes that can do it are paused or sick"
+        ahead = board.line.ahead(live.job.id, able[0].means)
+        if ahead:
+            return f"{ahead} {'job is' if ahead == 1 else 'jobs are'} before it"
+        return "a node will take it in a moment"
+
+    # -- tasks ----------------------------------------------------------------------------------------
+
+    def tasks(
+        self, live: Live, start: int = 0, limit: int = 100, state: str = ""
+    ) -> tuple[list[dict[str, Any]], int]:
+        """One page of a job's tasks, and how many there are of this state."""
+        job = live.job
+        if not state:
+            return [self.task(live, n) for n in range(start, min(start + limit, job.total))], job.total
+        letter = next((letter for letter, name in LETTERS.items() if name == state), None)
+        if letter is None:
+            return [], 0
+        found = _skip(_of_state(job, letter), start)
+        return [self.task(live, n) for n, _ in zip(found, range(limit), strict=False)], job.counts[state]
+
+    def task(self, live: Live, n: int) -> dict[str, Any]:
+        """One task."""
+        job = live.job
+        cell = job.cells[n]
+        claim = job.claims.get(n)
+        failures = job.failures.get(n) or []
+        node = None
+        if claim is not None:
+            node = claim.node
+        elif cell == DONE:
+            node = job.node_names[job.worker[n]]
+        elif failures:
+            node = failures[-1].node
+        name = job.output_name(n)
+        folder = live.place.outputs
+        return {
+            "n": n,
+            "frame": job.frames[n],
+            "state": LETTERS[cell],
+            "node": node,
+            "seconds": job.milliseconds[n] / 1000 if cell == DONE else None,
+            "attempts": job.latest[n] >> 16,
+            "progress": round(claim.progress, 3) if cell == CLAIMED and claim is not None else None,
+            "reason": failures[-1].reason if failures and cell != DONE else None,
+            "failures": [
+                {"attempt": f.attempt, "node": f.node, "reason": f.reason, "at": f.at} for f in failures
+            ],
+            "image": live.place.share.address(folder / name) if folder is not None and name else None,
+            "log": failures[-1].attempt if failures else None,
+        }
+
+    # -- nodes ----------------------------------------------------------------------------------------
+
+    def node(self, node: Node) -> dict[str, Any]:
+        """One node with what it does."""
+        board = self._board
+        view = board.nodes.view(node, float(board.settings.get("heartbeat_s")))
+        doing = []
+        for job_id, claim in list(node.held.values()):
+            live = board.live.get(job_id)
+            if live is not None and claim.task < live.job.total:
+                doing.append(
+                    {
+                        "job": job_id,
+                        "n": claim.task,
+                        "frame": live.job.frames[claim.task],
+                        "progress": round(claim.progress, 3),
+                        "name": live.job.record.get("name"),
+                        "file": live.job.address,
+                        "line": claim.line,
+                    }
+                )
+        return {**view, "doing": doing}
+
+
+def chosen_tasks(job: Job, tasks: Any) -> str:
+    """Task numbers as ranges, for a requeue: "failed", "rest" (all that isn't done), or a list."""
+    if tasks in ("failed", "rest"):
+        letters = b"f" if tasks == "failed" else b"fs"
+        numbers = [n for n, cell in enumerate(job.cells) if cell in letters]
+        if not numbers:
+            return ""
+    else:
+        numbers = sorted({int(n) for n in tasks})
+    return ranges_of(numbers)
+
+
+def ranges_of(numbers: list[int]) -> str:
+    """`[0, 1, 2, 5]` as `0-2,5`."""
+    parts: list[range] = []
+    for n in numbers:
+        if parts and parts[-1].stop == n:
+            parts[-1] = range(parts[-1].start, n + 1)
+        else:
+            parts.append(range(n, n + 1))
+    return str(frame_ranges.Frames(tuple(parts)))
+
+
+def _of_state(job: Job, letter: int) -> Iterator[int]:
+    n = job.cells.find(letter)
+    while n >= 0:
+        yield n
+        n = job.cells.find(letter, n + 1)
+
+
+def _skip(numbers: Iterator[int], count: int) -> Iterator[int]:
+    for at, n in enumerate(numbers):
+        if at >= count:
+            yield n
+
+
+def _progress(counts: dict[str, int], total: int) -> float:
+    over = counts.get("done", 0) + counts.get("skipped", 0) + counts.get("failed", 0)
+    return round(over / total, 4) if total else 0.0
+
+
+def _mean(job: Job) -> float | None:
+    done = job.counts["done"]
+    return round(job.total_milliseconds / done / 1000, 3) if done else None
+
+
+def _by_node(job: Job) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"done": sums[0], "seconds": sums[1] / 1000, "failed": sums[2], "lost": sums[3]}
+        for name, sums in sorted(job.by_node.copy().items())
+    }
+
+
+def _ended_by(job: Job) -> str:
+    return f"cancelled by {job.by}" if job.state == states.CANCELLED and job.by else ""

@@ -1,0 +1,93 @@
+"""`/farm` and `/potential`: bytes in, bytes out, for nodes and prenodes alone.
+
+The hottest path of the server: no routing library, no session, one JSON parse. Who may talk is decided by
+a token in the header or, for RFAM's nodes that send none, in the path (`/t/TOKEN/farm`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import orjson
+
+from server.disk.errors import BadInput, CroftError, Forbidden, NotFound, NotSignedIn
+from server.farm.farm import Farm
+from server.web.requests import MethodNotAllowed, read_body, status_line, status_of
+
+if TYPE_CHECKING:
+    from server.web.services import Services
+
+StartResponse = Callable[..., Any]
+
+
+def farm(body: bytes, token_name: str, the_farm: Farm) -> bytes:
+    """Answer a node's message. `token_name` is the name that its token is bound to, '*' for any."""
+    return the_farm.talk(token_name, _parse(body))
+
+
+def potential(body: bytes, the_farm: Farm) -> bytes:
+    """Answer a prenode."""
+    return orjson.dumps(the_farm.potential(_parse(body)))
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except ValueError as error:
+        raise BadInput(f"The body is not JSON: {error}.") from error
+
+
+class Wire:
+    """The WSGI application of these addresses."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            status, body = "200 OK", self._answer(environ)
+        except CroftError as error:
+            code = status_of(error)
+            status = status_line(code)
+            body = orjson.dumps({"data": None, "message": error.message})
+        start_response(
+            status,
+            [
+                ("Content-Type", "application/json"),
+                ("Content-Length", str(len(body))),
+                ("Cache-Control", "no-store"),
+            ],
+        )
+        return [body]
+
+    def _answer(self, environ: dict[str, Any]) -> bytes:
+        path: str = environ.get("PATH_INFO", "")
+        token = _bearer(environ.get("HTTP_AUTHORIZATION", ""))
+        if path.startswith("/t/"):
+            token, _, rest = path[3:].partition("/")
+            token, path = unquote(token), "/" + rest
+        if environ.get("REQUEST_METHOD") != "POST":
+            raise MethodNotAllowed("Nodes POST to this address.")
+        name = self._node_of(token)
+        body = read_body(environ, self._services.settings.get("max_body_bytes"))
+        if path == "/farm":
+            return farm(body, name, self._services.farm)
+        if path == "/potential":
+            return potential(body, self._services.farm)
+        raise NotFound("There is nothing at this address.")
+
+    def _node_of(self, token: str) -> str:
+        """The name that a node's token is bound to."""
+        if not token:
+            raise NotSignedIn("A node needs a token: run.py token --node NAME makes one.")
+        checked = self._services.people.check_token(token)
+        if not checked.node:
+            raise Forbidden("This is a person's token; a node needs its own (run.py token --node NAME).")
+        return checked.node
+
+
+def _bearer(header: str) -> str:
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
