@@ -103,9 +103,7 @@ class Node:
 class Nodes:
     """All nodes by name. Written by the threads that answer nodes, each for its own."""
 
-    def __init__(
-        self, settings: Settings, monotonic: Callable[[], float], wall: Callable[[], float]
-    ) -> None:
+    def __init__(self, settings: Settings, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
         self._settings = settings
         self._monotonic = monotonic
         self._wall = wall

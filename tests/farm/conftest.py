@@ -88,7 +88,11 @@ class Node:
         return list(orjson.loads(answer))
 
     def ask(self, count: int = 1) -> list[dict[str, Any]]:
-        return [a for a in self.say({"id": "task", "paths": ["data"], "provides": [], "count": count}) if a["id"] == "task"]
+        return [
+            a
+            for a in self.say({"id": "task", "paths": ["data"], "provides": [], "count": count})
+            if a["id"] == "task"
+        ]
 
     def one(self) -> dict[str, Any]:
         tasks = self.ask()
@@ -103,7 +107,14 @@ class Node:
         temp = f".{task['uuid']}.{name}"
         (folder / temp).write_bytes(content)
         output = {"name": name, "path": name, "temp": temp, "size": len(content), "kind": "frame"}
-        return {"id": "done", "uuid": task["uuid"], "frame": task["frame"], "time": 1.5, "outputs": [output], **more}
+        return {
+            "id": "done",
+            "uuid": task["uuid"],
+            "frame": task["frame"],
+            "time": 1.5,
+            "outputs": [output],
+            **more,
+        }
 
     def deliver(self, task: dict[str, Any], content: bytes = b"a picture") -> dict[str, Any]:
         """Render and send: the answer."""
@@ -114,8 +125,17 @@ class Node:
         assert len(answers) == 1, answers
         return answers[0]
 
-    def fail(self, task: dict[str, Any], reason: str = "crash", log: str = "Segmentation fault") -> dict[str, Any]:
-        told = {"id": "failed", "uuid": task["uuid"], "frame": task["frame"], "time": 1, "reason": reason, "log": log}
+    def fail(
+        self, task: dict[str, Any], reason: str = "crash", log: str = "Segmentation fault"
+    ) -> dict[str, Any]:
+        told = {
+            "id": "failed",
+            "uuid": task["uuid"],
+            "frame": task["frame"],
+            "time": 1,
+            "reason": reason,
+            "log": log,
+        }
         return self.answer_to(told)
 
 

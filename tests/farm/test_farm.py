@@ -80,14 +80,19 @@ def test_a_late_node_cannot_touch_the_accepted_frame(
     second = other.one()
     assert second["frame"] == first["frame"]
     # When the first one comes back, before and after the other has finished
-    assert node.say({"id": "report", "uuid": first["uuid"], "frame": 1, "done": 0, "total": 1})[-1]["id"] == "kill"
+    assert (
+        node.say({"id": "report", "uuid": first["uuid"], "frame": 1, "done": 0, "total": 1})[-1]["id"]
+        == "kill"
+    )
     assert node.answer_to(late)["id"] == "refused"
     assert other.deliver(second, b"the accepted picture")["id"] == "accepted"
     answer = node.answer_to(node.render(first, b"the late picture"))
     # Then it is refused, and the frame is the other's
     assert (answer["id"], answer["why"]) == ("refused", "the frame was accepted from another attempt")
     folder = world.path(farm.view(job_id)["folder"])
-    assert [(p.name, p.read_bytes()) for p in folder.iterdir()] == [("sh010.0001.png", b"the accepted picture")]
+    assert [(p.name, p.read_bytes()) for p in folder.iterdir()] == [
+        ("sh010.0001.png", b"the accepted picture")
+    ]
     assert farm.disagreements(job_id) == []
 
 

@@ -386,4 +386,3 @@ def _others(turn: Turn, node: Node) -> list[str]:
         and other.state(turn.now, heartbeat_s) in ("idle", "busy")
         and not misfit(turn.live.need, other.means)
     ]
-

@@ -47,7 +47,7 @@ class Talk:
         self._wall = wall
 
     def talk(self, token_name: str, requests: Any) -> bytes:
-        """The commandments for a list of requests, as JSON. `token_name`: whom its token is for ('*': any)."""
+        """The commandments for a list of requests, as JSON. `token_name`: whose token it is ('*': any)."""
         if not isinstance(requests, list):
             raise BadInput("A node sends a JSON list of requests.")
         if len(requests) > MAX_REQUESTS:

@@ -1,7 +1,7 @@
 """Jobs: what was asked for (`job.json`), what happened (`journal.jsonl`), and the fold between them.
 
-    states   the six job states and the one table of allowed moves
-    job      the fold: a job's tasks, claims and sums, from its journal's lines; no files
-    place    a job's files: reading and catching up with its journal, appending, restores, result.json
-    submit   a new job: snapshot, version folder, folder; whole or not at all
+states   the six job states and the one table of allowed moves
+job      the fold: a job's tasks, claims and sums, from its journal's lines; no files
+place    a job's files: reading and catching up with its journal, appending, restores, result.json
+submit   a new job: snapshot, version folder, folder; whole or not at all
 """
