@@ -33,7 +33,7 @@ def test_a_job_from_submission_to_its_sum(world: World, farm: Farm, node: Node, 
         assert task["commands"][0] == {
             "do": "blender-frame", "file": task["file"], "frame": frame, "frames": "1-4",
             "folder": view["folder"], "name": "sh010.####", "format": None, "scene": None,
-            "view_layer": None, "camera": None,
+            "view_layer": None, "camera": None, "width": None, "height": None,
         }  # fmt: skip
         assert farm.view(job_id)["state"] == "running"
         assert node.deliver(task) == {"id": "accepted", "uuid": task["uuid"]}
@@ -160,10 +160,10 @@ def test_a_hopeless_scene_stops_early(farm: Farm, node: Node, submit: Submit) ->
 def test_pause_resume_cancel(world: World, farm: Farm, node: Node, submit: Submit) -> None:
     job_id = submit("1-3")
     task = node.one()
-    farm.pause(job_id, "anna")
+    farm.pause_job(job_id, "anna")
     assert node.ask() == []
     assert node.deliver(task)["id"] == "accepted"  # what was begun is still taken
-    farm.resume(job_id, "anna")
+    farm.resume_job(job_id, "anna")
     task = node.one()
     assert farm.view(job_id)["state"] == "running"
     farm.cancel(job_id, "anna")
@@ -175,17 +175,17 @@ def test_pause_resume_cancel(world: World, farm: Farm, node: Node, submit: Submi
     folder = world.path(farm.view(job_id)["folder"])
     assert [path.name for path in folder.iterdir()] == ["sh010.0001.png"]
     with pytest.raises(Conflict, match="cancelled already"):
-        farm.pause(job_id, "anna")
+        farm.pause_job(job_id, "anna")
     farm.requeue(job_id, "rest", "anna")
     assert node.one()["frame"] == 2
 
 
 def test_the_farm_and_a_node_can_be_paused(farm: Farm, node: Node, submit: Submit) -> None:
     job_id = submit()
-    farm.pause_all("admin")
+    farm.pause("admin")
     assert node.ask() == []
     assert farm.view(job_id)["why"] == "the farm is paused"
-    farm.resume_all("admin")
+    farm.resume("admin")
     farm.pause_node("n1", True, "admin")
     assert node.ask() == []
     assert farm.view(job_id)["why"] == "all nodes that can do it are paused or sick"

@@ -56,6 +56,23 @@ class Live:
         self.checked = 0.0  # monotonic: when its journal was looked at last
         self.finalised = False
 
+    @property
+    def id(self) -> str:
+        return self.job.id
+
+    @property
+    def state(self) -> str:
+        return self.job.state
+
+    @property
+    def address(self) -> str:
+        """Of the file that it renders."""
+        return self.job.address
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return self.job.record
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -64,6 +81,18 @@ class Ended:
     record: dict[str, Any]
     result: dict[str, Any]
     place: JobPlace
+
+    @property
+    def id(self) -> str:
+        return self.place.id
+
+    @property
+    def state(self) -> str:
+        return str(self.result.get("state"))
+
+    @property
+    def address(self) -> str:
+        return self.place.address
 
 
 class Board:

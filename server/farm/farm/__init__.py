@@ -141,18 +141,16 @@ class Farm:
 
     def jobs(self, project: str = "", state: str = "", user: str = "", file: str = "") -> list[Job]:
         """All jobs that fit, newest first."""
-        found: list[tuple[str, Job]] = []
-        for live in list(self.board.live.values()):
-            record, now, address = live.job.record, live.job.state, live.job.address
-            if _fits(record, now, address, project, state, user, file):
-                found.append((live.job.id, live))
-        found += [
-            (e.place.id, e)
-            for e in list(self.board.ended.values())
-            if _fits(e.record, e.result["state"], e.place.address, project, state, user, file)
+        everything: list[Job] = [*self.board.live.values(), *self.board.ended.values()]
+        found = [
+            job
+            for job in everything
+            if (not project or job.record.get("project") == project)
+            and (not state or job.state == state)
+            and (not user or job.record.get("user") == user)
+            and (not file or job.address == file)
         ]
-        found.sort(key=lambda pair: pair[0], reverse=True)
-        return [job for _, job in found]
+        return sorted(found, key=lambda job: job.id, reverse=True)
 
     def view(self, job: Job | str) -> dict[str, Any]:
         """A job as the API shows it."""
@@ -187,11 +185,11 @@ class Farm:
         """Stop a job for good. Its finished frames stay, its nodes are told to stop."""
         return self._change(job_id, states.CANCELLED, who)
 
-    def pause(self, job_id: str, who: str) -> Job:
+    def pause_job(self, job_id: str, who: str) -> Job:
         """Give out no more of its tasks. What nodes render now is still taken."""
         return self._change(job_id, states.PAUSED, who)
 
-    def resume(self, job_id: str, who: str) -> Job:
+    def resume_job(self, job_id: str, who: str) -> Job:
         """Go on with a paused job. One of another installation is adopted by that."""
 
         def act(turn: Turn) -> None:
@@ -245,7 +243,7 @@ class Farm:
 
     def _act(self, job_id: str, act: Callable[[Turn], Any]) -> Job:
         job = self.job(job_id)
-        self._store.check_writable(job.job.address if isinstance(job, Live) else job.place.address)
+        self._store.check_writable(job.address)
         self._committer.ask(Op("act", job_id, act=act))
         return self.job(job_id)
 
@@ -280,12 +278,12 @@ class Farm:
         self.board.tell("node", name)
         return self._views.node(node)
 
-    def pause_all(self, who: str = "") -> None:
-        """Give out no tasks at all until `resume_all`; it keeps through restarts."""
+    def pause(self, who: str = "") -> None:
+        """Give out no tasks at all until `resume`; it keeps through restarts."""
         self._nodes.pause_farm(True)
         self._tell_everything()
 
-    def resume_all(self, who: str = "") -> None:
+    def resume(self, who: str = "") -> None:
         """Give out tasks again."""
         self._nodes.pause_farm(False)
         self._tell_everything()
@@ -387,17 +385,6 @@ class Farm:
     def _project_priority(self, address: str) -> int:
         found = self._project_of(address)
         return found[1] if found is not None else 0
-
-
-def _fits(
-    record: Mapping[str, Any], now: str, address: str, project: str, state: str, user: str, file: str
-) -> bool:
-    return (
-        (not project or record.get("project") == project)
-        and (not state or now == state)
-        and (not user or record.get("user") == user)
-        and (not file or address == file)
-    )
 
 
 def _numbers(tasks: Iterable[int]) -> list[int]:

@@ -128,9 +128,7 @@ def tail(shell: Shell, job_id: str, n: int) -> str:
         text = shell.services.farm.log(job_id, n)
     except (CroftError, OSError):
         return ""
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "replace")
-    return "\n".join(str(text).rstrip().splitlines()[-TAIL_LINES:])[-TAIL_BYTES:]
+    return "\n".join(text.rstrip().splitlines()[-TAIL_LINES:])[-TAIL_BYTES:]
 
 
 def ordered(jobs: list[Any]) -> list[Any]:
@@ -139,7 +137,7 @@ def ordered(jobs: list[Any]) -> list[Any]:
     return sorted(jobs, key=lambda job: places.get(job.state, len(OPEN)))
 
 
-def figure(opened: list[View], found: list[Any], now: datetime.datetime) -> str:
+def figure(opened: Sequence[View], found: list[Any], now: datetime.datetime) -> str:
     """The one figure of the page: when all of it will be there."""
     running = [view for view in opened if view["state"] == "running"]
     ends = [end for view in running if (end := words.moment(view.get("estimated_end")))]
@@ -152,7 +150,7 @@ def figure(opened: list[View], found: list[Any], now: datetime.datetime) -> str:
     return "All done" if found else "Nothing to render"
 
 
-def summary(opened: list[View], nodes: list[dict[str, Any]]) -> str:
+def summary(opened: Sequence[View], nodes: list[dict[str, Any]]) -> str:
     """One sentence, also for those who hear the page."""
     total = sum(int(view["total"]) for view in opened)
     done = sum(int(view["counts"].get("done", 0)) for view in opened)
