@@ -125,3 +125,18 @@ def test_sums_of_a_render() -> None:
     assert chart is not None
     assert [height for _, height in chart["bars"]] == [33, 67, 100]
     assert "frame 3" in chart["words"]
+
+
+def test_why_a_render_waits_is_said_in_peoples_words() -> None:
+    waiting = job(state="waiting", why="no node can do it: 3 jobs are before it")
+    assert sheets.because(waiting) == "Waiting because no computer can do it: 3 renders are before it."
+    assert sheets.because(job(state="paused", why="paused by ana")) == "Paused by ana."
+    assert sheets.because(job(why="")) == ""
+
+
+def test_pictures_of_a_frame() -> None:
+    png = sheets.pictures({"image": "data::demo/render/a/v001/a b.0001.png", "attempts": 2})
+    assert png["large"] == "/files/data::demo/render/a/v001/a%20b.0001.png?v=2"
+    exr = sheets.pictures({"image": "data::demo/a.0001.exr", "attempts": 1})
+    assert exr["large"] == "/thumb/data::demo/a.0001.exr?w=1024&v=1"
+    assert sheets.pictures({"image": None})["thumbnail"] == ""

@@ -82,7 +82,7 @@ def one(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPRespons
         chart=sheets.chart(tasks),
         statistics=sheets.sums(view, tasks),
         folder=shell.folder_for_people(str(view["folder"])) if view.get("folder") else "",
-        tasks=sheets.rows(tasks),
+        tasks=sheets.rows(job_id, tasks),
         more=f"?from={start + TASKS}" if start + TASKS < total else "",
     )
 
@@ -120,7 +120,14 @@ def failures(shell: Shell, job_id: str) -> list[dict[str, Any]]:
     """The first failed frames, each with the last lines of its log."""
     farm = shell.services.farm
     tasks, _ = farm.tasks(job_id, 0, FAILURES, "failed")
-    return [{**task, "tail": tail(shell, job_id, int(task["n"]))} for task in tasks]
+    return [
+        {
+            **task,
+            "tail": tail(shell, job_id, int(task["n"])),
+            "reason": sheets.in_peoples_words(str(task.get("reason") or "")),
+        }
+        for task in tasks
+    ]
 
 
 def tail(shell: Shell, job_id: str, n: int) -> str:

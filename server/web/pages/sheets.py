@@ -7,6 +7,7 @@ Does no I/O; what comes from files stays a plain string, which the templates esc
 from __future__ import annotations
 
 import datetime
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -23,6 +24,16 @@ STRIP = 200  # frames in a strip: more are looked at as a film, not as pictures
 BARS = 240
 WORST = "fcwsd"  # of several frames in one cell the first of these is shown
 RATES = (12, 24, 25, 30)  # croft.css draws the second's heavier rule for these
+
+BROWSERS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif")  # what they show by themselves
+PEOPLES_WORDS = {"node": "computer", "nodes": "computers", "job": "render", "jobs": "renders"}
+PEOPLES_WORDS |= {
+    "cancelled": "stopped",
+    "task": "frame",
+    "tasks": "frames",
+    "the farm is": "all computers are",
+}
+_FARM_WORDS = re.compile(r"\b(the farm is|nodes?|jobs?|tasks?|cancelled)\b")
 
 View = Mapping[str, Any]
 
@@ -57,7 +68,7 @@ def card(
         "end_words": end,
         "may": may,
         "thumbnail": job.get("thumbnail"),
-        "why": job.get("why") or "",
+        "why": because(job),
         "failures": [],
         "failed_words": f"{words.number(int(counts.get('failed', 0)), 'frame')} failed",
     }
@@ -77,6 +88,21 @@ def about(job: View, now: datetime.datetime, titles: Mapping[str, str]) -> str:
     user = str(job.get("user") or "")
     parts = (said, titles.get(user, user), words.when(job.get("submitted"), now))
     return " · ".join(part for part in parts if part)
+
+
+def because(job: View) -> str:
+    """'Waiting because no computer is running.': the farm's reason in people's words; '' without one."""
+    why = in_peoples_words(str(job.get("why") or "")).strip().rstrip(".")
+    if not why:
+        return ""
+    if job["state"] in ("waiting", "running"):
+        return f"Waiting because {why}."
+    return f"{why[0].upper()}{why[1:]}."
+
+
+def in_peoples_words(text: str) -> str:
+    """The farm's own words exchanged for those of people: 'computer', not 'node'."""
+    return _FARM_WORDS.sub(lambda found: PEOPLES_WORDS[found[0]], text)
 
 
 def progress(job: View) -> str:
@@ -128,17 +154,30 @@ def frames(tasks: Sequence[View], limit: int = STRIP) -> list[dict[str, Any]]:
     shown = []
     for task in tasks[:limit]:
         glyph, word = words.TASK_STATES.get(task["state"], ("waiting", task["state"]))
-        thumbnail = task.get("thumbnail") if task.get("image") else None
-        shown.append({**task, "glyph": glyph, "word": word, "thumbnail": thumbnail, "large": large(task)})
+        shown.append({**task, **pictures(task), "glyph": glyph, "word": word})
     return shown
 
 
-def large(task: View) -> str:
-    """A picture of this task that every browser can show at full width."""
-    return str(task.get("large") or task.get("image") or "")
+def pictures(task: View) -> dict[str, str]:
+    """Where a task's picture is: `image` as rendered, `large` as a browser can show it, `thumbnail`."""
+    address = str(task.get("image") or "")
+    if not address:
+        return {"image": "", "large": "", "thumbnail": ""}
+    path = quote(address, safe="/:@")
+    if address.startswith("/files/"):  # the API's own form of it
+        path = address.removeprefix("/files/").partition("?")[0]
+    image = f"/files/{path}"
+    # An attempt's number changes with the picture: rendered again, it isn't taken from the browser's store.
+    thumbnail = f"/thumb/{path}?w=256&v={task.get('attempts', 0)}"
+    shown = path.lower().endswith(BROWSERS)
+    return {
+        "image": image,
+        "large": f"{image}?v={task.get('attempts', 0)}" if shown else thumbnail.replace("w=256", "w=1024"),
+        "thumbnail": thumbnail,
+    }
 
 
-def rows(tasks: Sequence[View]) -> list[dict[str, Any]]:
+def rows(job_id: str, tasks: Sequence[View]) -> list[dict[str, Any]]:
     """The table of a job's frames."""
     found = []
     for task in tasks:
@@ -146,7 +185,9 @@ def rows(tasks: Sequence[View]) -> list[dict[str, Any]]:
         attempts = int(task.get("attempts") or 0)
         tried = "once" if attempts == 1 else f"{attempts} times" if attempts else ""
         time = words.duration(task.get("seconds")) if task["state"] == "done" else ""
-        found.append({**task, "glyph": glyph, "word": word.capitalize(), "tried": tried, "time": time})
+        log = f"/api/jobs/{quote(job_id)}/tasks/{task['n']}/log" if task.get("log") else ""
+        more = {"glyph": glyph, "word": word.capitalize(), "tried": tried, "time": time, "log": log}
+        found.append({**task, **more})
     return found
 
 
