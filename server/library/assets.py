@@ -65,6 +65,7 @@ class Assets:
         self._projects = projects
         self._people = people
         self._hopeless = hopeless
+        self.outdated: Callable[[str], None] = lambda address: None  # told of files to be read again
         self._listings: dict[str, Listing] = {}
         self._lock = threading.Lock()
         self._views: OrderedDict[str, tuple[Entry, dict[str, Any]]] = OrderedDict()
@@ -126,7 +127,11 @@ class Assets:
         if stat is None or not kinds.drawable(paths.name_of(entry.address)):
             return None
         if self._hopeless(entry.address, stat):
-            return None
+            # A scene without a preview shows its newest render, which a new version changes.
+            versions = self._store.index.versions(paths.render_folder(entry.address))
+            if not versions or self.kind(entry) != "scene":
+                return None
+            return f"/thumb/{quote(entry.address, safe='/:@')}?w=256&of={quote(versions[-1])}"
         return f"/thumb/{quote(entry.address, safe='/:@')}?w=256&v={stat.mtime_ns & 0xFFFFFFFFFF:x}"
 
     def count(self, project: str) -> int:
@@ -145,7 +150,7 @@ class Assets:
     def view(self, entry: Entry, project: Project | None = None) -> dict[str, Any]:
         """An asset as the API shows it, without reading the disk; shared, so not to be changed."""
         kept = self._views.get(entry.address)
-        if kept is not None and kept[0] is entry and not self._fresh_problem(*kept):
+        if kept is not None and kept[0] is entry and kept[1]["thumbnail"] == self.thumbnail_url(entry):
             return kept[1]
         project = project or self._projects.of(entry.address)
         view = self._make_view(entry, project)
@@ -156,9 +161,15 @@ class Assets:
         return view
 
     def one(self, address: str) -> dict[str, Any]:
-        """An asset as the API shows it, with the facts read from its content. NotFound."""
+        """An asset as the API shows it, with the facts read from its content. NotFound.
+
+        Facts of an earlier state are shown until those of the present one are there.
+        """
         entry = self.get(address)
-        return {**self.view(entry), "facts": self.facts(entry.address)}
+        record = self.file_record(address)
+        if entry.stat is not None and not tells_of(record, entry.stat):
+            self.outdated(address)  # it changed while no server looked
+        return {**self.view(entry), "facts": dict(record.get("facts") or {})}
 
     def facts(self, address: str) -> dict[str, Any]:
         """What was read from the file's content: `file.json`'s `facts`; {} while nothing was."""
@@ -309,12 +320,6 @@ class Assets:
                 listing = self._listings.setdefault(project.address, Listing(self._store, project.address))
         return listing
 
-    def _fresh_problem(self, entry: Entry, view: dict[str, Any]) -> bool:
-        """Whether a kept view offers a thumbnail that meanwhile turned out impossible."""
-        if view["thumbnail"] is None or entry.stat is None:
-            return False
-        return self._hopeless(entry.address, entry.stat)
-
     def _make_view(self, entry: Entry, project: Project | None) -> dict[str, Any]:
         facts, stat = entry.facts, entry.stat
         name = paths.name_of(entry.address)
@@ -440,6 +445,11 @@ def listed(entry: Entry) -> bool:
     """Whether a listing shows this file at all, as an asset or as a file."""
     name = paths.name_of(entry.address)
     return name != paths.PROJECT_FILE and f"/{paths.RENDER}/" not in entry.address
+
+
+def tells_of(record: Mapping[str, Any], stat: Stat) -> bool:
+    """Whether a `file.json` was made of this state of the file."""
+    return (record.get("size"), record.get("mtime_ns")) == (stat.size, stat.mtime_ns)
 
 
 def pretty(name: str) -> str:

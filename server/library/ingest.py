@@ -24,7 +24,7 @@ from server.disk.errors import Broken, Busy, CroftError, DiskFull, NotFound, Rea
 from server.disk.records import Change, Entry, Stat
 from server.disk.store import Store
 
-from .assets import ASSET_KINDS, Assets, rfc3339
+from .assets import ASSET_KINDS, Assets, rfc3339, tells_of
 from .media import Media, facts_of, kinds
 from .projects import Projects
 
@@ -71,6 +71,7 @@ class Ingest:
         self._thread = threading.Thread(target=self._work, name="ingest", daemon=True)
         self._thread.start()
         self._unsubscribe = self._store.subscribe(self._changed)
+        self._assets.outdated = lambda address: self.ask([address])
         self.sweep()
 
     def close(self) -> None:
@@ -108,7 +109,7 @@ class Ingest:
         entry = self._store.index.get(address)
         if entry is None or entry.stat is None or not _wanted(entry):
             return True
-        if _tells_of(self._assets.file_record(address), entry.stat):
+        if tells_of(self._assets.file_record(address), entry.stat):
             return True
         self.ask([address])
         return False
@@ -192,7 +193,7 @@ class Ingest:
         self._store.check_writable(address)
         if entry.facts is None and not entry.broken:
             self._make_sidecar(address)
-        if not _tells_of(self._assets.file_record(address), entry.stat):
+        if not tells_of(self._assets.file_record(address), entry.stat):
             self._read_content(address, entry.stat)
 
     def _make_sidecar(self, address: str) -> None:
@@ -237,7 +238,7 @@ class Ingest:
         """The hash of a large file, which was usable without it."""
         entry = self._store.index.get(address)
         record = self._assets.file_record(address)
-        if entry is None or entry.stat is None or "hash" in record or not _tells_of(record, entry.stat):
+        if entry is None or entry.stat is None or "hash" in record or not tells_of(record, entry.stat):
             return
         digest = content_hash(self._store.path(address), entry.stat, lambda: self._closed)
         if digest is not None:
@@ -282,7 +283,3 @@ def _wanted(entry: Entry) -> bool:
         return False
     name = paths.name_of(entry.address)
     return kinds.kind(name) in ASSET_KINDS and f"/{paths.RENDER}/" not in entry.address
-
-
-def _tells_of(record: dict[str, Any], stat: Stat) -> bool:
-    return (record.get("size"), record.get("mtime_ns")) == (stat.size, stat.mtime_ns)

@@ -467,3 +467,36 @@ def test_configured_projects_and_folders_of_two_shares(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_names_as_people_write_them(name: str, words: str) -> None:
     assert pretty(name) == words
+
+
+def test_a_scene_without_a_preview_shows_its_newest_render(house: House) -> None:
+    address = house.put("demo/shots/a.blend", Path(__file__).with_name("blender-5.0.blend"))
+    house.settle()
+    entry = house.assets.get(address)
+    assert house.media.thumbnail(address, wait_s=30) is None
+    assert house.assets.thumbnail_url(entry) is None
+    for version, colour in (("v001", "red"), ("v002", "lime")):
+        folder = house.root / f"demo/shots/render/a/{version}"
+        folder.mkdir(parents=True)
+        (folder.parent / f"{version}.json").write_text("{}")
+        Image.new("RGB", (320, 180), colour).save(folder / "a.0007.png")
+        house.store.refresh(f"data::demo/shots/render/a/{version}.json")
+    assert house.assets.view(entry)["thumbnail"] == "/thumb/data::demo/shots/a.blend?w=256&of=v002"
+    assert house.media.possible(address)
+    thumb = house.media.thumbnail(address, wait_s=30)
+    assert thumb is not None
+    with Image.open(thumb) as image:
+        red, green, _ = image.convert("RGB").getpixel((50, 50))
+        assert (red < 20, green > 230) == (True, True)
+
+
+def test_facts_that_are_out_of_date_are_read_again_when_looked_at(house: House, scenes: Scenes) -> None:
+    """Given a scene that changed while no server ran, when someone looks at it, then it is read again."""
+    address = house.put("demo/a.blend", scenes.plain)
+    house.settle()
+    record = house.root / "demo/.croft/a.blend/file.json"
+    older = {"mtime_ns": 5, "facts": {"frames": [1, 2]}}
+    record.write_text(json.dumps({**json.loads(record.read_text()), **older}))
+    assert house.assets.one(address)["facts"] == {"frames": [1, 2]}
+    house.settle()
+    assert house.assets.one(address)["facts"]["frames"] == [3, 26]

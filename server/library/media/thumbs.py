@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import logging
 import os
 import secrets
@@ -35,6 +36,7 @@ THUMBS = "thumbs"
 NODE_PREVIEW = "node.png"  # made by a node, of a format that Pillow can't read
 FORMS = (".jpg", ".png")
 HOPELESS_KEPT = 20_000
+VERSIONS_TRIED, FRAMES_TRIED = 3, 20_000  # for a frame that stands in for a scene's preview
 TRANSIENT = ("gone", "dropped")  # errors that say nothing of the file
 
 
@@ -59,7 +61,8 @@ class Media:
         """The thumbnail of a file, of at least `width` pixels (up to the widest there is).
 
         None while it isn't there yet (it is asked for then, and waited for up to `wait_s`) and where none
-        can be had. Raises as `Store.path` does: BadInput, NotFound, ShareAway.
+        can be had. A scene that holds no preview shows a frame of its newest render.
+        Raises as `Store.path` does: BadInput, NotFound, ShareAway.
         """
         found = self._source(address)
         if found is None:
@@ -70,14 +73,20 @@ class Media:
         if folder is None:
             return None
         there = _look(folder, _name(width, stat))
-        if there is not None or self.hopeless(address, stat):
+        if there is not None:
             return there
+        if self.hopeless(address, stat):
+            frame = self._rendered(address)
+            return self.thumbnail(frame, width, wait_s=wait_s) if frame else None
         entry = self._store.index.get(address)
         if entry is not None and entry.arriving:
             return None
         work = self._ask(address, source, stat, width, "thumbnail")
         if wait_s > 0 and work.done.wait(wait_s):
-            return _look(folder, _name(width, stat))
+            there = _look(folder, _name(width, stat))
+            if there is None and (frame := self._rendered(address)):
+                return self.thumbnail(frame, width)
+            return there
         return None
 
     def request(self, address: str) -> None:
@@ -86,6 +95,11 @@ class Media:
             self.thumbnail(address)
         except CroftError as error:
             log.debug("no thumbnail of %s: %s", address, error.message)
+
+    def possible(self, address: str) -> bool:
+        """Whether asking again may give a thumbnail: nothing is known against it."""
+        found = self._source(address)
+        return found is not None and not (self.hopeless(address, found[1]) and not self._rendered(address))
 
     def hopeless(self, address: str, stat: Stat) -> bool:
         """Whether this state of the file is known to give no thumbnail."""
@@ -134,6 +148,24 @@ class Media:
         except OSError:
             return None
         return (path, Stat.of(st)) if modes.S_ISREG(st.st_mode) else None
+
+    def _rendered(self, address: str) -> str:
+        """A frame from the middle of a scene's newest render that has any; '' if there is none."""
+        if kinds.kind(paths.name_of(address)) != "scene":
+            return ""
+        folder = paths.render_folder(address)
+        newest = sorted(self._store.index.versions(folder), key=lambda name: paths.version_number(name) or 0)
+        for version in reversed(newest[-VERSIONS_TRIED:]):
+            place = paths.join(folder, version)
+            try:
+                with os.scandir(self._store.path(place)) as entries:
+                    names = [entry.name for entry in itertools.islice(entries, FRAMES_TRIED)]
+            except OSError:
+                continue
+            frames = sorted(name for name in names if name[0] != "." and kinds.kind(name) == "image")
+            if frames:
+                return paths.join(place, frames[len(frames) // 2])
+        return ""
 
     def _folder(self, address: str) -> Path | None:
         share = self._store.share(paths.parse(address)[0])

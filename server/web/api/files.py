@@ -182,8 +182,7 @@ def wait_for_thumbnail(services: Services, address: str, width: int) -> Path:
         _waiting.release()
     if path is not None:
         return path
-    entry = services.store.index.get(address)
-    if entry is not None and entry.stat is not None and services.assets.thumbnail_url(entry):
+    if services.media.possible(address):
         raise again
     raise NotFound("There is no picture of this file.")
 
