@@ -22,6 +22,7 @@ from server.disk.errors import CroftError, Forbidden, NotFound, NotSignedIn, Sta
 from server.disk.records import Change
 from server.disk.settings import Settings
 from server.disk.store import Store, configured_shares
+from server.farm.farm import Farm
 from server.library.assets import Assets
 from server.library.ingest import Ingest
 from server.library.media import Media, complete
@@ -44,10 +45,9 @@ from server.web.requests import (
 from server.web.services import Services
 from server.web.session import SAFE_METHODS, Sessions, error_key
 from server.web.static import Static
+from server.web.wire import Wire
 
 Watcher = standins.room("server.disk.watcher", "Watcher", standins.Watcher)
-Farm = standins.room("server.farm.farm", "Farm", standins.Farm)
-Wire = standins.room("server.web.wire", "Wire", standins.Wire)
 
 log = logging.getLogger(__name__)
 
@@ -270,7 +270,7 @@ def build(
     ingest = Ingest(store, projects, assets, media)
     store.open()
     projects.prepare()
-    farm = Farm(settings, store, projects, assets, media)
+    farm = Farm(settings, store, projects)
     events = Events(int(settings.get("event_streams")))
     store.subscribe(events.notify)
     farm.subscribe(events.notify)

@@ -6,6 +6,7 @@ a token in the header or, for RFAM's nodes that send none, in the path (`/t/TOKE
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from server.web.services import Services
 
 StartResponse = Callable[..., Any]
+log = logging.getLogger("croft.wire")
+FAILED = b'{"data":null,"message":"The server failed at this; its log says more."}'
 
 
 def farm(body: bytes, token_name: str, the_farm: Farm) -> bytes:
@@ -52,6 +55,9 @@ class Wire:
             code = status_of(error)
             status = status_line(code)
             body = orjson.dumps({"data": None, "message": error.message})
+        except Exception:
+            log.exception("a node's message failed")
+            status, body = "500 Internal Server Error", FAILED
         start_response(
             status,
             [
