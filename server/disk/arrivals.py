@@ -72,6 +72,14 @@ class Arrivals:
                     found.append(address)
         return found
 
+    def again(self) -> None:
+        """What `due` said got no answer (the look failed): it will be said again."""
+        at = self._clock() + max(self.settle_s, 0.1)
+        with self._lock:
+            for address, arrival in self._arrivals.items():
+                if not arrival.due:
+                    self._schedule(address, arrival, at)
+
     def next_due_s(self) -> float | None:
         """Seconds until something is due; None when nothing is arriving."""
         with self._lock:

@@ -39,7 +39,8 @@ EVENTS = Mask(
     | In.IN_DONT_FOLLOW
     | In.IN_EXCL_UNLINK
 )
-LIMIT_FILE = Path("/proc/sys/fs/inotify/max_user_watches")
+# Of the user, and of the user namespace (a container) that we are in.
+LIMIT_FILES = (Path("/proc/sys/fs/inotify/max_user_watches"), Path("/proc/sys/user/max_inotify_watches"))
 BUFFER_BYTES = 1 << 20
 _HEADER = struct.Struct("iIII")
 
@@ -187,7 +188,10 @@ def parse(buffer: bytes) -> Iterator[tuple[int, int, str]]:
 
 def limit() -> int:
     """How many watches the kernel allows this user; 0 when unknown."""
-    try:
-        return int(LIMIT_FILE.read_text())
-    except (OSError, ValueError):
-        return 0
+    found = []
+    for path in LIMIT_FILES:
+        try:
+            found.append(int(path.read_text()))
+        except (OSError, ValueError):
+            continue
+    return min(found, default=0)

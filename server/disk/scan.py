@@ -24,6 +24,7 @@ import orjson
 from server.disk import files as disk_files
 from server.disk import paths, sidecar
 from server.disk.arrivals import Arrivals
+from server.disk.branches import is_remote
 from server.disk.errors import Broken, ShareAway
 from server.disk.index import Index
 from server.disk.paths import COMPANION, PROJECT_FILE, RENDER, SEPARATOR, Share, join, split
@@ -40,8 +41,8 @@ FRAMES = (".png", ".jpg", ".jpeg", ".exr", ".tif", ".tiff", ".tga", ".dpx", ".hd
 MANY_NAMES = 40  # more names than this in one folder are looked at by listing it
 FRESH_S = 10.0  # a file whose ctime is younger may still be written
 
-# In a companion folder these alone don't make a lost file worth showing: they can be made again.
-_DERIVED = frozenset(("file.json", "thumbs"))
+# What of a companion folder makes a file that left no sidecar worth showing as missing, besides jobs.
+_WORTH_KEEPING = frozenset(("notes", "versions"))
 _NO_JOBS: tuple[str, ...] = ()
 
 
@@ -131,7 +132,9 @@ class Scanner:
         self.arrivals = arrivals
         self.here = here
         self.unreadable: dict[str, str] = {}  # address -> why
-        self.mtimes: dict[str, tuple[int, ...]] | None = None  # of folders, where `look_again` needs them
+        self.unwatched = not share.branches and is_remote(share.root)
+        """Whether things change there that inotify doesn't tell of."""
+        self.mtimes: dict[str, tuple[int, ...]] | None = {} if self.unwatched else None  # of folders
         self._wall = wall
         self._lock = threading.RLock()
         self._roots = tuple(str(branch) for branch in share.branches) or (str(share.root),)
@@ -307,7 +310,7 @@ class Scanner:
         except OSError:
             return
         jobs = self._job_ids(f"{path}/jobs", f"{address}/jobs") if "jobs" in content else _NO_JOBS
-        keeps = bool(jobs) or not _DERIVED.issuperset(n for n in content if n[0] != "." and n != "jobs")
+        keeps = bool(jobs) or not _WORTH_KEEPING.isdisjoint(content)
         if name in companions:
             more, kept = companions[name]
             jobs, keeps = tuple(sorted({*more, *jobs})), kept or keeps

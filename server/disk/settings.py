@@ -55,7 +55,7 @@ KEYS: dict[str, Key] = {
     "max_body_bytes": Key(8 << 20, int, "bytes", "Longest body of a request, uploads apart.", 1024),
     "max_upload_bytes": Key(64 << 30, int, "bytes", "Largest file that can be uploaded.", 1024),
     "max_frames": Key(100_000, int, "frames", "Most tasks that one job may have.", 1),
-    "settle_s": Key(2.0, float, "seconds", "How long a new file must be unchanged before it is used.", 0),
+    "settle_s": Key(1.0, float, "seconds", "How long a new file must be unchanged before it is used.", 0),
     "scan_every_s": Key(20.0, float, "seconds", "How often unwatched folders are looked at while in use.", 1),
     "ignore": Key([], list, "globs", "Names that are never assets, besides the built-in ones."),
     "lease_s": Key(90.0, float, "seconds", "How long a node may be silent before its task is given away.", 1),

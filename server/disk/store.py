@@ -54,6 +54,7 @@ class Watcher(Protocol):
     def close(self) -> None: ...
     def problems(self) -> list[Problem]: ...
     def watch(self, path: str, folder: str) -> None: ...
+    def someone_is_active(self) -> None: ...
 
 
 class Store:
@@ -321,6 +322,11 @@ class Store:
                 changes += self._scanners[name].scan().changes()
         self.notify(changes)
         return changes
+
+    def someone_is_active(self) -> None:
+        """A person asked for something: places that aren't watched are worth looking at. Cheap."""
+        if self.watcher is not None:
+            self.watcher.someone_is_active()
 
     def subscribe(self, function: Subscriber) -> Callable[[], None]:
         """Be told of changes, after they were made and locks released. Returns how to end that."""

@@ -102,6 +102,8 @@ class Croft:
         if (path in WIRE_PATHS or path.startswith("/t/")) and self.services.only != "pages":
             answer: Iterable[bytes] = self.wire(environ, start_response)
             return answer
+        if path not in ("/healthz", "/metrics"):  # a monitor is nobody
+            self.services.store.someone_is_active()
         call: Call | None = None
         try:
             call = Call(environ)

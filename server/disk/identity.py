@@ -1,0 +1,397 @@
+"""Knows an asset again when its file was renamed, moved or copied by hand.
+
+A file that appears where none was, and one that went and left its sidecar or companion folder behind, are
+one asset when exactly one fits the other: then it gets them back. Two holders of one uuid are a move that
+goes on, or a copy: after a quiet time the copy gets a uuid of its own. Equal content alone proves nothing,
+new assets come from the same template. What can't be decided is told as a problem. Deletes nothing that a
+person made.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import time
+import uuid as uuids
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server.disk import files, moves, paths
+from server.disk.errors import CroftError
+from server.disk.records import Entry, Problem, Stat
+from server.disk.scan import Found
+
+if TYPE_CHECKING:
+    from server.disk.store import Store
+
+log = logging.getLogger(__name__)
+
+CROFT = "croft"  # who, in a history, where no person did it
+DECIDE_S = 0.1  # after the last change that matters
+CONTEST_S = 10.0  # a move over the network is copy, then delete
+RECENT_S = 60.0  # a move that isn't a rename: the copy appears this close to the loss
+MANY = 20_000  # candidates remembered; beyond, all entries are looked through
+_DERIVED = frozenset(("file.json", "thumbs"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """What is known of a file that went."""
+
+    stat: Stat | None  # its last, where this process saw it
+    at: float
+
+
+class Identity:
+    """Used by the watcher's thread; `problems` by any."""
+
+    def __init__(
+        self, store: Store, *, clock: Callable[[], float] = time.monotonic, contest_s: float = CONTEST_S
+    ) -> None:
+        self.contest_s = contest_s
+        self._store = store
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._lost: dict[str, _Lost] = {}
+        self._new: dict[str, float] = {}  # files that appeared, not yet decided on, and when
+        self._all = True  # nothing is known of before the start: every file may be the lost one
+        self._decide_at: float | None = clock()
+        self._contests: dict[str, float] = {}  # uuid -> when it is decided
+        self._first: dict[str, str] = {}  # uuid -> who held it before it was contested
+        self._unclear: dict[str, tuple[str, ...]] = {}  # lost address -> files that may be it
+
+    # -- told by the watcher ----------------------------------------------------------------------
+
+    def saw(self, found: Found) -> None:
+        """A look changed this."""
+        now = self._clock()
+        index = self._store.index
+        for entry in found.lost:
+            if _can_be_known(entry.address):
+                self._lost[entry.address] = _Lost(entry.stat, now)
+        for address in found.new:
+            if _can_be_known(address):
+                self._new[address] = now
+        if len(self._new) > MANY:
+            self._all = True
+            self._new.clear()
+        if found.lost or found.new or any(address in self._new for address in found.addresses):
+            self._decide_at = now + DECIDE_S
+        for uuid, held in index.contested().items():
+            if uuid not in self._contests:
+                self._contests[uuid] = now + self.contest_s
+                before = [address for address in held if address not in found.new]
+                if len(before) == 1:
+                    self._first[uuid] = before[0]
+
+    def all_again(self) -> None:
+        """A share came back: what happened to it meanwhile is unknown."""
+        self._all = True
+        self._decide_at = self._clock() + DECIDE_S
+
+    def renamed(self, found: Found, gone: Iterable[tuple[str, str]]) -> Found:
+        """Right after a look: files that are the very ones (same inode) that just went by a rename get
+        their sidecars at once, before anybody takes them for new."""
+        index = self._store.index
+        done = Found()
+        fresh = [entry for address in found.new if (entry := index.get(address)) and _is_bare(entry)]
+        if not fresh:
+            return done
+        before: dict[tuple[int, int, int], list[str]] = {}
+        for folder, name in gone:
+            entry = index.get(paths.join(folder, name))
+            if entry is not None and entry.stat is not None and _can_be_known(entry.address):
+                before.setdefault(_same_file(entry.stat), []).append(entry.address)
+        for entry in fresh:
+            matches = before.get(_same_file(entry.stat), []) if entry.stat else []
+            if len(matches) == 1 and matches[0] != entry.address and _can_be_known(entry.address):
+                done.add(self._store.scanner(matches[0]).refresh(matches[0]))
+                left = index.get(matches[0])
+                if left is not None and left.stat is None:
+                    done.add(self._give_back(left.address, entry.address))
+        return done
+
+    def next_due_s(self) -> float | None:
+        due = [at for at in (self._decide_at, *self._contests.values()) if at is not None]
+        return max(0.0, min(due) - self._clock()) if due else None
+
+    def undecided(self) -> bool:
+        """Whether something is about to be decided."""
+        now = self._clock()
+        return self._decide_at is not None or any(at <= now for at in self._contests.values())
+
+    def due(self) -> Found:
+        """Decides what is due. What it changed on disk is in the index already."""
+        found = Found()
+        now = self._clock()
+        if self._decide_at is not None and self._decide_at <= now:
+            self._decide_at = None
+            found.add(self._decide(now))
+        for uuid in [uuid for uuid, at in self._contests.items() if at <= now]:
+            found.add(self._decide_contest(uuid, now))
+        return found
+
+    def problems(self) -> list[Problem]:
+        """What a person has to decide."""
+        with self._lock:
+            unclear = dict(self._unclear)
+        return [
+            Problem(
+                f"identity:{address}",
+                "identity",
+                address,
+                f"{paths.name_of(address)} is gone, its record stayed. It may have become "
+                f"{' or '.join(map(paths.name_of, candidates))}.",
+                f"Rename its sidecar {paths.name_of(address)}.json to match the right one, or delete it.",
+            )
+            for address, candidates in sorted(unclear.items())
+        ]
+
+    # -- the lost and the found -------------------------------------------------------------------
+
+    def _decide(self, now: float) -> Found:
+        """Gives back to each file that appeared what the one lost file that fits it has left behind."""
+        index = self._store.index
+        missing = {entry.address: entry for entry in index.missing() if _can_be_known(entry.address)}
+        self._lost = {address: lost for address, lost in self._lost.items() if address in missing}
+        everything, self._all = self._all, False
+        if not missing:
+            self._new.clear()
+            self._set_unclear({})
+            return Found()
+        candidates = list(index.entries()) if everything else [index.get(address) for address in self._new]
+        fresh = [e for e in candidates if e is not None and e.stat is not None and _can_be_known(e.address)]
+        waiting = {entry.address for entry in fresh if entry.arriving}
+        fresh = [entry for entry in fresh if not entry.arriving and self._is_unclaimed(entry)]
+        fits: dict[str, list[str]] = {}
+        for address in missing:
+            fitting = self._fitting(address, fresh, everything, now)
+            if fitting:
+                fits[address] = fitting
+        wanted: dict[str, list[str]] = {}
+        for address, fitting in fits.items():
+            for other in fitting:
+                wanted.setdefault(other, []).append(address)
+        found = Found()
+        unclear: dict[str, tuple[str, ...]] = {}
+        for address, fitting in fits.items():
+            if len(fitting) == 1 and len(wanted[fitting[0]]) == 1:
+                found.add(self._give_back(address, fitting[0]))
+            else:
+                unclear[address] = tuple(fitting)
+        self._new = {a: at for a, at in self._new.items() if a in waiting or now - at < RECENT_S}
+        self._set_unclear(unclear)
+        return found
+
+    def _set_unclear(self, unclear: dict[str, tuple[str, ...]]) -> None:
+        with self._lock:
+            missing = {entry.address for entry in self._store.index.missing()}
+            kept = {a: c for a, c in self._unclear.items() if a in missing and a not in unclear}
+            self._unclear = {
+                address: still
+                for address, candidates in {**kept, **unclear}.items()
+                if (still := tuple(c for c in candidates if self._is_bare_still(c)))
+            }
+
+    def _is_bare_still(self, address: str) -> bool:
+        entry = self._store.index.get(address)
+        return entry is not None and entry.stat is not None and not entry.jobs
+
+    def _fitting(self, address: str, fresh: list[Entry], everything: bool, now: float) -> list[str]:
+        """The files that may be this lost one."""
+        lost = self._lost.get(address)
+        record = self._record(address)
+        if lost is not None and lost.stat is not None:
+            renamed = [e.address for e in fresh if e.stat and _same_file(e.stat) == _same_file(lost.stat)]
+            if renamed:
+                return renamed
+            size, mtime_ns = lost.stat.size, lost.stat.mtime_ns
+        elif isinstance(record.get("size"), int) and isinstance(record.get("mtime_ns"), int):
+            size, mtime_ns = record["size"], record["mtime_ns"]
+        else:
+            return []
+        share = address.partition(paths.SEPARATOR)[0]
+        recent = lost is not None and now - lost.at < RECENT_S
+        name = paths.name_of(address)
+        fitting = [
+            e.address
+            for e in fresh
+            if e.stat is not None
+            and (e.stat.size, e.stat.mtime_ns) == (size, mtime_ns)
+            and e.address.partition(paths.SEPARATOR)[0] == share
+            and (recent or everything or paths.name_of(e.address) == name)
+            and self._same_content(record, e.address)
+        ]
+        if fitting and self._is_common(size, mtime_ns, fitting):
+            return []  # copies of one template: content proves nothing
+        return fitting
+
+    def _is_common(self, size: int, mtime_ns: int, fitting: list[str]) -> bool:
+        """Whether files that are other assets look just the same."""
+        return any(
+            entry.stat is not None
+            and entry.stat.size == size
+            and entry.stat.mtime_ns == mtime_ns
+            and entry.address not in fitting
+            for entry in self._store.index.entries()
+        )
+
+    def _same_content(self, record: dict[str, Any], address: str) -> bool:
+        ours, theirs = record.get("hash"), self._record(address).get("hash")
+        return ours is None or theirs is None or ours == theirs
+
+    def _record(self, address: str) -> dict[str, Any]:
+        try:
+            return self._store.read_json(paths.join(paths.companion_of(address), "file.json"))
+        except (CroftError, OSError):
+            return {}
+
+    def _is_unclaimed(self, entry: Entry) -> bool:
+        """Whether nobody has done anything with this file yet: no record, or one that Croft made."""
+        if entry.jobs or entry.broken:
+            return False
+        if entry.facts is None:
+            return True
+        if entry.facts.owner or entry.facts.tags:
+            return False
+        events = self._store.history(entry.address)
+        return bool(events) and all(event.get("who") == CROFT for event in events)
+
+    def _give_back(self, lost: str, found: str) -> Found:
+        """Moves sidecar and companion of `lost` to `found`; nothing if one of them changed meanwhile."""
+        store = self._store
+        done = Found()
+        try:
+            share = store.check_writable(found)
+            source = share.path(paths.parse(lost)[1])
+            target = share.path(paths.parse(found)[1])
+            with store.locks(share.name).hold_all([paths.lock_key(lost), paths.lock_key(found)]):
+                # Race: somebody put it back, or another server was first.
+                if os.path.lexists(source) or not os.path.lexists(target):
+                    return done
+                entry = store.index.get(found)
+                if entry is None or not self._is_unclaimed(entry):
+                    return done
+                pairs = (
+                    (paths.sidecar_of(source), paths.sidecar_of(target)),
+                    (paths.companion_of(source), paths.companion_of(target)),
+                )
+                if not any(os.path.lexists(old) for old, _ in pairs):
+                    return done
+                for old, new in pairs:
+                    if os.path.lexists(old):
+                        _make_room(new)
+                        files.make_folders(new.parent, share.root, disk=store.disk)
+                        moves.move(old, new, root=share.root, branches=share.branches, disk=store.disk)
+            log.info("%s was %s: it has its record back", found, lost)
+        except (CroftError, OSError) as error:
+            log.warning("%s can't have back what %s left: %s", found, lost, error)
+        for address in (lost, found):
+            done.add(store.scanner(address).refresh(address))
+        self._lost.pop(lost, None)
+        self._new.pop(found, None)
+        return done
+
+    # -- two holders of one uuid ------------------------------------------------------------------
+
+    def _decide_contest(self, uuid: str, now: float) -> Found:
+        """One of the holders keeps the uuid; each other that still has its file gets its own."""
+        index = self._store.index
+        found = Found()
+        entries = [entry for address in index.holders(uuid) if (entry := index.get(address))]
+        if any(entry.arriving for entry in entries):
+            self._contests[uuid] = now + self.contest_s
+            return found
+        self._contests.pop(uuid, None)
+        first = self._first.pop(uuid, "")
+        there = [entry for entry in entries if entry.stat is not None and not entry.broken]
+        gone = [entry for entry in entries if entry.stat is None]
+        if len(there) == 1 and len(gone) == 1 and not there[0].jobs:
+            # Its file and sidecar were moved, the hidden companion folder stayed behind.
+            found.add(self._bring_companion(gone[0], there[0]))
+        if len(there) < 2:
+            return found
+        keeper = min(there, key=lambda e: (e.address != first, _since(e), e.address))
+        for entry in there:
+            if entry is not keeper:
+                found.add(self._make_own(entry.address, uuid))
+        return found
+
+    def _make_own(self, address: str, uuid: str) -> Found:
+        """A copy becomes an asset of its own."""
+
+        def change(data: dict[str, Any]) -> dict[str, Any]:
+            if data.get("uuid") != uuid:
+                return data  # Race: another server, or a person, did it
+            return {**data, "uuid": str(uuids.uuid4()), "derived_from": uuid}
+
+        try:
+            self._store.edit(address, change, who=CROFT)
+            log.info("%s is a copy: it has a uuid of its own now", address)
+        except (CroftError, OSError) as error:
+            log.warning("%s can't have a uuid of its own: %s", address, error)
+        return self._store.scanner(address).refresh(address)
+
+    def _bring_companion(self, gone: Entry, there: Entry) -> Found:
+        store = self._store
+        done = Found()
+        try:
+            share = store.check_writable(there.address)
+            if store.share(gone.address).name != share.name:
+                return done
+            old, new = (share.path(paths.parse(a)[1]) for a in (gone.address, there.address))
+            source, target = paths.companion_of(old), paths.companion_of(new)
+            keys = [paths.lock_key(gone.address), paths.lock_key(there.address)]
+            with store.locks(share.name).hold_all(keys):
+                if os.path.lexists(old) or not os.path.isdir(source) or not _is_derived(target):
+                    return done
+                _make_room(target)
+                files.make_folders(target.parent, share.root, disk=store.disk)
+                moves.move(source, target, root=share.root, branches=share.branches, disk=store.disk)
+        except (CroftError, OSError) as error:
+            log.warning("The companion of %s can't follow it: %s", there.address, error)
+        for address in (gone.address, there.address):
+            done.add(store.scanner(address).refresh(address))
+        return done
+
+
+def _can_be_known(address: str) -> bool:
+    """Sequences are many files, and a project's own file is known by its folder."""
+    name = paths.name_of(address)
+    return "@" not in name and name != paths.PROJECT_FILE
+
+
+def _is_bare(entry: Entry) -> bool:
+    return entry.stat is not None and entry.facts is None and not entry.broken and not entry.jobs
+
+
+def _same_file(stat: Stat) -> tuple[int, int, int]:
+    """The same file under another name: a rename keeps these, and only these, for certain."""
+    return (stat.inode, stat.size, stat.mtime_ns)
+
+
+def _since(entry: Entry) -> int:
+    """The server's own time of its last change: a copy's is later than its original's."""
+    return entry.stat.ctime_ns if entry.stat else 0
+
+
+def _is_derived(companion: Path) -> bool:
+    """Whether a companion folder holds nothing that couldn't be made again (or isn't there)."""
+    try:
+        names = os.listdir(companion)
+    except OSError:
+        return True
+    return all(name in _DERIVED or name.startswith((".", "history.")) for name in names)
+
+
+def _make_room(target: Path) -> None:
+    """Clears what Croft made of itself for a file that it took for a new one."""
+    if target.is_dir() and not target.is_symlink():
+        if _is_derived(target):
+            shutil.rmtree(target)
+    elif target.exists():
+        target.unlink()
