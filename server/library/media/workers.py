@@ -151,7 +151,10 @@ class Workers:
                 continue
             answer = Answer({"error": "crash", "why": "the helper process failed"})
             try:
-                if helper is None or not helper.alive():
+                if helper is not None and not helper.alive():
+                    self._let_go(helper)
+                    helper = None
+                if helper is None:
                     helper = Helper()
                     with self._condition:
                         self._helpers.add(helper)
