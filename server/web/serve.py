@@ -24,6 +24,7 @@ from server.web.app import CLONE, Croft, build
 from server.web.session import CODE_FILE
 
 BACKLOG = 1024
+FARM_THREADS = 128  # so many nodes' requests share one flush of the disk
 
 
 class OneProcess(MTServer):
@@ -89,7 +90,8 @@ def run(croft: Croft, listener: socket.socket) -> None:
         loop=Loops.asyncio,
         http=HTTPModes.http1,
         websockets=False,
-        blocking_threads=int(settings.get("threads")) + int(settings.get("event_streams")),
+        # A stream keeps its thread, and a node's request waits for the disk: neither may keep a page waiting.
+        blocking_threads=int(settings.get("threads")) + FARM_THREADS + int(settings.get("event_streams")),
         backpressure=BACKLOG,
         log_enabled=False,
     )

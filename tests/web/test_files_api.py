@@ -19,6 +19,7 @@ def put(house: House, address: str, content: bytes, **more: Any) -> Reply:
 
 
 def leftovers(house: House) -> list[str]:
+    house.croft.services.ingest.wait()  # it writes aside, too
     return [p.name for p in (house.data / "demo").rglob(".*") if p.is_file() and ".croft" not in p.parts]
 
 

@@ -6,8 +6,10 @@ Also the agnostic submission (`new_job`) of studios' own tools, and the short pa
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
-from server.disk.errors import BadInput, Forbidden
+from server.disk import paths
+from server.disk.errors import BadInput, Forbidden, NotFound
 from server.library.people import User
 from server.web.api.shapes import JOB_STATES, TASK_STATES
 from server.web.api.table import PAGING, TEXT, Route, ref
@@ -71,13 +73,16 @@ def usual_priority(services: Services, address: str) -> int:
 
 def submit_new_job(services: Services, call: Call) -> Answer:
     user = call.require("student")
-    view = submit(services, user, from_params(call.body))
+    view = submit(services, user, from_params(services, call.body))
     return Answer(view["id"], f"{view['name']} waits for a computer: {view['total']} frames.", 201)
 
 
-def from_params(body: dict[str, Any]) -> dict[str, Any]:
+def from_params(services: Services, body: dict[str, Any]) -> dict[str, Any]:
     """The agnostic submission's parameters as a request of ours."""
     params = body["params"]
+    scene = params["scene_file"]
+    if paths.SEPARATOR not in scene:
+        scene = address_of(services, scene)
     frames = params.get("frange")
     step = params.get("step") or 1
     if frames and step > 1:
@@ -85,7 +90,7 @@ def from_params(body: dict[str, Any]) -> dict[str, Any]:
         frames = ",".join(f"{p}x{step}" if "-" in p.lstrip("-") and "x" not in p else p for p in parts)
     elif step > 1:
         raise BadInput("step needs frange: say which frames.", field="step")
-    request: dict[str, Any] = {"file": params["scene_file"], "frames": frames, "name": body.get("name")}
+    request: dict[str, Any] = {"file": scene, "frames": frames, "name": body.get("name")}
     renderer = params.get("renderer")
     if renderer and renderer.lower() not in ("blender", "cycles", "eevee", "workbench"):
         request["type"] = renderer
@@ -94,6 +99,15 @@ def from_params(body: dict[str, Any]) -> dict[str, Any]:
     if options:
         request["options"] = options
     return request
+
+
+def address_of(services: Services, path: str) -> str:
+    """The address of a path on this machine, as tools know files that know no shares."""
+    for share in services.store.shares:
+        root = str(share.root).rstrip("/") + "/"
+        if path.startswith(root) and len(path) > len(root):
+            return paths.address(share.name, path[len(root) :])
+    raise NotFound(f"{path[:200]} lies on no share: send its address, such as data::demo/shots/sh010.blend.")
 
 
 def show_job(services: Services, call: Call) -> Answer:
@@ -142,9 +156,30 @@ def allowed(services: Services, call: Call) -> User:
 def list_tasks(services: Services, call: Call) -> Answer:
     start = number(call.query, "cursor", 0, 0, 10**9)
     limit = number(call.query, "limit", 100, 1, 1000)
-    rows, total = services.farm.tasks(call.params["id"], start, limit, call.query.get("state", ""))
+    ident = call.params["id"]
+    found, total = services.farm.tasks(ident, start, limit, call.query.get("state", ""))
+    rows = [with_urls(ident, task) for task in found]
     following = str(start + limit) if start + limit < total else None
     return Answer(rows, f"{total} frames.", next=following, is_list=True)
+
+
+def with_urls(ident: str, task: dict[str, Any]) -> dict[str, Any]:
+    """A task as the farm tells it, its picture and log as URLs."""
+    image = task.get("image") if task["state"] == "done" else None
+    place = quote(image, safe="/:@") if image else ""
+    return {
+        **task,
+        "address": image,
+        "image": f"/files/{place}" if image else None,
+        "thumbnail": f"/thumb/{place}?w=256" if image else None,
+        "log": f"/api/jobs/{ident}/tasks/{task['n']}/log" if task.get("log") else None,
+    }
+
+
+def show_task(services: Services, call: Call) -> Answer:
+    ident = call.params["id"]
+    task = with_urls(ident, services.farm.task(ident, int(call.params["n"])))
+    return Answer(task, f"Frame {task['frame']} is {task['state']}.")
 
 
 def show_log(services: Services, call: Call) -> Answer:
@@ -166,9 +201,11 @@ ROUTES = [
     Route("DELETE", "/api/jobs/{id}", cancel_job, "stop a job; what is rendered stays", role="student",
           data=ref("Job"), errors=(409,), tag="jobs"),
     Route("GET", "/api/jobs/{id}/tasks", list_tasks, "a job's tasks", query={**TASK_FILTERS, **PAGING},
-          listing=True, data=ref("Task"), tag="jobs"),
-    Route("GET", "/api/jobs/{id}/tasks/{n}/log", show_log, "what the renderer said", data=ref("Log"),
+          listing=True, data=ref("Task"), errors=(409,), tag="jobs"),
+    Route("GET", "/api/jobs/{id}/tasks/{n}", show_task, "one task", data=ref("Task"), errors=(409,),
           tag="jobs"),
+    Route("GET", "/api/jobs/{id}/tasks/{n}/log", show_log, "what the renderer said", data=ref("Log"),
+          errors=(409,), tag="jobs"),
     NEW_JOB,
     Route("POST", "/new_job", submit_new_job, "the same, for tools that know no /api", role="student",
           body=ref("NewJob"), data=TEXT, status=201, errors=(404, 409, 415), tag="jobs"),

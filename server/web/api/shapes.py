@@ -184,18 +184,19 @@ SHAPES: dict[str, Schema] = {
     },
     "JobRequest": {
         "type": "object",
+        "description": "parameters of the job type (camera, scene, xres …) may stand beside these",
         "required": ["file"],
         "properties": {
             "file": {"type": "string", "minLength": 1, "maxLength": 2000},
             "frames": {"type": ["string", "null"], "maxLength": 2000},
             "output": {"type": "string", "enum": OUTPUTS},
-            "type": {"type": "string", "maxLength": 100},
-            "name": {"type": "string", "maxLength": 200},
+            "type": {"type": ["string", "null"], "maxLength": 100},
+            "name": {"type": ["string", "null"], "maxLength": 200},
             "priority": {"type": ["integer", "null"], "minimum": 1, "maximum": 5},
             "paused": {"type": "boolean"},
-            "options": {"type": "object"},
+            "parameters": {"type": "object"},
+            "description": {"type": "string", "maxLength": 1000},
         },
-        "additionalProperties": False,
     },
     "JobChange": {
         "type": "object",
