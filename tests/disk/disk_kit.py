@@ -68,6 +68,10 @@ class FailingDisk(files.Os):
         self._count("unlink")
         super().unlink(path)
 
+    def rmdir(self, path: str | Path) -> None:
+        self._count("rmdir")
+        super().rmdir(path)
+
     def mkdir(self, path: str | Path) -> None:
         self._count("mkdir")
         super().mkdir(path)

@@ -1,0 +1,172 @@
+"""Does `run.py check` name every fault, with its path and what to do, and touch nothing?"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from disk_kit import CLONE, FILE, make_file, make_store
+
+from server.disk import check
+from server.disk.paths import Share
+
+COMPANION = "green/shots/.croft/sh010.blend"
+JOB = COMPANION + "/jobs/20261121-101010-abcdef"
+VERSION = "green/shots/render/sh010/v001"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A share with everything on it, and nothing wrong."""
+    root = tmp_path / "share"
+    make_file(root)
+    make_file(root, "green/project.json", b"{}")
+    store = make_store(root)
+    store.edit(FILE, {"owner": "mia", "uuid": "u1"}, who="tom")
+    store.write_json(f"data::{COMPANION}/file.json", {"size": 7})
+    store.write_json(f"data::{JOB}/job.json", {"id": "20261121-101010-abcdef", "frames": "1-2"})
+    journal = b'{"event": "claim"}\n{"event": "done"}\n'
+    make_file(root, f"{JOB}/journal.jsonl", journal)
+    told = {"length": len(journal), "sha256": hashlib.sha256(journal).hexdigest()}
+    store.write_json(f"data::{JOB}/result.json", {"state": "done", "journal": told})
+    make_file(root, f"{VERSION}/sh010.0001.png", b"png")
+    store.write_json(
+        f"data::{VERSION}.json", {"job": "x", "outputs": [{"path": "sh010.0001.png", "size": 3}]}
+    )
+    make_file(root, "green/seq/wave.0001.png")
+    store.edit("data::green/seq/wave.@.png", {"owner": "mia"}, who="tom")
+    make_file(root, "green/settings.json", b"[1, 2]")  # a person's own
+    make_file(root, "green/shots/old/x/sh010.blend.json", b"{torn")
+    return root
+
+
+def found(root: Path) -> list[tuple[str, str]]:
+    return [(problem.kind, problem.address) for problem in check.check([Share("data", root)])]
+
+
+def test_a_sound_share_has_no_faults(root: Path) -> None:
+    assert found(root) == []
+    out = io.StringIO()
+    assert check.main([Share("data", root)], out) == 0
+    assert out.getvalue() == "no faults, no notes.\n"
+
+
+@pytest.mark.parametrize(
+    ("inside", "content", "kind"),
+    [
+        ("green/shots/sh010.blend.json", b'{"torn', "broken"),
+        ("green/shots/sh010.blend.json", b"[]", "broken"),
+        ("green/shots/sh010.blend.json", b'{"schema": 9}', "newer"),
+        ("green/seq/wave.@.png.json", b"", "broken"),
+        ("green/project.json", b"nothing", "broken"),
+        (COMPANION + "/file.json", b"{", "broken"),
+        (COMPANION + "/notes/n.json", b"{", "broken"),
+        (COMPANION + "/history.abc.jsonl", b'{"at": 1}\n{"to\n{}\n', "journal"),
+        (JOB + "/job.json", b"{", "broken"),
+        (JOB + "/job.json", b'{"schema": 2}', "newer"),
+        (JOB + "/result.json", b"null", "broken"),
+        (VERSION + ".json", b"{", "broken"),
+    ],
+)
+def test_a_bad_file_is_named(root: Path, inside: str, content: bytes, kind: str) -> None:
+    make_file(root, inside, content)
+    assert found(root) == [(kind, f"data::{inside}")]
+    assert (root / inside).read_bytes() == content
+
+
+def test_a_torn_journal_and_the_result_it_no_longer_matches(root: Path) -> None:
+    with open(root / JOB / "journal.jsonl", "ab") as file:
+        file.write(b'{"event": "do')
+    assert found(root) == [
+        ("journal", f"data::{JOB}/journal.jsonl"),
+        ("result", f"data::{JOB}/result.json"),
+    ]
+
+
+def test_what_is_missing_or_doubled(root: Path) -> None:
+    (root / JOB / "job.json").unlink()
+    (root / VERSION / "sh010.0001.png").write_bytes(b"longer")
+    make_file(root, "green/shots/copy.blend")
+    make_file(root, "green/shots/copy.blend.json", b'{"uuid": "u1"}')
+    make_file(root, "green/shots/Copy.blend")
+    make_file(root, f"green/shots/.croft/copy.blend/jobs/{Path(JOB).name}/job.json", b"{}")
+    make_file(root, "green/shots/gone.blend.json", b'{"owner": "mia", "state": "done"}')
+    make_file(root, "green/shots/.croft/lost.blend/file.json", b"{}")
+    make_file(root, "green/shots/sh010 (conflicted copy 1).blend")
+    (root / "green/out").symlink_to("/etc")
+    assert sorted(found(root)) == [
+        ("case", "data::green/shots/copy.blend"),
+        ("conflict", "data::green/shots/sh010 (conflicted copy 1).blend"),
+        ("job", f"data::{JOB}"),
+        ("job", f"data::{JOB}"),
+        ("link", "data::green/out"),
+        ("missing", "data::green/shots/gone.blend"),
+        ("missing", "data::green/shots/lost.blend"),
+        ("rights", "data::green/shots/.croft/copy.blend"),  # copied back by root
+        ("rights", "data::green/shots/.croft/lost.blend"),
+        ("uuid", "data::green/shots/sh010.blend"),
+        ("version", f"data::{VERSION}.json"),
+    ]
+
+
+def test_a_version_without_its_folder(root: Path) -> None:
+    os.rename(root / VERSION, root / "green/elsewhere")
+    assert found(root) == [("version", f"data::{VERSION}.json")]
+
+
+def test_folders_where_files_should_be_and_pipes(root: Path) -> None:
+    (root / "green/shots/sh010.blend.json").unlink()
+    (root / "green/shots/sh010.blend.json").mkdir()
+    (root / COMPANION / "file.json").unlink()
+    os.mkfifo(root / COMPANION / "file.json")
+    assert ("broken", "data::green/shots/sh010.blend.json") in found(root)
+    assert ("broken", f"data::{COMPANION}/file.json") in found(root)
+
+
+def test_leftovers_are_notes_once_they_are_old(root: Path) -> None:
+    path = make_file(root, "green/shots/.croft-tmp-0011")
+    assert found(root) == []
+    os.utime(path, (1, 1))
+    out = io.StringIO()
+    assert check.main([Share("data", root)], out) == 0
+    assert "note: data::green/shots/.croft-tmp-0011" in out.getvalue()
+
+
+def test_a_share_that_is_not_there(tmp_path: Path) -> None:
+    assert found(tmp_path) == [("away", "data::")]
+    (tmp_path / ".croft-share.json").write_text("{")
+    assert found(tmp_path) == [("marker", "data::.croft-share.json")]
+
+
+def test_a_folder_that_students_cannot_change(root: Path) -> None:
+    os.chmod(root / "green/shots", 0o2775)
+    os.chmod(root / "green/shots/.croft", 0o755)
+    assert ("rights", "data::green/shots/.croft") in found(root)
+
+
+def test_the_command(root: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        str(CLONE / "run.py"),
+        "check",
+        "--config",
+        str(tmp_path / "config"),
+        "--data",
+        str(root),
+    ]
+    good = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (good.returncode, good.stdout) == (0, "no faults, no notes.\n"), good.stderr
+    make_file(root, "green/shots/sh010.blend.json", b"{")
+    before = sorted(path for path in root.rglob("*"))
+    bad = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert bad.returncode == 1
+    assert "fault: data::green/shots/sh010.blend.json" in bad.stdout
+    assert "copy it back from a backup" in bad.stdout
+    assert sorted(path for path in root.rglob("*")) == before
+    assert json.loads((root / "green/project.json").read_bytes()) == {}
