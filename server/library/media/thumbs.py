@@ -27,6 +27,7 @@ from server.disk.settings import Settings
 from server.disk.store import Store
 
 from . import kinds
+from .ends import complete
 from .workers import Answer, Work, Workers
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class Media:
             frame = self._rendered(address)
             return self.thumbnail(frame, width, wait_s=wait_s) if frame else None
         entry = self._store.index.get(address)
-        if entry is not None and entry.arriving:
+        if entry is not None and entry.arriving and not complete(source):
             return None
         work = self._ask(address, source, stat, width, "thumbnail")
         if wait_s > 0 and work.done.wait(wait_s):
