@@ -97,6 +97,20 @@ def leftovers(root: Path) -> list[str]:
     return [name for _, _, names in os.walk(root) for name in names if name.startswith(files.TEMPORARY)]
 
 
+def together(processes: list[subprocess.Popen[str]]) -> list[int]:
+    """Let them all begin at once (they wait for a line); how each ended."""
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=50)
+    return [process.returncode for process in processes]
+
+
 def worker(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
     """Another process of Croft's, running this code."""
     environment = {**os.environ, "PYTHONPATH": f"{CLONE}:{Path(__file__).parent}"}

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from disk_kit import FailingDisk, worker
+from disk_kit import FailingDisk, together, worker
 
 from server.disk.errors import Broken, DiskError, DiskFull, NotFound, Restored
 from server.disk.journal import Journal
@@ -166,6 +166,7 @@ from server.disk.journal import Journal
 from server.disk.locks import Locks
 root, me = Path(sys.argv[1]), int(sys.argv[2])
 locks, journal, offset, seen = Locks(root, "w"), Journal(root / "journal.jsonl"), 0, 0
+print("ready", flush=True)
 sys.stdin.readline()
 while seen < 400:
     with locks.hold("job", timeout_s=60) as held:
@@ -184,9 +185,7 @@ while seen < 400:
 def test_eight_processes_claim_each_number_once(disk_root: Path) -> None:
     (disk_root / ".croft-share.json").write_text("{}")
     workers = [worker(APPEND, disk_root, number) for number in range(8)]
-    for process in workers:
-        process.communicate("go\n", timeout=50)
-    assert [process.returncode for process in workers] == [0] * 8
+    assert together(workers) == [0] * 8
     got, _, bad = Journal(disk_root / "journal.jsonl").read()
     assert [event["n"] for event in got] == list(range(400))
     assert bad == 0
