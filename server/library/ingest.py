@@ -59,6 +59,7 @@ class Ingest:
         self._condition = threading.Condition()
         self._queue: OrderedDict[str, int] = OrderedDict()  # address: how often it was tried
         self._later: dict[str, tuple[float, int]] = {}  # address: when again, how often it was tried
+        self._to_read: OrderedDict[str, int] = OrderedDict()  # likewise; the newest is read first
         self._to_hash: OrderedDict[str, None] = OrderedDict()
         self._busy = False
         self._closed = False
@@ -101,7 +102,7 @@ class Ingest:
         """Until nothing is left to do now; False if that took longer. For tests and `rescan`."""
         with self._condition:
             return self._condition.wait_for(
-                lambda: not (self._queue or self._to_hash or self._busy), timeout_s
+                lambda: not (self._queue or self._to_read or self._to_hash or self._busy), timeout_s
             )
 
     def current(self, address: str) -> bool:
@@ -141,7 +142,7 @@ class Ingest:
             with self._condition:
                 self._busy = False
                 self._due()
-                if not (self._queue or self._to_hash or self._closed):
+                if not (self._queue or self._to_read or self._to_hash or self._closed):
                     self._condition.notify_all()
                     self._condition.wait(self._next_due())
                     continue
@@ -151,6 +152,9 @@ class Ingest:
                 if self._queue:
                     address, tried = self._queue.popitem(last=False)
                     step = self._take
+                elif self._to_read:
+                    address, tried = self._to_read.popitem(last=True)
+                    step = self._read
                 else:
                     (address, _), tried = self._to_hash.popitem(last=False), 0
                     step = self._hash
@@ -184,7 +188,7 @@ class Ingest:
         return max(0.05, min(when for when, _ in self._later.values()) - self._clock())
 
     def _take(self, address: str) -> None:
-        """One settled file: its sidecar if it lacks one, then its facts if they are out of date."""
+        """One settled file: its sidecar if it lacks one. Its content is read when no sidecar is wanted."""
         entry = self._store.index.get(address)
         if entry is None or entry.stat is None or not _wanted(entry):
             return
@@ -193,6 +197,16 @@ class Ingest:
         self._store.check_writable(address)
         if entry.facts is None and not entry.broken:
             self._make_sidecar(address)
+        if not tells_of(self._assets.file_record(address), entry.stat):
+            with self._condition:
+                self._to_read[address] = 0
+                self._to_read.move_to_end(address)
+
+    def _read(self, address: str) -> None:
+        """Facts and hash of a file, if they are still wanted."""
+        entry = self._store.index.get(address)
+        if entry is None or entry.stat is None or not _wanted(entry):
+            return
         if not tells_of(self._assets.file_record(address), entry.stat):
             self._read_content(address, entry.stat)
 
