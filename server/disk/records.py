@@ -24,7 +24,7 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something changed: look again. `kind` is asset, job, node, project, share or config."""
+    """Something changed: look again. `kind` is asset, job, node, frame, project, share or config."""
 
     kind: str
     id: str  # an address, a job id, a node name, a project ident

@@ -275,7 +275,7 @@ def build(
     farm = Farm(settings, store, projects)
     events = Events(int(settings.get("event_streams")))
     store.subscribe(events.notify)
-    farm.subscribe(events.notify)
+    farm.subscribe(lambda changes: tell_of_frames(changes, media, events))
     media.subscribe(lambda address: events.notify([Change("thumbnail", address)]))
     ingest.start()
     return Croft(
@@ -296,6 +296,17 @@ def build(
             only=only,
         )
     )
+
+
+def tell_of_frames(changes: list[Change], media: Media, events: Events) -> None:
+    """Browsers hear of jobs and nodes; a frame that arrived gets its thumbnail, which they hear of then."""
+    told = []
+    for change in changes:
+        if change.kind == "frame":
+            media.request(change.id)
+        else:
+            told.append(change)
+    events.notify(told)
 
 
 def is_table(path: str) -> bool:
