@@ -8,8 +8,10 @@ it is copied onto the share as a student would; the server notices it; 24 frames
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -43,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
         shutil.rmtree(home)
     for folder in ("config", "data", "logs", "nodes"):
         (home / folder).mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: nothing is left behind
     with ExitStack() as stack:
         demo = Demo(stack, home, options)
         if options.nodes:
@@ -84,7 +87,7 @@ class Demo:
         say(f"The server noticed it: frames {first} to {last}, {facts['resolution'][0]} pixels wide.")
         job = self.render({"file": address, "frames": FRAMES})
         examine.render(self.client, self.data, job, asset)
-        examine.pages(self.client, asset)
+        examine.pages(self.client, asset, job)
         say(f"24 frames are in {self.data / Path(job['folder'].partition('::')[2])}")
         say(examine.sentence(job))
         page = self.client.url + asset["url"]
@@ -149,14 +152,14 @@ class Demo:
         """A plain copy onto the share, over what may be there from the last time. Its address."""
         target = self.data / inside
         target.parent.mkdir(parents=True, exist_ok=True)
-        self.copied = time.time()
         shutil.copyfile(file, target)
         say(f"Copied {file.name} to {target.parent}")
         return f"data::{inside}"
 
     def wait_until_noticed(self, address: str) -> dict[str, Any]:
         """What the API says of the file once it has found it by itself and read it."""
-        size = (self.data / address.partition("::")[2]).stat().st_size
+        copied = (self.data / address.partition("::")[2]).stat()
+        modified = datetime.datetime.fromtimestamp(copied.st_mtime, datetime.UTC)
 
         def noticed() -> dict[str, Any] | None:
             try:
@@ -165,8 +168,11 @@ class Demo:
                 if error.status == 404:
                     return None
                 raise
+            # Not what was there the last time, under the same name.
+            told = datetime.datetime.fromisoformat(asset["modified"] or "1970-01-01T00:00:00Z")
+            same = asset["size"] == copied.st_size and abs(told - modified) < datetime.timedelta(seconds=1)
             read = asset.get("facts") or asset["kind"] != "scene"
-            return asset if asset["status"] == "ok" and asset["size"] == size and read else None
+            return asset if asset["status"] == "ok" and same and read else None
 
         found: dict[str, Any] = self.until(noticed, "The server didn't notice the file")
         return found
@@ -181,11 +187,12 @@ class Demo:
 
     def stay(self) -> None:
         say("Press Ctrl-C to end.")
-        while True:
-            for child in self.children:
-                if child.ended():
-                    raise CroftError(f"The {child.name} ended by itself: {child.last_words()}")
-            time.sleep(1)
+        try:
+            while True:
+                self.check_children()
+                time.sleep(1)
+        except KeyboardInterrupt:
+            say("\nEnding …")
 
     # ---- helpers
 
@@ -213,12 +220,15 @@ class Demo:
                 if error.status not in (0, 401, 503):  # not up yet, token not read yet, share being read
                     raise
                 trouble = " " + error.message
-            for child in self.children:
-                if child.ended():
-                    raise CroftError(f"The {child.name} ended by itself: {child.last_words()}")
+            self.check_children()
             if time.monotonic() > last:
                 raise CroftError(f"{sentence} within {START_S:.0f} s.{trouble}")
             time.sleep(LOOK_S)
+
+    def check_children(self) -> None:
+        for child in self.children:
+            if child.ended():
+                raise CroftError(f"The {child.name} ended by itself: {child.last_words()}")
 
     def why(self, job: dict[str, Any]) -> str:
         """What is told of a job that isn't done: its first failed task's reason, or why it waits."""

@@ -6,6 +6,7 @@ the first thing that isn't as it should be.
 
 from __future__ import annotations
 
+import html
 import time
 from pathlib import Path
 from typing import Any
@@ -80,11 +81,12 @@ def picture(client: Client, path: str) -> tuple[str, bytes]:
             time.sleep(0.1)
 
 
-def pages(client: Client, asset: dict[str, Any]) -> None:
-    for path in ("/p/demo/assets", asset["url"], "/p/demo/rendering"):
+def pages(client: Client, asset: dict[str, Any], job: dict[str, Any]) -> None:
+    shown = [("/p/demo/assets", asset), (asset["url"], asset), ("/p/demo/rendering", job)]
+    for path, what in shown:
         kind, raw = client.fetch(path)
-        shown = kind.startswith("text/html") and asset["name"].encode() in raw
-        require(shown, f"The page {path} doesn't show {asset['name']}.")
+        there = kind.startswith("text/html") and html.escape(what["name"]).encode() in raw
+        require(there, f"The page {path} doesn't show {what['name']}.")
 
 
 def sentence(job: dict[str, Any]) -> str:
