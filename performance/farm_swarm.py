@@ -1,0 +1,288 @@
+#!/usr/bin/env python3
+"""Task round trips a second: 200 simulated nodes against the real server, over HTTP.
+
+A round trip is one request that carries a `done` (with its file on the share) and asks for the next task,
+answered when the frame lies under its name and the journal is flushed. One job of 100,000 frames; then
+the same with 1,000 other jobs waiting; then with a disk whose every flush takes 10 ms (fsync and fdatasync
+of the server sleep for so long). The ratio is to what RFAM does for each `done`, run bare beside it: read
+the job's one JSON file, change one frame, write it whole.
+
+Server and nodes share this machine's processors, so the nodes are one cheap process with epoll.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+CLONE = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(CLONE))
+
+FRAMES = 100_000
+NODES = 200
+WAITING_JOBS = 1000
+FLUSH_S = 0.010
+WARM_S = 2.0
+SCENE = "data::swarm/shots/sh010.blend"
+PICTURE = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763606060"
+    "000000040001274334d00000000049454e44ae426082"
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
+    parser.add_argument("--nodes", type=int, default=NODES)
+    parser.add_argument("--only", choices=["plain", "waiting", "flush"], help="one of the three alone")
+    parser.add_argument("--folder", type=Path, help="where the share is made (default: the temporary folder)")
+    parser.add_argument("--serve", nargs=3, metavar=("CONFIG", "DATA", "FLUSH_S"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve:
+        return serve(Path(given.serve[0]), Path(given.serve[1]), float(given.serve[2]))
+    rates: dict[str, float] = {}
+    for name, jobs, flush_s in (("plain", 0, 0.0), ("waiting", WAITING_JOBS, 0.0), ("flush", 0, FLUSH_S)):
+        if given.only in (None, name):
+            rates[name] = measure(given, jobs, flush_s)
+    baseline = rewrite_rate(given.folder)
+    first = rates.get("plain") or next(iter(rates.values()))
+    absolute = {
+        "round_trips_per_s": round(rates.get("plain", 0)),
+        "with_1000_jobs_waiting": round(rates.get("waiting", 0)),
+        "with_10_ms_flush": round(rates.get("flush", 0)),
+        "rewriting_one_file_per_s": round(baseline, 2),
+        "nodes": given.nodes,
+        "frames": FRAMES,
+    }
+    result = {"script": "farm_swarm", "ratio": round(first / baseline, 1), "absolute": absolute}
+    if {"plain", "waiting"} <= rates.keys():
+        result["waiting_ratio"] = round(rates["waiting"] / rates["plain"], 3)
+    print(json.dumps(result))
+    return 0
+
+
+# The server.
+
+
+def serve(config: Path, data: Path, flush_s: float) -> int:
+    """The real server; with a slow disk where that is asked for."""
+    if flush_s:
+        real_fsync, real_fdatasync = os.fsync, os.fdatasync
+
+        def slow_fsync(fd: int) -> None:
+            time.sleep(flush_s)
+            real_fsync(fd)
+
+        def slow_fdatasync(fd: int) -> None:
+            time.sleep(flush_s)
+            real_fdatasync(fd)
+
+        os.fsync, os.fdatasync = slow_fsync, slow_fdatasync
+    from server.web.serve import serve as run
+
+    return run(config, data, "127.0.0.1", 0)
+
+
+def prepare(folder: Path, jobs: int) -> tuple[str, Path, Path]:
+    """A share with its jobs; the nodes' token, the first job's version folder and journal."""
+    from server.disk.settings import Settings
+    from server.disk.store import Store, configured_shares
+    from server.farm.farm import Farm
+    from server.library.people import People
+
+    shots = folder / "data" / "swarm" / "shots"
+    shots.mkdir(parents=True)
+    (folder / "data" / "swarm" / "project.json").write_text("{}")
+    (shots / "sh010.blend").write_bytes(b"BLENDER-v304" + bytes(100_000) + b"ENDB")
+    settings = Settings(folder / "config")
+    token = People(settings).make_token(node="*")
+    store = Store(settings, configured_shares(settings, folder / "data"))
+    store.open()
+    farm = Farm(settings, store)
+    try:
+        request: dict[str, Any] = {"file": SCENE, "type": "test-pattern", "frames": f"1-{FRAMES}"}
+        view = farm.view(farm.submit("swarm", {**request, "priority": 5}))
+        for _ in range(jobs):
+            farm.submit("swarm", {**request, "frames": "1-250"})
+    finally:
+        farm.close()
+        store.close()
+    journal = shots / ".croft" / "sh010.blend" / "jobs" / view["id"] / "journal.jsonl"
+    return token, folder / "data" / view["folder"].partition("::")[2], journal
+
+
+def measure(given: argparse.Namespace, jobs: int, flush_s: float) -> float:
+    """Round trips a second of one server."""
+    folder = Path(tempfile.mkdtemp(prefix="croft-swarm-", dir=given.folder))
+    try:
+        token, versions, journal = prepare(folder, jobs)
+        command = [sys.executable, __file__, "--serve", str(folder / "config"), str(folder / "data")]
+        command.append(str(flush_s))
+        with (
+            open(folder / "server.log", "wb") as log,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as server,
+        ):
+            try:
+                assert server.stdout is not None
+                line = server.stdout.readline()
+                port = int(line.rpartition(":")[2].strip().rstrip("/"))
+                swarm = Swarm(port, token, versions, given.nodes)
+                swarm.run(WARM_S)
+                rate = swarm.run(given.seconds)
+                swarm.close()
+            finally:
+                server.terminate()
+                server.wait(30)
+        check(versions, journal, swarm)
+        return rate
+    except BaseException:
+        sys.stderr.write((folder / "server.log").read_text("utf-8", "replace")[-3000:])
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def check(versions: Path, journal: Path, swarm: Swarm) -> None:
+    """Every accepted frame is in the journal once and on the disk."""
+    done: dict[int, int] = {}
+    for line in journal.read_bytes().splitlines():
+        event = json.loads(line)
+        if event["event"] == "done":
+            done[event["task"]] = done.get(event["task"], 0) + 1
+    there = sum(name.startswith("sh010.") for name in os.listdir(versions))
+    assert max(done.values()) == 1, "a frame was accepted twice"
+    assert len(done) == there >= swarm.accepted, (len(done), there, swarm.accepted)
+
+
+# The nodes.
+
+
+class Swarm:
+    """Many nodes in one thread. Each has one connection and one request out at a time."""
+
+    def __init__(self, port: int, token: str, folder: Path, count: int) -> None:
+        self.folder = os.open(folder, os.O_RDONLY)
+        self.accepted = 0
+        self.nodes: dict[int, Node] = {}
+        self.poll = select.epoll()
+        for number in range(count):
+            node = Node(port, token, f"node{number:03}")
+            self.nodes[node.socket.fileno()] = node
+            self.poll.register(node.socket.fileno(), select.EPOLLIN)
+            node.send(node.first)
+
+    def run(self, seconds: float) -> float:
+        """Go on for so long; accepted frames a second."""
+        before, began = self.accepted, time.perf_counter()
+        end = began + seconds
+        now = began
+        while now < end:
+            for fd, _ in self.poll.poll(1.0):
+                self.step(self.nodes[fd])
+            now = time.perf_counter()
+        return (self.accepted - before) / (now - began)
+
+    def step(self, node: Node) -> None:
+        """One answer: write the picture that it asks for, and say so."""
+        answer = node.receive()
+        if answer is None:
+            return
+        self.accepted += answer.count(b'{"id":"accepted"')
+        at = answer.find(b'{"id":"task","uuid":"')
+        if at < 0:
+            raise RuntimeError(f"{node.name} got no task: {answer[:500]!r}")
+        uuid = answer[at + 21 : answer.index(b'"', at + 21)].decode()
+        at = answer.index(b'"frame":', at) + 8
+        frame = answer[at : answer.index(b",", at)].decode()
+        name = f"sh010.{int(frame):04d}.png"
+        temp = f".{uuid}.{name}"
+        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o664, dir_fd=self.folder)
+        os.write(fd, PICTURE)  # a real node flushes it on its own machine, not on this one
+        os.close(fd)
+        node.send(node.done % {"uuid": uuid, "frame": frame, "name": name, "temp": temp})
+
+    def close(self) -> None:
+        for node in self.nodes.values():
+            node.socket.close()
+        self.poll.close()
+        os.close(self.folder)
+
+
+class Node:
+    """One connection, and its two requests as texts to fill in."""
+
+    def __init__(self, port: int, token: str, name: str) -> None:
+        self.name = name
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.head = (
+            f"POST /farm HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
+            "Content-Type: application/json\r\nContent-Length: "
+        )
+        identity = (
+            f'[{{"id":"identity","name":"{name}","version":"1.0","protocol":2,"slots":1,"provides":[],'
+            '"paths":{"data":""},"programs":{},"hardware":{"cores":2,"memory_mb":8000,"os":"Linux"}},'
+        )
+        task = '{"id":"task","paths":["data"],"provides":[],"count":1}]'
+        self.first = identity + task
+        self.done = (
+            identity + '{"id":"done","uuid":"%(uuid)s","frame":%(frame)s,"time":0.05,"outputs":'
+            '[{"name":"%(name)s","path":"%(name)s","temp":"%(temp)s","size":' + str(len(PICTURE)) + ","
+            '"kind":"frame","width":1,"height":1}],"statistics":{"render_s":0.04,"memory_mb":120}},' + task
+        )
+        self.rest = b""
+
+    def send(self, body: str) -> None:
+        self.socket.sendall(f"{self.head}{len(body)}\r\n\r\n{body}".encode())
+
+    def receive(self) -> bytes | None:
+        """The answer's body; None while a part of it is still to come."""
+        data = self.socket.recv(65536)
+        if not data:
+            raise RuntimeError(f"{self.name} was cut off")
+        data = self.rest + data
+        end = data.find(b"\r\n\r\n")
+        if end >= 0:
+            head = data[:end].lower()
+            at = head.index(b"content-length:") + 15
+            stop = head.find(b"\r\n", at)
+            length = int(head[at : stop if stop >= 0 else None])
+            if len(data) >= end + 4 + length:
+                self.rest = b""
+                if not data.startswith(b"HTTP/1.1 200"):
+                    raise RuntimeError(f"{self.name}: {data[:500]!r}")
+                return data[end + 4 :]
+        self.rest = data
+        return None
+
+
+# What it is compared with.
+
+
+def rewrite_rate(folder: Path | None, seconds: float = 5.0) -> float:
+    """The same job as one JSON file that every `done` reads, changes and writes whole, unflushed."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        path = Path(place) / "job.json"
+        frames = {str(n): {"node": None, "issued": 0, "done": None, "time": 0} for n in range(FRAMES)}
+        path.write_text(json.dumps({"uuid": "x", "frames": frames}))
+        count, began = 0, time.perf_counter()
+        while (now := time.perf_counter()) - began < seconds:
+            job = json.loads(path.read_text())
+            job["frames"][str(count)] = {"node": "n", "issued": now, "done": now, "time": 0.05}
+            path.write_text(json.dumps(job))
+            count += 1
+        return count / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
