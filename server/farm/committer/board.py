@@ -122,6 +122,7 @@ class Board:
         self.forgotten: dict[str, Reach] = {}  # jobs whose folder went away: how far they had come
         self.line = Line()
         self.claimed_jobs: set[str] = set()
+        self.over: set[str] = set()  # jobs that ended and are still folds
         self.changed: set[tuple[str, str]] = set()  # (kind, id) to be told of
         self.stirred = threading.Event()
         self._project_priority = project_priority
@@ -181,6 +182,7 @@ class Board:
             self.unclaimed(job, claim)
         job.listener = None
         self.live.pop(job.id, None)
+        self.over.discard(job.id)
         self.line.drop(job.id)
         live.place.close()
         self.tell("job", job.id)
@@ -205,6 +207,10 @@ class Board:
     def stand(self, live: Live, writable: bool = False) -> None:
         """Put a job in line, or take it out, as its state now is. `writable`: its share was just seen."""
         job = live.job
+        if job.state in states.ENDED:
+            self.over.add(job.id)
+        else:
+            self.over.discard(job.id)
         if (
             job.open
             and live.commandment
@@ -300,8 +306,3 @@ def _template(job: Job, commands: list[dict[str, Any]]) -> bytes:
         text = word.encode()
         whole = whole.replace(b'"' + text + b'"', place).replace(text, place)
     return whole.replace(_UUID.encode(), b"%(uuid)b")
-
-
-def is_over(live: Live) -> bool:
-    """Has it ended, with all that follows done?"""
-    return live.finalised and live.job.state in states.ENDED

@@ -31,6 +31,7 @@ log = logging.getLogger("croft.farm")
 
 GATHER_S = 0.1  # news are gathered for so long before they are told
 LOOK_RUNNING_S = 2.0  # how often the journal of a job that runs is looked at for other servers' lines
+LOOK_AROUND_S = 0.5  # at most so often all jobs are gone through
 LOOK_S = 10.0  # the same for one that doesn't
 STALE_INTERVALS = 3  # heartbeats without its beat file being touched: a server is gone
 KEEP_ENDED_S = 300.0  # a job stays a fold for so long after its end
@@ -52,6 +53,7 @@ class Keeper:
         self._beats: dict[tuple[str, str], tuple[int, float]] = {}  # (share, server) -> mtime, since when
         self._beaten: dict[str, float] = {}  # share -> when we touched our own beat file
         self._ended_at: dict[str, float] = {}
+        self._looked = 0.0
         self.subscribers: list[Subscriber] = []
         self.faults = 0
 
@@ -255,6 +257,9 @@ class Keeper:
     def _look_around(self) -> None:
         """Catch up with journals that somebody else wrote to, and with jobs that rested."""
         now = self._monotonic()
+        if now - self._looked < LOOK_AROUND_S:
+            return
+        self._looked = now
         due: list[Live] = []
         for live in list(self.board.live.values()):
             if live.rests_until:
@@ -283,11 +288,13 @@ class Keeper:
 
     def _finish_ended(self) -> None:
         now = self._monotonic()
-        for live in list(self.board.live.values()):
-            job = live.job
-            if job.state not in states.ENDED or not self.board.ours(job) or live.rests_until:
-                self._ended_at.pop(job.id, None)
+        for job_id in self._ended_at.keys() - self.board.over:
+            del self._ended_at[job_id]
+        for job_id in list(self.board.over):
+            live = self.board.live.get(job_id)
+            if live is None or not self.board.ours(live.job) or live.rests_until:
                 continue
+            job = live.job
             since = self._ended_at.setdefault(job.id, now)
             if not live.finalised:
                 self.finish(live)
