@@ -126,7 +126,9 @@ def address(share: str, inside: str = "") -> str:
 def join(base: str, *names: str) -> str:
     """An address or inside path with names below it."""
     for name in names:
-        base = base + name if not base or base.endswith(SEPARATOR) else f"{base}/{name}"
+        # A folder's own name may end in colons; only the first pair ends a share's.
+        root = not base or 0 < base.find(SEPARATOR) == len(base) - len(SEPARATOR)
+        base = base + name if root else f"{base}/{name}"
     return base
 
 
@@ -135,7 +137,7 @@ def split(place: str) -> tuple[str, str]:
     head, slash, name = place.rpartition("/")
     if slash:
         return head, name
-    share, separator, inside = place.rpartition(SEPARATOR)
+    share, separator, inside = place.partition(SEPARATOR)
     return (share + separator, inside) if separator else ("", place)
 
 
@@ -185,11 +187,14 @@ def companion_of(place: _P) -> _P:
 
 def file_of_companion(place: str) -> str:
     """`shots/.croft/sh010.blend/jobs/x` -> `shots/sh010.blend`; '' when it lies in no companion folder."""
-    parts = place.replace(SEPARATOR, SEPARATOR + "/").split("/")
+    share, separator, inside = place.partition(SEPARATOR)
+    if not separator:
+        share, inside = "", place
+    parts = inside.split("/")
     if COMPANION not in parts[:-1]:
         return ""
     at = parts.index(COMPANION)
-    return "/".join([*parts[:at], parts[at + 1]]).replace(SEPARATOR + "/", SEPARATOR)
+    return share + separator + "/".join([*parts[:at], parts[at + 1]])
 
 
 def jobs_folder(place: str) -> str:
