@@ -267,7 +267,7 @@ def build(
     Watcher(store, complete=complete)
     people = People(settings)
     projects = Projects(settings, store)
-    media = Media(store, settings)
+    media = Media(store, settings, cache=config / "cache")
     assets = Assets(store, projects, people, hopeless=media.hopeless)
     ingest = Ingest(store, projects, assets, media)
     store.open()
