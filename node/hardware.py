@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import re
@@ -41,6 +42,8 @@ def total_memory_mb() -> int:
         return 0
 
 
+@functools.lru_cache(maxsize=None)
+@functools.lru_cache(maxsize=None)
 def blender_version(program: Program) -> str:
     """`3.4.1`; empty when it can't be learned."""
     try:

@@ -148,6 +148,9 @@ def choose(command: Command) -> Any:
     wanted = command.get("format")
     if not wanted and (image.file_format in MOVIES or getattr(image, "media_type", "") == "VIDEO"):
         wanted = "PNG"  # a film can't be made of separate frames
+    if command.get("width") and command.get("height"):
+        scene.render.resolution_x, scene.render.resolution_y = command["width"], command["height"]
+        scene.render.resolution_percentage = 100
     if wanted:
         if hasattr(image, "media_type"):
             image.media_type = "MULTI_LAYER_IMAGE" if wanted == "OPEN_EXR_MULTILAYER" else "IMAGE"
@@ -169,7 +172,7 @@ def operator_arguments(scene: Any, command: Command) -> Dict[str, Any]:
 def render_one(channel: Channel, scene: Any, command: Command) -> None:
     frame = command["frame"]
     scene.frame_start = scene.frame_end = frame
-    aim(scene, command["folder"], ".%s.%s" % (command["attempt"], command["name"]))
+    aim_for_real(scene, command)
     channel.answer("begun", attempt=command["attempt"])
     bpy.ops.render.render(**operator_arguments(scene, command))
     channel.answer("frame", attempt=command["attempt"], **results(scene, command))
@@ -222,7 +225,7 @@ class Ordered:
         if frame == command["frame"]:
             render.use_overwrite = True
             render.resolution_percentage = self.percentage
-            aim(scene, command["folder"], ".%s.%s" % (command["attempt"], command["name"]))
+            aim_for_real(scene, command)
             self.channel.answer("begun", attempt=command["attempt"])
             self.rendering = True
         elif frame in self.frames:
@@ -261,6 +264,20 @@ class Ordered:
 def escaped(path: str) -> str:
     """Blender 5 reads braces in paths as variables."""
     return path.replace("{", "{{").replace("}", "}}") if bpy.app.version >= (5, 0, 0) else path
+
+
+def aim_for_real(scene: Any, command: Command) -> None:
+    """Aims at the attempt's own name. A job without a folder goes where the scene itself says: `final` is
+    the name that Blender would give the frame; File Output nodes then keep their own paths."""
+    if not command["folder"]:
+        scene["croft_output"] = scene.get("croft_output") or scene.render.filepath
+        scene.render.filepath = scene["croft_output"]
+        command["final"] = scene.render.frame_path(frame=command["frame"])
+        folder = os.path.dirname(command["final"])
+        os.makedirs(folder, exist_ok=True)
+        scene.render.filepath = escaped(os.path.join(folder, ".%s.####" % command["attempt"]))
+        return
+    aim(scene, command["folder"], ".%s.%s" % (command["attempt"], command["name"]))
 
 
 def aim(scene: Any, folder: str, name: str) -> None:
@@ -348,6 +365,8 @@ def results(scene: Any, command: Command) -> Dict[str, Any]:
     if render.use_border and render.use_crop_to_border:
         width = height = 0  # rounding is Blender's affair
     files = [{"path": main, "kind": "frame", "width": width, "height": height}]
+    if not folder:
+        return {"files": [{**files[0], "final": command["final"]}], "frame": frame}
     extras = bool(file_output_nodes(scene))
     if extras or render.use_multiview:
         prefix = ".%s." % command["attempt"]

@@ -31,7 +31,11 @@ def main(arguments: Optional[List[str]] = None) -> int:
     )
     beside = Path(__file__).resolve().with_name("config.json")
     parser.add_argument(
-        "--config", metavar="FILE", type=Path, default=beside, help="default: config.json beside"
+        "--config",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        help="default: config.json beside the program; once more for each further node",
     )
     parser.add_argument("--quiet", action="store_true", help="only warnings")
     parser.add_argument("--version", action="version", version=VERSION)
@@ -42,48 +46,60 @@ def main(arguments: Optional[List[str]] = None) -> int:
         datefmt="%H:%M:%S",
     )
     try:
-        return run(options.config)
+        run(options.config or [beside])
     except (ConfigError, Taken, Rejected) as error:
         print(f"node: {error}", file=sys.stderr)
         return 1
+    return 0
 
 
-def run(config_file: Path) -> int:
-    config = load(config_file)
-    for warning in config.warnings:
-        log.warning("%s", warning)
-    program = find_blender(config)
-    if program is None:
-        log.warning("no Blender was found: only tasks without it can be done")
-    spool = Spool(config.spool)
+def run(config_files: List[Path]) -> None:
+    """One node for each file, until a signal comes or all have ended by themselves."""
+    spools: List[Spool] = []
+    sessions: List[Session] = []
     try:
-        session = Session(config, program, spool)
-        ending = _Ending(session)
-        ending.wait()
-        return 0
+        for file in config_files:
+            config = load(file)
+            for warning in config.warnings:
+                log.warning("%s", warning)
+            program = find_blender(config)
+            if program is None:
+                log.warning("no Blender was found: only tasks without it can be done")
+            spools.append(Spool(config.spool))
+            sessions.append(Session(config, program, spools[-1]))
+        Ending(sessions).wait()
     finally:
-        spool.close()
+        for spool in spools:
+            spool.close()
 
 
-class _Ending:
-    """Runs the session in a thread of its own, so that the main one is free for signals."""
+class Ending:
+    """Runs the sessions in threads of their own, so that the main one is free for signals."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, sessions: List[Session]) -> None:
+        self._sessions = sessions
         self._signals = 0
         self._error: Optional[BaseException] = None
-        self._thread = threading.Thread(target=self._run, name="session", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, args=(session,), name="session", daemon=True)
+            for session in sessions
+        ]
 
     def wait(self) -> None:
+        """Returns when all have ended; raises what ended one that didn't want to."""
         before = {number: signal.signal(number, self._signal) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            self._thread.start()
+            for thread in self._threads:
+                thread.start()
             stopped = False
-            while self._thread.is_alive():
-                self._thread.join(0.2)
-                if self._signals and not stopped:
-                    log.info("stopping: giving claims back")
-                    self._session.stop()
+            while any(thread.is_alive() for thread in self._threads):
+                for thread in self._threads:
+                    thread.join(0.2 / len(self._threads))
+                if (self._signals or self._error) and not stopped:
+                    if self._signals:
+                        log.info("stopping: giving claims back")
+                    for session in self._sessions:
+                        session.stop()
                     stopped = True
                 if self._signals > 1:
                     os._exit(1)  # the leashes end what still runs
@@ -96,8 +112,8 @@ class _Ending:
     def _signal(self, *_: object) -> None:
         self._signals += 1  # nothing else: a handler may come between any two lines
 
-    def _run(self) -> None:
+    def _run(self, session: Session) -> None:
         try:
-            self._session.run()
+            session.run()
         except BaseException as error:
             self._error = error

@@ -22,6 +22,7 @@ from .wire import Message
 from .work import Attempt, Cancelled, Failed, Output, Result
 
 LOOP = Path(__file__).with_name("loop.py")
+WISHES = ("format", "camera", "scene", "view_layer", "width", "height")
 STOP_S = 3.0  # a Blender between frames ends within milliseconds
 MEMORY_WORDS = ("out of memory", "malloc returns null", "calloc returns null", "memoryerror", "bad_alloc")
 # Cycles' and Eevee's lines of progress: "Sample 3/8", "Rendered 2/12 Tiles", "Rendering 1 / 64 samples".
@@ -73,16 +74,16 @@ class Renderer:
         """Whether this Blender can go on with the command: same file, unchanged, same wishes."""
         return self.file == file and self.identity == identity(file) and self.wishes in ((), wishes(command))
 
-    def render(self, attempt: Attempt, command: Message, folder: Path) -> Result:
+    def render(self, attempt: Attempt, command: Message, folder: Optional[Path]) -> Result:
         """One frame. Raises Failed, Cancelled or Restart; after the first two this Renderer is done for."""
         self.wishes = wishes(command)
         order = {
             "attempt": attempt.id,
             "frame": command["frame"],
             "frames": command.get("frames") or str(command["frame"]),
-            "folder": str(folder),
-            "name": command["name"],
-            **{key: command.get(key) for key in ("format", "camera", "scene", "view_layer")},
+            "folder": str(folder) if folder else None,
+            "name": command.get("name"),
+            **{key: command.get(key) for key in WISHES},
         }
         asked = begun = time.monotonic()
         try:
@@ -122,9 +123,10 @@ class Renderer:
         if self._missing:
             statistics["missing"] = self._missing
         self.fresh = False
-        outputs = [
-            Output(Path(file["path"]), file["kind"], file["width"], file["height"]) for file in event["files"]
-        ]
+        outputs = []
+        for file in event["files"]:
+            final = Path(file["final"]) if file.get("final") else None
+            outputs.append(Output(Path(file["path"]), file["kind"], file["width"], file["height"], final))
         return Result(outputs, statistics)
 
     def cancel(self) -> None:
@@ -224,7 +226,7 @@ def command_line(
 
 
 def wishes(command: Message) -> Tuple[Any, ...]:
-    return tuple(command.get(key) for key in ("format", "camera", "scene", "view_layer", "frames"))
+    return tuple(command.get(key) for key in (*WISHES, "frames"))
 
 
 def identity(file: Path) -> Tuple[int, ...]:

@@ -175,7 +175,8 @@ class Session:
             task = {"id": "task", "paths": sorted(shares), "provides": self._config.provides, "count": count}
             requests.append(task)
             self._asked = count
-        if requests and not self._introduced:
+        if requests:
+            # Always: a server that was started anew knows nobody.
             requests.insert(0, {**self._identity, "paths": self._mounted(now)})
         return requests, again_s
 

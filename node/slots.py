@@ -7,6 +7,7 @@ brings them to the disk and hands the result over. Neither ends before the node 
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -203,7 +204,8 @@ class Slot:
         if self._program is None:
             raise Failed("renderer error", 'this node has no Blender; set "blender" in its configuration')
         file = self._path(str(command.get("file") or attempt.file))
-        folder = self._folder(command)
+        # Without a folder the job writes to the scene's own output path.
+        folder = self._folder(command) if command.get("folder") else None
         if not file.is_file():
             raise Failed(
                 "missing file", f"{command.get('file') or attempt.file} isn't there (looked for {file})"
@@ -290,11 +292,14 @@ class Slot:
         try:
             for output in result.outputs:
                 width, height = pictures.check(output.path, output.width, output.height)
+                if output.final is not None:
+                    continue
                 name = output.path.name[len(attempt.prefix()) :]
                 size_bytes = output.path.stat().st_size
                 facts = {"name": name, "path": name, "temp": output.path.name, "size": size_bytes}
                 outputs.append({**facts, "kind": output.kind, "width": width, "height": height})
             pictures.flush(tuple(output.path for output in result.outputs))
+            self._move(result)
         except pictures.BadPicture as bad:
             raise Failed("bad output", str(bad)) from None
         except OSError as error:
@@ -308,6 +313,16 @@ class Slot:
             "statistics": result.statistics,
             "folders": sorted({str(command.get("folder") or "") for command in attempt.commands} - {""}),
         }
+
+    @staticmethod
+    def _move(result: Result) -> None:
+        """What belongs elsewhere than into a version folder, whole, to its place."""
+        moved = []
+        for output in result.outputs:
+            if output.final is not None:
+                os.replace(output.path, output.final)
+                moved.append(output.final)
+        pictures.flush(tuple(moved))
 
     def _fail(self, attempt: Attempt, failed: Failed) -> None:
         log.warning(

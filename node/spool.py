@@ -90,7 +90,7 @@ class Spool:
 
     def _path(self, attempt: str) -> Optional[Path]:
         # The id comes from the network: it may only be a file's name.
-        safe = attempt and all(letter.isalnum() or letter in "-_" for letter in attempt)
+        safe = attempt[:1].isalnum() and all(letter.isalnum() or letter in "-_." for letter in attempt)
         return self.folder / f"{attempt}.json" if safe else None
 
     @staticmethod

@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from .wire import Message
 
@@ -27,12 +27,16 @@ class Cancelled(Exception):
 
 @dataclass
 class Output:
-    """A file that an attempt wrote under a name of its own; `kind` is frame, preview or extra."""
+    """A file that an attempt wrote under a name of its own; `kind` is frame, preview or extra.
+
+    `final`: where it belongs, for a job that writes to the scene's own output path; else the server moves it.
+    """
 
     path: Path
     kind: str
     width: int = 0
     height: int = 0
+    final: Optional[Path] = None
 
 
 @dataclass

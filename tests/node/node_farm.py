@@ -115,7 +115,7 @@ class Farm:
         self.program = folder / "copy of node 2.0"
         shutil.copytree(NODE, self.program, ignore=shutil.ignore_patterns("__pycache__"))
 
-    def config(self, **changes: Any) -> Path:
+    def config(self, file: str = "config.json", **changes: Any) -> Path:
         data = {
             "name": "alpha",
             "server": f"http://127.0.0.1:{self.server.port}",
@@ -124,12 +124,17 @@ class Farm:
             "jitter": 0,
             **changes,
         }
-        path = self.folder / "config.json"
+        path = self.folder / file
         path.write_text(json.dumps(data))
         return path
 
     def node(self, **changes: Any) -> subprocess.Popen[str]:
-        command = [sys.executable, str(self.program), "--config", str(self.config(**changes))]
+        return self.nodes(self.config(**changes))
+
+    def nodes(self, *configs: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, str(self.program)]
+        for config in configs:
+            command += ["--config", str(config)]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
         )

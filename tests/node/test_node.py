@@ -251,6 +251,17 @@ def test_shares_from_rfams_folder_of_files(farm: Farm) -> None:
     farm.server.wait(lambda: farm.server.of("done"))
 
 
+def test_several_nodes_in_one_process(farm: Farm) -> None:
+    """As `demo --nodes N` starts them; SIGTERM ends all."""
+    names = [f"node{n}" for n in range(5)]
+    farm.give(*(farm.task(f"a{n}", n, seconds=0.1) for n in range(1, 21)))
+    process = farm.nodes(*(farm.config(f"{name}.json", name=name) for name in names))
+    farm.server.wait(lambda: len(farm.server.of("done")) == 20)
+    assert {identity["name"] for identity in farm.server.of("identity")} == set(names)
+    process.terminate()
+    assert process.wait(15) == 0
+
+
 def test_a_single_use_node_ends_when_nothing_is_left(farm: Farm) -> None:
     farm.give(farm.task("a1"), farm.task("a2"))
     node = farm.node(single_use=True)
