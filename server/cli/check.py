@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import time
 
 from server.cli import places
 from server.disk import check
@@ -17,4 +19,30 @@ def run(options: argparse.Namespace) -> int:
     if unknown:
         raise BadInput(f"there is no share {sorted(unknown)[0]!r}.")
     wanted = [share for share in shares if not options.share or share.name in options.share]
-    return check.main(wanted, sys.stdout, lambda words: print(f"Checking {words} …", file=sys.stderr))
+    looked = Looked()
+    try:
+        return check.main(wanted, sys.stdout, looked)
+    finally:
+        looked.end()
+
+
+class Looked:
+    """The folder that is looked at, on one line of a terminal; nothing where there is none."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._next = 0.0
+
+    def __call__(self, folder: str) -> None:
+        now = time.monotonic()
+        if not folder:
+            self.end()
+        elif self._live and now >= self._next:
+            self._next = now + 0.1
+            width = shutil.get_terminal_size().columns - 1
+            sys.stderr.write("\r" + f"  {folder}"[:width].ljust(width))
+            sys.stderr.flush()
+
+    def end(self) -> None:
+        if self._live:
+            sys.stderr.write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")

@@ -28,21 +28,26 @@ _SIDECAR_KEYS = frozenset(("owner", "state", "creator", "support", "priority", "
 _CONFLICTS = (".sync-conflict-", "(conflicted copy", "(conflict copy", "'s conflicted copy")
 
 
-def check(shares: Iterable[Share], now: float | None = None) -> Iterator[Problem]:
-    """Every problem of these shares, in the order of their folders."""
+def check(
+    shares: Iterable[Share], now: float | None = None, progress: Callable[[str], None] = lambda words: None
+) -> Iterator[Problem]:
+    """Every problem of these shares, in the order of their folders. `progress` is told of each folder."""
     for share in shares:
-        yield from _Walk(share, time.time() if now is None else now).problems()
+        yield from _Walk(share, time.time() if now is None else now, progress).problems()
 
 
 def main(shares: Iterable[Share], out: TextIO, progress: Callable[[str], None] = lambda words: None) -> int:
-    """Print every problem; 1 when a file of Croft's is at fault, else 0 (notes alone are no fault)."""
+    """Print every problem; 1 when a file of Croft's is at fault, else 0 (notes alone are no fault).
+
+    `progress("")` is called before something is printed, to clear its line.
+    """
     faults = notes = 0
     for share in shares:
-        progress(f"share {share.name} at {share.root}")
-        for problem in check([share]):
+        for problem in check([share], progress=progress):
             note = problem.kind in NOTES
             notes += note
             faults += not note
+            progress("")
             print(f"{'note' if note else 'fault'}: {problem.address}", file=out)
             print(f"    {problem.text}\n    {problem.mend}", file=out)
     print(f"{_count(faults, 'fault')}, {_count(notes, 'note')}.", file=out)
@@ -56,8 +61,9 @@ def _count(number: int, word: str) -> str:
 class _Walk:
     """One share's walk."""
 
-    def __init__(self, share: Share, now: float) -> None:
+    def __init__(self, share: Share, now: float, progress: Callable[[str], None]) -> None:
         self.share = share
+        self.progress = progress
         self.now = now
         self.uuids: dict[str, str] = {}  # uuid -> the first path inside that holds it
         self.jobs: dict[str, str] = {}
@@ -85,6 +91,7 @@ class _Walk:
         yield from self._folder("")
 
     def _folder(self, inside: str) -> Iterator[Problem]:
+        self.progress(paths.address(self.share.name, inside))
         found = self._list(inside)
         if isinstance(found, Problem):
             yield found

@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from server.disk import files, paths
-from server.disk.errors import Busy, ReadOnly, ShareAway
+from server.disk.errors import Busy, CroftError, ReadOnly, ShareAway
 
 TIMEOUT_S = 10.0
 POLL_S = 0.005  # among processes; threads don't poll
@@ -134,6 +134,23 @@ class Locks:
                 yield None
             else:
                 yield held
+
+    def prune(self, keep: int = KEPT) -> int:
+        """Delete lock files that nobody holds, where there are more than `keep`. Returns how many.
+
+        Safe at any time: who waits for a deleted file notices, and makes another. Each costs a block.
+        """
+        try:
+            names = [name for name in os.listdir(self.folder) if name.endswith(".lock")]
+        except OSError:
+            return 0
+        count = 0
+        for name in names[keep:]:
+            with suppress(CroftError, OSError), self.try_hold(name.removesuffix(".lock")) as held:
+                if held is not None and held.still():
+                    os.unlink(held.path)
+                    count += 1
+        return count
 
     def holder_of(self, key: str) -> str:
         """Who wrote themselves into the lock file last: who holds it, when it is held."""

@@ -389,6 +389,7 @@ class Store:
         self._scanners[name] = scanner
         if not share.read_only:
             deletions.finish_all(share, self.locks(name), self.disk)
+            self.locks(name).prune()
         began = time.perf_counter()
         changes = scanner.scan().changes()
         log.info("share %s scanned in %.2f s", name, time.perf_counter() - began)

@@ -189,6 +189,32 @@ def test_several_at_once_never_wait_in_a_circle(tmp_path: Path) -> None:
     assert not any(thread.is_alive() for thread in threads)
 
 
+def test_pruning_spares_what_is_held_and_breaks_no_exclusion(root: Path) -> None:
+    (root / "number").write_text("0")
+    locks = Locks(root, "pruner")
+    for number in range(20):
+        with locks.hold(f"old{number}"):
+            pass
+    with locks.hold("mine"):
+        assert locks.prune(keep=0) == 20
+        assert os.listdir(root / ".croft-locks") == ["mine.lock"]
+    workers = [worker(COUNT, root, 60) for _ in range(4)]
+    done = threading.Event()
+
+    def prune() -> None:
+        while not done.wait(0.001):
+            locks.prune(keep=0)
+
+    thread = threading.Thread(target=prune)
+    thread.start()
+    try:
+        assert together(workers) == [0] * 4
+    finally:
+        done.set()
+        thread.join()
+    assert (root / "number").read_text() == "240"
+
+
 def test_an_exception_inside_lets_go(tmp_path: Path) -> None:
     (tmp_path / paths.SHARE_MARKER).write_text("{}")
     locks = Locks(tmp_path, "me")
