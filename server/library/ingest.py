@@ -24,7 +24,8 @@ from server.disk.errors import Broken, Busy, CroftError, DiskFull, NotFound, Rea
 from server.disk.records import Change, Entry, Stat
 from server.disk.store import Store
 
-from .assets import ASSET_KINDS, Assets, rfc3339, tells_of
+from .assets import Assets, rfc3339, tells_of
+from .assets.listing import ASSET_KINDS
 from .media import Media, facts_of, kinds
 from .projects import Projects
 

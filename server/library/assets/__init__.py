@@ -8,7 +8,6 @@ change it. Every edit is validated here and written by the store.
 from __future__ import annotations
 
 import datetime
-import difflib
 import os
 import threading
 import uuid
@@ -19,24 +18,21 @@ from typing import Any
 from urllib.parse import quote
 
 from server.disk import paths
-from server.disk.errors import BadContent, BadInput, Broken, Conflict, Forbidden, NotFound
+from server.disk.errors import BadInput, Broken, Conflict, Forbidden, NotFound
 from server.disk.records import Entry, Stat
 from server.disk.store import Store
 
-from .media import kinds
-from .people import People, User, require
-from .projects import AssetSet, Project, Projects
-from .search import Query, Row, parse_cursor
+from ..media import kinds
+from ..people import People, User, require
+from ..projects import Project, Projects
+from ..search import Query, parse_cursor
+from .fields import validate
+from .listing import Listing, is_asset
 
 LIMIT, LIMIT_MOST = 100, 1000  # assets a page of an answer
-QUERIES_KEPT = 16  # answers remembered for each project
 VIEWS_KEPT = 4096
 FACTS_KEPT = 4096
 HISTORY_MOST = 1000  # changes told
-ASSET_KINDS = ("scene", "film")  # what becomes an asset by itself
-TEXT_LIMITS = {"name": 200, "description": 20_000, "type": 100, "pipeline": 200, "start": 100, "end": 100}
-LIST_LIMIT = 200
-SUPERVISORS = ("protect", "creator", "final")  # fields that students can't set
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +223,7 @@ class Assets:
         project = self._projects.of(address)
         if project is None:
             raise BadInput(f"{address} lies in no project.", address=address)
-        checked = self.validate(changes, self._projects.set_of(project), user)
+        checked = validate(changes, self._projects.set_of(project), user, self._people)
         if checked:
             self._store.edit(address, checked, etag=etag, who=user.ident)
         return self.one(entry.address)
@@ -246,7 +242,7 @@ class Assets:
             raise Conflict(f"{address} is an asset already.", address=address)
         if entry.stat is None:
             raise NotFound(f"The file {address} is gone.", address=address)
-        checked = self.validate(fields, self._projects.set_of(project), user)
+        checked = validate(fields, self._projects.set_of(project), user, self._people)
         record = {**self.first_record(address, user.ident), **checked}
 
         def make(data: dict[str, Any]) -> dict[str, Any]:
@@ -293,24 +289,6 @@ class Assets:
             "uuid": str(uuid.uuid4()),
         }
 
-    def validate(self, changes: Mapping[str, Any], words: AssetSet, user: User) -> dict[str, Any]:
-        """The changes, as they are stored. BadInput names what is wrong, Forbidden what a student can't."""
-        if not isinstance(changes, Mapping):
-            raise BadInput("The changes must be a JSON object of fields.")
-        checked: dict[str, Any] = {}
-        for field, value in changes.items():
-            check = FIELDS.get(field)
-            if check is None:
-                if field in FIXED:
-                    raise BadInput(f"'{field}' can't be changed.", field=field)
-                near = difflib.get_close_matches(str(field), FIELDS, 1, 0.5)
-                hint = f" Did you mean '{near[0]}'?" if near else f" Known are {', '.join(FIELDS)}."
-                raise BadInput(f"There is no field '{str(field)[:100]}'.{hint}", field=str(field)[:100])
-            if field in SUPERVISORS and not user.at_least("supervisor"):
-                raise Forbidden(f"Only a supervisor may set '{field}'.", field=field)
-            checked[field] = check(field, value, words, self._people)
-        return checked
-
     # Within
 
     def _listing(self, project: Project) -> Listing:
@@ -354,99 +332,6 @@ class Assets:
         }
 
 
-class Listing:
-    """The rows of one project, kept in step with the index; sorted and filtered as they are asked for."""
-
-    def __init__(self, store: Store, address: str) -> None:
-        self._store = store
-        self._address = address
-        self._top = paths.top_of(address)
-        self._lock = threading.Lock()
-        self._generation = -1
-        self._rows: dict[str, Row] = {}
-        self._answers: OrderedDict[tuple[Query, AssetSet], list[Row]] = OrderedDict()
-        self._entries: dict[tuple[Query, AssetSet], tuple[Entry, ...]] = {}
-
-    def page(
-        self, query: Query, words: AssetSet, limit: int, after: list[Any] | None
-    ) -> tuple[list[Row], int, str]:
-        """Rows from after the cursor's place on, how many match in all, and the next cursor."""
-        rows = self.rows(query, words)
-        start = query.place(rows, after, words) if after is not None else 0
-        part = rows[start : start + limit]
-        more = start + limit < len(rows)
-        return part, len(rows), query.cursor(part[-1], words) if more and part else ""
-
-    def rows(self, query: Query, words: AssetSet) -> list[Row]:
-        """All that match, in order; remembered until an entry of the project changes."""
-        key = (query, words)
-        with self._lock:
-            self._refresh()
-            rows = self._answers.get(key)
-            if rows is not None:
-                self._answers.move_to_end(key)
-                return rows
-            rows = query.run(self._rows.values(), words)
-            self._answers[key] = rows
-            if len(self._answers) > QUERIES_KEPT:
-                self._entries.pop(self._answers.popitem(last=False)[0], None)
-            return rows
-
-    def entries(self, query: Query, words: AssetSet) -> tuple[Entry, ...]:
-        """The entries of `rows`, as one tuple that stays the same as long as they do."""
-        rows = self.rows(query, words)
-        key = (query, words)
-        with self._lock:
-            kept = self._entries.get(key)
-            if kept is None or self._answers.get(key) is not rows:
-                kept = tuple(row.entry for row in rows)
-                if self._answers.get(key) is rows:
-                    self._entries[key] = kept
-            return kept
-
-    def count(self) -> int:
-        """How many rows are assets."""
-        with self._lock:
-            self._refresh()
-            return sum(1 for row in self._rows.values() if row.asset)
-
-    def _refresh(self) -> None:
-        """Take over what changed in the index: entries are replaced whole, so identity tells."""
-        index = self._store.index
-        generation = index.generation_of(self._top)
-        if generation == self._generation:
-            return
-        before = self._rows
-        rows: dict[str, Row] = {}
-        changed = False
-        for entry in index.under(self._address):
-            row = before.get(entry.address)
-            if row is None or row.entry is not entry:
-                if not listed(entry):
-                    continue
-                row = Row(entry, is_asset(entry))
-                changed = True
-            rows[entry.address] = row
-        if changed or len(rows) != len(before):
-            self._rows = rows
-            self._answers.clear()
-            self._entries.clear()
-        self._generation = generation
-
-
-def is_asset(entry: Entry) -> bool:
-    """Whether people track this file: it has a sidecar (or a broken one), or will get one by itself."""
-    if entry.facts is not None or entry.broken:
-        return True
-    return entry.stat is not None and kinds.kind(paths.name_of(entry.address)) in ASSET_KINDS
-
-
-def listed(entry: Entry) -> bool:
-    """Whether a listing shows this file at all, as an asset or as a file."""
-    name = paths.name_of(entry.address)
-    return name != paths.PROJECT_FILE and f"/{paths.RENDER}/" not in entry.address
-
-
 def tells_of(record: Mapping[str, Any], stat: Stat) -> bool:
     """Whether a `file.json` was made of this state of the file."""
     return (record.get("size"), record.get("mtime_ns")) == (stat.size, stat.mtime_ns)
@@ -468,125 +353,4 @@ def rfc3339(time_ns: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-# What an edit may say
-
-
-def _text(field: str, value: Any, words: AssetSet, people: People) -> str:
-    limit = TEXT_LIMITS.get(field, 1000)
-    if not isinstance(value, str):
-        raise BadInput(f"'{field}' must be a text.", field=field)
-    if len(value) > limit:
-        raise BadInput(f"'{field}' is longer than {limit} characters.", field=field)
-    if any(ord(c) < 32 and c not in "\n\t\r" for c in value):
-        raise BadInput(f"'{field}' holds control characters.", field=field)
-    return value
-
-
-def _line(field: str, value: Any, words: AssetSet, people: People) -> str:
-    text = _text(field, value, words, people).strip()
-    if not text:
-        raise BadInput(f"'{field}' is empty.", field=field)
-    if "\n" in text or "\r" in text:
-        raise BadInput(f"'{field}' must be one line.", field=field)
-    return text
-
-
-def _one_of(field: str, value: Any, known: Mapping[str, Any]) -> str:
-    if isinstance(value, str) and value in known:
-        return value
-    near = difflib.get_close_matches(str(value), known, 1, 0.5)
-    hint = f"Did you mean '{near[0]}'?" if near else f"Use one of {', '.join(known)}."
-    raise BadInput(f"'{str(value)[:100]}' isn't a {field} here. {hint}", field=field)
-
-
-def _type(field: str, value: Any, words: AssetSet, people: People) -> str:
-    return _one_of(field, value, words.types)
-
-
-def _state(field: str, value: Any, words: AssetSet, people: People) -> str:
-    return _one_of(field, value, words.states)
-
-
-def _priority(field: str, value: Any, words: AssetSet, people: People) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value in words.priorities:
-        return value
-    least, most = min(words.priorities), max(words.priorities)
-    raise BadInput(f"'priority' must be a whole number from {least} to {most}.", field=field)
-
-
-def _person(field: str, value: Any, words: AssetSet, people: People) -> str:
-    if value in ("", None):
-        return ""
-    if not isinstance(value, str):
-        raise BadInput(f"'{field}' must be a user's name.", field=field)
-    return _one_of(field, value, {user.ident: user for user in people.users()})
-
-
-def _persons(field: str, value: Any, words: AssetSet, people: People) -> list[str]:
-    return [_person(field, one, words, people) for one in _list(field, value)]
-
-
-def _yes_no(field: str, value: Any, words: AssetSet, people: People) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise BadInput(f"'{field}' must be true or false.", field=field)
-
-
-def _seconds(field: str, value: Any, words: AssetSet, people: People) -> float | int | None:
-    if value is None:
-        return None
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e12:
-        return value
-    raise BadInput(f"'{field}' must be a number, 0 or more.", field=field)
-
-
-def _texts(field: str, value: Any, words: AssetSet, people: People) -> list[str]:
-    return list(dict.fromkeys(_line(field, one, words, people) for one in _list(field, value)))
-
-
-def _list(field: str, value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise BadInput(f"'{field}' must be a list.", field=field)
-    if len(value) > LIST_LIMIT:
-        raise BadInput(f"'{field}' holds more than {LIST_LIMIT} entries.", field=field)
-    return value
-
-
-def _plain(field: str, value: Any, words: AssetSet, people: People) -> Any:
-    """RFAM's free fields: a short text, a number or nothing."""
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-        return value
-    return _text(field, value, words, people)
-
-
-FIELDS: dict[str, Callable[[str, Any, AssetSet, People], Any]] = {
-    "name": _line,
-    "description": _text,
-    "type": _type,
-    "owner": _person,
-    "support": _persons,
-    "state": _state,
-    "priority": _priority,
-    "tags": _texts,
-    "render": _yes_no,
-    "final": _yes_no,
-    "protect": _yes_no,
-    "creator": _person,
-    "time_budget": _seconds,
-    "dependencies": _texts,
-    "rating": _seconds,
-    "pipeline": _plain,
-    "start": _plain,
-    "end": _plain,
-    "render_time": _seconds,
-}
-FIXED = frozenset({
-    "schema", "uuid", "derived_from", "address", "project", "path", "status", "kind", "size", "modified",
-    "etag", "thumbnail", "facts", "jobs", "url", "broken",
-})  # fmt: skip
-
-
-def check_content(entry: Entry) -> None:
-    """BadContent unless this is a scene that can be rendered."""
-    if kinds.kind(paths.name_of(entry.address)) != "scene":
-        raise BadContent(f"{paths.name_of(entry.address)} isn't a scene: only .blend files can be rendered.")
+__all__ = ["Assets", "Page", "is_asset", "pretty", "rfc3339", "tells_of"]
