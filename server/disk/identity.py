@@ -58,6 +58,7 @@ class Identity:
         self._lock = threading.Lock()
         self._lost: dict[str, _Lost] = {}
         self._new: dict[str, float] = {}  # files that appeared, not yet decided on, and when
+        self._unseen: set[str] = set()  # of these, the ones that appeared while nobody watched
         self._all = True  # nothing is known of before the start: every file may be the lost one
         self._decide_at: float | None = clock()
         self._contests: dict[str, float] = {}  # uuid -> when it is decided
@@ -120,9 +121,9 @@ class Identity:
         return max(0.0, min(due) - self._clock()) if due else None
 
     def undecided(self) -> bool:
-        """Whether something is about to be decided."""
-        now = self._clock()
-        return self._decide_at is not None or any(at <= now for at in self._contests.values())
+        """Whether something is decided within a second."""
+        soon = self._clock() + 1
+        return self._decide_at is not None or any(at <= soon for at in self._contests.values())
 
     def due(self) -> Found:
         """Decides what is due. What it changed on disk is in the index already."""
@@ -160,16 +161,19 @@ class Identity:
         self._lost = {address: lost for address, lost in self._lost.items() if address in missing}
         everything, self._all = self._all, False
         if not missing:
-            self._new.clear()
+            self._forget_old(now, set())
             self._set_unclear({})
             return Found()
         candidates = list(index.entries()) if everything else [index.get(address) for address in self._new]
         fresh = [e for e in candidates if e is not None and e.stat is not None and _can_be_known(e.address)]
         waiting = {entry.address for entry in fresh if entry.arriving}
-        fresh = [entry for entry in fresh if not entry.arriving and self._is_unclaimed(entry)]
+        if everything:
+            self._unseen.update(waiting)
+            self._new.update(dict.fromkeys(waiting, now))
+        fresh = [entry for entry in fresh if not entry.arriving and not entry.broken and not entry.jobs]
         fits: dict[str, list[str]] = {}
-        for address in missing:
-            fitting = self._fitting(address, fresh, everything, now)
+        for address, left in missing.items():
+            fitting = self._fitting(left, fresh, everything, now)
             if fitting:
                 fits[address] = fitting
         wanted: dict[str, list[str]] = {}
@@ -183,9 +187,14 @@ class Identity:
                 found.add(self._give_back(address, fitting[0]))
             else:
                 unclear[address] = tuple(fitting)
-        self._new = {a: at for a, at in self._new.items() if a in waiting or now - at < RECENT_S}
+        self._forget_old(now, waiting)
         self._set_unclear(unclear)
         return found
+
+    def _forget_old(self, now: float, waiting: set[str]) -> None:
+        """A file that has been there for a while is nobody's copy that goes on."""
+        self._new = {a: at for a, at in self._new.items() if a in waiting or now - at < RECENT_S}
+        self._unseen &= self._new.keys()
 
     def _set_unclear(self, unclear: dict[str, tuple[str, ...]]) -> None:
         with self._lock:
@@ -201,12 +210,17 @@ class Identity:
         entry = self._store.index.get(address)
         return entry is not None and entry.stat is not None and not entry.jobs
 
-    def _fitting(self, address: str, fresh: list[Entry], everything: bool, now: float) -> list[str]:
+    def _fitting(self, left: Entry, fresh: list[Entry], everything: bool, now: float) -> list[str]:
         """The files that may be this lost one."""
+        address = left.address
         lost = self._lost.get(address)
         record = self._record(address)
         if lost is not None and lost.stat is not None:
-            renamed = [e.address for e in fresh if e.stat and _same_file(e.stat) == _same_file(lost.stat)]
+            renamed = [
+                e.address
+                for e in fresh
+                if e.stat and _same_file(e.stat) == _same_file(lost.stat) and self._may_take(left, e)
+            ]
             if renamed:
                 return renamed
             size, mtime_ns = lost.stat.size, lost.stat.mtime_ns
@@ -223,7 +237,8 @@ class Identity:
             if e.stat is not None
             and (e.stat.size, e.stat.mtime_ns) == (size, mtime_ns)
             and e.address.partition(paths.SEPARATOR)[0] == share
-            and (recent or everything or paths.name_of(e.address) == name)
+            and (recent or everything or e.address in self._unseen or paths.name_of(e.address) == name)
+            and self._may_take(left, e)
             and self._same_content(record, e.address)
         ]
         if fitting and self._is_common(size, mtime_ns, fitting):
@@ -250,10 +265,17 @@ class Identity:
         except (CroftError, OSError):
             return {}
 
-    def _is_unclaimed(self, entry: Entry) -> bool:
-        """Whether nobody has done anything with this file yet: no record, or one that Croft made."""
+    def _may_take(self, left: Entry, entry: Entry) -> bool:
+        """Whether a file has no use yet for what was left behind: sidecar and companion, or it alone."""
         if entry.jobs or entry.broken:
             return False
+        if not left.etag and not left.broken and entry.etag:
+            # The sidecar went along, the hidden companion folder stayed.
+            return _is_derived(paths.companion_of(self._store.path(entry.address)))
+        return self._is_unclaimed(entry)
+
+    def _is_unclaimed(self, entry: Entry) -> bool:
+        """Whether nobody has done anything with this file yet: no record, or one that Croft made."""
         if entry.facts is None:
             return True
         if entry.facts.owner or entry.facts.tags:
@@ -273,8 +295,10 @@ class Identity:
                 # Race: somebody put it back, or another server was first.
                 if os.path.lexists(source) or not os.path.lexists(target):
                     return done
-                entry = store.index.get(found)
-                if entry is None or not self._is_unclaimed(entry):
+                done.add(store.scanner(lost).refresh(lost))
+                done.add(store.scanner(found).refresh(found))
+                left, entry = store.index.get(lost), store.index.get(found)
+                if left is None or entry is None or not self._may_take(left, entry):
                     return done
                 pairs = (
                     (paths.sidecar_of(source), paths.sidecar_of(target)),

@@ -27,12 +27,14 @@ from watchdog.observers.inotify_c import inotify_rm_watch as _remove_watch
 log = logging.getLogger(__name__)
 
 # No IN_MODIFY: the appends of our own journals would flood us; a close tells that a write is over.
+# IN_ATTRIB: a client sets the file's old mtime after it has copied it.
 EVENTS = Mask(
     In.IN_CREATE
     | In.IN_MOVED_FROM
     | In.IN_MOVED_TO
     | In.IN_DELETE
     | In.IN_CLOSE_WRITE
+    | In.IN_ATTRIB
     | In.IN_DELETE_SELF
     | In.IN_MOVE_SELF
     | In.IN_ONLYDIR

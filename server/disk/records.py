@@ -69,6 +69,7 @@ class Facts:
     uuid: str = ""
     protect: bool = False
     schema: int = 1
+    derived_from: str = ""  # the uuid of what it was copied from
 
 
 @dataclass(frozen=True, slots=True)

@@ -296,7 +296,7 @@ class Scanner:
         except OSError:
             return
         for name in names:
-            if name.isascii() or self._named_well(address, name):
+            if not self._ignored(name) and (name.isascii() or self._named_well(address, name)):
                 self._add_companion(f"{base}/{name}", f"{address}/{name}", name, listing.companions)
 
     def _add_companion(

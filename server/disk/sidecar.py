@@ -128,6 +128,7 @@ def facts(data: Mapping[str, Any]) -> Facts:
         uuid=_text(get("uuid")),
         protect=get("protect") is True,
         schema=schema_of(data),
+        derived_from=_text(get("derived_from")),
     )
 
 

@@ -24,7 +24,7 @@ from watchdog.observers.inotify_c import InotifyConstants as In
 from server.disk import paths
 from server.disk.arrivals import Arrivals
 from server.disk.errors import CroftError
-from server.disk.identity import Identity
+from server.disk.identity import CONTEST_S, Identity
 from server.disk.inotify import Inotify, LimitReached, limit
 from server.disk.records import Problem
 from server.disk.scan import CLOSED, CREATED, FOLDER, GONE, MOVED, Found
@@ -57,14 +57,18 @@ class Watcher:
         complete: Callable[[Path], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], datetime] | None = None,
+        contest_s: float = CONTEST_S,
+        gone_s: float = GONE_S,
     ) -> None:
-        """`complete(path)`: whether a file has its end; asked once it is quiet."""
+        """`complete(path)`: whether a file has its end; asked once it is quiet. `contest_s`: how long two
+        files may hold one uuid before one is taken for a copy. `gone_s`: how soon what went is missed."""
         self._store = store
         self._complete = complete or (lambda path: True)
         self._clock = clock
         self._wall = wall or (lambda: datetime.now().astimezone())
         self.arrivals = Arrivals(float(store.settings.get("settle_s")), clock)
-        self.identity = Identity(store, clock=clock)
+        self.identity = Identity(store, clock=clock, contest_s=contest_s)
+        self._gone_s = gone_s
         self._condition = threading.Condition()
         self._dirty: dict[str, dict[str, int]] = {}  # folder -> name -> how it came up
         self._dirty_count = 0
@@ -350,7 +354,7 @@ class Watcher:
     def _look(self, folder: str, names: dict[str, int], found: Found) -> None:
         """Looks at names of one folder; those that went a moment later."""
         now = {name: how for name, how in names.items() if not how & GONE}
-        later = self._clock() + GONE_S
+        later = self._clock() + self._gone_s
         for name, how in names.items():
             if how & GONE:
                 heapq.heappush(self._delayed, (later, folder, name, how & FOLDER))
@@ -396,6 +400,9 @@ class Watcher:
     def _look_at_arrivals(self, found: Found) -> None:
         for address in self.arrivals.due():
             folder, name = paths.split(address)
+            if folder.partition(paths.SEPARATOR)[0] in self._away:
+                self.arrivals.forget(address)  # on its return it is looked at anew
+                continue
             self._look_now(folder, {name: 0}, found)
             entry = self._store.index.get(address)
             stat = entry.stat if entry is not None else None
@@ -434,11 +441,7 @@ class Watcher:
 
     def _look_for_shares(self) -> None:
         """Notes which shares are away; the store opens and scans one that came back."""
-        now = self._clock()
-        every = AWAY_LOOK_S if self._is_active(now) or self._away else IDLE_LOOK_S
-        if not self._dirty and now - self._last_away_look < every:
-            return
-        self._last_away_look = now
+        self._last_away_look = self._clock()
         before = self._away
         self._away = {share.name for share in self._store.shares if self._store.away(share.name)}
         for name in before - self._away:

@@ -46,7 +46,7 @@ class Live:
         """What a fresh scan makes of the disk."""
         index = Index()
         for share in self.store.shares:
-            Scanner(share, index).scan()
+            Scanner(share, index).scan()  # of the branches, where those can be seen
         return index.dump()
 
     def assert_true(self, why: str = "", patience_s: float = 0.0) -> None:
