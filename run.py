@@ -197,7 +197,7 @@ def make_environment(requirements: str) -> None:
         say(f"Installing what Croft needs into {VENV} (once) …")
         pip = usable_pip()
         # --no-deps: the file names every package, or the hash of one would be missing anyway.
-        install = [*pip, "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
+        install = [*pip, "install", "-qq", "--disable-pip-version-check", "--no-input", "--no-deps"]
         done = subprocess.run([*install, "--require-hashes", "-r", str(CLONE / requirements)], check=False)
         if done.returncode:
             raise Trouble(f"pip could not install {requirements}; its message stands above.")

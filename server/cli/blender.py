@@ -69,7 +69,7 @@ def install_bpy() -> str:
     """Blender's Python package in our environment; '' where there is none for this machine."""
     print("Installing Blender as a Python package (400 MB, once) …", file=sys.stderr, flush=True)
     pins = str(CLONE / "requirements-blender.txt")
-    install = [*run.usable_pip(), "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    install = [*run.usable_pip(), "install", "-qq", "--disable-pip-version-check", "--no-deps"]
     if not run.works([*install, "--only-binary", ":all:", "--require-hashes", "-r", pins]):
         return ""
     wrapper = Path(sys.prefix) / "bin" / "blender"

@@ -14,7 +14,10 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from server.cli.client import CallFailed, Client, quote
+from server.disk import check
 from server.disk.errors import CroftError
+from server.disk.mounts import configured_shares
+from server.disk.settings import Settings
 
 PICTURE_S = 30.0  # how long a thumbnail may take
 
@@ -87,6 +90,12 @@ def pages(client: Client, asset: dict[str, Any], job: dict[str, Any]) -> None:
         kind, raw = client.fetch(path)
         there = kind.startswith("text/html") and html.escape(what["name"]).encode() in raw
         require(there, f"The page {path} doesn't show {what['name']}.")
+
+
+def share(data: Path, config: Path) -> None:
+    """What `run.py check` finds: nothing may be at fault after a render."""
+    for problem in check.check(configured_shares(Settings(config), data)):
+        require(problem.kind in check.NOTES, f"run.py check tells of {problem.address}: {problem.text}")
 
 
 def sentence(job: dict[str, Any]) -> str:
