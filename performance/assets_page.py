@@ -42,7 +42,7 @@ def film(root: Path, count: int) -> None:
         place = root / "demo" / folder / f"{n // 200:03d}"
         if n % 200 < len(KINDS):
             place.mkdir(parents=True, exist_ok=True)
-        (place / f"{kind}{n:06d}.blend").write_bytes(b"BLENDER-v304" + b"\0" * 52 + b"ENDB")
+        (place / f"{kind}{n:06d}.blend").write_bytes(b"BLENDER-v304" + b"ENDB" + bytes(20))
         record = {
             "name": f"{kind.capitalize()} {n}",
             "description": f"What {kind} {n} is there for, in a sentence.",

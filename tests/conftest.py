@@ -20,7 +20,7 @@ PACKAGES = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def needs() -> Callable[[str], str]:
     """`needs("mergerfs")`: the program's path, or a skip that names its package; on CI a failure."""
 

@@ -88,7 +88,6 @@ class Demo:
         job = self.render({"file": address, "frames": FRAMES})
         examine.render(self.client, self.data, job, asset)
         examine.pages(self.client, asset, job)
-        examine.share(self.data, self.home / "config")
         say(f"24 frames are in {self.data / Path(job['folder'].partition('::')[2])}")
         say(examine.sentence(job))
         page = self.client.url + asset["url"]

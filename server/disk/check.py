@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import re
 import stat
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -57,18 +56,6 @@ def main(shares: Iterable[Share], out: TextIO, progress: Callable[[str], None] =
 
 def _count(number: int, word: str) -> str:
     return f"{number or 'no'} {word}{'' if number == 1 else 's'}"
-
-
-def _sequence_fault(folder: Path, name: str, count: object, total: object) -> str:
-    """What is wrong with a version's frames, `name.####.ext` for them all; '' when nothing is."""
-    pattern = re.compile(re.sub(r"(\\#)+", r"-?[0-9]+", re.escape(name)))
-    with os.scandir(folder) as entries:
-        sizes = [entry.stat().st_size for entry in entries if pattern.fullmatch(entry.name)]
-    if isinstance(count, int) and len(sizes) < count:
-        return f"{count - len(sizes)} of the {count} files {name} of this version are gone."
-    if isinstance(total, int) and len(sizes) == count and sum(sizes) != total:
-        return f"The files {name} of this version hold {sum(sizes)} bytes and held {total} when accepted."
-    return ""
 
 
 class _Walk:
@@ -357,11 +344,6 @@ class _Walk:
             facts = output if isinstance(output, dict) else {"name": output}
             name, size = facts.get("path", facts.get("name")), facts.get("size")
             if not isinstance(name, str) or "\0" in name or name.startswith("/") or ".." in name.split("/"):
-                continue
-            if "#" in name:
-                text = _sequence_fault(folder, name, facts.get("done"), facts.get("bytes"))
-                if text:
-                    yield self._problem("version", place, text, "Copy them back, or render them again.")
                 continue
             try:
                 there = os.stat(folder / name).st_size

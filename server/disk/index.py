@@ -82,8 +82,8 @@ class Index:
 
     @property
     def jobs(self) -> Mapping[str, JobPlace]:
-        """Every job on the shares by its id. Of a job that lies in several places (someone copied its
-        folder) the one that counts: not a copy's, then the first by address. `job_places` has all."""
+        """Every job on the shares by its id. A job that lies in several places (someone copied its
+        folder) shows the first by address; `job_places` has all."""
         return MappingProxyType(self._jobs)
 
     def job_places(self, job_id: str) -> tuple[JobPlace, ...]:
@@ -236,9 +236,6 @@ class Index:
                 self._leave_job(job_id, address)
             for job_id in set(new_jobs).difference(old_jobs):
                 self._join_job(JobPlace(job_id, address, job_folder(address, job_id)))
-        elif new_jobs and _is_copy(old) != _is_copy(new):
-            for job_id in new_jobs:
-                self._set_places(job_id, self.job_places(job_id))
         old_uuid = old.facts.uuid if old and old.facts else ""
         new_uuid = new.facts.uuid if new and new.facts else ""
         if old_uuid != new_uuid:
@@ -256,14 +253,14 @@ class Index:
         self._touch(folder)
 
     def _join_job(self, place: JobPlace) -> None:
-        self._set_places(place.id, (*self.job_places(place.id), place))
+        places = sorted({*self.job_places(place.id), place}, key=lambda p: p.folder)
+        self._set_places(place.id, tuple(places))
 
     def _leave_job(self, job_id: str, address: str) -> None:
         self._set_places(job_id, tuple(p for p in self.job_places(job_id) if p.address != address))
 
     def _set_places(self, job_id: str, places: tuple[JobPlace, ...]) -> None:
         if len(places) > 1:
-            places = tuple(sorted(set(places), key=lambda p: (_is_copy(self.get(p.address)), p.folder)))
             self._more_jobs[job_id] = places
         else:
             self._more_jobs.pop(job_id, None)
@@ -303,8 +300,3 @@ class Index:
         top = top_of(folder)
         self.generation += 1
         self._generations[top] = self._generations.get(top, 0) + 1
-
-
-def _is_copy(entry: Entry | None) -> bool:
-    """A copied asset brought its original's jobs along: they are history there."""
-    return entry is not None and entry.facts is not None and bool(entry.facts.derived_from)

@@ -74,11 +74,14 @@ function hear(message) {
   else if (concerns(message)) lookAgain({ all: false, only: message.kind === "asset" ? message.ids : [] });
 }
 
-// A picture that wasn't made yet when the page asked for it is there now.
+// A picture that wasn't made yet when the page asked for it is there now: asked for under a new address,
+// because a browser doesn't ask twice for one that it has.
+let drawn = 0;
 function drawAgain(address) {
-  const path = "/thumb/" + encodeURI(address);
-  for (const picture of main.querySelectorAll("img[src*='/thumb/']")) {
-    if (decodeURI(picture.src).includes(decodeURI(path)) && !picture.naturalWidth) picture.src = String(picture.src);
+  const path = encodeURI(`/thumb/${address}`);
+  for (const picture of main.querySelectorAll("img[src^='/thumb/']")) {
+    if (!picture.getAttribute("src").startsWith(path) || picture.naturalWidth > 1) continue;
+    picture.src = `${picture.getAttribute("src").replace(/&t=\d+$/, "")}&t=${drawn += 1}`;
   }
 }
 

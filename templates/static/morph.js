@@ -25,7 +25,11 @@ function patch(old, fresh) {
 }
 
 function attributes(old, fresh) {
-  for (const { name, value } of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  for (const { name, value } of [...fresh.attributes]) {
+    const before = old.getAttribute(name);
+    // live.js has asked for this picture again, under an address that only it knows.
+    if (before !== value && before?.replace(/&t=\d+$/, "") !== value) old.setAttribute(name, value);
+  }
   for (const { name } of [...old.attributes]) {
     if (!fresh.hasAttribute(name) && !(name === "open" && old.tagName === "DETAILS")) old.removeAttribute(name);
   }

@@ -120,17 +120,6 @@ def test_a_version_without_its_folder(root: Path) -> None:
     assert found(root) == [("version", f"data::{VERSION}.json")]
 
 
-def test_a_versions_frames_are_counted_and_measured(root: Path) -> None:
-    told = {"name": "sh010.####.png", "frames": "1-2", "done": 2, "bytes": 7}
-    (root / f"{VERSION}.json").write_text(json.dumps({"job": "x", "outputs": [told]}))
-    assert found(root) == [("version", f"data::{VERSION}.json")], "one of two is gone"
-    make_file(root, f"{VERSION}/sh010.0002.png", b"more")
-    make_file(root, f"{VERSION}/other.0003.png", b"not of these")
-    assert found(root) == []
-    make_file(root, f"{VERSION}/sh010.0002.png", b"cut")
-    assert found(root) == [("version", f"data::{VERSION}.json")], "a frame is shorter than it was"
-
-
 def test_folders_where_files_should_be_and_pipes(root: Path) -> None:
     (root / "green/shots/sh010.blend.json").unlink()
     (root / "green/shots/sh010.blend.json").mkdir()

@@ -25,6 +25,10 @@ from server.web.services import Services
 PART_BYTES = 1 << 18
 SMALL_BYTES = 1 << 20  # sent at once; what is larger takes one of the places below
 LARGE_AT_ONCE = 4  # long downloads may not hold every thread
+BLANK = bytes.fromhex(  # a PNG of one transparent pixel
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000b494441"
+    "5478da636000020000050001e9fadcd80000000049454e44ae426082"
+)
 THUMBNAILS_AT_ONCE = 3  # requests that wait for one to be made
 THUMBNAIL_WAIT_S = 3.0
 WIDTHS = (64, 128, 256, 512, 1024)
@@ -151,7 +155,12 @@ def send_thumbnail(services: Services, call: Call) -> Answer:
     width = next((w for w in WIDTHS if w >= wanted), WIDTHS[-1])
     path = services.media.thumbnail(address, width)
     if path is None:
-        path = wait_for_thumbnail(services, address, width)
+        try:
+            path = wait_for_thumbnail(services, address, width)
+        except (Busy, NotFound):
+            if call.header("sec-fetch-dest") != "image":
+                raise
+            return blank()
     try:
         st = path.stat()
         data = path.read_bytes()
@@ -169,6 +178,13 @@ def send_thumbnail(services: Services, call: Call) -> Answer:
         ("Content-Security-Policy", SANDBOX),
     ]
     return Answer(headers=headers, body=[data])
+
+
+def blank() -> Answer:
+    """For a page's <img>: nothing to see yet, and no error in the browser's console. A page that listens to
+    events asks again once the picture is made."""
+    headers: Headers = [("Content-Type", "image/png"), ("Cache-Control", "no-store")]
+    return Answer(headers=[*headers, ("Content-Length", str(len(BLANK)))], body=[BLANK])
 
 
 def wait_for_thumbnail(services: Services, address: str, width: int) -> Path:

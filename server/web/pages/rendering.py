@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CARDS = 30
 TASKS = 200
+LONG = 2000  # frames, from which on finding the newest would cost more than it tells
 FAILURES = 3  # failed frames that a card shows with their last lines
 TAIL_LINES, TAIL_BYTES = 12, 2000
 OPEN = ("running", "waiting", "paused")
@@ -97,7 +98,7 @@ def cards(
         may = user is not None and (view.get("user") == user.ident or user.at_least("supervisor"))
         fps, thumbnail = scene_of(shell, view)
         card = sheets.card(view, now, titles=titles, may=may, fps=fps, limit=limit)
-        card["thumbnail"] = view.get("thumbnail") or thumbnail
+        card["thumbnail"] = frame_of(shell, view) or thumbnail
         card["may_priority"] = user is not None and user.at_least("supervisor")
         if int(view["counts"].get("failed", 0)):
             card["failures"] = failures(shell, view["id"])
@@ -114,6 +115,15 @@ def scene_of(shell: Shell, view: View) -> tuple[float, str | None]:
         return float(fps) if isinstance(fps, (int, float)) else 24.0, assets.thumbnail_url(entry)
     except (CroftError, OSError):
         return 24.0, None  # the file was moved or deleted since
+
+
+def frame_of(shell: Shell, view: View) -> str:
+    """The picture of a render's newest frame, of a very long one's first."""
+    done = int(view["counts"].get("done", 0))
+    if not done:
+        return ""
+    tasks, _ = shell.services.farm.tasks(view["id"], done - 1 if done < LONG else 0, 1, "done")
+    return sheets.pictures(tasks[0])["thumbnail"] if tasks else ""
 
 
 def failures(shell: Shell, job_id: str) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from server.web.pages import words
 
-CARD_CELLS = 96  # two rows of two seconds on a desk, four of one second on a phone
+CARD_CELLS = 144  # three rows of two seconds on a desk, six of one second on a phone
 PAGE_CELLS = 480
 STRIP = 200  # frames in a strip: more are looked at as a film, not as pictures
 BARS = 240

@@ -1,0 +1,343 @@
+"""The pages in a real Chromium: whole, accessible, usable by keyboard, true while things change."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from painter import Painter
+from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+from window import Window, opened, serving
+
+from server.disk.settings import Settings
+from server.library.people import People
+
+SCENE = b"BLENDER-v304" + b"ENDB" + bytes(20)  # a whole file of nothing
+ASSET = "/p/demo/asset/shots/sh010.blend"
+PAGES = ["/", "/sign-in", "/p/demo/home", "/p/demo/assets", ASSET, "/p/demo/rendering", "/nowhere"]
+SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
+SMALL = """return [...document.querySelectorAll('button, a.button, input:not([type=hidden]), select, nav a')]
+  .filter(e => e.checkVisibility()).map(e => [e.outerHTML.slice(0, 120), e.getBoundingClientRect()])
+  .filter(([, box]) => box.height < 44 || box.width < 44).map(([html]) => html)"""
+
+
+@dataclass
+class Studio:
+    """A running server with its folders."""
+
+    config: Path
+    data: Path
+    base: str = ""
+    token: str = ""
+    node_token: str = ""
+
+    def asset(self, inside: str, **facts: object) -> Path:
+        """A file with its sidecar, as a student and Croft would have left them."""
+        path = self.data / "demo" / inside
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(SCENE)
+        record = {"name": path.stem, "type": "shot", "state": "todo", "priority": 3, **facts}
+        path.with_name(path.name + ".json").write_text(json.dumps(record))
+        return path
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        """The API's data, asked by a supervisor."""
+        headers |= {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        content = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.base + path, content, headers, method=method)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer)["data"]
+
+    def render(self, inside: str, frames: str) -> str:
+        """A job that any node can do without a renderer; its id."""
+        end = time.monotonic() + 20
+        while self.ask("GET", f"/api/assets/data::demo/{inside}")["status"] != "ok":
+            assert time.monotonic() < end, f"{inside} doesn't settle"
+            time.sleep(0.1)
+        request = {"file": f"data::demo/{inside}", "frames": frames, "type": "test-pattern"}
+        return str(self.ask("POST", "/api/jobs", request)["id"])
+
+    def painter(self, name: str = "atom-3") -> Painter:
+        return Painter(self.base, self.node_token, self.data, name)
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str], str]) -> Iterator[Studio]:
+    needs("chromedriver")
+    folder = tmp_path_factory.mktemp("studio")
+    made = Studio(folder / "config", folder / "data")
+    made.asset("shots/sh010.blend", owner="student", description="Two foxes meet.")
+    made.asset("shots/sh020.blend", state="review", priority=5)
+    made.asset("characters/fox.blend", type="character", state="done")
+    (made.data / "demo/project.json").write_text('{"title": "Foxes"}')
+    Image.new("RGB", (320, 180), "#8a5300").save(made.data / "demo/shots/board.png")
+    people = People(Settings(made.config))
+    made.token, made.node_token = people.make_token(user="supervisor"), people.make_token(node="*")
+    with serving(made.config, made.data) as base:
+        made.base = base
+        yield made
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("profile")
+
+
+@pytest.fixture(scope="module")
+def window(studio: Studio, profile: Path, needs: Callable[[str], str]) -> Iterator[Window]:
+    with opened(studio.base, profile, needs) as made:
+        made.look(1280, "light")
+        made.sign_in("Student")
+        yield made
+
+
+@pytest.fixture
+def rendered(studio: Studio) -> Iterator[tuple[str, Painter]]:
+    """A render of six frames: two done, one failed for good, three waiting."""
+    job = studio.render("shots/sh010.blend", "1-6")
+    painter = studio.painter()
+    painter.paint()
+    painter.paint(1.5)
+    for n in range(3):  # a frame that failed is tried elsewhere first; who fails often is sent to rest
+        studio.painter(f"{job[-6:]}-{n}").fail("Warning: all well\nError: no camera <b>found</b>")
+    yield job, painter
+    studio.ask("DELETE", f"/api/jobs/{job}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page_is_accessible_and_fits(
+    window: Window, rendered: tuple[str, Painter], width: int, scheme: str, tmp_path: Path
+) -> None:
+    window.look(width, scheme)
+    window.logged()
+    window.asked()
+    wrong: list[str] = []
+    for page in [*PAGES, f"/p/demo/job/{rendered[0]}"]:
+        window.go(page)
+        wrong += [f"{page}: {found}" for found in window.violations()]
+        if window.run(SIDEWAYS) > 0:
+            wrong.append(f"{page} scrolls sideways by {window.run(SIDEWAYS)}")
+        wrong += [f"{page}: smaller than a finger: {html}" for html in window.run(SMALL)]
+        window.driver.save_screenshot(str(tmp_path / f"{page.strip('/').replace('/', '-') or 'start'}.png"))
+    assert wrong == []
+    elsewhere = [
+        url for url in window.asked() if not url.startswith((window.base, "data:", "blob:", "chrome"))
+    ]
+    assert elsewhere == []
+    assert [line for line in window.logged() if "/nowhere" not in line] == []
+
+
+def test_frames_show_while_they_arrive(studio: Studio, window: Window) -> None:
+    window.look(1280, "light")
+    window.go("/p/demo/rendering")
+    job = studio.render("shots/sh020.blend", "1-3")
+    card = f"#j-{job}"
+    window.until_text(f"{card} p", "0 of 3 frames")
+    window.run(f"document.querySelector('{card} h3 a').focus(); window.kept = true")
+    painter = studio.painter()
+    painter.paint()
+    window.until_text(f"{card} p", "1 of 3 frames")
+    painter.paint()
+    painter.paint()
+    window.until_text(f"{card} p", "3 frames")
+    window.until(f"return document.querySelectorAll('{card} .cells .d').length == 3")
+    window.until_text(f"{card} .s", "Done")
+    assert window.run("return window.kept"), "the page was loaded again"
+    window.until("return document.getElementById('spoken').textContent.includes('done')")
+
+
+def test_focus_and_scrolling_stay_while_a_page_changes(studio: Studio, window: Window) -> None:
+    window.look(390, "light")
+    job = studio.render("shots/sh020.blend", "1-2")
+    window.go("/p/demo/rendering")
+    window.until_text(f"#j-{job} p", "0 of 2 frames")
+    window.run(f"document.querySelector('#j-{job} h3 a').focus(); scrollTo(0, 200)")
+    before = window.run("return [document.activeElement.href, scrollY]")
+    studio.painter().paint()
+    window.until_text(f"#j-{job} p", "1 of 2 frames")
+    assert window.run("return [document.activeElement.href, scrollY]") == before
+    studio.ask("DELETE", f"/api/jobs/{job}")
+
+
+def test_a_dropped_file_is_seen_at_once_and_its_row_follows(studio: Studio, window: Window) -> None:
+    window.look(1280, "light")
+    window.go("/p/demo/assets")
+    window.until_text("tbody th", "sh020")
+    window.run("window.kept = true")
+    path = studio.asset("shots/sh030.blend", name="Fox runs")
+    window.until_text("tbody th", "Fox runs")
+    path.with_name("sh030.blend.json").write_text(json.dumps({"name": "Fox sleeps", "type": "shot"}))
+    window.until_text("tbody th", "Fox sleeps")
+    path.with_name("sh030.blend.json").unlink()
+    path.unlink()
+    window.until(
+        "return ![...document.querySelectorAll('tbody th')].some(e => e.textContent.includes('Fox s'))"
+    )
+    assert window.run("return window.kept")
+
+
+def test_a_file_is_added_with_progress_and_never_over_another(
+    studio: Studio, window: Window, tmp_path: Path
+) -> None:
+    (tmp_path / "new.blend").write_bytes(SCENE[:12] + bytes(200_000) + SCENE[12:])
+    window.go("/p/demo/assets")
+    window.logged()
+    window.find("input[data-files]").send_keys(str(tmp_path / "new.blend"))
+    window.until_text("#uploads", "new.blend is there.")
+    window.until_text("tbody th", "New")
+    assert (studio.data / "demo/shots/new.blend").stat().st_size == 200_036
+    window.find("input[data-files]").send_keys(str(tmp_path / "new.blend"))
+    window.until_text("#uploads .failed", "new.blend:")
+    assert [line for line in window.logged() if "409" not in line] == []
+
+
+def test_a_field_saves_itself(studio: Studio, window: Window) -> None:
+    window.go(ASSET)
+    window.find("#f-state").send_keys("For review")
+    window.until_text("output[for=f-state]", "Saved")
+    field = window.find("#f-description")
+    field.clear()
+    field.send_keys("They meet at night." + Keys.TAB)
+    window.until_text("output[for=f-description]", "Saved")
+    saved = json.loads((studio.data / "demo/shots/sh010.blend.json").read_text())
+    assert (saved["state"], saved["description"]) == ("review", "They meet at night.")
+
+
+def test_somebody_elses_change_is_told_and_nobodys_is_lost(studio: Studio, window: Window) -> None:
+    window.go(ASSET)
+    field = window.find("#f-description")
+    field.click()
+    field.send_keys(" Mine.")
+    studio.ask("PATCH", "/api/assets/data::demo/shots/sh010.blend", {"description": "Theirs."})
+    field.send_keys(Keys.TAB)
+    window.until_text("output[for=f-description]", "Changed by somebody else")
+    window.until_text(".theirs", "Theirs.")
+    sidecar = studio.data / "demo/shots/sh010.blend.json"
+    assert json.loads(sidecar.read_text())["description"] == "Theirs."
+    window.button("Save mine").click()
+    window.until_text("output[for=f-description]", "Saved")
+    assert json.loads(sidecar.read_text())["description"].endswith(" Mine.")
+    window.logged()
+
+
+def test_another_field_of_somebody_elses_is_no_conflict(studio: Studio, window: Window) -> None:
+    window.go(ASSET)
+    window.find("#f-name").send_keys(" b")
+    studio.ask("PATCH", "/api/assets/data::demo/shots/sh010.blend", {"tags": ["night"]})
+    window.find("#f-name").send_keys(Keys.TAB)
+    window.until_text("output[for=f-name]", "Saved")
+    saved = json.loads((studio.data / "demo/shots/sh010.blend.json").read_text())
+    assert saved["name"].endswith(" b")
+    assert saved["tags"] == ["night"]
+    window.logged()
+
+
+def test_stop_is_undone(studio: Studio, window: Window) -> None:
+    window.look(1280, "light")
+    studio.ask("PATCH", "/api/assets/data::demo/shots/sh020.blend", {"owner": "student"})
+    request = {"file": "data::demo/shots/sh020.blend", "frames": "1-4", "type": "test-pattern"}
+    window.go("/p/demo/rendering")
+    job = window.run(
+        """const csrf = document.querySelector('meta[name="croft-csrf"]').content;
+        const answer = await fetch('/api/jobs', {method: 'POST', body: JSON.stringify(arguments[0]),
+          headers: {'Content-Type': 'application/json', 'X-Croft-CSRF': csrf}});
+        return (await answer.json()).data.id""",
+        request,
+    )
+    window.until_text(f"#j-{job} p", "0 of 4 frames")
+    window.button("Stop").click()
+    window.until_text(f"#j-{job} .s", "Stopped")
+    window.button("Undo").click()
+    window.until_text(f"#j-{job} .s", "Waiting")
+    assert studio.ask("GET", f"/api/jobs/{job}")["counts"]["waiting"] == 4
+    studio.ask("DELETE", f"/api/jobs/{job}")
+
+
+def test_a_failed_frame_says_why_and_is_tried_again(
+    studio: Studio, window: Window, rendered: tuple[str, Painter], profile: Path
+) -> None:
+    job = rendered[0]
+    window.go(f"/p/demo/job/{job}")
+    window.until_text("details summary", "1 frame failed")
+    window.until_text("pre.log", "Error: no camera <b>found</b>")
+    assert window.all("pre.log b") == []
+    assert studio.ask("GET", f"/api/jobs/{job}")["counts"]["failed"] == 1
+    studio.ask("PATCH", f"/api/jobs/{job}", {"requeue": "failed"})
+    window.until("return !document.querySelector('details summary')")
+
+
+def test_the_keyboard_reaches_everything(window: Window) -> None:
+    window.look(1280, "light")
+    window.go("/p/demo/assets")
+    seen = []
+    for _ in range(14):
+        ActionChains(window.driver).send_keys(Keys.TAB).perform()
+        seen.append(window.run("const e = document.activeElement; return e.name || e.textContent.trim()"))
+        ring = window.run("return getComputedStyle(document.activeElement).outlineStyle")
+        assert ring != "none", f"no visible focus on {seen[-1]}"
+    assert seen[:6] == ["Skip to the page", "Foxes", "Home", "Files", "Rendering", "Not Student?"]
+    filters = [name for name in seen if name in ("q", "type", "state", "owner", "sort")]
+    assert filters == ["q", "type", "state", "owner", "sort"]
+
+
+def test_a_shot_is_rendered_with_the_keyboard_alone(window: Window) -> None:
+    window.go("/p/demo/assets?q=sh010")
+    window.find("tbody th a").send_keys(Keys.ENTER)
+    window.until("return location.pathname.includes('/asset/')")
+    first = window.until("return document.querySelector('input[name=first]')")
+    first.send_keys(Keys.CONTROL, "a")
+    first.send_keys("3", Keys.TAB, "5", Keys.ENTER)
+    window.until_text("#toasts", "3 frames")
+    window.until_text(".job p", "0 of 3 frames")
+    window.button("Undo").click()
+    window.until_text(".job .s", "Stopped")
+
+
+def test_filters_go_into_the_address(window: Window) -> None:
+    window.go("/p/demo/assets")
+    window.find("select[name=type]").send_keys("Character")
+    window.until("return location.search == '?type=character&sort=name'")
+    assert [e.text for e in window.all("tbody th a")] == ["fox"]
+
+
+def test_two_tabs_share_one_stream(window: Window) -> None:
+    window.go("/p/demo/assets")
+    first = window.driver.current_window_handle
+    window.driver.switch_to.new_window("tab")
+    try:
+        window.go("/p/demo/rendering")
+        workers = window.driver.execute_cdp_cmd("Target.getTargets", {})["targetInfos"]
+        assert len([one for one in workers if one["type"] == "shared_worker"]) == 1
+    finally:
+        window.driver.close()
+        window.driver.switch_to.window(first)
+
+
+def test_a_lost_connection_is_said_and_made_good(tmp_path: Path, needs: Callable[[str], str]) -> None:
+    studio = Studio(tmp_path / "config", tmp_path / "data")
+    studio.asset("shots/sh010.blend")
+    (studio.data / "demo/project.json").write_text("{}")
+    with ExitStack() as stack:
+        with serving(studio.config, studio.data) as base:
+            window = stack.enter_context(opened(base, tmp_path / "profile", needs))
+            window.sign_in("Student")
+            window.go("/p/demo/assets")
+            window.until_text("tbody th", "sh010")
+            window.run("window.kept = true")
+        window.until("return !document.getElementById('offline').hidden")
+        window.until_text("#offline", "Connection lost")
+        studio.asset("shots/sh020.blend")
+        with serving(studio.config, studio.data, int(base.rpartition(":")[2])):
+            window.until_text("tbody th", "sh020", seconds=40)
+            window.until("return document.getElementById('offline').hidden")
+            assert window.run("return window.kept")
