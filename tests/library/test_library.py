@@ -500,3 +500,37 @@ def test_facts_that_are_out_of_date_are_read_again_when_looked_at(house: House, 
     assert house.assets.one(address)["facts"] == {"frames": [1, 2]}
     house.settle()
     assert house.assets.one(address)["facts"]["frames"] == [3, 26]
+
+
+def test_a_link_in_place_of_a_thumbnail_opens_nothing(house: House, tmp_path: Path) -> None:
+    """Given a student who may write beside every file, when a link stands where Croft keeps its own."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"keys")
+    Image.new("RGB", (300, 200)).save(house.root / "a.png")
+    address = house.put("demo/a.png", house.root / "a.png")
+    thumb = house.media.thumbnail(address, wait_s=30)
+    assert thumb is not None
+    thumb.unlink()
+    thumb.symlink_to(secret)
+    again = house.media.thumbnail(address, wait_s=30)
+    assert again is not None
+    assert not again.is_symlink()
+    shutil.rmtree(thumb.parent)
+    thumb.parent.symlink_to(tmp_path)
+    with pytest.raises(NotFound):
+        house.media.thumbnail(address, wait_s=30)
+    assert secret.read_bytes() == b"keys"
+    frame = house.put("demo/x.exr", b"v/1")
+    folder = house.root / "demo/.croft/x.exr/thumbs"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (30, 20)).save(tmp_path / "outside.png")
+    (folder / "node.png").symlink_to(tmp_path / "outside.png")
+    with pytest.raises(NotFound):
+        house.media.thumbnail(frame, wait_s=30)
+
+
+def test_a_link_within_the_share_shows_what_it_points_to(house: House) -> None:
+    Image.new("RGB", (300, 200)).save(house.root / "demo/real.png")
+    os.symlink("real.png", house.root / "demo/link.png")
+    house.store.refresh("data::demo/link.png")
+    assert house.media.thumbnail("data::demo/link.png", wait_s=30) is not None

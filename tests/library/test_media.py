@@ -186,12 +186,12 @@ def test_dna_that_names_a_billion_things_ends(pool: Workers, scenes: Scenes, tmp
     assert answer.error in ("damaged", "memory", "time")
 
 
-def test_a_file_that_never_ends_is_given_up(pool: Workers, tmp_path: Path, scenes: Scenes) -> None:
-    """Given a pipe that nobody writes to, when it is read, then the time limit ends that and no more."""
+def test_pipes_and_links_and_folders_are_not_read(pool: Workers, tmp_path: Path, scenes: Scenes) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    answer = ask(pool, tmp_path / "pipe.png", seconds=1)
-    assert answer.error == "time"
-    assert not ask(pool, scenes.plain).error
+    os.symlink(scenes.plain, tmp_path / "link.blend")
+    (tmp_path / "folder.png").mkdir()
+    for name in ("pipe.png", "link.blend", "folder.png"):
+        assert ask(pool, tmp_path / name).error == "damaged", name
     assert pool.restarts == 0
 
 

@@ -69,35 +69,34 @@ class Header:
     endian: str
 
 
-def read(path: Path | str, *, preview_only: bool = False) -> Blend:
-    """One pass over the file's blocks. Damaged if it isn't a .blend file; a cut one has `whole` False."""
-    with open(path, "rb") as raw:
-        stream, compression = unpacked(raw)
-        header = read_header(stream)
-        found = Blend(version=header.version, compression=compression)
-        kept = io.BytesIO()
-        kept.write(header.raw)
-        for code, head, length in _blocks(stream, header):
-            if code == b"ENDB":
-                kept.write(head)
-                found.whole = True
+def read(raw: BinaryIO, *, preview_only: bool = False) -> Blend:
+    """One pass over an open file's blocks. Damaged if it isn't a .blend file; a cut one has `whole` False."""
+    stream, compression = unpacked(raw)
+    header = read_header(stream)
+    found = Blend(version=header.version, compression=compression)
+    kept = io.BytesIO()
+    kept.write(header.raw)
+    for code, head, length in _blocks(stream, header):
+        if code == b"ENDB":
+            kept.write(head)
+            found.whole = True
+            break
+        if code == b"TEST" and found.preview is None:
+            found.preview = _preview(_exactly(stream, length, 8 + 4 * PREVIEW_EDGE**2), header)
+            if preview_only:
                 break
-            if code == b"TEST" and found.preview is None:
-                found.preview = _preview(_exactly(stream, length, 8 + 4 * PREVIEW_EDGE**2), header)
-                if preview_only:
-                    break
-                continue
-            if preview_only and code not in (b"REND", b"TEST"):
-                break  # Blender writes the preview right after REND, before all else
-            if code in KEEP:
-                kept.write(head)
-                kept.write(_exactly(stream, length, DNA_BYTES if code == b"DNA1" else KEPT_BYTES))
-                if kept.tell() > KEPT_BYTES:
-                    raise Damaged("more scene data than any scene has")
-            else:
-                _skip(stream, length)
-        found.kept = kept.getvalue()
-        return found
+            continue
+        if preview_only and code not in (b"REND", b"TEST"):
+            break  # Blender writes the preview right after REND, before all else
+        if code in KEEP:
+            kept.write(head)
+            kept.write(_exactly(stream, length, DNA_BYTES if code == b"DNA1" else KEPT_BYTES))
+            if kept.tell() > KEPT_BYTES:
+                raise Damaged("more scene data than any scene has")
+        else:
+            _skip(stream, length)
+    found.kept = kept.getvalue()
+    return found
 
 
 def unpacked(raw: BinaryIO) -> tuple[BinaryIO, str]:

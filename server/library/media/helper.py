@@ -15,6 +15,7 @@ import os
 import resource
 import select
 import signal
+import stat
 import struct
 import sys
 import time
@@ -113,11 +114,15 @@ def work(request: dict[str, Any], memory: int) -> bytes:
     from server.library.media import blend, images, kinds
 
     path, width = request["path"], int(request.get("width", 256))
-    before = os.stat(path)
-    told: dict[str, Any] = {"size": before.st_size, "mtime_ns": before.st_mtime_ns}
+    # Race: the name may be a link or a pipe by now; neither is followed nor waited for.
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        return pack({"error": "damaged", "why": "it is no regular file"})
+    told: dict[str, Any] = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
     content, form = b"", ""
     if kinds.kind(path) == "scene" or request["op"] == "facts":
-        found = blend.read(path, preview_only=request["op"] == "thumbnail")
+        found = blend.read(file, preview_only=request["op"] == "thumbnail")
         if found.preview is not None:
             content, form, _ = images.from_rows(*found.preview, width)
         elif request["op"] == "thumbnail":
@@ -125,7 +130,7 @@ def work(request: dict[str, Any], memory: int) -> bytes:
         if request["op"] == "facts":
             told["facts"] = blend.facts(found)
     else:
-        content, form, told["pixels"] = images.thumbnail(path, width, memory // 2)
+        content, form, told["pixels"] = images.thumbnail(file, width, memory // 2)
     told["format"] = form
     return pack(told, content)
 

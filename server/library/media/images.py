@@ -7,7 +7,7 @@ against the helper's limit, and by JPEG's own reduced decoding.
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import BinaryIO
 
 from PIL import Image, ImageFile, ImageOps
 
@@ -25,10 +25,10 @@ class TooBig(Exception):
     """The image would take more memory than a thumbnail is worth."""
 
 
-def thumbnail(source: Any, width: int, memory_bytes: int) -> tuple[bytes, str, tuple[int, int]]:
+def thumbnail(source: BinaryIO, width: int, memory_bytes: int) -> tuple[bytes, str, tuple[int, int]]:
     """An image that fits `width` x `width`: its bytes, `png` (transparency) or `jpg`, the original's size.
 
-    `source` is a path or an open file. Raises TooBig and whatever Pillow raises on a damaged file.
+    `source` is an open file. Raises TooBig and whatever Pillow raises on a damaged file.
     """
     with Image.open(source, formats=FORMATS) as image:
         original = image.size

@@ -141,11 +141,12 @@ class Media:
         name = paths.name_of(address)
         if not kinds.drawable(name):
             return None
-        path = self._store.path(address)
         if kinds.suffix(name) in kinds.NODE_ONLY:
-            path = paths.companion_of(path) / THUMBS / NODE_PREVIEW
+            address = paths.join(paths.companion_of(address), THUMBS, NODE_PREVIEW)
         try:
-            st = os.stat(path)
+            # Resolved, since the helper follows no link: the share's inner links are followed here.
+            path = Path(os.path.realpath(self._store.path(address)))
+            st = os.lstat(path)
         except OSError:
             return None
         return (path, Stat.of(st)) if modes.S_ISREG(st.st_mode) else None
@@ -234,11 +235,12 @@ def _name(width: int, stat: Stat) -> str:
 
 
 def _look(folder: Path, name: str) -> Path | None:
-    """The thumbnail of that name, in either form. An empty one is what a power cut left."""
+    """The thumbnail of that name, in either form. An empty one is what a power cut left, a link a trap."""
     for form in FORMS:
         path = folder / (name + form)
         with contextlib.suppress(OSError):
-            if os.lstat(path).st_size > 0:
+            status = os.lstat(path)
+            if status.st_size > 0 and modes.S_ISREG(status.st_mode):
                 return path
     return None
 
