@@ -339,7 +339,7 @@ def tells_of(record: Mapping[str, Any], stat: Stat) -> bool:
 
 def pretty(name: str) -> str:
     """A file name as people would write it: `hero_walk-v2.blend` gives `Hero walk v2`."""
-    stem = paths.stem_of(name).replace("_", " ").replace("-", " ")
+    stem = paths.stem_of(name).replace("_", " ").replace("-", " ").removesuffix("@").rstrip(" .")
     words = " ".join(stem.split()) or name
     return words[0].upper() + words[1:]
 

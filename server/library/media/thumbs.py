@@ -141,6 +141,10 @@ class Media:
         name = paths.name_of(address)
         if not kinds.drawable(name):
             return None
+        if kinds.kind(name) == "sequence":
+            address = self._frame_of(address)
+            if not address:
+                return None
         if kinds.suffix(name) in kinds.NODE_ONLY:
             address = paths.join(paths.companion_of(address), THUMBS, NODE_PREVIEW)
         try:
@@ -159,15 +163,24 @@ class Media:
         newest = sorted(self._store.index.versions(folder), key=lambda name: paths.version_number(name) or 0)
         for version in reversed(newest[-VERSIONS_TRIED:]):
             place = paths.join(folder, version)
-            try:
-                with os.scandir(self._store.path(place)) as entries:
-                    names = [entry.name for entry in itertools.islice(entries, FRAMES_TRIED)]
-            except OSError:
-                continue
+            names = self._names(place)
             frames = sorted(name for name in names if name[0] != "." and kinds.kind(name) == "image")
             if frames:
                 return paths.join(place, frames[len(frames) // 2])
         return ""
+
+    def _frame_of(self, address: str) -> str:
+        """A frame from the middle of an image sequence; '' if none is left."""
+        folder, key = paths.split(address)
+        frames = sorted(name for name in self._names(folder) if (paths.sequence_key(name) or ("",))[0] == key)
+        return paths.join(folder, frames[len(frames) // 2]) if frames else ""
+
+    def _names(self, folder: str) -> list[str]:
+        try:
+            with os.scandir(self._store.path(folder)) as entries:
+                return [entry.name for entry in itertools.islice(entries, FRAMES_TRIED)]
+        except OSError:
+            return []
 
     def _folder(self, address: str) -> Path | None:
         share = self._store.share(paths.parse(address)[0])
@@ -189,10 +202,10 @@ class Media:
         }
         key = (op, address, width, stat.size, stat.mtime_ns)
         return self._workers.ask(
-            key, request, lambda answer: self._take(address, stat, width, answer), first=op == "facts"
+            key, request, lambda answer: self._take(address, source, stat, width, answer), first=op == "facts"
         )
 
-    def _take(self, address: str, stat: Stat, width: int, answer: Answer) -> None:
+    def _take(self, address: str, source: Path, stat: Stat, width: int, answer: Answer) -> None:
         """In a worker's thread: keep what came, or that nothing will."""
         error = answer.error or ("" if answer.content else "none")
         if error:
@@ -211,8 +224,8 @@ class Media:
             return
         try:
             folder = self._folder(address)
-            if folder is None or not self._store.path(address).exists():
-                return
+            if folder is None or not source.exists():
+                return  # Race: it went, and its companion must not be made again.
             _keep(folder, _name(width, stat), "." + form, answer.content)
             self._full = False
         except (OSError, CroftError) as failure:
