@@ -33,6 +33,7 @@ from server.library.people import People
 HOME = CLONE / "var" / "demo"  # or where --in says
 FILM = "demo/shots/first-day.blend"
 FRAMES = "1-24"
+LONG_FRAMES = "1-1000"  # of the miniature farm, to watch
 START_S = 60.0  # patience with each step, on a slow machine that does other things as well
 RENDER_S = 900.0
 LOOK_S = 0.1
@@ -106,6 +107,10 @@ class Demo:
         job = self.render({"file": address, "frames": f"1-{nodes * 10}", "type": "test-pattern"})
         examine.render(self.client, self.data, job, None)
         say(examine.sentence(job))
+        if not self.options.exit:
+            request = {"file": address, "frames": LONG_FRAMES, "type": "test-pattern"}
+            self.client.post("/api/jobs", {**request, "parameters": {"seconds": 2}})
+            say(f"Submitted {LONG_FRAMES} too, 2 s each, so that there is something to look at.")
         say(f"\nOpen {self.client.url}/p/demo/rendering and sign in as student.")
 
     # ---- the steps
