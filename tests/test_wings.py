@@ -20,7 +20,7 @@ WINGS = {
         "mounts deletions arrivals scan store inotify identity watcher check",
         "library": "people projects media search assets ingest dependencies versions notes credits",
         "farm": "frames job_types jobs scheduler nodes power statistics committer farm",
-        "web": "requests static session events services pages api wire openapi standins app serve",
+        "web": "requests static session events services pages api wire openapi app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings
     }.items()
 }

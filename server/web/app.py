@@ -22,13 +22,14 @@ from server.disk.errors import CroftError, Forbidden, NotFound, NotSignedIn, Sta
 from server.disk.records import Change
 from server.disk.settings import Settings
 from server.disk.store import Store, configured_shares
+from server.disk.watcher import Watcher
 from server.farm.farm import Farm
 from server.library.assets import Assets
 from server.library.ingest import Ingest
 from server.library.media import Media, complete
 from server.library.people import People
 from server.library.projects import Projects
-from server.web import api, openapi, pages, standins
+from server.web import api, openapi, pages
 from server.web.events import Events
 from server.web.requests import (
     RETRY_AFTER_S,
@@ -46,8 +47,6 @@ from server.web.services import Services
 from server.web.session import SAFE_METHODS, Sessions, error_key
 from server.web.static import Static
 from server.web.wire import Wire
-
-Watcher = standins.room("server.disk.watcher", "Watcher", standins.Watcher)
 
 log = logging.getLogger(__name__)
 
@@ -273,7 +272,7 @@ def build(
     store.open()
     projects.prepare()
     farm = Farm(settings, store, projects)
-    events = Events(int(settings.get("event_streams")))
+    events = Events(int(settings.get("event_streams")), watched=store.someone_is_active)
     store.subscribe(events.notify)
     farm.subscribe(lambda changes: tell_of_frames(changes, media, events))
     media.subscribe(lambda address: events.notify([Change("thumbnail", address)]))

@@ -11,7 +11,7 @@ import logging
 import secrets
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +41,16 @@ class Events:
     """Gathers changes and hands them to streams and polls."""
 
     def __init__(
-        self, streams: int = 64, gather_s: float = GATHER_S, heartbeat_s: float = HEARTBEAT_S
+        self,
+        streams: int = 64,
+        gather_s: float = GATHER_S,
+        heartbeat_s: float = HEARTBEAT_S,
+        watched: Callable[[], object] = lambda: None,
     ) -> None:
+        """`watched` is called now and then while somebody follows: an open page counts as a person."""
         self._run = secrets.token_hex(4)  # numbers of another run or process mean nothing here
         self._streams = streams
+        self._watched = watched
         self._gather_s, self._heartbeat_s = gather_s, heartbeat_s
         self._waiting: dict[str, dict[str, None]] = {}  # kind -> ids, in the order of their coming
         self._ring: deque[Event] = deque(maxlen=RING)
@@ -187,6 +193,7 @@ class _Stream:
             ident = owner.last_id
         if lost:
             return f"event: reload\nid: {ident}\ndata: {{}}\n\n".encode()
+        owner._watched()
         return owner._render(events) if events else b": still here\n\n"
 
     def _greeting(self) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from house import House
+from house import QUICK, House
 
 from server.web.app import build
 
@@ -15,6 +15,8 @@ from server.web.app import build
 def house(tmp_path: Path) -> Iterator[House]:
     """A Croft of its own for one test."""
     config, data = tmp_path / "config", tmp_path / "data"
+    config.mkdir()
+    (config / "server.json").write_text(QUICK)
     croft = build(config, data)
     yield House(croft, config, data)
     croft.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from server.web.app import Croft
+
+SCENE = b"BLENDER-v304" + b"\0" * 200 + b"ENDB" + b"\0" * 20  # has its end: it counts as arrived
 
 
 @dataclass
@@ -118,6 +121,9 @@ class Browser:
         return reply
 
 
+QUICK = '{"site": "test", "settle_s": 0}'  # server.json: nobody waits for a file to settle
+
+
 @dataclass
 class House:
     """A running Croft with its folders."""
@@ -131,7 +137,7 @@ class House:
         token = self.croft.services.people.make_token(user=user) if user else ""
         return Browser(self.croft.wsgi, token)
 
-    def make(self, inside: str, content: bytes = b"BLENDER-v300 not really") -> str:
+    def make(self, inside: str, content: bytes = SCENE) -> str:
         """A file on the share, known to the index; its address."""
         path = self.data / inside
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,6 +145,22 @@ class House:
         address = f"data::{inside}"
         self.croft.services.store.refresh(address)
         return address
+
+    def scene(self, inside: str = "demo/shots/sh010.blend") -> str:
+        """A scene that has arrived and was looked into: nothing more is written by itself. Its address."""
+        address = self.make(inside)
+        path = self.data / inside
+        self.until((path.parent / ".croft" / path.name / "file.json").exists)
+        self.croft.services.ingest.wait()
+        return address
+
+    def until(self, what: Callable[[], Any], timeout_s: float = 20) -> Any:
+        """The first true answer."""
+        last = time.monotonic() + timeout_s
+        while not (found := what()):
+            assert time.monotonic() < last, "it never came true"
+            time.sleep(0.005)
+        return found
 
     def asset(self, inside: str, **facts: Any) -> str:
         """An asset with its sidecar."""

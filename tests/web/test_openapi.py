@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from house import House
+from house import QUICK, House
 from hypothesis import HealthCheck, given, seed, settings
 
 from server.web import api
@@ -26,6 +26,8 @@ EXAMPLES = 12  # of each call: a minute on two cores would be too long for every
 @pytest.fixture(scope="module")
 def shared_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("openapi")
+    (folder / "config").mkdir()
+    (folder / "config" / "server.json").write_text(QUICK)
     croft = build(folder / "config", folder / "data")
     house = House(croft, folder / "config", folder / "data")
     for n in range(3):
