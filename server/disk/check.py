@@ -48,8 +48,11 @@ def main(shares: Iterable[Share], out: TextIO, progress: Callable[[str], None] =
             notes += note
             faults += not note
             progress("")
-            print(f"{'note' if note else 'fault'}: {problem.address}", file=out)
-            print(f"    {problem.text}\n    {problem.mend}", file=out)
+            lines = (
+                f"{'note' if note else 'fault'}: {problem.address}\n    {problem.text}\n    {problem.mend}"
+            )
+            # File names that aren't UTF-8 must not end the check.
+            print(lines.encode("utf-8", "backslashreplace").decode("utf-8"), file=out)
     print(f"{_count(faults, 'fault')}, {_count(notes, 'note')}.", file=out)
     return 1 if faults else 0
 

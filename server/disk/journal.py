@@ -65,7 +65,7 @@ class Journal:
         `expect` is the offset that the caller has read up to: Restored when the file ends elsewhere. After
         any exception the caller must read again: a part of what it gave may stand there.
         """
-        blob = b"".join(orjson.dumps(event) + b"\n" for event in events)
+        blob = b"".join(_encode(event) + b"\n" for event in events)
         try:
             st = self._open()
             size = st.st_size
@@ -209,16 +209,26 @@ class Journal:
         )
 
 
+def _encode(event: Mapping[str, Any]) -> bytes:
+    """One line. Numbers beyond 64 bits and names that aren't UTF-8 are for the slower writer."""
+    try:
+        return orjson.dumps(event)
+    except TypeError:
+        return json.dumps(event).encode("ascii")
+
+
 def _decode(lines: list[bytes], events: list[dict[str, Any]]) -> int:
     """Append what these lines say to `events`; how many said nothing."""
     bad = 0
     for line in lines:
         if not line or line.isspace():
             continue
-        try:
-            event = orjson.loads(line) if len(line) <= MAX_LINE else None
-        except ValueError:
-            event = None
+        event = None
+        if len(line) <= MAX_LINE:
+            try:
+                event = orjson.loads(line)
+            except ValueError:
+                event = _loads(line)  # escaped lone surrogates are JSON, too
         if isinstance(event, dict):
             events.append(event)
         else:
@@ -228,7 +238,11 @@ def _decode(lines: list[bytes], events: list[dict[str, Any]]) -> int:
 
 def _whole(line: bytes) -> bool:
     """Whether a line without its newline is an object all the same (a person's editor leaves it off)."""
+    return isinstance(_loads(line), dict)
+
+
+def _loads(line: bytes) -> Any:
     try:
-        return isinstance(json.loads(line), dict)
+        return json.loads(line)
     except (ValueError, RecursionError):
-        return False
+        return None

@@ -251,6 +251,11 @@ def lock_key(inside: str) -> str:
     return hashlib.blake2b(plain.encode("utf-8", "surrogateescape"), digest_size=10).hexdigest()
 
 
+def is_own(inside: str) -> bool:
+    """Whether this lies in what is Croft's (or a program's) alone: no person's request may write there."""
+    return any(part.startswith(".") for part in inside.split("/"))
+
+
 # Names.
 
 

@@ -7,6 +7,7 @@ Knows nothing of what a file means.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -126,6 +127,16 @@ class Store:
         """The share of an address; ShareAway or ReadOnly when nothing may be written there."""
         return self.mounts.writable(address)
 
+    def _for_people(self, address: str) -> tuple[Share, Path]:
+        """Share and path of what a person may change: nothing that is Croft's own."""
+        share = self.check_writable(address)
+        inside = paths.parse(address)[1]
+        if not inside or paths.is_own(inside):
+            raise BadInput(
+                f"{address} isn't a file of a project's: names that begin with a dot are Croft's own."
+            )
+        return share, share.path(inside)
+
     # Reading.
 
     def read(self, address: str) -> Sidecar:
@@ -155,7 +166,8 @@ class Store:
             return []
         for name in names:
             if name.startswith("history.") and name.endswith(".jsonl"):
-                events += Journal(folder / name).read()[0]
+                with contextlib.suppress(CroftError):  # `check` tells of one that can't be read
+                    events += Journal(folder / name).read()[0]
         return sorted(events, key=lambda event: str(event.get("at", "")))
 
     # Writing.
@@ -175,12 +187,11 @@ class Store:
         the lock: it must be quick). Stale when the sidecar isn't the one of `etag` any more; Broken and
         ReadOnly leave it as it is.
         """
-        share = self.mounts.writable(address)
-        path = share.path(paths.parse(address)[1])
+        share, path = self._for_people(address)
         beside = paths.sidecar_of(path)
         try:
             with self.locks(share.name).hold(paths.lock_key(address), timeout_s) as held:
-                old = self._present(path, beside)
+                old = self._present(address, path, beside)
                 if etag is not None and etag != old.etag:
                     raise Stale(
                         f"{address} was changed by somebody else meanwhile. Look at it and try again.",
@@ -233,17 +244,15 @@ class Store:
 
     def temporary(self, address: str) -> Path:
         """A name beside the file of this address, for `place` to give its real name."""
-        share = self.mounts.writable(address)
-        path = share.path(paths.parse(address)[1])
+        share, path = self._for_people(address)
         files.make_folders(path.parent, share.root, disk=self.disk)
         return files.temporary(path.parent)
 
     def place(self, temporary: Path, address: str, who: str) -> None:
         """Give a whole, flushed file its name; Conflict when something is there already."""
-        share = self.mounts.writable(address)
-        path = share.path(paths.parse(address)[1])
-        if path == share.root or len(os.fsencode(path.name)) > paths.NAME_BYTES - len(".json"):
-            raise BadInput(f"{address} can't be the name of a file: it is too long, or empty.")
+        share, path = self._for_people(address)
+        if len(os.fsencode(path.name)) > paths.NAME_BYTES - len(".json"):
+            raise BadInput(f"{address} can't be the name of a file: it is too long.")
         files.make_folders(path.parent, share.root, disk=self.disk)
         with self.locks(share.name).hold(paths.lock_key(address)):
             try:
@@ -271,10 +280,10 @@ class Store:
 
     def move(self, address: str, new: str, who: str) -> None:
         """Rename a file with its sidecar and companion, or a folder. Within one share."""
-        share = self.mounts.writable(address)
-        if self.share(new).name != share.name:
+        share, source = self._for_people(address)
+        other, target = self._for_people(new)
+        if other.name != share.name:
             raise BadInput("A move goes within one share; copy it to the other.")
-        source, target = share.path(paths.parse(address)[1]), share.path(paths.parse(new)[1])
         files.make_folders(target.parent, share.root, disk=self.disk)
         try:
             with self.locks(share.name).hold_all([paths.lock_key(address), paths.lock_key(new)]):
@@ -291,10 +300,8 @@ class Store:
 
         An intent file is written first, so that a start finishes what a crash interrupted.
         """
-        share = self.mounts.writable(address)
+        share, _ = self._for_people(address)
         inside = paths.parse(address)[1]
-        if not inside:
-            raise BadInput("A share can't be deleted.")
         try:
             aside = deletions.delete(share, self.locks(share.name), inside, who, self.disk)
         finally:
@@ -407,13 +414,17 @@ class Store:
         except Exception:
             log.exception("%s can't be looked at", address)
 
-    def _present(self, path: Path, beside: Path) -> Sidecar:
-        try:
-            return sidecar.read(beside)
-        except NotFound:
-            if not os.path.lexists(path) and "@" not in path.name:
-                raise NotFound(f"There is no {path.name}.", path=str(path)) from None
-            return sidecar.EMPTY
+    def _present(self, address: str, path: Path, beside: Path) -> Sidecar:
+        """What the sidecar says now. NotFound where there is no such asset, nor was one."""
+        there = os.path.lexists(path)
+        # `x.json` without `x` is a sidecar only where `x` was known, else a file of its own.
+        if there or "@" in path.name or self.index.get(address) or paths.companion_of(path).is_dir():
+            try:
+                return sidecar.read(beside)
+            except NotFound:
+                if there or "@" in path.name:
+                    return sidecar.EMPTY
+        raise NotFound(f"There is no {path.name}.", path=str(path))
 
     def _dump(self, data: Mapping[str, Any], like: bytes, limit: int = sidecar.MAX_BYTES) -> bytes:
         try:

@@ -138,6 +138,15 @@ def test_leftovers_are_notes_once_they_are_old(root: Path) -> None:
     assert "note: data::green/shots/.croft-tmp-0011" in out.getvalue()
 
 
+def test_a_name_that_is_not_utf8_is_told_too(root: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.blend")
+    make_file(root, f"green/{name}")
+    make_file(root, f"green/{name}.json", b"{")
+    out = io.StringIO()
+    assert check.main([Share("data", root)], out) == 1
+    assert "caf\\udce9.blend.json" in out.getvalue()
+
+
 def test_a_share_that_is_not_there(tmp_path: Path) -> None:
     assert found(tmp_path) == [("away", "data::")]
     (tmp_path / ".croft-share.json").write_text("{")

@@ -362,6 +362,59 @@ def test_no_address_leads_outside(tmp_path: Path, bad: str) -> None:
             call(bad)  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(
+    "own",
+    [
+        "data::.croft-share", "data::.croft-share.json", "data::.croft-locks/x.lock", "data::",
+        "data::green/.croft/project.json",
+        "data::green/shots/.croft/sh010.blend/jobs/j1/journal.jsonl", "data::green/shots/.sh010.j1.blend",
+    ],
+)  # fmt: skip
+def test_what_is_crofts_own_is_no_persons_to_change(tmp_path: Path, own: str) -> None:
+    root = tmp_path / "share"
+    make_file(root)
+    for inside in ("green/.croft/project.json", "green/shots/.croft/sh010.blend/jobs/j1/journal.jsonl"):
+        make_file(root, inside)
+    store = make_store(root)
+    before = tree(root)
+    for call in (
+        lambda: store.edit(own, {"id": "mine"}, who="eve"),
+        lambda: store.delete(own, "eve"),
+        lambda: store.temporary(own),
+        lambda: store.place(root / "green/shots/sh010.blend", own, "eve"),
+        lambda: store.move(own, "data::green/mine", "eve"),
+        lambda: store.move(FILE, own, "eve"),
+    ):
+        with pytest.raises(BadInput, match="Croft's own"):
+            call()
+    assert tree(root) == before
+
+
+def test_a_json_file_of_a_persons_own_is_no_sidecar(tmp_path: Path) -> None:
+    make_file(tmp_path / "share")
+    own = make_file(tmp_path / "share", "green/data.json", b'{"mine": 1}')
+    store = make_store(tmp_path / "share")
+    with pytest.raises(NotFound):
+        store.edit("data::green/data", {"owner": "eve"}, who="eve")
+    assert own.read_bytes() == b'{"mine": 1}'
+    store.edit(FILE, {"owner": "mia"}, who="tom")
+    (tmp_path / "share/green/shots/sh010.blend").unlink()
+    store.edit(FILE, {"owner": "eve"}, who="eve")  # a missing asset's record may still be changed
+    assert store.read(FILE).data == {"owner": "eve"}
+
+
+def test_names_that_are_not_utf8_and_numbers_that_are_huge(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.blend")
+    make_file(tmp_path / "share", f"green/{name}")
+    store = make_store(tmp_path / "share")
+    store.edit(f"data::green/{name}", {"big": 10**30, "odd": "\ud800"}, who="tom")
+    store.edit(f"data::green/{name}", {"big": 10**31}, who="tom")
+    assert store.read(f"data::green/{name}").data == {"big": 10**31, "odd": "\ud800"}
+    told = [line["fields"]["big"][1] for line in store.history(f"data::green/{name}")]
+    assert told == pytest.approx([1e30, 1e31])
+    assert [problem.kind for problem in store.problems()] == []
+
+
 def test_no_link_leads_outside(tmp_path: Path) -> None:
     root = tmp_path / "share"
     make_file(root)
