@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import os
 import struct
+import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +25,7 @@ import zstandard
 PREVIEW_EDGE = 1024  # pixels; Blender's own are 128 and 256
 KEPT_BYTES = 32 << 20  # of all blocks that are kept for the facts
 DNA_BYTES = 16 << 20
+RANGE_BYTES = 1024  # of a REND block: 72 until Blender 4, 264 since 5
 BLOCKS = 20_000_000
 SCENES, FILES = 200, 2000  # how many of each are told
 KEEP = {b"SC", b"LI", b"IM", b"MC", b"SO", b"VF", b"CF", b"VO", b"GLOB", b"DNA1"}
@@ -55,7 +59,8 @@ class Blend:
     preview: tuple[int, int, bytes] | None = None  # width, height, RGBA rows from the bottom up
     kept: bytes = b""  # a small .blend of the blocks in KEEP
     whole: bool = False  # ENDB was reached
-    cameras: dict[int, str] = field(default_factory=dict)
+    why: str = ""  # it wasn't
+    ranges: list[tuple[str, int, int]] = field(default_factory=list)  # scene, first, last; the present first
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +74,38 @@ class Header:
     endian: str
 
 
-def read(raw: BinaryIO, *, preview_only: bool = False) -> Blend:
-    """One pass over an open file's blocks. Damaged if it isn't a .blend file; a cut one has `whole` False."""
+def read(raw: BinaryIO, *, preview_only: bool = False, until: float = math.inf) -> Blend:
+    """One pass over an open file's blocks. Damaged if it isn't a .blend file.
+
+    One that is cut or spoilt further on, or takes until the monotonic time `until`, gives what was found
+    before that; `whole` is False and `why` says it then.
+    """
     stream, compression = unpacked(raw)
     header = read_header(stream)
     found = Blend(version=header.version, compression=compression)
+    try:
+        _pass(stream, header, found, preview_only, until)
+        if not found.whole:
+            found.why = "it ends in the middle"
+    except Damaged as error:
+        found.why = str(error)
+    except (EOFError, OSError, zlib.error, zstandard.ZstdError, struct.error) as error:
+        found.why = f"it can't be unpacked to its end: {error}"[:200]
+    return found
+
+
+def _pass(stream: BinaryIO, header: Header, found: Blend, preview_only: bool, until: float) -> None:
     kept = io.BytesIO()
     kept.write(header.raw)
     for code, head, length in _blocks(stream, header):
         if code == b"ENDB":
             kept.write(head)
+            found.kept = kept.getvalue()
             found.whole = True
-            break
+            return
+        if code == b"REND" and length <= RANGE_BYTES:
+            found.ranges.append(_range(_exactly(stream, length, RANGE_BYTES), header))
+            continue
         if code == b"TEST" and found.preview is None:
             found.preview = _preview(_exactly(stream, length, 8 + 4 * PREVIEW_EDGE**2), header)
             if preview_only:
@@ -94,9 +119,7 @@ def read(raw: BinaryIO, *, preview_only: bool = False) -> Blend:
             if kept.tell() > KEPT_BYTES:
                 raise Damaged("more scene data than any scene has")
         else:
-            _skip(stream, length)
-    found.kept = kept.getvalue()
-    return found
+            _skip(stream, length, until)
 
 
 def unpacked(raw: BinaryIO) -> tuple[BinaryIO, str]:
@@ -161,7 +184,7 @@ def _exactly(stream: BinaryIO, length: int, limit: int) -> bytes:
     return data
 
 
-def _skip(stream: BinaryIO, length: int) -> None:
+def _skip(stream: BinaryIO, length: int, until: float) -> None:
     if isinstance(stream, io.BufferedReader) and not isinstance(stream.raw, io.FileIO):
         seekable = False
     else:
@@ -170,10 +193,18 @@ def _skip(stream: BinaryIO, length: int) -> None:
         stream.seek(length, os.SEEK_CUR)
         return
     while length > 0:
+        if time.monotonic() > until:
+            raise Damaged("it takes too long to read")
         data = stream.read(min(length, 1 << 20))
         if not data:
             raise Damaged("it ends in the middle")
         length -= len(data)
+
+
+def _range(data: bytes, header: Header) -> tuple[str, int, int]:
+    """A REND block: first and last frame, and the scene's name."""
+    first, last = struct.unpack_from(header.endian + "ii", data)
+    return _text(data[8:].split(b"\0", 1)[0]), first, last
 
 
 def _preview(data: bytes, header: Header) -> tuple[int, int, bytes] | None:
@@ -191,10 +222,16 @@ def facts(found: Blend) -> dict[str, Any]:
     `blender` version, `compression`, `scenes` (each: name, frames [first, last], step, fps, resolution
     [w, h] in pixels as rendered, percentage, engine, output, format), the present scene's own as
     `scene frames fps resolution engine output format`, `libraries`, `textures`, `files` ({kind, path,
-    packed} of the rest).
+    packed} of the rest). Of a file that isn't `whole`: `why`, and names and frames of the scenes alone.
     """
     told: dict[str, Any] = {"blender": found.version, "compression": found.compression, "whole": found.whole}
     if not found.whole:
+        told["why"] = found.why
+        told["scenes"] = [
+            {"name": name, "frames": [first, last]} for name, first, last in found.ranges[:SCENES]
+        ]
+        if found.ranges:
+            told["scene"], told["frames"] = found.ranges[0][0], list(found.ranges[0][1:])
         return told
     current = 0
     used: dict[str, list[dict[str, Any]]] = {"library": [], "texture": [], "file": []}

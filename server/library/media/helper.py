@@ -25,6 +25,7 @@ from typing import Any
 LENGTH = struct.Struct("<II")  # of the JSON and of the bytes that follow it
 ANSWER_BYTES = 8 << 20
 NICE = 10
+UNTIL = 0.7  # of a request's time, after which a huge scene tells what was found until then
 GRACE_S = 1  # of processor time, between SIGXCPU and SIGKILL
 
 
@@ -119,10 +120,11 @@ def work(request: dict[str, Any], memory: int) -> bytes:
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         return pack({"error": "damaged", "why": "it is no regular file"})
+    until = time.monotonic() + float(request.get("seconds", 1)) * UNTIL
     told: dict[str, Any] = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
     content, form = b"", ""
     if kinds.kind(path) == "scene" or request["op"] == "facts":
-        found = blend.read(file, preview_only=request["op"] == "thumbnail")
+        found = blend.read(file, preview_only=request["op"] == "thumbnail", until=until)
         if found.preview is not None:
             content, form, _ = images.from_rows(*found.preview, width)
         elif request["op"] == "thumbnail":
