@@ -5,21 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-POLICIES = ("mfs", "epmfs", "ff")
-
-
-@dataclass(frozen=True)
-class Pool:
-    """A mounted pool and the folders it is made of."""
-
-    root: Path
-    branches: tuple[Path, ...]
-    policy: str
+from disk_kit import POLICIES, Pool, mount_pool
 
 
 @pytest.fixture
@@ -62,12 +51,6 @@ def pool(
     for root in mounted:
         if os.path.ismount(root):
             subprocess.run(["umount", "--lazy", str(root)], check=True)
-
-
-def mount_pool(program: str, root: Path, branches: tuple[Path, ...], policy: str) -> None:
-    # Without minfreespace a pool keeps 4 GB free on each disk: more than these have.
-    options = f"allow_other,use_ino,minfreespace=1M,category.create={policy}"
-    subprocess.run([program, "-o", options, ":".join(map(str, branches)), str(root)], check=True)
 
 
 @pytest.fixture(params=["folder", *POLICIES])

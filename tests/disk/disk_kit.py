@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,16 @@ from server.disk.store import Store
 
 CLONE = Path(__file__).resolve().parents[2]
 FILE = "data::green/shots/sh010.blend"
+POLICIES = ("mfs", "epmfs", "ff")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A mounted pool and the folders it is made of."""
+
+    root: Path
+    branches: tuple[Path, ...]
+    policy: str
 
 
 class FailingDisk(files.Os):
@@ -75,6 +86,12 @@ class FailingDisk(files.Os):
     def mkdir(self, path: str | Path) -> None:
         self._count("mkdir")
         super().mkdir(path)
+
+
+def mount_pool(program: str, root: Path, branches: tuple[Path, ...], policy: str) -> None:
+    # Without minfreespace a pool keeps 4 GB free on each disk: more than these have.
+    options = f"allow_other,use_ino,minfreespace=1M,category.create={policy}"
+    subprocess.run([program, "-o", options, ":".join(map(str, branches)), str(root)], check=True)
 
 
 def make_store(root: Path, config: Path | None = None, disk: files.Os = files.REAL) -> Store:

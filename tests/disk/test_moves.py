@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import POLICIES, Pool
-from disk_kit import FailingDisk, leftovers, make_store
+from disk_kit import POLICIES, FailingDisk, Pool, leftovers, make_store
 
 from server.disk import files, moves
 from server.disk.errors import Conflict, CroftError, DiskError, NotFound

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from disk_kit import CLONE, FILE, FailingDisk, leftovers, make_file, make_store
+from disk_kit import CLONE, FILE, POLICIES, FailingDisk, Pool, leftovers, make_file, make_store, mount_pool
 
 from server.disk import paths
 from server.disk.errors import BadInput, Conflict, CroftError, DiskFull, NotFound, ReadOnly, ShareAway
@@ -440,3 +440,29 @@ def test_a_share_within_a_share_is_refused(tmp_path: Path) -> None:
         configured_shares(settings, tmp_path / "data")
     settings.remove("shares", "inner")
     assert sorted(share.name for share in configured_shares(settings, tmp_path / "data")) == ["data", "near"]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_pool_unmounted_and_mounted_again_loses_nothing(
+    pool: Callable[[str], Pool], needs: Callable[[str], str], tmp_path: Path, policy: str
+) -> None:
+    mounted = pool(policy)
+    for number in range(12):
+        make_file(mounted.root, f"green/shots/{number}.blend")
+    store = make_store(mounted.root, tmp_path / "config")
+    for number in range(12):
+        store.edit(f"data::green/shots/{number}.blend", {"owner": "mia"}, who="tom")
+    before = store.index.dump()
+    subprocess.run(["umount", str(mounted.root)], check=True)
+    assert store.away("data")
+    with pytest.raises(ShareAway):
+        store.edit("data::green/shots/1.blend", {"owner": "eve"}, who="eve")
+    store.rescan()
+    store.refresh("data::green/shots/1.blend")
+    assert store.index.dump() == before
+    assert os.listdir(mounted.root) == []  # nothing was written onto the bare mount point
+    mount_pool(needs("mergerfs"), mounted.root, mounted.branches, policy)
+    assert not store.away("data")
+    assert store.index.dump() == before
+    store.edit("data::green/shots/1.blend", {"owner": "eve"}, who="eve")
+    assert store.index.missing() == []
