@@ -293,8 +293,8 @@ def _same(st: os.stat_result, stat: Stat) -> bool:
 
 
 def _wanted(entry: Entry) -> bool:
-    """Whether this file becomes an asset by itself, now."""
-    if entry.stat is None or entry.arriving:
+    """Whether this file becomes an asset by itself, now; or is one, to be known again by its content."""
+    if entry.stat is None or entry.arriving or f"/{paths.RENDER}/" in entry.address:
         return False
-    name = paths.name_of(entry.address)
-    return kinds.kind(name) in ASSET_KINDS and f"/{paths.RENDER}/" not in entry.address
+    kind = kinds.kind(paths.name_of(entry.address))
+    return kind in ASSET_KINDS or (entry.facts is not None and kind != "sequence")

@@ -164,6 +164,8 @@ def test_textures_stay_files_until_someone_promotes_them(house: House) -> None:
     student = house.people.user("student")
     assert house.assets.create(address, {"name": "Wood", "type": "material"}, student)["type"] == "material"
     assert [one["name"] for one in house.assets.search("demo").items] == ["Wood"]
+    house.settle()
+    assert house.assets.file_record(address)["hash"].startswith("blake2b-160:")
     with pytest.raises(Conflict):
         house.assets.create(address, {}, student)
 
