@@ -14,6 +14,7 @@ from server.disk.paths import Share
 from server.disk.settings import Settings
 from server.disk.store import Store
 from server.farm.farm import Farm
+from tests.disk.conftest import disk_root, pool, tiny  # noqa: F401  # a folder, then real pools
 
 SCENE = "data::demo/shots/sh010.blend"
 SETTINGS = {"heartbeat_s": 1.0, "lease_s": 30.0, "settle_s": 0.0, "site": "here"}
@@ -176,3 +177,9 @@ def until(what: Callable[[], Any], seconds: float = 20.0) -> Any:
             return value
         gate.wait(0.02)
     raise AssertionError(f"never happened: {what}")
+
+
+def events_of(world: World, job_id: str) -> list[dict[str, Any]]:
+    """The lines of a job's journal."""
+    path = world.root / "demo/shots/.croft/sh010.blend/jobs" / job_id / "journal.jsonl"
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]

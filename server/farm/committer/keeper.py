@@ -30,9 +30,10 @@ from server.library import versions
 log = logging.getLogger("croft.farm")
 
 GATHER_S = 0.1  # news are gathered for so long before they are told
-LOOK_RUNNING_S = 2.0  # how often the journal of a job that runs is looked at for other servers' lines
+LOOK_RUNNING_S = 2.0  # how often the journal of a job is looked at for other servers' lines
+MANY_JOBS = 200  # beyond so many jobs those that don't run are looked at less often
 LOOK_AROUND_S = 0.5  # at most so often all jobs are gone through
-LOOK_S = 10.0  # the same for one that doesn't
+LOOK_S = 10.0
 STALE_INTERVALS = 3  # heartbeats without its beat file being touched: a server is gone
 KEEP_ENDED_S = 300.0  # a job stays a fold for so long after its end
 ORPHAN_S = 3600.0  # what a submission left is taken away after so long
@@ -261,13 +262,14 @@ class Keeper:
             return
         self._looked = now
         due: list[Live] = []
+        many = len(self.board.live) > MANY_JOBS
         for live in list(self.board.live.values()):
             if live.rests_until:
                 if live.rests_until <= now:
                     live.rests_until = 0.0
                     due.append(live)
                 continue
-            every_s = LOOK_RUNNING_S if live.job.claims else LOOK_S
+            every_s = LOOK_S if many and not live.job.claims else LOOK_RUNNING_S
             if now - live.checked >= every_s:
                 live.checked = now
                 if live.place.stirred() and not self.board.store.away(live.job.share):

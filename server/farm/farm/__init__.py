@@ -225,8 +225,7 @@ class Farm:
             job = turn.job
             if not isinstance(numbers, str) and any(not 0 <= n < job.total for n in numbers):
                 raise NotFound(f"Job {job.id} has the tasks 0 to {job.total - 1}.")
-            chosen = chosen_tasks(job, numbers)
-            if chosen:
+            for chosen in chosen_tasks(job, numbers):
                 turn.add({"at": turn.at, "event": "requeue", "tasks": chosen, "by": who})
             if job.state in states.ENDED and job.counts["waiting"]:
                 turn.live.ready = False

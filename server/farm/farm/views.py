@@ -16,6 +16,9 @@ from server.farm.nodes import Node
 from server.farm.scheduler import misfit
 
 
+RANGES = 200  # in one requeue
+
+
 class Views:
     """Made once; answers from what is in memory."""
 
@@ -212,27 +215,23 @@ class Views:
         return {**view, "doing": doing}
 
 
-def chosen_tasks(job: Job, tasks: Any) -> str:
-    """Task numbers as ranges, for a requeue: "failed", "rest" (all that isn't done), or a list."""
-    if tasks in ("failed", "rest"):
+def chosen_tasks(job: Job, tasks: str | list[int]) -> list[str]:
+    """Task numbers as ranges, for requeues: "failed", "rest" (all that isn't done), or a list."""
+    if isinstance(tasks, str):
         letters = b"f" if tasks == "failed" else b"fs"
-        numbers = [n for n, cell in enumerate(job.cells) if cell in letters]
-        if not numbers:
-            return ""
-    else:
-        numbers = sorted({int(n) for n in tasks})
-    return ranges_of(numbers)
+        return ranges_of([n for n, cell in enumerate(job.cells) if cell in letters])
+    return ranges_of(sorted(set(tasks)))
 
 
-def ranges_of(numbers: list[int]) -> str:
-    """`[0, 1, 2, 5]` as `0-2,5`."""
+def ranges_of(numbers: list[int]) -> list[str]:
+    """`[0, 1, 2, 5]` as `["0-2,5"]`; several texts where one would be too long to be read again."""
     parts: list[range] = []
     for n in numbers:
         if parts and parts[-1].stop == n:
             parts[-1] = range(parts[-1].start, n + 1)
         else:
             parts.append(range(n, n + 1))
-    return str(frame_ranges.Frames(tuple(parts)))
+    return [str(frame_ranges.Frames(tuple(parts[at : at + RANGES]))) for at in range(0, len(parts), RANGES)]
 
 
 def _of_state(job: Job, letter: int) -> Iterator[int]:

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from server.disk.errors import CroftError
 from server.farm import frames as frame_ranges
 from server.farm.jobs import states
 
@@ -169,7 +170,7 @@ class Job:
             handler = _HANDLERS.get(event["event"])
             if handler is not None:
                 handler(self, event)
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError):
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError, CroftError):
             self.bad += 1
 
     def _claim(self, event: Event) -> None:

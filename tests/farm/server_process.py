@@ -1,0 +1,59 @@
+"""A server of its own, with a node inside, for tests that need several processes or one to kill.
+
+python -m tests.farm.server_process CONFIG DATA NODE work          claim and deliver until nothing is left
+python -m tests.farm.server_process CONFIG DATA NODE hold COUNT    claim so many, report them for ever
+python -m tests.farm.server_process CONFIG DATA NODE fall          die between the renames and the journal
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from server.disk.paths import Share
+from server.disk.settings import Settings
+from server.disk.store import Store
+from server.farm.farm import Farm
+from server.farm.jobs.place import Place
+from tests.farm.conftest import Node
+
+
+def main(config: str, data: str, name: str, how: str, count: str = "1") -> None:
+    settings = Settings(config)
+    store = Store(settings, [Share("data", Path(data))])
+    store.open()
+    farm = Farm(settings, store)
+    node = Node(farm, name, Path(data))
+    pause = threading.Event()
+    if how == "work":
+        print("ready", flush=True)
+        sys.stdin.readline()
+        while any(live.job.claims or live.job.counts["waiting"] for live in farm.board.live.values()):
+            for task in node.ask(2):
+                assert node.deliver(task, name.encode())["id"] == "accepted"
+            pause.wait(0.01)
+    elif how == "hold":
+        tasks = node.ask(int(count))
+        print(" ".join(task["uuid"] for task in tasks), flush=True)
+        while True:
+            node.say(*({"id": "report", "uuid": t["uuid"], "frame": t["frame"]} for t in tasks))
+            pause.wait(0.05)
+    elif how == "fall":
+        task = node.one()
+        print(task["uuid"], flush=True)
+
+        def fall(self: Place, events: list[dict[str, Any]]) -> None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        Place.append = fall  # type: ignore[method-assign]
+        node.deliver(task, b"from before the fall")
+    farm.close()
+    store.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

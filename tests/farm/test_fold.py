@@ -1,0 +1,124 @@
+"""The fold: any way of reading the same lines gives the same job, and its sums add up."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.disk.errors import Conflict
+from server.disk.paths import Share
+from server.farm import statistics
+from server.farm.jobs import states
+from server.farm.jobs.job import Job, attempt_id, code_text, split_attempt
+from server.farm.jobs.place import Place, Seen
+
+TASKS = st.integers(-1, 6)
+ATTEMPTS = st.builds(lambda n, r: f"{n}.{r:04x}", st.integers(1, 4), st.integers(0, 2))
+NODES = st.sampled_from(["n1", "n2", "n3"])
+AT = "2026-11-21T20:00:00Z"
+
+
+def line(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({"at": st.just(AT), "event": st.just(kind), **fields})
+
+
+EVENTS = st.one_of(
+    line("claim", task=TASKS, attempt=ATTEMPTS, node=NODES, server=st.just("s1")),
+    line(
+        "done",
+        task=TASKS,
+        attempt=ATTEMPTS,
+        node=NODES,
+        seconds=st.floats(-1, 1e10) | st.none() | st.just(1.5),
+    ),
+    line("failed", task=TASKS, attempt=ATTEMPTS, node=NODES, reason=st.just("crash"), final=st.booleans()),
+    line("expired", task=TASKS, attempt=ATTEMPTS, final=st.booleans()),
+    line("released", task=TASKS, attempt=ATTEMPTS),
+    line("adopt", task=TASKS, attempt=ATTEMPTS, server=st.just("s2")),
+    line("skip", task=TASKS),
+    line("requeue", tasks=st.sampled_from(["0-2", "5", "0-99", "x", ""])),
+    line("state", to=st.sampled_from([*states.STATES, "gone"]), by=st.sampled_from(["", "anna"])),
+    line("priority", value=st.integers(0, 9)),
+    line("something newer", task=TASKS),
+    st.dictionaries(st.sampled_from(["event", "task", "at"]), st.sampled_from(["claim", 1, None, [], "x"])),
+)
+
+
+def make_job(total: int = 6, order: str = "linear") -> Job:
+    record = {"id": "j", "frames": f"1-{total}", "total": total, "order": order, "base": "x.####"}
+    return Job(record, "data::p/x.blend", "data::p/.croft/x.blend/jobs/j")
+
+
+@given(st.lists(EVENTS, max_size=60), st.sampled_from(["linear", "spread"]))
+def test_any_lines_give_a_job_whose_sums_add_up(events: list[dict[str, Any]], order: str) -> None:
+    job = make_job(order=order)
+    job.fold(events)
+    assert statistics.disagreements(job) == []
+    waiting = [n for n in range(job.total) if job.cells[n] == ord("w")]
+    found = job.next_task()
+    assert (found in waiting) if waiting else (found is None)
+
+
+@given(st.lists(EVENTS, max_size=60), st.lists(st.integers(0, 60), max_size=6))
+@settings(deadline=None)
+def test_catching_up_in_any_steps_gives_the_whole(
+    tmp_path_factory: pytest.TempPathFactory, events: list[dict[str, Any]], cuts: list[int]
+) -> None:
+    root: Path = tmp_path_factory.mktemp("fold")
+    folder = root / "p/.croft/x.blend/jobs/j"
+    folder.mkdir(parents=True)
+    (folder / "job.json").write_text("{}")
+    share = Share("data", root)
+    step, whole = make_job(), make_job()
+    place = Place(step, share)
+    edges = sorted({0, len(events), *(min(cut, len(events)) for cut in cuts)})
+    with open(folder / "journal.jsonl", "ab") as journal:
+        for first, last in pairwise(edges):
+            for event in events[first:last]:
+                journal.write(orjson.dumps(event) + b"\n")
+            journal.flush()
+            assert place.catch_up() in (Seen.MORE, Seen.SAME)
+    again = Place(whole, share)
+    again.catch_up()
+    straight = make_job()
+    straight.fold(events)
+    assert step.comparable() == whole.comparable() == straight.comparable()
+
+
+def test_a_hundred_thousand_tasks_are_cheap_to_hold_and_to_ask() -> None:
+    job = make_job(100_000)
+    for n in range(0, 100_000, 2):
+        job.apply({"at": AT, "event": "claim", "task": n, "attempt": "1.0001", "node": "n", "server": "s"})
+        job.apply({"at": AT, "event": "done", "task": n, "attempt": "1.0001", "node": "n", "seconds": 1})
+    assert job.next_task() == 1
+    assert job.counts["done"] == 50_000
+    assert len(statistics.cells(job)) == 400
+    job.apply({"at": AT, "event": "requeue", "tasks": "0-99999"})
+    assert (job.next_task(), job.counts["waiting"], job.total_milliseconds) == (0, 100_000, 0)
+
+
+def test_attempts_are_known_again_by_their_id() -> None:
+    code = 3 << 16 | 0xAB
+    text = attempt_id("20261121-200000-abcdef", 17, code)
+    assert text == "20261121-200000-abcdef.17.3.00ab"
+    assert split_attempt(text) == ("20261121-200000-abcdef", 17, code)
+    assert code_text(code) == "3.00ab"
+    for nonsense in (None, 7, "", "a.b", "j.x.1.00", "a.1.1.zz", "a.1.1.1.1"):
+        assert split_attempt(nonsense) is None
+
+
+def test_no_state_is_left_but_through_the_table() -> None:
+    for before in states.STATES:
+        for after in states.STATES:
+            if after in states.MOVES[before]:
+                states.check("j", before, after)
+            else:
+                with pytest.raises(Conflict):
+                    states.check("j", before, after)
+    assert all(states.MOVES[ended] == {states.WAITING} for ended in states.ENDED)
