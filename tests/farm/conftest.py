@@ -180,6 +180,6 @@ def until(what: Callable[[], Any], seconds: float = 20.0) -> Any:
 
 
 def events_of(world: World, job_id: str) -> list[dict[str, Any]]:
-    """The lines of a job's journal."""
+    """The whole lines of a job's journal."""
     path = world.root / "demo/shots/.croft/sh010.blend/jobs" / job_id / "journal.jsonl"
-    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    return [orjson.loads(line) for line in path.read_bytes().splitlines() if line.endswith(b"}")]

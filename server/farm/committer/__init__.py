@@ -34,6 +34,10 @@ ROUNDS = 6  # jobs that one request for tasks is offered when those in front run
 OPEN_JOURNALS = 128  # journals kept open between commits
 
 
+class Gone(NotFound):
+    """A job's folder isn't there at the moment: what we know of it stays, to compare with what comes back."""
+
+
 class Bundle:
     """All that one request asks for. Waits until it was committed."""
 
@@ -187,10 +191,11 @@ class Committer:
         try:
             given = self._locked_turn(live, ops, hungry)
         except (CroftError, OSError) as error:
-            if not isinstance(error, (Busy, ShareAway)):
+            if not isinstance(error, (Busy, ShareAway, Gone)):
                 self.faults += 1
                 log.warning("job %s can't be written now: %s", job_id, error)
-            live.place.forget()
+            if not isinstance(error, Gone):
+                live.place.forget()
             self.board.rest(live)
             _fail(ops, error)
             return
@@ -210,7 +215,7 @@ class Committer:
             live.checked = now
             seen = live.place.catch_up()
             if seen is Seen.GONE:
-                raise NotFound(f"The folder of job {job.id} is gone.", job=job.id)
+                raise Gone(f"The folder of job {job.id} is gone.", job=job.id)
             held.check()
             if seen is Seen.BACKWARDS and job.state in states.OPEN:
                 turn.change(states.PAUSED, why="restored, resume?")

@@ -15,7 +15,6 @@ from server.farm.jobs.job import CLAIMED, DONE, LETTERS, Job
 from server.farm.nodes import Node
 from server.farm.scheduler import misfit
 
-
 RANGES = 200  # in one requeue
 
 
