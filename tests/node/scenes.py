@@ -186,6 +186,12 @@ def exr(scene):
     scene.render.film_transparent = True
 
 
+def slow(scene):
+    """Long enough to be caught in the middle of a frame."""
+    moving(scene)
+    scene.cycles.samples, scene.cycles.use_adaptive_sampling = 4000, False
+
+
 def heavy(scene):
     """The figure's scene: light frames of a fair fraction of a second."""
     moving(scene)
@@ -206,6 +212,7 @@ KINDS = {
     "compositor": compositor,
     "exr": exr,
     "light": heavy,
+    "slow": slow,
 }
 
 

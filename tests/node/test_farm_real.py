@@ -1,0 +1,231 @@
+"""The real server, real nodes and real Blender through kills, cuts, repeats and crashes.
+
+Whatever happens: every frame there once, whole, and the statistics add up.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from real_farm import RealFarm, make_scenes, until
+
+
+@pytest.fixture(scope="session")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shots")
+    if shutil.which("blender"):
+        make_scenes(folder, "plain", "slow", "crash")
+    return folder
+
+
+@pytest.fixture
+def farm(needs: Any, tmp_path: Path) -> Iterator[RealFarm]:
+    needs("blender")
+    made = RealFarm(tmp_path)
+    yield made
+    made.close()
+
+
+def doing(farm: RealFarm, node: str) -> list[dict[str, Any]]:
+    """What the node is at, once its renderer is."""
+    return [
+        task
+        for row in farm.api("GET", "/api/nodes")[1]
+        if row["name"] == node
+        for task in row["doing"]
+        if "Sample" in task["line"]
+    ]
+
+
+def blenders(scene: str) -> list[int]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if words[0].endswith(b"blender") and any(scene.encode() in word for word in words):
+                found.append(int(folder.name))
+    return found
+
+
+def test_a_node_killed_in_the_middle_of_a_frame(farm: RealFarm, shots: Path) -> None:
+    """When a node is killed, then its Blender ends with it and another node renders what it held."""
+    ident = farm.submit(shots / "slow.blend", "1-4")
+    first = farm.start_node("first")
+    until(lambda: doing(farm, "first"), 12)
+    first.kill()
+    first.wait()
+    until(lambda: not blenders(ident))
+    farm.start_node("second")
+    job = farm.wait_for(ident, "done")
+    farm.expect_whole(job, [1, 2, 3, 4])
+    assert farm.events(ident, "expired")
+    assert {event["node"] for event in farm.events(ident, "done")} >= {"second"}
+
+
+def test_the_server_killed_in_the_middle_of_a_job(farm: RealFarm, shots: Path) -> None:
+    """When the server is killed and started again, then the node goes on, and nothing is rendered twice."""
+    ident = farm.submit(shots / "slow.blend", "1-5")
+    farm.start_node("alpha")
+    until(lambda: doing(farm, "alpha"), 40)
+    until(lambda: farm.events(ident, "done"))
+    farm.kill_server()
+    farm.start_server()
+    job = farm.wait_for(ident, "done")
+    farm.expect_whole(job, [1, 2, 3, 4, 5])
+    assert len(farm.events(ident, "claim")) == 5
+    assert "working on" in (farm.folder / "alpha.log").read_text() or not farm.events(ident, "expired")
+
+
+def test_a_server_that_is_away_gets_finished_frames_later(farm: RealFarm, shots: Path) -> None:
+    """Given a server that is gone for longer than a lease, when the node finishes what it holds, then it
+    keeps the results, and they are taken when the server is back: nobody renders them again."""
+    ident = farm.submit(shots / "slow.blend", "1-4")
+    farm.start_node("alpha")
+    until(lambda: doing(farm, "alpha"), 40)
+    farm.kill_server()
+    held = {event["attempt"] for event in farm.events(ident, "claim")}
+    held -= {event["attempt"] for event in farm.events(ident, "done")}
+    until(lambda: len(list((farm.folder / "alpha.spool").glob("*.json"))) == len(held), 40)
+    farm.start_server()
+    job = farm.wait_for(ident, "done")
+    farm.expect_whole(job, [1, 2, 3, 4])
+    assert len(farm.events(ident, "claim")) == 4
+    assert not list((farm.folder / "alpha.spool").glob("*.json"))
+
+
+class Repeater:
+    """Stands between a node and the server, and passes every result on three times."""
+
+    def __init__(self, port: int) -> None:
+        self.answers: list[Any] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                kinds = [item["id"] for item in json.loads(body)]
+                results = [item for item in json.loads(body) if item["id"] in ("identity", "done")]
+                for _ in range(2 if "done" in kinds else 0):
+                    outer.answers.append(json.loads(self.forward(json.dumps(results).encode())[1]))
+                status, data = self.forward(body)
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def forward(self, body: bytes) -> tuple[int, bytes]:
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+                headers = {"Authorization": self.headers["Authorization"], "Content-Type": "application/json"}
+                connection.request("POST", self.path, body, headers)
+                answer = connection.getresponse()
+                data = answer.read()
+                connection.close()
+                return answer.status, data
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        ThreadingHTTPServer.daemon_threads = True
+        self.httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.httpd.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        self.httpd.shutdown()
+        self.httpd.server_close()
+
+
+def test_the_same_done_three_times(farm: RealFarm, shots: Path) -> None:
+    repeater = Repeater(farm.port)
+    try:
+        ident = farm.submit(shots / "plain.blend", "1-6")
+        farm.start_node("alpha", port=repeater.httpd.server_port)
+        job = farm.wait_for(ident, "done")
+    finally:
+        repeater.close()
+    farm.expect_whole(job, [1, 2, 3, 4, 5, 6])
+    repeated = [item["id"] for answer in repeater.answers for item in answer]
+    assert repeated == ["accepted"] * 12
+
+
+def test_an_expired_claims_first_node_comes_back_too_late(farm: RealFarm, shots: Path) -> None:
+    """Given a node that froze with a frame, when another has had the frame accepted and the first one comes
+    to, then it is refused and the accepted file stays as it is."""
+    ident = farm.submit(shots / "slow.blend", "1-2")
+    first = farm.start_node("first")
+    until(lambda: doing(farm, "first"), 12)
+    os.kill(first.pid, signal.SIGSTOP)
+    try:
+        farm.start_node("second")
+        job = farm.wait_for(ident, "done")
+        folder = farm.version(job)
+
+        def pictures() -> dict[str, tuple[int, int]]:
+            found = {path.name: path.stat() for path in folder.glob("slow.*.png")}
+            return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in found.items()}
+
+        accepted = pictures()
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    log = farm.folder / "first.log"
+    until(lambda: "did not take a result" in log.read_text() or "taken back" in log.read_text(), 30)
+    until(lambda: not [name for name in os.listdir(folder) if name.startswith(".") and name != ".croft"])
+    assert pictures() == accepted
+    farm.expect_whole(farm.job(ident), [1, 2])
+    assert "second" in {event["node"] for event in farm.events(ident, "done")}
+
+
+def test_a_scene_that_crashes_blender_on_one_frame(farm: RealFarm, shots: Path) -> None:
+    """The frame is tried as often as the job allows, then the job says so; all others are there."""
+    ident = farm.submit(shots / "crash.blend", "3-7")
+    farm.start_node("alpha", scripting=True)
+    job = farm.wait_for(ident, "failed", "done", "paused")
+    assert job["state"] == "failed"
+    farm.expect_whole(job, [3, 4, 6, 7], failed=1)
+    failures = farm.events(ident, "failed")
+    assert len(failures) == 3
+    assert {event["task"] for event in failures} == {2}
+    assert all("crash" in event["reason"] for event in failures)
+    status, rows = farm.api("GET", f"/api/jobs/{ident}/tasks?state=failed")
+    assert (status, [row["frame"] for row in rows]) == (200, [5])
+    assert "crash" in rows[0]["reason"]
+
+
+def test_a_missing_scene_file(farm: RealFarm, shots: Path) -> None:
+    ident = farm.submit(shots / "plain.blend", "1-3")
+    farm.snapshot(ident).unlink()
+    farm.start_node("alpha")
+    job = farm.wait_for(ident, "failed", "paused")
+    assert "gone" in job["why"]
+    assert job["counts"]["done"] == 0
+    assert sum(job["counts"].values()) == 3
+    assert not list(farm.version(job).glob("*"))
+
+
+def test_a_scene_file_that_vanishes_while_it_is_rendered(farm: RealFarm, shots: Path) -> None:
+    """What was accepted stays, the next frame says what is missing, and the job waits for a person."""
+    ident = farm.submit(shots / "slow.blend", "1-6")
+    farm.start_node("alpha")
+    until(lambda: farm.events(ident, "done"), 40)
+    farm.snapshot(ident).unlink()
+    job = farm.wait_for(ident, "failed", "paused")
+    assert farm.events(ident, "failed")[0]["reason"].startswith("missing file")
+    done = [event["task"] + 1 for event in farm.events(ident, "done")]
+    assert 1 <= len(done) < 6
+    assert sorted(path.name for path in farm.version(job).glob("*.png")) == [
+        f"slow.{n:04d}.png" for n in done
+    ]
