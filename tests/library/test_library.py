@@ -466,6 +466,7 @@ def test_configured_projects_and_folders_of_two_shares(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "words"), [
     ("hero_walk-v2.blend", "Hero walk v2"), ("sh010.blend", "Sh010"), (".blend", ".blend"),
     ("__.blend", "__.blend"), ("ünder_way.blend", "Ünder way"),
+    ("plate_2.@.png", "Plate 2"), ("plate_@.exr", "Plate"),
 ])  # fmt: skip
 def test_names_as_people_write_them(name: str, words: str) -> None:
     assert pretty(name) == words
@@ -536,3 +537,18 @@ def test_a_link_within_the_share_shows_what_it_points_to(house: House) -> None:
     os.symlink("real.png", house.root / "demo/link.png")
     house.store.refresh("data::demo/link.png")
     assert house.media.thumbnail("data::demo/link.png", wait_s=30) is not None
+
+
+def test_a_sequence_shows_a_frame_from_its_middle_and_can_be_promoted(house: House) -> None:
+    for number, colour in enumerate(("red", "lime", "blue")):
+        Image.new("RGB", (300, 200), colour).save(house.root / f"demo/plate.{number:04d}.png")
+    house.store.rescan()
+    address = "data::demo/plate.@.png"
+    thumb = house.media.thumbnail(address, wait_s=30)
+    assert thumb is not None
+    assert thumb.parent == house.root / "demo/.croft/plate.@.png/thumbs"
+    with Image.open(thumb) as image:
+        assert image.convert("RGB").getpixel((50, 50))[1] > 230
+    view = house.assets.create(address, {"name": "Plate"}, house.people.user("student"))
+    assert (view["kind"], view["name"], view["status"]) == ("sequence", "Plate", "ok")
+    assert [one["name"] for one in house.assets.search("demo").items] == ["Plate"]
