@@ -51,6 +51,8 @@ def unmake(store: Store, address: str, name: str) -> None:
     try:
         os.rmdir(place / name)
         os.unlink(place / f"{name}.json")
+        place.rmdir()
+        place.parent.rmdir()
     except OSError:
         pass  # something lies there: it is kept
 

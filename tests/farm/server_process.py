@@ -1,8 +1,8 @@
 """A server of its own, with a node inside, for tests that need several processes or one to kill.
 
-python -m tests.farm.server_process CONFIG DATA NODE work          claim and deliver until nothing is left
-python -m tests.farm.server_process CONFIG DATA NODE hold COUNT    claim so many, report them for ever
-python -m tests.farm.server_process CONFIG DATA NODE fall          die between the renames and the journal
+python server_process.py CONFIG DATA NODE work          claim and deliver until nothing is left
+python server_process.py CONFIG DATA NODE hold COUNT    claim so many, report them for ever
+python server_process.py CONFIG DATA NODE fall          die between the renames and the journal
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import threading
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from farm_kit import Node
+
 from server.disk.paths import Share
 from server.disk.settings import Settings
 from server.disk.store import Store
 from server.farm.farm import Farm
 from server.farm.jobs.place import Place
-from tests.farm.conftest import Node
 
 
 def main(config: str, data: str, name: str, how: str, count: str = "1") -> None:

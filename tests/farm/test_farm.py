@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import orjson
 import pytest
+from farm_kit import SCENE, Node, World, until
 
 from server.disk.errors import BadContent, BadInput, Conflict, CroftError, NotFound, TooLarge
 from server.farm.farm import Farm
-from tests.farm.conftest import SCENE, Node, World, until
 
 Submit = Callable[..., str]
 

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from tests.farm.conftest import SCENE, Node, World, events_of, until
+from farm_kit import SCENE, Node, World, events_of, until
 
 CLONE = Path(__file__).resolve().parents[2]
 Spawn = Callable[..., subprocess.Popen[str]]
@@ -25,7 +24,12 @@ def spawn(world: World) -> Iterator[Spawn]:
     started: list[subprocess.Popen[str]] = []
 
     def start(world: World, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "tests.farm.server_process", str(world.config), str(world.root)]
+        command = [
+            sys.executable,
+            str(CLONE / "tests/farm/server_process.py"),
+            str(world.config),
+            str(world.root),
+        ]
         process = subprocess.Popen(
             [*command, *arguments], cwd=CLONE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from farm_kit import SCENE, Node, World, events_of, until
 
 from server.farm.farm import Farm
-from tests.farm.conftest import SCENE, Node, World, events_of, until
 
 
 @pytest.fixture

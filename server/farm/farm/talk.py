@@ -74,7 +74,7 @@ class Talk:
         if tasks is not None:
             self._take_means(node, tasks)
             wants -= self._again(node, wants, answers, ops, told)
-            if not self._may_have(node):
+            if not self._may_have(node) or (not ops and not len(self._board.line)):
                 wants = 0
         if ops or wants > 0:
             self._commit(node, wants, ops, answers)
@@ -196,12 +196,7 @@ class Talk:
         )
 
     def _may_have(self, node: Node) -> bool:
-        return (
-            len(self._board.line) > 0
-            and not node.paused
-            and node.rests_until <= self._monotonic()
-            and not self._board.nodes.farm_paused
-        )
+        return not node.paused and node.rests_until <= self._monotonic() and not self._board.nodes.farm_paused
 
     def _again(
         self,

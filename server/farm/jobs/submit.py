@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -223,11 +224,9 @@ class Submitter:
     def _take_back(self, folder: Path, snapshot: Path) -> None:
         drop_snapshot(snapshot, self._disk)
         shutil.rmtree(folder, ignore_errors=True)
-        try:
-            folder.parent.rmdir()  # `jobs`, where this would have been the first
-            folder.parent.parent.rmdir()
-        except OSError:
-            pass  # other things lie there
+        for parent in list(folder.parents)[:3]:  # jobs, the companion, .croft, where this was the first
+            with suppress(OSError):  # other things lie there
+                parent.rmdir()
 
 
 def clean_up(folder: Path, asset_folder: Path, disk: files.Os = files.REAL) -> bool:

@@ -1,0 +1,146 @@
+"""An unmodified node of RFAM's: it echoes ids, knows no protocol, and says nothing when Blender fails.
+
+Its messages as DESIGN tells of them: `identity` usually first, `info`, `task {paths, provides, count}`,
+`report {uuid, frame, done, total}`, `done {uuid, frame, time}`; after a lost reply its resent `done`s stand
+before the identity. It renders to the scene's own output path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+from farm_kit import SCENE, World
+
+from server.farm.farm import Farm
+
+IDENTITY = {"id": "identity", "name": "old-pc", "provides": [], "version": 7}
+TASK = {"id": "task", "paths": ["data"], "provides": [], "count": 1}
+
+
+class RfamNode:
+    """Keeps what it was told by uuid, as the real one does."""
+
+    def __init__(self, farm: Farm) -> None:
+        self.farm = farm
+        self.tasks: dict[str, dict[str, Any]] = {}
+        self.killed: list[str] = []
+
+    def post(self, *requests: dict[str, Any]) -> list[dict[str, Any]]:
+        answer: list[dict[str, Any]] = orjson.loads(self.farm.talk("*", list(requests)))
+        for commandment in answer:
+            getattr(self, "on_" + commandment["id"])(commandment)  # an unknown one would end it
+        return answer
+
+    def on_info(self, told: dict[str, Any]) -> None:
+        assert all(
+            told[key] >= 0 for key in ("heartbeat", "arrhythmia", "error_scale", "hibernation", "memory")
+        )
+
+    def on_task(self, told: dict[str, Any]) -> None:
+        for key in ("uuid", "file", "frame", "requires", "issued", "prmanCommands"):
+            assert key in told
+        assert isinstance(told["frame"], int)
+        self.tasks[told["uuid"]] = told
+
+    def on_kill(self, told: dict[str, Any]) -> None:
+        assert isinstance(told["frame"], int)
+        self.killed.append(told["uuid"])
+        self.tasks.pop(told["uuid"], None)
+
+    def report(self, uuid: str) -> dict[str, Any]:
+        return {"id": "report", "uuid": uuid, "frame": self.tasks[uuid]["frame"], "done": 3, "total": 10}
+
+    def done(self, uuid: str) -> dict[str, Any]:
+        return {"id": "done", "uuid": uuid, "frame": self.tasks.pop(uuid)["frame"], "time": 2.5}
+
+
+@pytest.fixture
+def old(farm: Farm) -> RfamNode:
+    return RfamNode(farm)
+
+
+@pytest.fixture
+def job(farm: Farm) -> Callable[..., str]:
+    def make(**more: Any) -> str:
+        request = {"file": SCENE, "frames": "1-3", "output": "scene", **more}
+        return str(farm.submit("anna", request).id)
+
+    return make
+
+
+def test_it_renders_a_job_to_the_scene_s_own_output(
+    farm: Farm, old: RfamNode, job: Callable[..., str]
+) -> None:
+    job_id = job()
+    assert farm.view(job_id)["folder"] is None
+    answer = old.post(IDENTITY, {"id": "info"}, TASK)
+    assert [told["id"] for told in answer] == ["info", "task"]
+    assert answer[1]["file"] == f"data::demo/shots/.sh010.{job_id}.blend"
+    for _ in range(3):
+        (uuid,) = old.tasks
+        assert old.post(IDENTITY, old.report(uuid)) == []
+        old.post(IDENTITY, old.done(uuid), TASK)
+    view = farm.view(job_id)
+    assert (view["state"], view["seconds"]) == ("done", 7.5)
+    assert old.killed == []
+
+
+def test_its_resent_dones_stand_before_the_identity(
+    farm: Farm, old: RfamNode, job: Callable[..., str]
+) -> None:
+    job_id = job()
+    old.post(IDENTITY, {**TASK, "count": 2})
+    first, second = old.tasks
+    lost = [{**old.done(first), "version": 7}, old.done(second)]
+    old.post(*lost, IDENTITY)  # the answer to this is lost, so it says it again
+    assert old.post(*lost, IDENTITY, TASK)[0]["frame"] == 3
+    assert farm.view(job_id)["counts"]["done"] == 2
+
+
+def test_it_is_never_offered_more_than_it_asks_for_nor_what_it_cannot_do(
+    farm: Farm, old: RfamNode, job: Callable[..., str]
+) -> None:
+    farm.submit("anna", {"file": SCENE, "frames": "1-9"})  # into a version folder: not for it
+    assert old.post(IDENTITY, TASK) == []
+    job(requires=["gpu"])
+    assert old.post(IDENTITY, TASK) == []
+    assert old.post(IDENTITY, {**TASK, "provides": ["gpu"], "paths": ["other"]}) == []
+    assert len(old.post(IDENTITY, {**TASK, "provides": ["gpu"], "count": 2})) == 2
+
+
+def test_a_blender_that_ends_without_a_word_is_tried_once_more_then_has_failed(
+    world: World, farm: Farm, old: RfamNode, job: Callable[..., str]
+) -> None:
+    job_id = job(frames="1")
+    old.post(IDENTITY, TASK)
+    (uuid,) = old.tasks
+    world.clock.now += 5
+    # It asks for work without reporting what it holds: the same claim comes again
+    assert [told["uuid"] for told in old.post(IDENTITY, TASK)] == [uuid]
+    world.clock.now += 5
+    (again,) = old.post(IDENTITY, TASK)  # the attempt has failed, the next one is given out
+    assert again["uuid"] != uuid
+    assert farm.view(job_id)["failed_attempts"] == 1
+    assert farm.task(job_id, 0)["reason"] is not None
+
+
+def test_a_cancelled_frame_is_killed(farm: Farm, old: RfamNode, job: Callable[..., str]) -> None:
+    job_id = job()
+    old.post(IDENTITY, TASK)
+    (uuid,) = old.tasks
+    farm.cancel(job_id, "anna")
+    old.post(IDENTITY, old.report(uuid))
+    assert old.killed == [uuid]
+
+
+def test_potential_tells_a_prenode_each_job_once(farm: Farm, job: Callable[..., str]) -> None:
+    job_id = job()
+    (told,) = farm.potential("slurm")
+    assert told["uuid"] == job_id
+    assert set(told) == {"uuid", "name", "created", "file", "priority", "video", "requires", "frames"}
+    assert (told["frames"], told["video"]) == ([1, 2, 3], False)
+    assert farm.potential("slurm") == []
+    assert len(farm.potential("another")) == 1

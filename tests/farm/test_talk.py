@@ -1,0 +1,215 @@
+"""What a message may hold, lost answers, reports, sick requests; and disks that fail in the middle."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from farm_kit import SCENE, Node, World, events_of, until
+
+from server.disk.errors import BadInput, DiskFull, Forbidden
+from server.disk.files import Os
+from server.farm.farm import Farm
+
+
+def test_nonsense_is_refused_or_passed_over(farm: Farm, node: Node, world: World) -> None:
+    job_id = farm.submit("anna", {"file": SCENE, "frames": "1-2"}).id
+    for body in ({}, "task", None, 7, [{"id": "task"}] * 5001):
+        with pytest.raises(BadInput):
+            farm.talk("*", body)
+    with pytest.raises(BadInput, match="says who it is"):
+        farm.talk("*", [{"id": "task"}])
+    with pytest.raises(Forbidden, match="for the node 'n1'"):
+        farm.talk("n1", [{"id": "identity", "name": "n2"}])
+    with pytest.raises(BadInput, match="printable"):
+        farm.talk("*", [{"id": "identity", "name": "a\nb"}])
+    done = node.render(node.one())
+    odd: list[dict[str, Any]] = [
+        {"id": "report", "uuid": None},
+        {"id": "report", "uuid": done["uuid"], "progress": "half", "done": "x", "total": 0},
+        {"id": "done", "uuid": "x.y.z"},
+        {"id": "failed"},
+        {"id": "release", "uuid": 7},
+        {"id": "dance"},
+        {"id": "task", "count": "many", "paths": 7, "provides": {"a": 1}},
+    ]
+    answers = node.say(*odd, done)
+    assert {"id": "accepted", "uuid": done["uuid"]} in answers
+    assert farm.view(job_id)["counts"]["done"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"path": "../../sh010.blend"}, "no name"),
+        ({"path": ".hidden"}, "no name"),
+        ({"temp": "sh010.0001.png"}, "not this attempt's name"),
+        ({"size": 8}, "size that the node told"),
+        ({"size": 0}, "size that the node told"),
+        ({"size": "9"}, "lacks"),
+        ({"path": None}, "lacks"),
+    ],
+)
+def test_outputs_that_are_not_what_was_told_are_refused(
+    world: World, farm: Farm, node: Node, change: dict[str, Any], words: str
+) -> None:
+    job_id = farm.submit("anna", {"file": SCENE, "frames": "1"}).id
+    before = world.path(SCENE).read_bytes()
+    done = node.render(node.one())
+    done["outputs"][0].update(change)
+    answer = node.answer_to(done)
+    assert answer["id"] == "refused"
+    assert words in answer["why"]
+    assert farm.task(job_id, 0)["reason"].startswith("bad output")
+    assert node.deliver(node.one())["id"] == "accepted"
+    assert world.path(SCENE).read_bytes() == before
+
+
+def test_no_outputs_or_a_link_instead_of_one_is_refused(world: World, farm: Farm, node: Node) -> None:
+    farm.submit("anna", {"file": SCENE, "frames": "1-2"})
+    done = node.render(node.one())
+    assert node.answer_to({**done, "outputs": []})["why"] == "the node wrote nothing"
+    done = node.render(node.one())
+    path = next(world.root.glob("demo/shots/render/sh010/v001/.*"))
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+    done["outputs"][0]["size"] = os.stat("/etc/passwd").st_size
+    assert node.answer_to(done)["id"] == "refused"
+
+
+def test_a_held_attempt_that_is_not_reported_comes_again(world: World, farm: Farm, node: Node) -> None:
+    farm.submit("anna", {"file": SCENE, "frames": "1-3"})
+    first = node.one()
+    world.clock.now += 3
+    (again,) = node.ask()
+    assert (again["uuid"], again["frame"]) == (first["uuid"], first["frame"])
+    other = node.one()
+    assert other["frame"] == 2
+
+
+def test_reports_push_the_deadline_and_show_progress(world: World, farm: Farm, node: Node) -> None:
+    job_id = farm.submit("anna", {"file": SCENE, "frames": "1"}).id
+    task = node.one()
+    for _ in range(5):
+        world.clock.now += 20
+        assert (
+            node.say({"id": "report", "uuid": task["uuid"], "frame": 1, "progress": 0.5, "line": "Fra:1"})
+            == []
+        )
+        farm.keeper.tick()
+    assert farm.view(job_id)["counts"]["claimed"] == 1
+    (doing,) = farm.node("n1")["doing"]
+    assert (doing["frame"], doing["progress"], doing["line"]) == (1, 0.5, "Fra:1")
+
+
+def test_a_released_claim_goes_to_the_next(farm: Farm, node: Node, world: World) -> None:
+    farm.submit("anna", {"file": SCENE, "frames": "1-2"})
+    task = node.one()
+    node.say({"id": "release", "uuid": task["uuid"]})
+    assert node.one()["frame"] == 1
+
+
+def test_a_node_with_other_data_under_our_name_gets_nothing(world: World, farm: Farm) -> None:
+    farm.submit("anna", {"file": SCENE, "frames": "1"})
+    identity = {"id": "identity", "name": "n9", "protocol": 2, "programs": {"blender": "3"}}
+    ask = {"id": "task", "paths": ["data"], "provides": [], "count": 1}
+    told = orjson.loads(farm.talk("n9", [{**identity, "paths": {"data": "another-marker"}}, ask]))
+    assert told == []
+    assert "other data" in farm.problems()[0].text
+    marker = world.farms[0][1].share("data").id
+    assert orjson.loads(farm.talk("n9", [{**identity, "paths": {"data": marker}}, ask]))[0]["id"] == "task"
+
+
+def test_a_share_that_goes_away_loses_nothing(world: World, farm: Farm, node: Node, tmp_path: Path) -> None:
+    job_id = farm.submit("anna", {"file": SCENE, "frames": "1-2"}).id
+    done = node.render(node.one())
+    os.rename(world.root, tmp_path / "unmounted")
+    world.root.mkdir()
+    assert node.say(done) == []  # no word: it keeps its frame
+    assert node.ask() == []
+    assert "mount it again" in farm.view(job_id)["why"]
+    assert list(world.root.iterdir()) == []
+    world.root.rmdir()
+    os.rename(tmp_path / "unmounted", world.root)
+    world.clock.now += 5
+    until(lambda: farm.keeper.tick() or node.say(done))
+    node.deliver(until(node.ask)[0])
+    assert farm.view(job_id)["state"] == "done"
+    assert farm.disagreements(job_id) == []
+
+
+class Failing(Os):
+    """A disk whose n-th call of one kind fails, from when it is told to."""
+
+    def __init__(self) -> None:
+        self.call, self.countdown, self.error = "", -1, errno.EIO
+
+    def _step(self, call: str) -> None:
+        if call == self.call:
+            self.countdown -= 1
+            if self.countdown == 0:
+                raise OSError(self.error, os.strerror(self.error))
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        self._step("write")
+        return super().write(fd, data)
+
+    def fdatasync(self, fd: int) -> None:
+        self._step("fdatasync")
+        super().fdatasync(fd)
+
+    def fsync(self, fd: int) -> None:
+        self._step("fsync")
+        super().fsync(fd)
+
+    def replace(self, source: str | Path, target: str | Path) -> None:
+        self._step("replace")
+        super().replace(source, target)
+
+
+@pytest.mark.parametrize("call", ["write", "fdatasync", "fsync", "replace"])
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
+def test_a_disk_that_fails_accepts_nothing_and_heals(world: World, call: str, error: int) -> None:
+    # Given a frame delivered while the disk fails once
+    disk = Failing()
+    farm = world.open(disk=disk)
+    node = Node(farm, "n1", world.root)
+    job_id = farm.submit("anna", {"file": SCENE, "frames": "1-2"}).id
+    done = node.render(node.one())
+    disk.call, disk.error, disk.countdown = call, error, 1
+    assert node.say(done) == []
+    # When the node says it again
+    world.clock.now += 5
+    assert until(lambda: node.say(done)) == [{"id": "accepted", "uuid": done["uuid"]}]
+    # Then it counts once and is whole
+    farm.keeper.tick()
+    node.deliver(until(node.ask)[0])
+    view = farm.view(job_id)
+    assert (view["state"], view["counts"]["done"]) == ("done", 2)
+    assert farm.disagreements(job_id) == []
+    accepted = {(e["task"], e["attempt"]) for e in events_of(world, job_id) if e["event"] == "done"}
+    assert len(accepted) == 2
+    assert len(list(world.path(view["folder"]).glob("sh010.*.png"))) == 2
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace", "fdatasync"])
+@pytest.mark.parametrize("countdown", range(1, 9))
+def test_a_submission_on_a_disk_that_fails_leaves_nothing(world: World, call: str, countdown: int) -> None:
+    disk = Failing()
+    farm = world.open(disk=disk)
+    world.farms[0][1].rescan()
+    before = sorted(str(p) for p in world.root.rglob("*") if ".croft-locks" not in str(p))
+    disk.call, disk.countdown, disk.error = call, countdown, errno.ENOSPC
+    failed = ""
+    try:
+        farm.submit("anna", {"file": SCENE, "frames": "1-2"})
+    except DiskFull as error:
+        failed = error.message
+    disk.call = ""
+    after = sorted(str(p) for p in world.root.rglob("*") if ".croft-locks" not in str(p))
+    assert (after == before) == bool(failed)
+    assert len(farm.jobs()) == (0 if failed else 1)
