@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from server.library.media import blend, helper, workers
+from server.library.media import blend, helper, pipe, workers
 from server.library.media.workers import Answer, Workers
 
 from .conftest import Scenes
@@ -198,7 +198,7 @@ def test_dna_that_names_a_billion_things_ends(pool: Workers, scenes: Scenes, tmp
     struct.pack_into("<I", data, place, 0xFFFFFFF0)
     (tmp_path / "dna.blend").write_bytes(data)
     answer = ask(pool, tmp_path / "dna.blend", "facts", seconds=3)
-    assert answer.error in ("damaged", "memory", "time")
+    assert answer.error in ("memory", "time") or answer.data["facts"]["frames"] == [3, 26]
 
 
 def test_pipes_and_links_and_folders_are_not_read(pool: Workers, tmp_path: Path, scenes: Scenes) -> None:
@@ -225,7 +225,7 @@ def test_a_fork_may_write_nothing_and_take_little(tmp_path: Path, monkeypatch: p
         return b""
 
     def babble(request: dict[str, Any], memory: int) -> bytes:
-        return bytes(helper.ANSWER_BYTES + 1)
+        return bytes(pipe.ANSWER_BYTES + 1)
 
     def deep(request: dict[str, Any], memory: int) -> bytes:
         return deep(request, memory)
@@ -240,8 +240,8 @@ def test_a_fork_may_write_nothing_and_take_little(tmp_path: Path, monkeypatch: p
     ):  # fmt: skip
         monkeypatch.setattr(helper, "work", work)
         answer = helper.bounded(request)
-        lengths = helper.LENGTH.unpack_from(answer)
-        told = answer[helper.LENGTH.size : helper.LENGTH.size + lengths[0]]
+        lengths = pipe.LENGTH.unpack_from(answer)
+        told = answer[pipe.LENGTH.size : pipe.LENGTH.size + lengths[0]]
         assert f'"error": "{expected}"'.encode() in told, work.__name__
 
 

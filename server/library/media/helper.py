@@ -16,14 +16,14 @@ import resource
 import select
 import signal
 import stat
-import struct
 import sys
 import time
 import traceback
 from typing import Any
 
-LENGTH = struct.Struct("<II")  # of the JSON and of the bytes that follow it
-ANSWER_BYTES = 8 << 20
+from server.library.media import blend, images, kinds
+from server.library.media.pipe import ANSWER_BYTES, LENGTH, pack
+
 NICE = 10
 UNTIL = 0.7  # of a request's time, after which a huge scene tells what was found until then
 GRACE_S = 1  # of processor time, between SIGXCPU and SIGKILL
@@ -73,12 +73,6 @@ def bounded(request: dict[str, Any]) -> bytes:
     return answer
 
 
-def pack(data: dict[str, Any], content: bytes = b"") -> bytes:
-    """One message as it goes through the pipe."""
-    body = json.dumps(data).encode()
-    return LENGTH.pack(len(body), len(content)) + body + content
-
-
 def _child(request: dict[str, Any], writer: int) -> None:
     """Does the work and ends the process, whatever happens."""
     try:
@@ -112,8 +106,6 @@ def _child(request: dict[str, Any], writer: int) -> None:
 
 def work(request: dict[str, Any], memory: int) -> bytes:
     """One request, unbounded: only for a process that may be lost. Raises anything."""
-    from server.library.media import blend, images, kinds
-
     path, width = request["path"], int(request.get("width", 256))
     # Race: the name may be a link or a pipe by now; neither is followed nor waited for.
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
@@ -130,19 +122,28 @@ def work(request: dict[str, Any], memory: int) -> bytes:
         elif request["op"] == "thumbnail":
             return pack({**told, "error": "none", "why": "it has no embedded preview"})
         if request["op"] == "facts":
-            told["facts"] = blend.facts(found)
+            told["facts"] = facts_of(found)
     else:
         content, form, told["pixels"] = images.thumbnail(file, width, memory // 2)
     told["format"] = form
     return pack(told, content)
 
 
+def facts_of(found: blend.Blend) -> dict[str, Any]:
+    """The facts; where blender-asset-tracer stumbles over them, the few that stand apart."""
+    try:
+        return blend.facts(found)
+    except MemoryError:
+        raise
+    except Exception as error:  # it raises struct.error, IndexError, KeyError and more on malformed files
+        found.whole, found.why = False, f"its data is malformed ({type(error).__name__}: {error})"[:200]
+        return blend.facts(found)
+
+
 def _warm() -> None:
     """Load once what every fork needs: 110 ms that a fork then doesn't spend."""
     import blender_asset_tracer.blendfile  # noqa: F401
     from PIL import Image
-
-    from server.library.media import blend, images  # noqa: F401
 
     Image.init()
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .helper import ANSWER_BYTES, LENGTH, pack
+from .pipe import ANSWER_BYTES, LENGTH, pack
 
 log = logging.getLogger(__name__)
 
