@@ -18,7 +18,7 @@ from pathlib import Path
 
 from server.disk import files, paths, probes
 from server.disk.branches import branches_of
-from server.disk.errors import BadInput, CroftError, NotFound, ReadOnly, ShareAway
+from server.disk.errors import BadInput, CroftError, DiskFull, NotFound, ReadOnly, ShareAway
 from server.disk.paths import Share
 from server.disk.records import Problem
 from server.disk.settings import Settings
@@ -177,6 +177,8 @@ class Mounts:
             marked = dataclasses.replace(marker, locks=found.lock_class)
             try:
                 probes.write_marker(share.root, marked, disk=self._disk)
+            except DiskFull:
+                pass  # recorded at the next start
             except CroftError as error:
                 why = error.message.rstrip(".")
         log.info("share %s at %s: %s", share.name, share.root, found.line())

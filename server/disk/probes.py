@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from server.disk import files, paths
-from server.disk.errors import CroftError, broken
+from server.disk.errors import CroftError, DiskFull, broken
 
 _LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "bcachefs", "tmpfs", "overlay"}
 _LOCAL |= {"exfat", "vfat", "ntfs3", "fuseblk"}
@@ -27,7 +27,7 @@ _ODD_NS = 1_234_567_891_123_456_789  # a time with something in each digit
 
 @dataclass(frozen=True)
 class Probe:
-    """What was found. `why` says what forbids writing; empty when nothing does."""
+    """What was found (on a full disk, no more than what can be read). `why` says what forbids writing."""
 
     file_system: str = ""
     lock_class: str = ""
@@ -56,11 +56,15 @@ def probe(root: Path, branches: int = 0) -> Probe:
     folder = root / paths.LOCKS / f".probe-{secrets.token_hex(6)}"
     try:
         files.make_folders(folder, root)
+    except DiskFull:
+        return found  # for now: who makes room must not have to start Croft again
     except (CroftError, OSError) as error:
-        return _replace(found, why=f"nothing can be written there: {error}")
+        return _replace(found, why=f"nothing can be written there: {str(error).rstrip('.')}")
     try:
         return _try_out(folder, found)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return found
         return _replace(found, why=f"the disk answered '{error.strerror}' when it was tried out")
     finally:
         shutil.rmtree(folder, ignore_errors=True)

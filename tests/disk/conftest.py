@@ -40,7 +40,7 @@ def pool(
     mounted: list[Path] = []
 
     def mount(policy: str) -> Pool:
-        branches = tuple(tiny(f"disk{number}", size << 20) for number, size in enumerate((40, 60, 50), 1))
+        branches = tuple(tiny(f"disk{number}", size << 20) for number, size in enumerate((400, 600, 500), 1))
         root = tmp_path / "pool"
         root.mkdir()
         mount_pool(program, root, branches, policy)

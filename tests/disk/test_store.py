@@ -132,6 +132,23 @@ def test_edits_on_a_disk_that_fills_up(tiny: Callable[..., Path], tmp_path: Path
     assert leftovers(root) == []
 
 
+def test_a_start_on_a_full_disk_serves_as_soon_as_there_is_room(
+    tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = tiny("share", 1 << 20)
+    make_file(root)
+    make_store(root, tmp_path / "config").edit(FILE, {"owner": "mia"}, who="tom")
+    with contextlib.suppress(OSError), open(root / "filler", "wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+    store = make_store(root, tmp_path / "config")
+    with pytest.raises(DiskFull):
+        store.edit(FILE, {"owner": "tom"}, who="tom")
+    assert store.read(FILE).data == {"owner": "mia"}
+    (root / "filler").unlink()
+    store.edit(FILE, {"owner": "tom"}, who="tom")
+
+
 def test_an_upload_never_replaces(disk_root: Path, tmp_path: Path) -> None:
     store = make_store(disk_root, tmp_path / "config")
     for content in (b"first", b"second"):
