@@ -365,3 +365,15 @@ def test_a_scene_of_blender_5_tells_its_facts_too(pool: Workers) -> None:
     assert (facts["frames"], facts["fps"], facts["resolution"]) == ([3, 26], 25.0, [320, 180])
     assert (facts["libraries"], facts["textures"]) == (["//lib5.blend"], ["//tex/wood.png"])
     assert ask(pool, path).error == "none"
+
+
+def test_processor_time_is_bounded_apart_from_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file may wait long on a busy machine, but not compute long."""
+
+    def loop(request: dict[str, Any], memory: int) -> bytes:
+        while True:
+            pass
+
+    monkeypatch.setattr(helper, "work", loop)
+    answer = helper.bounded({"seconds": 30, "cpu_seconds": 0.5, "memory_mb": 2048})
+    assert b'"error": "time"' in answer

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import resource
 import select
@@ -49,7 +50,7 @@ def main() -> None:
 def bounded(request: dict[str, Any]) -> bytes:
     """The answer to one request, made in a fork; an `error` of `time`, `memory` or `crash` if that failed.
 
-    `request`: op (`thumbnail`, `facts`), path, width (pixels), seconds, memory_mb.
+    `request`: op (`thumbnail`, `facts`), path, width (pixels), seconds, cpu_seconds, memory_mb.
     """
     reader, writer = os.pipe()
     child = os.fork()
@@ -76,7 +77,8 @@ def bounded(request: dict[str, Any]) -> bytes:
 def _child(request: dict[str, Any], writer: int) -> None:
     """Does the work and ends the process, whatever happens."""
     try:
-        seconds, memory = int(request["seconds"]) + 1, int(request["memory_mb"]) << 20
+        seconds = math.ceil(request.get("cpu_seconds", request["seconds"]))
+        memory = int(request["memory_mb"]) << 20
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + GRACE_S))
         resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, 64 << 20))  # of the file in memory

@@ -37,6 +37,7 @@ THUMBS = "thumbs"
 NODE_PREVIEW = "node.png"  # made by a node, of a format that Pillow can't read
 FORMS = (".jpg", ".png")
 HOPELESS_KEPT = 20_000
+CPU_S, CPU_BYTES_S = 4.0, 10 << 20  # processor time that a file may take: so much, and more by its size
 VERSIONS_TRIED, FRAMES_TRIED = 3, 20_000  # for a frame that stands in for a scene's preview
 TRANSIENT = ("gone", "dropped")  # errors that say nothing of the file
 
@@ -193,11 +194,14 @@ class Media:
         return self._cache / THUMBS / digest[:2] / digest
 
     def _ask(self, address: str, source: Path, stat: Stat, width: int, op: str) -> Work:
+        seconds = float(self._settings.get("thumbnail_seconds"))
         request = {
             "op": op,
             "path": str(source),
             "width": width,
-            "seconds": float(self._settings.get("thumbnail_seconds")),
+            "seconds": seconds,
+            # Small files that take long are broken or hostile: they mustn't keep the others waiting.
+            "cpu_seconds": min(seconds, CPU_S + stat.size / CPU_BYTES_S),
             "memory_mb": int(self._settings.get("thumbnail_memory_mb")),
         }
         key = (op, address, width, stat.size, stat.mtime_ns)
