@@ -99,8 +99,10 @@ class Croft:
         counts = self.services.counts
         counts.requests += 1
         if (path in WIRE_PATHS or path.startswith("/t/")) and self.services.only != "pages":
-            answer: Iterable[bytes] = self.wire(environ, start_response)
-            return answer
+            try:
+                return self.wire(environ, start_response)
+            except Exception as error:
+                return self._send(self._unforeseen(None, environ, error), environ, start_response)
         if path not in ("/healthz", "/metrics"):  # a monitor is nobody
             self.services.store.someone_is_active()
         call: Call | None = None

@@ -26,6 +26,7 @@ SENTENCES = {
     403: "this person or token may not do that",
     404: "there is no such thing",
     409: "it exists already, or its present state doesn't allow this",
+    411: "say how long the body is: Content-Length",
     412: "the edit was made on an older record; `data` is the present one",
     413: "more than is accepted here",
     415: "content of a kind that can't be used here",

@@ -24,7 +24,8 @@ from server.web.services import Services
 
 PART_BYTES = 1 << 18
 SMALL_BYTES = 1 << 20  # sent at once; what is larger takes one of the places below
-LARGE_AT_ONCE = 4  # long downloads may not hold every thread
+LARGE_AT_ONCE = 16  # long downloads may not hold every thread; `serve` has as many threads for them
+SCRUB_BYTES = 4 << 20  # of a film that is played: a player that pauses must not hold a thread
 BLANK = bytes.fromhex(  # a PNG of one transparent pixel
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000b494441"
     "5478da636000020000050001e9fadcd80000000049454e44ae426082"
@@ -89,6 +90,8 @@ def send_file(services: Services, call: Call) -> Answer:
         error.headers = [("Content-Range", f"bytes */{size}")]
         return error
     first, last = span or (0, size - 1)
+    if span and kind and wanted.strip().endswith("-"):
+        last = min(last, first + SCRUB_BYTES - 1)  # RFC 9110, 15.3.7: a server may send less; players ask on
     count = last - first + 1
     headers.append(("Content-Length", str(count)))
     if span:
@@ -215,6 +218,9 @@ def upload(services: Services, call: Call) -> Answer:
         raise Conflict(f"There is already a file {name}. Give yours another name.", address=address)
     limit = int(services.settings.get("max_upload_bytes"))
     stated = str(call.environ.get("CONTENT_LENGTH") or "")
+    if not stated:
+        # Without a length a connection that breaks looks like the end: half a file would count as whole.
+        raise BadInput("Say how long the file is: Content-Length.", status=411)
     if stated.isdigit() and int(stated) > limit:
         raise too_large(limit)
     temp = services.store.temporary(address)
@@ -311,6 +317,6 @@ ROUTES = [
           query={"w": ({"type": "integer", "minimum": 16, "maximum": 2048}, "width in pixels")},
           media="image/png", errors=(304, 503), tag="files"),
     Route("PUT", "/api/files/{address}", upload, "upload a file; never over one that is there",
-          role="student", stream="application/octet-stream", data=ref("File"), status=201, errors=(409,),
+          role="student", stream="application/octet-stream", data=ref("File"), status=201, errors=(409, 411),
           tag="files"),
 ]  # fmt: skip

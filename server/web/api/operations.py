@@ -116,7 +116,7 @@ ROUTES = [
     Route("GET", "/api/history", list_history, "who changed what of one asset",
           query={"address": (TEXT, "whose history"), **PAGING}, listing=True, data=ref("Change"),
           errors=(404,), tag="operations"),
-    Route("POST", "/api/rescan", rescan, "look at every file again", role="student",
+    Route("POST", "/api/rescan", rescan, "look at every file again", role="supervisor",
           body=ref("Rescan"), data=ANYTHING, errors=(404,), tag="operations"),
     Route("GET", "/healthz", show_health, "whether all is well", role="", data=ref("Health"),
           tag="operations"),
