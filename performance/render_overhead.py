@@ -1,0 +1,96 @@
+"""48 light frames on the farm against `blender -b -a` of the same frames.
+
+A real server, one real node with one slot, both on this machine; from the submission over HTTP until the
+job is done. Farm and bare runs alternate; the ratio is the median of the pairs' ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/node"))
+
+from real_farm import RealFarm, make_scenes, until
+
+FRAMES = 48
+TARGET = 1.10
+
+
+def bare(scene: Path, folder: Path) -> float:
+    begun = time.monotonic()
+    command = ["blender", "-b", str(scene), "-o", f"{folder}/x.####", "-s", "1", "-e", str(FRAMES), "-a"]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    seconds = time.monotonic() - begun
+    assert len(list(folder.glob("*.png"))) == FRAMES
+    return seconds
+
+
+def farmed(farm: RealFarm, scene: Path) -> tuple[float, dict[str, float]]:
+    begun = time.monotonic()
+    status, job = farm.api(
+        "POST", "/api/jobs", {"file": f"data::demo/shots/{scene.name}", "frames": f"1-{FRAMES}"}
+    )
+    assert status == 201, job
+    submitted = time.monotonic()
+    ended = until(lambda: (view := farm.job(job["id"]))["state"] == "done" and view, 300)
+    seconds = time.monotonic() - begun
+    assert len(list(farm.version(ended).glob("*.png"))) == FRAMES
+    done = farm.events(job["id"], "done")
+    rendered = sum(event["statistics"]["render_s"] for event in done)
+    started = max(event["statistics"]["waited_s"] for event in done)
+    return seconds, {"submit_s": submitted - begun, "render_s": rendered, "blender_start_s": started}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=7)
+    options = parser.parse_args()
+    if shutil.which("blender") is None:
+        sys.exit("render_overhead: needs Debian's package blender")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scene = make_scenes(folder, "light") / "light.blend"
+        (folder / "farm").mkdir()
+        farm = RealFarm(folder / "farm", settle_s=1, lease_s=90, heartbeat_s=10)
+        try:
+            farm.start_node("alpha", processes=[0])
+            shutil.copy(scene, farm.shots / scene.name)
+            until(lambda: farm.api("GET", f"/api/assets/data::demo/shots/{scene.name}")[0] == 200)
+            time.sleep(3)  # the file settles, the node finds the server
+            pairs = []
+            for number in range(options.pairs):
+                (folder / f"bare{number}").mkdir()
+                alone = bare(scene, folder / f"bare{number}")
+                on_farm, parts = farmed(farm, scene)
+                pairs.append((on_farm / alone, on_farm, alone, parts))
+        finally:
+            farm.close()
+    pairs.sort(key=lambda pair: pair[0])
+    _, on_farm, alone, parts = pairs[len(pairs) // 2]
+    print(
+        json.dumps(
+            {
+                "script": "render_overhead",
+                "ratio": round(statistics.median(pair[0] for pair in pairs), 3),
+                "target": TARGET,
+                "ratios": [round(pair[0], 3) for pair in pairs],
+                "absolute": {
+                    "farm_s": round(on_farm, 2),
+                    "bare_s": round(alone, 2),
+                    **{key: round(value, 3) for key, value in parts.items()},
+                },
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
