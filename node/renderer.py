@@ -127,7 +127,7 @@ class Renderer:
         for file in event["files"]:
             final = Path(file["final"]) if file.get("final") else None
             outputs.append(Output(Path(file["path"]), file["kind"], file["width"], file["height"], final))
-        return Result(outputs, statistics)
+        return Result(outputs, statistics, self._child.tail(4000))
 
     def cancel(self) -> None:
         self._events.put({"event": "cancel"})

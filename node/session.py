@@ -288,6 +288,10 @@ class Session:
                 if message is not None:
                     for folder in message.get("folders", ()):
                         remove_outputs(self._config, str(folder), attempt.prefix())
+            elif message["id"] == "release":
+                self._held.pop(attempt.id, None)
+                self._released.append(attempt.id)
+                message = None
             elif attempt.id in self._held:
                 self._results[attempt.id] = message
             self._changed.notify_all()

@@ -183,6 +183,7 @@ class Slot:
         for command in attempt.commands:
             part = self._command(attempt, command)
             whole.outputs += part.outputs
+            whole.log = part.log
             for key, value in part.statistics.items():
                 added = key.endswith("_s") and key in whole.statistics
                 whole.statistics[key] = round(whole.statistics[key] + value, 3) if added else value
@@ -301,7 +302,7 @@ class Slot:
             pictures.flush(tuple(output.path for output in result.outputs))
             self._move(result)
         except pictures.BadPicture as bad:
-            raise Failed("bad output", str(bad)) from None
+            raise Failed("bad output", f"{bad}\n{result.log}".rstrip()) from None
         except OSError as error:
             raise Failed("bad output", f"the outputs can't be brought to the disk: {error}") from None
         return {
@@ -325,9 +326,12 @@ class Slot:
         pictures.flush(tuple(moved))
 
     def _fail(self, attempt: Attempt, failed: Failed) -> None:
-        log.warning(
-            "frame %s of %s: %s: %s", attempt.frame, attempt.job, failed.reason, failed.log.partition("\n")[0]
-        )
+        first = failed.log.partition("\n")[0]
+        if failed.reason in ("missing file", "bad output") and self._share_is_gone(attempt):
+            log.warning("frame %s of %s goes back: its share isn't mounted", attempt.frame, attempt.job)
+            self._deliver(attempt, {"id": "release", "uuid": attempt.id})
+            return
+        log.warning("frame %s of %s: %s: %s", attempt.frame, attempt.job, failed.reason, first)
         self._clean(attempt)
         message = {
             "id": "failed",
@@ -338,6 +342,13 @@ class Slot:
             "log": failed.log[-8000:],
         }
         self._deliver(attempt, message)
+
+    def _share_is_gone(self, attempt: Attempt) -> bool:
+        """Then nothing is missing, and the frame must not count as failed."""
+        addresses = [attempt.file, *(str(command.get("folder") or "") for command in attempt.commands)]
+        shares = {address.partition("::")[0] for address in addresses if "::" in address}
+        configured = shares & set(self._config.shares)
+        return bool(configured - set(self._config.mounted()))
 
     def _clean(self, attempt: Attempt) -> None:
         """Removes what the attempt has written under its own names."""

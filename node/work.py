@@ -45,6 +45,7 @@ class Result:
 
     outputs: List[Output]
     statistics: Dict[str, Any]
+    log: str = ""  # the renderer's last lines, should its outputs turn out bad
 
 
 @dataclass(eq=False)

@@ -235,6 +235,17 @@ def test_a_share_that_is_not_mounted_gets_no_claims(farm: Farm) -> None:
     assert farm.server.of("identity")[-1]["paths"] == {"data": "marker"}
 
 
+def test_a_share_unmounted_under_a_task_fails_nothing(farm: Farm) -> None:
+    """The claim goes back: nothing is wrong with the scene."""
+    farm.give(farm.task("a1", seconds=1))
+    farm.node()
+    farm.server.wait(lambda: farm.server.of("report"))
+    farm.share.rename(farm.folder / "unmounted")
+    released = farm.server.wait(lambda: farm.server.of("release"))
+    assert released[0]["uuid"] == "a1"
+    assert not farm.server.of("failed")
+
+
 def test_a_share_with_another_marker_than_the_servers_gets_no_claims(farm: Farm) -> None:
     farm.server.info["shares"] = {"data": "another marker"}
     farm.give({**farm.task("a1"), "share": "never"})
