@@ -222,7 +222,8 @@ class Committer:
             for op in ops:
                 handle(turn, op)
             given: list[tuple[Bundle, list[bytes]]] = []
-            if hungry and self._ready(turn):
+            contested = bool(hungry) and board.contested(job)
+            if hungry and not contested and self._ready(turn):
                 for bundle in hungry:
                     assert bundle.node is not None
                     tasks = give(turn, bundle.node, bundle.wants - len(bundle.answers))
@@ -236,12 +237,15 @@ class Committer:
                 live.place.append(turn.events)
                 self._open[job.id] = self._open.pop(job.id, live)
         live.place.glimpse()
+        board.frames.extend(turn.frames)
         for task, attempt, text in turn.logs:
             self.logs.put((live, task, attempt, text))
         if turn.events or seen is not Seen.SAME:
             live.finalised = False
             board.tell("job", job.id)
         board.stand(live, writable=True)
+        if contested:
+            board.rest(live)
         return given
 
     def _ready(self, turn: Turn) -> bool:

@@ -7,6 +7,7 @@ when someone asks. Changed by the committer's thread alone; readable by all.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from server.farm.jobs.place import Place, Reach
 from server.farm.nodes import Nodes
 from server.farm.scheduler import Line, Need
 
+NEW_FRAMES = 32  # at most so many are told of at once: the others' thumbnails are made when looked at
 FORGOTTEN = 256  # jobs whose folder went away that are remembered
 BUSY_REST_S = 2.0  # a job whose lock or disk didn't answer is let be for so long
 
@@ -124,6 +126,7 @@ class Board:
         self.claimed_jobs: set[str] = set()
         self.over: set[str] = set()  # jobs that ended and are still folds
         self.changed: set[tuple[str, str]] = set()  # (kind, id) to be told of
+        self.frames: deque[str] = deque(maxlen=NEW_FRAMES)  # addresses of frames that were accepted just now
         self.stirred = threading.Event()
         self._project_priority = project_priority
 
@@ -144,11 +147,11 @@ class Board:
         record = places.read_record(folder)
         if record["id"] != place.id:
             raise NotFound(f"{folder} holds the job {record['id']}.", path=str(folder))
-        job = Job(record, place.address, place.folder)
-        return self._dress(job)
+        return self._dress(Job(record, place.address, place.folder))
 
     def _dress(self, job: Job) -> Live:
         share = self.store.share(job.share)
+        job.home = self._home(job)
         try:
             job_type = self.types.get(job.record.get("type"))
             programs, simple = job_type.programs, job_type.simple_nodes and job.output == "scene"
@@ -158,6 +161,20 @@ class Board:
         need = Need(job.share, job.requires, programs, simple)
         priority = self._project_priority(job.address)
         return Live(job, Place(job, share, self.disk), need, priority, commandment)
+
+    def _home(self, job: Job) -> str:
+        """The address of the folder that the snapshot and the frames lie in: the asset's, or the one that
+        it was moved out of since."""
+        now = paths.folder_of(job.address)
+        then = paths.folder_of(str(job.record.get("file") or job.address))
+        marks = [job.record[key] for key in ("folder", "snapshot") if job.record.get(key)]
+        for folder in (now, then):
+            try:
+                if any(self.store.path(paths.join(folder, mark)).exists() for mark in marks):
+                    return folder
+            except CroftError:
+                continue
+        return now
 
     # -- changing -------------------------------------------------------------------------------------
 
@@ -234,6 +251,12 @@ class Board:
             return error.message
         return ""
 
+    def contested(self, job: Job) -> bool:
+        """Is its file being copied or moved, so that it isn't clear yet whose job this is?"""
+        entry = self.store.index.get(job.address)
+        uuid = entry.facts.uuid if entry is not None and entry.facts is not None else ""
+        return bool(uuid) and len(self.store.index.holders(uuid)) > 1
+
     def rest(self, live: Live) -> None:
         """Let a job be for a moment: its lock is held by another, or its disk doesn't answer."""
         live.rests_until = self.monotonic() + BUSY_REST_S
@@ -265,20 +288,19 @@ class Board:
 def _values(job: Job) -> dict[str, Any]:
     """What the words of a job type's commands stand for. Frame is filled in for each task."""
     record = job.record
-    folder = paths.folder_of(job.address)
     return {
         **record.get("parameters", {}),
         "file": source_address(job),
         "frame": _FRAME,
         "frames": str(job.frames),
-        "folder": paths.join(folder, record["folder"]) if record.get("folder") else None,
+        "folder": paths.join(job.home, record["folder"]) if record.get("folder") else None,
         "name": job.base if record.get("folder") else None,
     }
 
 
 def source_address(job: Job) -> str:
     """The address of the file that is rendered: the snapshot."""
-    return paths.join(paths.folder_of(job.address), str(job.record.get("snapshot") or ""))
+    return paths.join(job.home, str(job.record.get("snapshot") or ""))
 
 
 _FRAME, _UUID, _NUMBER, _ISSUED = "@@frame@@", "@@uuid@@", "@@n@@", "@@issued@@"

@@ -62,7 +62,7 @@ class Turn:
     """One job's turn in one commit: its lock is held."""
 
     __slots__ = (
-        *("at", "board", "events", "issued", "job", "lease_s"),
+        *("at", "board", "events", "frames", "issued", "job", "lease_s"),
         *("live", "logs", "moved", "now", "random"),
     )
 
@@ -79,6 +79,7 @@ class Turn:
         self.random = rng
         self.events: list[Event] = []
         self.logs: list[tuple[int, int, str]] = []
+        self.frames: list[str] = []  # addresses of frames that lie under their names now
         self.moved = False  # outputs were renamed: their folder must be flushed
 
     def add(self, event: Event) -> None:
@@ -204,6 +205,11 @@ def _done(turn: Turn, op: Op) -> None:
             op.answer = refused(op.attempt, error.message)
             return
         kept = [_kept(output) for output in outputs]
+        turn.frames += [
+            paths.join(job.home, str(job.record["folder"]), output["path"])
+            for output in outputs[:1]
+            if output.get("kind", "frame") == "frame"
+        ]
         _tell_frames(turn, kept)
     told = op.data.get("time")
     seconds = round(told, 3) if isinstance(told, (int, float)) and 0 <= told < 1e6 else 0.0

@@ -351,6 +351,8 @@ class Keeper:
         changes: list[Change] = []
         while changed:
             changes.append(Change(*changed.pop()))
+        while self.board.frames:
+            changes.append(Change("frame", self.board.frames.popleft()))
         if not changes:
             return
         for subscriber in list(self.subscribers):

@@ -111,9 +111,13 @@ class Talk:
         for request in requests:
             found = split_attempt(request.get("uuid"))
             live = self._board.live.get(found[0]) if found is not None else None
-            claim = live.job.held(found[1], found[2]) if live is not None and found is not None else None
+            if live is None or found is None:
+                continue
+            claim = live.job.held(found[1], found[2])
             if claim is not None:
                 return claim.node
+            if live.job.was_accepted(found[1], found[2]):
+                return live.job.node_names[live.job.worker[found[1]]]
         raise BadInput('A node says who it is: {"id": "identity", "name": …}.')
 
     def _take_means(self, node: Node, request: Mapping[str, Any]) -> None:

@@ -122,6 +122,8 @@ class Views:
             return "the farm is paused"
         if job.claims:
             return ""
+        if board.contested(job):
+            return "its file is being copied or moved: it begins when that is over"
         if not live.commandment:
             return f"there is no job type {job.record.get('type')} any more"
         return self._why_no_node(live)
@@ -173,7 +175,7 @@ class Views:
         elif failures:
             node = failures[-1].node
         name = job.output_name(n)
-        folder = live.place.outputs
+        folder = job.record.get("folder")
         return {
             "n": n,
             "frame": job.frames[n],
@@ -186,7 +188,7 @@ class Views:
             "failures": [
                 {"attempt": f.attempt, "node": f.node, "reason": f.reason, "at": f.at} for f in failures
             ],
-            "image": live.place.share.address(folder / name) if folder is not None and name else None,
+            "image": paths.join(job.home, folder, name) if folder and name else None,
             "log": failures[-1].attempt if failures else None,
         }
 

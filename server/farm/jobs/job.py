@@ -102,6 +102,7 @@ class Job:
         self.id: str = record["id"]
         self.address = address  # of the asset it belongs to
         self.folder = folder  # address of the job's own folder
+        self.home = address.rpartition("/")[0]  # the folder of its snapshot and its frames
         self.share = address.partition("::")[0]
         self.frames = frame_ranges.parse(record["frames"], max_frames=10**7)
         self.total = len(self.frames)

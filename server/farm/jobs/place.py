@@ -60,7 +60,10 @@ class Place:
         self.job = job
         self.share = share
         self.folder = share.root / paths.parse(job.folder)[1]
-        self.asset_folder = share.root / paths.parse(paths.folder_of(job.address))[1]
+        self.asset_folder = share.root / paths.parse(job.home)[1]
+        inside = job.record.get("folder")
+        # The version folder that nodes write into; None for jobs that write where the scene says.
+        self.outputs: Path | None = self.asset_folder / inside if inside else None
         self._disk = disk
         self._journal = Journal(self.folder / JOURNAL, disk)
         self.offset = 0
@@ -69,12 +72,6 @@ class Place:
         self._glimpse = (-1, -1)
         self.known: Reach | None = None  # how far it had come when its folder was seen last
         self.restored = False  # it went backwards, and no person has resumed it since
-
-    @property
-    def outputs(self) -> Path | None:
-        """The version folder that nodes write into; None for jobs that write where the scene says."""
-        inside = self.job.record.get("folder")
-        return self.asset_folder / inside if inside else None
 
     @property
     def snapshot(self) -> Path | None:
@@ -186,17 +183,10 @@ class Place:
             if name in taken:
                 return f"two outputs are called {name}"
             taken.add(name)
-            if self._whole(folder / output["temp"], output) or self._whole(folder / name, output):
+            if _whole(f"{folder}/{output['temp']}", output) or _whole(f"{folder}/{name}", output):
                 continue
             return f"{name} is not there with the size that the node told"
         return ""
-
-    def _whole(self, path: Path, output: dict[str, Any]) -> bool:
-        try:
-            st = os.lstat(path)
-        except OSError:
-            return False
-        return stat.S_ISREG(st.st_mode) and st.st_size == output["size"] > 0
 
     def take_outputs(self, outputs: list[dict[str, Any]]) -> None:
         """Rename an accepted attempt's outputs to their names. One whose temporary name is gone was taken
@@ -205,15 +195,16 @@ class Place:
         if folder is None:
             return
         for output in outputs:
-            target = folder / output["path"]
+            target = f"{folder}/{output['path']}"
             if output.get("kind") == "preview":
-                target = preview_path(folder, output["path"])
-                files.make_folders(target.parent, folder, disk=self._disk)
+                preview = preview_path(folder, output["path"])
+                files.make_folders(preview.parent, folder, disk=self._disk)
+                target = str(preview)
             try:
-                self._disk.replace(folder / output["temp"], target)
+                self._disk.replace(f"{folder}/{output['temp']}", target)
             except FileNotFoundError:
-                if not target.exists():
-                    raise NotFound(f"{target} is gone.", path=str(target)) from None
+                if not os.path.exists(target):
+                    raise NotFound(f"{target} is gone.", path=target) from None
             except OSError as error:
                 files.fail(error, target)
 
@@ -319,6 +310,14 @@ def _keep_lease(claim: Claim, known: Claim | None) -> None:
         claim.resent = known.resent
         claim.progress = known.progress
         claim.line = known.line
+
+
+def _whole(path: str, output: dict[str, Any]) -> bool:
+    try:
+        st = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(st.st_mode) and st.st_size == output["size"] > 0
 
 
 def _check_names(attempt: str, output: object) -> str:

@@ -75,7 +75,7 @@ class Submitter:
         address = request.get("file")
         if not isinstance(address, str) or not address:
             raise BadInput("Say which file to render: file is missing.")
-        path = self._file(address)
+        path = self._file(address, request)
         project = self._project_of(address)
         if project is None:
             raise NotFound(f"{address} lies in no project.")
@@ -166,7 +166,7 @@ class Submitter:
 
     # -- checking -------------------------------------------------------------------------------------
 
-    def _file(self, address: str) -> Path:
+    def _file(self, address: str, request: Mapping[str, Any]) -> Path:
         share, inside = paths.parse(address)
         self._store.share(share)
         entry = self._store.index.get(address) if inside else None
@@ -174,6 +174,7 @@ class Submitter:
             raise NotFound(f"There is no file {address}.")
         if entry.status == "missing":
             raise NotFound(f"{address} is missing: only what is known of it is still there.")
+        self._type(request, paths.name_of(address))
         if entry.arriving:
             raise Conflict(f"{address} is still arriving. Try again in a moment.")
         path = self._store.path(address)
