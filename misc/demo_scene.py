@@ -18,6 +18,8 @@ def main(target: str) -> None:
     build(scene)
     animate_sun(scene)
     set_render(scene)
+    # Without a screen the saved preview would be the factory's grey cube.
+    bpy.context.preferences.filepaths.file_preview_type = "NONE"
     bpy.ops.wm.save_as_mainfile(filepath=target, compress=True)
 
 

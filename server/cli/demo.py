@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import fcntl
 import json
 import shutil
 import signal
@@ -48,6 +49,11 @@ def run(options: argparse.Namespace) -> int:
         (home / folder).mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: nothing is left behind
     with ExitStack() as stack:
+        lock = stack.enter_context((home / "demo.lock").open("w"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CroftError(f"A demo runs in {home} already: end it, or choose another --in DIR.") from error
         demo = Demo(stack, home, options)
         if options.nodes:
             demo.miniature_farm(options.nodes)
