@@ -166,10 +166,12 @@ def _make_parents(source: Path, target: Path, root: Path, branches: Sequence[Pat
             like = here.stat()
             try:
                 os.mkdir(place)
+                os.chmod(place, stat.S_IMODE(like.st_mode))
+                os.chown(place, like.st_uid, like.st_gid)
             except FileExistsError:
                 continue  # Race: mergerfs cloned it there meanwhile.
-            os.chown(place, like.st_uid, like.st_gid)
-            os.chmod(place, stat.S_IMODE(like.st_mode))
+            except PermissionError:
+                break  # a server that isn't root may own nothing on the disks themselves: it copies
     return found
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from disk_kit import FILE, make_file, make_store
+from disk_kit import FILE, make_file, make_store, worker
 
 GROUP, STUDENT, STRANGER, OTHERS = 4321, 54321, 54322, 4322
 
@@ -79,6 +79,44 @@ shutil.rmtree('.croft')
     )
     assert done.returncode == 0, done.stderr
     assert (shots / "other.json").stat().st_gid == GROUP
+
+
+SERVER = """
+import os, sys
+from pathlib import Path
+from disk_kit import FILE, make_store
+import encodings.latin_1, encodings.unicode_escape, encodings.utf_8_sig, shutil  # while it may
+root, config, group, user = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+os.setgroups([])
+os.setresgid(group, group, group)
+os.setresuid(user, user, user)
+os.umask(0o077)
+store = make_store(root, config)
+assert not store.share("data").read_only, store.share("data").read_only
+store.edit(FILE, {"owner": "mia"}, who="mia")
+temporary = store.temporary("data::green/new/up.png")
+temporary.write_bytes(b"png")
+store.place(temporary, "data::green/new/up.png", "mia")
+store.move(FILE, "data::green/other/deep/a.blend", "mia")
+store.move("data::green/other/deep", "data::green/third", "mia")
+store.delete("data::green/third/a.blend", "mia")
+print("ready", flush=True)
+"""
+
+
+def test_a_server_that_is_an_ordinary_user_of_the_group(root: Path, tmp_path: Path) -> None:
+    # Given files that belong to a student, on a share that the group may write to.
+    os.chown(root / "green/shots/sh010.blend", STUDENT, GROUP)
+    config = tmp_path / "config"
+    config.mkdir()
+    os.chown(config, STRANGER, GROUP)
+    server = worker(SERVER, root, config, GROUP, STRANGER, stderr=subprocess.PIPE)
+    out, error = server.communicate(timeout=50)
+    assert (server.returncode, out) == (0, "ready\n"), error
+    (aside,) = (root / "green/third/old").iterdir()
+    assert (aside / "a.blend").read_bytes() == b"BLENDER"
+    assert (aside / "a.blend.json").stat().st_gid == GROUP
+    assert list((aside / ".croft/a.blend").glob("history.*.jsonl"))
 
 
 def test_strangers_may_not(root: Path, tmp_path: Path) -> None:
