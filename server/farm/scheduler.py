@@ -9,6 +9,7 @@ serve nothing at all.
 from __future__ import annotations
 
 import heapq
+import threading
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -62,9 +63,10 @@ class Place:
 
 
 class Line:
-    """The jobs that tasks are given out of, in order. One writer at a time."""
+    """The jobs that tasks are given out of, in order. Safe for several threads."""
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()
         self._lines: dict[Need, list[Key]] = {}
         self._places: dict[str, Place] = {}
         self._fits: dict[Means, tuple[int, list[Need]]] = {}
@@ -78,49 +80,55 @@ class Line:
 
     def put(self, job_id: str, need: Need, project_priority: int, priority: int) -> None:
         """Have a job stand where it belongs; again is harmless, and moves it when something changed."""
-        place = Place(need, (-project_priority, -priority, job_id))
-        if self._places.get(job_id) == place:
-            return
-        self.drop(job_id)
-        line = self._lines.get(need)
-        if line is None:
-            line = self._lines[need] = []
-            self._shape += 1
-        insort(line, place.key)
-        self._places[job_id] = place
+        with self._lock:
+            place = Place(need, (-project_priority, -priority, job_id))
+            if self._places.get(job_id) == place:
+                return
+            self.drop(job_id)
+            line = self._lines.get(need)
+            if line is None:
+                line = self._lines[need] = []
+                self._shape += 1
+            insort(line, place.key)
+            self._places[job_id] = place
 
     def drop(self, job_id: str) -> None:
         """Take a job out; it may not be there."""
-        place = self._places.pop(job_id, None)
-        if place is None:
-            return
-        line = self._lines[place.need]
-        del line[bisect_left(line, place.key)]
-        if not line:
-            del self._lines[place.need]
-            self._shape += 1
+        with self._lock:
+            place = self._places.pop(job_id, None)
+            if place is None:
+                return
+            line = self._lines[place.need]
+            del line[bisect_left(line, place.key)]
+            if not line:
+                del self._lines[place.need]
+                self._shape += 1
 
     def jobs(self) -> Iterator[str]:
         """All ids, in order."""
-        return (key[2] for key in heapq.merge(*self._lines.values()))
+        with self._lock:
+            lines = [list(line) for line in self._lines.values()]
+        return (key[2] for key in heapq.merge(*lines))
 
     def choose(self, means: Means, refused: Callable[[str], bool] | None = None) -> str | None:
         """The id of the first job that this node can serve and that `refused` doesn't pass over."""
-        needs = self._needs(means)
-        if refused is None:
-            heads = [self._lines[need][0] for need in needs]
-            return min(heads)[2] if heads else None
-        for key in heapq.merge(*(self._lines[need] for need in needs)):
-            if not refused(key[2]):
-                return key[2]
-        return None
+        with self._lock:
+            needs = self._needs(means)
+            if refused is None:
+                heads = [self._lines[need][0] for need in needs]
+                return min(heads)[2] if heads else None
+            for key in heapq.merge(*(self._lines[need] for need in needs)):
+                if not refused(key[2]):
+                    return key[2]
+            return None
 
     def ahead(self, job_id: str, means: Means) -> int:
         """How many jobs such a node would serve before this one."""
-        place = self._places.get(job_id)
-        if place is None:
-            return 0
-        return sum(bisect_left(self._lines[need], place.key) for need in self._needs(means))
+        with self._lock:
+            place = self._places.get(job_id)
+            if place is None:
+                return 0
+            return sum(bisect_left(self._lines[need], place.key) for need in self._needs(means))
 
     def _needs(self, means: Means) -> list[Need]:
         shape, needs = self._fits.get(means, (-1, []))

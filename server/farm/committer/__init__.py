@@ -17,6 +17,7 @@ import queue
 import random
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from server.disk.errors import Busy, CroftError, NotFound, ShareAway
@@ -31,6 +32,7 @@ log = logging.getLogger("croft.farm")
 LOCK_S = 2.0  # a job's lock is waited for so long, then the job rests
 ANSWER_S = 30.0  # a request is given up after so long
 ROUNDS = 6  # jobs that one request for tasks is offered when those in front run out
+PARALLEL_TURNS = 8  # jobs of one commit that wait for their disks at the same time
 OPEN_JOURNALS = 128  # journals kept open between commits
 
 
@@ -80,7 +82,10 @@ class Committer:
         self._random = rng or random.Random()
         self._queue: queue.SimpleQueue[Bundle | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="farm-committer", daemon=True)
+        self._pool = ThreadPoolExecutor(PARALLEL_TURNS, thread_name_prefix="farm-turn")
+        self._closed = False
         self._open: dict[str, Live] = {}  # jobs whose journal is open, the longest unused first
+        self._guard = threading.Lock()
         self.faults = 0
         self.commits = 0
         self.logs: queue.SimpleQueue[tuple[Live, int, int, str]] = queue.SimpleQueue()
@@ -90,12 +95,16 @@ class Committer:
 
     def close(self) -> None:
         """Commit what waits, then end."""
+        self._closed = True
         self._queue.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout=ANSWER_S)
+        self._pool.shutdown()
 
     def put(self, bundle: Bundle) -> None:
         """Have a bundle committed; the caller waits for it."""
+        if self._closed:
+            raise _busy("This server is stopping. Try again in a moment.")
         self._queue.put(bundle)
 
     def do(self, what: Callable[[], Any]) -> None:
@@ -150,11 +159,12 @@ class Committer:
             offers = self._offer(hungry, passed)
             if not asked and not offers:
                 break
-            touched: list[tuple[Live, list[Op], list[tuple[Bundle, list[bytes]]]]] = []
-            for job_id in sorted({*asked, *offers}):
-                self._turn(job_id, asked.get(job_id, []), offers.get(job_id, []), touched)
-            for live, ops, given in touched:
-                self._flush(live, ops, given)
+            turns = [(job_id, asked.get(job_id, []), offers.get(job_id, [])) for job_id in {*asked, *offers}]
+            if len(turns) == 1:
+                self._turn(*turns[0])
+            else:
+                # Each job's lock, journal and flush are its own: they wait for the disk together.
+                list(self._pool.map(lambda turn: self._turn(*turn), turns))
             asked = {}
             hungry = [bundle for bundle in hungry if len(bundle.answers) < bundle.wants]
         self._close_some()
@@ -171,14 +181,8 @@ class Committer:
                 offers.setdefault(job_id, []).append(bundle)
         return offers
 
-    def _turn(
-        self,
-        job_id: str,
-        ops: list[Op],
-        hungry: list[Bundle],
-        touched: list[tuple[Live, list[Op], list[tuple[Bundle, list[bytes]]]]],
-    ) -> None:
-        """One job's part of a commit, but for the flush."""
+    def _turn(self, job_id: str, ops: list[Op], hungry: list[Bundle]) -> None:
+        """One job's part of a commit."""
         try:
             live = self.board.find(job_id)
         except CroftError as error:
@@ -199,7 +203,7 @@ class Committer:
             self.board.rest(live)
             _fail(ops, error)
             return
-        touched.append((live, ops, given))
+        self._flush(live, ops, given)
 
     def _locked_turn(
         self, live: Live, ops: list[Op], hungry: list[Bundle]
@@ -235,7 +239,9 @@ class Committer:
             if turn.events:
                 held.check()
                 live.place.append(turn.events)
-                self._open[job.id] = self._open.pop(job.id, live)
+                with self._guard:
+                    self._open.pop(job.id, None)
+                    self._open[job.id] = live
         live.place.glimpse()
         board.frames.extend(turn.frames)
         for task, attempt, text in turn.logs:

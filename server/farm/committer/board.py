@@ -121,11 +121,13 @@ class Board:
         self.live: dict[str, Live] = {}
         self.ended: dict[str, Ended] = {}
         self.broken: dict[str, str] = {}  # job id -> why it can't be read
-        self.forgotten: dict[str, Reach] = {}  # jobs whose folder went away: how far they had come
+        # Jobs whose folder went away: how far they had come, and when (monotonic) that was.
+        self.forgotten: dict[str, tuple[Reach, float]] = {}
         self.line = Line()
         self.claimed_jobs: set[str] = set()
         self.over: set[str] = set()  # jobs that ended and are still folds
         self.changed: set[tuple[str, str]] = set()  # (kind, id) to be told of
+        self.node_news = 0  # grows when a node comes, changes or is paused
         self.frames: deque[str] = deque(maxlen=NEW_FRAMES)  # addresses of frames that were accepted just now
         self.stirred = threading.Event()
         self._project_priority = project_priority
@@ -185,7 +187,7 @@ class Board:
             self.remove(old)
         self.ended.pop(live.job.id, None)
         self.broken.pop(live.job.id, None)
-        live.place.known = self.forgotten.pop(live.job.id, None)
+        live.place.known = self.forgotten.pop(live.job.id, (None, 0.0))[0]
         live.job.listener = self
         self.live[live.job.id] = live
         for claim in live.job.claims.values():
@@ -211,7 +213,7 @@ class Board:
         live = self.live.get(job_id)
         if live is not None:
             self.remove(live)
-            self.forgotten[job_id] = Reach(live.job)
+            self.forgotten[job_id] = (Reach(live.job), self.monotonic())
             if len(self.forgotten) > FORGOTTEN:
                 self.forgotten.pop(next(iter(self.forgotten)))
 
@@ -265,7 +267,17 @@ class Board:
     def tell(self, kind: str, ident: str) -> None:
         """Note a change to be told to subscribers after the commit."""
         self.changed.add((kind, ident))
+        if kind == "node":
+            self.node_news += 1
         self.stirred.set()
+
+    def dress_again(self) -> None:
+        """Projects, job types or priorities may have changed: all jobs stand where they belong now."""
+        for live in list(self.live.values()):
+            fresh = self._dress(live.job)
+            live.need, live.commandment = fresh.need, fresh.commandment
+            live.project_priority = fresh.project_priority
+            self.stand(live)
 
     # -- told by jobs ---------------------------------------------------------------------------------
 

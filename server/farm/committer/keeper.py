@@ -55,6 +55,7 @@ class Keeper:
         self._beaten: dict[str, float] = {}  # share -> when we touched our own beat file
         self._ended_at: dict[str, float] = {}
         self._looked = 0.0
+        self._undressed = False
         self.subscribers: list[Subscriber] = []
         self.faults = 0
 
@@ -79,7 +80,10 @@ class Keeper:
             if change.kind == "job":
                 self._places.add(change.id)
                 self.board.stirred.set()
-            elif change.kind in ("share", "project", "config"):
+            elif change.kind in ("project", "config"):
+                self._undressed = True
+                self.board.stirred.set()
+            elif change.kind == "share":
                 self._places.update(self.board.store.index.jobs)
                 self._places.update(self.board.live)
                 self.board.stirred.set()
@@ -126,6 +130,9 @@ class Keeper:
 
     def _follow_index(self) -> None:
         board, index = self.board, self.board.store.index
+        if self._undressed:
+            self._undressed = False
+            self._in_turn(board.dress_again)
         news: list[Live] = []
         while self._places:
             job_id = self._places.pop()

@@ -16,7 +16,7 @@ import orjson
 from server.disk.errors import BadInput, Forbidden
 from server.farm.committer import Bundle, Committer
 from server.farm.committer.board import Board
-from server.farm.committer.decide import Op, commandment
+from server.farm.committer.decide import Op, commandment, refused
 from server.farm.jobs.job import split_attempt
 from server.farm.nodes import Node
 
@@ -28,6 +28,7 @@ NODES_A_SECOND = 100.0  # idle polls that the farm likes to hear, all nodes toge
 ERROR_SCALE = 2.0  # a node that can't reach us waits so many times longer after each try
 HIBERNATION_S = 30.0  # … and at most so long
 ARRHYTHMIA_S = 2.0  # nodes spread their heartbeats by so much
+COPY_BACK_S = 60.0  # a job whose folder vanished may be coming back from a backup for so long
 MEMORY_S = 3600.0  # how long a node may keep a renderer for nothing
 
 
@@ -63,7 +64,7 @@ class Talk:
             if kind == "report":
                 self._report(node, request, answers, ops)
             elif kind in ("done", "failed", "release"):
-                op = self._result(node, kind, request)
+                op = self._result(node, kind, request, answers)
                 if op is not None:
                     ops.append(op)
             elif kind == "task":
@@ -167,20 +168,28 @@ class Talk:
             ops.append(Op("adopt", job_id, task, code, claim.attempt, node))
 
     def _surely_gone(self, job_id: str) -> bool:
-        """Not merely out of sight: its share is here and the job was cancelled, is over or was deleted."""
-        if job_id in self._board.ended:
-            return True
-        if job_id in self._board.forgotten or job_id in self._board.broken:
-            return False
-        return job_id not in self._board.store.index.jobs and not any(
-            self._board.store.away(share.name) for share in self._board.store.shares
+        """Not merely out of sight: it was deleted, and isn't being copied back right now."""
+        board = self._board
+        if job_id in board.live or job_id in board.broken or job_id in board.store.index.jobs:
+            return job_id in board.ended
+        away_since = board.forgotten.get(job_id, (None, float("-inf")))[1]
+        return self._monotonic() - away_since > COPY_BACK_S and not any(
+            board.store.away(share.name) for share in board.store.shares
         )
 
-    def _result(self, node: Node, kind: str, request: dict[str, Any]) -> Op | None:
-        found = split_attempt(request.get("uuid"))
-        if found is None:
+    def _result(self, node: Node, kind: str, request: dict[str, Any], answers: list[bytes]) -> Op | None:
+        uuid = request.get("uuid")
+        found = split_attempt(uuid)
+        if found is None or self._gone(found[0]):
+            if node.protocol >= 2 and isinstance(uuid, str) and kind != "release":
+                answers.append(refused(uuid, "there is no such job"))
             return None
-        return Op(kind, *found, attempt=request["uuid"], node=node, data=request)
+        return Op(kind, *found, attempt=str(uuid), node=node, data=request)
+
+    def _gone(self, job_id: str) -> bool:
+        return (
+            job_id not in self._board.live and job_id not in self._board.ended and self._surely_gone(job_id)
+        )
 
     # -- what it is told ------------------------------------------------------------------------------
 

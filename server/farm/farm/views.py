@@ -13,9 +13,10 @@ from server.farm.committer.board import Board, Ended, Live
 from server.farm.jobs import states
 from server.farm.jobs.job import CLAIMED, DONE, LETTERS, Job
 from server.farm.nodes import Node
-from server.farm.scheduler import misfit
+from server.farm.scheduler import Means, Need, misfit
 
 RANGES = 200  # in one requeue
+REASONS_S = 0.5  # how long it is remembered why no node can serve a need: jobs in hundreds share few needs
 
 
 class Views:
@@ -24,6 +25,8 @@ class Views:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._cells: dict[str, tuple[int, str]] = {}  # job id -> events then, cells then
+        # Need -> as of which news of nodes, when, why nobody can serve it, or the means of who can.
+        self._reasons: dict[Need, tuple[int, float, str, Means | None]] = {}
 
     def job(self, live: Live) -> dict[str, Any]:
         """A job that is in memory as a fold."""
@@ -130,21 +133,34 @@ class Views:
 
     def _why_no_node(self, live: Live) -> str:
         board = self._board
-        heartbeat_s = float(board.settings.get("heartbeat_s"))
         now = board.monotonic()
-        nodes = [n for n in board.nodes.present() if n.seen_at and n.state(now, heartbeat_s) != "away"]
-        if not nodes:
-            return "no node is running"
-        fitting = [node for node in nodes if not misfit(live.need, node.means)]
-        if not fitting:
-            return f"no node can do it: {misfit(live.need, nodes[0].means)}"
-        able = [node for node in fitting if node.state(now, heartbeat_s) in ("idle", "busy")]
-        if not able:
-            return "all nodes that can do it are paused or sick"
-        ahead = board.line.ahead(live.job.id, able[0].means)
+        known, since, why, means = self._reasons.get(live.need, (-1, 0.0, "", None))
+        if known != board.node_news or now - since > REASONS_S:
+            why, means = self._nobody_for(live.need, now)
+            if len(self._reasons) > 1000:
+                self._reasons.clear()
+            self._reasons[live.need] = (board.node_news, now, why, means)
+        if means is None:
+            return why
+        ahead = board.line.ahead(live.job.id, means)
         if ahead:
             return f"{ahead} {'job is' if ahead == 1 else 'jobs are'} before it"
         return "a node will take it in a moment"
+
+    def _nobody_for(self, need: Need, now: float) -> tuple[str, Means | None]:
+        """Why no node can serve this need; or the means of one that can."""
+        board = self._board
+        heartbeat_s = float(board.settings.get("heartbeat_s"))
+        nodes = [n for n in board.nodes.present() if n.seen_at and n.state(now, heartbeat_s) != "away"]
+        if not nodes:
+            return "no node is running", None
+        fitting = [node for node in nodes if not misfit(need, node.means)]
+        if not fitting:
+            return f"no node can do it: {misfit(need, nodes[0].means)}", None
+        able = [node for node in fitting if node.state(now, heartbeat_s) in ("idle", "busy")]
+        if not able:
+            return "all nodes that can do it are paused or sick", None
+        return "", able[0].means
 
     # -- tasks ----------------------------------------------------------------------------------------
 
