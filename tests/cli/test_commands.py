@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -163,3 +164,10 @@ def test_ci_installs_every_part_that_the_tests_ask_for() -> None:
     script = (CLONE / ".ci" / "run").read_text("utf-8")
     missing = [package for package in PACKAGES.values() if package not in script.split()]
     assert not missing, f".ci/run doesn't install {missing}"
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    for document in [CLONE / "README.md", *(CLONE / "docs").glob("*.md"), *(CLONE / "misc").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)", document.read_text("utf-8")):
+            if "://" not in target and not target.endswith("screenshot.png"):
+                assert (document.parent / target).exists(), f"{document.name} links to {target}"
