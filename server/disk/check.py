@@ -263,16 +263,20 @@ class _Walk:
                 "Nothing runs twice. Delete the copy if it isn't wanted as history.",
             )  # fmt: skip
         names = _names(folder)
+        record = None
         if "job.json" not in names:
             yield self._problem(
-                "job", place, "The job has no job.json: nobody knows what was asked.",
+                "job",
+                place,
+                "The job has no job.json: nobody knows what was asked.",
                 "Copy the folder back from a backup, or delete it.",
-            )  # fmt: skip
+            )
         else:
             record = yield from self._read(paths.join(place, "job.json"))
             yield from self._newer(paths.join(place, "job.json"), record)
         if "journal.jsonl" in names:
-            yield from self._journal(paths.join(place, "journal.jsonl"))
+            events = yield from self._journal(paths.join(place, "journal.jsonl"))
+            yield from self._frames(place, record or {}, events)
         if "result.json" in names:
             result = yield from self._read(paths.join(place, "result.json"))
             if result is not None and not self._sums_up(result, folder / "journal.jsonl"):
@@ -296,19 +300,36 @@ class _Walk:
             return False
         return told.get("length") == length and told.get("sha256") == digest.hexdigest()
 
-    def _journal(self, place: str) -> Iterator[Problem]:
+    def _journal(self, place: str) -> Generator[Problem, None, list[dict[str, Any]]]:
+        """Yields what is wrong, returns the events."""
+        mend = "Copy it back from a backup if that has them; else nothing needs doing."
         try:
-            _, end, bad = Journal(self.share.root / place).read()
+            events, end, bad = Journal(self.share.root / place).read()
             torn = os.path.getsize(self.share.root / place) > end
         except (CroftError, OSError) as error:
             yield self._problem("journal", place, f"It can't be read: {error}", "Copy it back from a backup.")
-            return
+            return []
         if bad or torn:
-            yield self._problem(
-                "journal", place,
-                f"{_count(bad + torn, 'line')} can't be read, as after a power cut; all others count.",
-                "Copy it back from a backup if that has them; else nothing needs doing.",
-            )  # fmt: skip
+            text = f"{_count(bad + torn, 'line')} can't be read, as after a power cut; all others count."
+            yield self._problem("journal", place, text, mend)
+        return events
+
+    def _frames(self, place: str, record: dict[str, Any], events: list[dict[str, Any]]) -> Iterator[Problem]:
+        """What the job's attempts delivered: there, and as long as it was when it was accepted."""
+        inside = record.get("folder")
+        if not isinstance(inside, str) or not _is_plain(inside):
+            return
+        version = paths.join(paths.folder_of(paths.file_of_companion(place)), inside)
+        folder = self.share.root / version
+        if not folder.is_dir() or not os.path.isfile(f"{folder}.json"):
+            return  # told with the version's sidecar; without one, somebody has done away with it
+        sizes: dict[str, object] = {}
+        for event in events:
+            outputs = event.get("outputs") if event.get("event") == "done" else None
+            for output in outputs if isinstance(outputs, list) else ():
+                if isinstance(output, dict) and isinstance(output.get("path"), str):
+                    sizes[output["path"]] = output.get("size")
+        yield from self._compare(version + ".json", folder, sizes)
 
     # Versions.
 
@@ -343,20 +364,37 @@ class _Walk:
             )  # fmt: skip
             return
         outputs = record.get("outputs")
+        sizes: dict[str, object] = {}
         for output in outputs if isinstance(outputs, list) else ():
             facts = output if isinstance(output, dict) else {"name": output}
-            name, size = facts.get("path", facts.get("name")), facts.get("size")
-            if not isinstance(name, str) or "\0" in name or name.startswith("/") or ".." in name.split("/"):
+            name = facts.get("path", facts.get("name"))
+            if isinstance(name, str) and "#" not in name:  # frames are compared with their job's journal
+                sizes[name] = facts.get("size")
+        yield from self._compare(place, folder, sizes)
+
+    def _compare(self, place: str, folder: Path, sizes: dict[str, object]) -> Iterator[Problem]:
+        """One problem for all files of a version that aren't as they should be."""
+        gone, other = [], []
+        for name, size in sizes.items():
+            if not _is_plain(name):
                 continue
             try:
                 there = os.stat(folder / name).st_size
             except OSError:
-                text = f"{name} of this version is gone."
+                gone.append(name)
             else:
-                if not isinstance(size, int) or size == there:
-                    continue
-                text = f"{name} of this version is {there} bytes long and was {size} when it was accepted."
-            yield self._problem("version", place, text, "Copy it back from a backup, or render it again.")
+                if isinstance(size, int) and size != there:
+                    other.append(f"{name} ({there} bytes instead of {size})")
+        for names, words in ((gone, "gone"), (other, "of another length than when accepted")):
+            if names:
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                yield self._problem(
+                    "version",
+                    place,
+                    f"Of its {_count(len(sizes), 'file')} {len(names)} {'is' if len(names) == 1 else 'are'} "
+                    f"{words}: {', '.join(names[:3])}{more}.",
+                    "Copy them back from a backup, or render them again.",
+                )
 
     # Parts.
 
@@ -419,6 +457,15 @@ class _Walk:
     def _problem(self, kind: str, inside: str, text: str, mend: str) -> Problem:
         address = paths.address(self.share.name, inside)
         return Problem(f"{kind}:{address}", kind, address, text, mend)
+
+
+def _is_plain(inside: str) -> bool:
+    """Whether a path that a file names stays in the folder that it is meant for."""
+    try:
+        paths.check_inside(inside)
+    except CroftError:
+        return False
+    return bool(inside)
 
 
 def _names(folder: Path) -> list[str]:

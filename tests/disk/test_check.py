@@ -115,6 +115,31 @@ def test_what_is_missing_or_doubled(root: Path) -> None:
     ]
 
 
+def test_the_frames_that_a_job_delivered(root: Path) -> None:
+    lines = []
+    for number in range(1, 7):
+        name = f"sh010.{number:04d}.png"
+        make_file(root, f"{VERSION}/{name}", b"png")
+        lines.append({"event": "done", "task": number, "outputs": [{"path": name, "size": 3}]})
+    lines.append({"event": "done", "task": 9, "outputs": [{"path": "../../sh010.blend", "size": 1}, 7, {}]})
+    lines.append({"event": "done", "task": 9, "outputs": None})
+    (root / JOB / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (root / JOB / "result.json").unlink()
+    make_file(root, f"{JOB}/job.json", b'{"id": "x", "folder": "render/sh010/v001"}')
+    make_file(root, f"{VERSION}.json", b'{"outputs": [{"name": "sh010.####.png", "frames": "1-6"}]}')
+    assert found(root) == []
+    for number in range(1, 6):
+        (root / VERSION / f"sh010.{number:04d}.png").unlink()
+    (root / VERSION / "sh010.0006.png").write_bytes(b"p")
+    texts = [problem.text for problem in check.check([Share("data", root)])]
+    assert texts == [
+        "Of its 7 files 5 are gone: sh010.0001.png, sh010.0002.png, sh010.0003.png and 2 more.",
+        "Of its 7 files 1 is of another length than when accepted: sh010.0006.png (1 bytes instead of 3).",
+    ]
+    (root / f"{VERSION}.json").unlink()  # somebody has done away with the version
+    assert found(root) == []
+
+
 def test_a_version_without_its_folder(root: Path) -> None:
     os.rename(root / VERSION, root / "green/elsewhere")
     assert found(root) == [("version", f"data::{VERSION}.json")]
