@@ -9,6 +9,7 @@ import sys
 from server.cli import places
 from server.disk.errors import BadInput
 from server.library.people import People
+from server.web.session import CODE_FILE
 
 
 def run(options: argparse.Namespace) -> int:
@@ -16,12 +17,21 @@ def run(options: argparse.Namespace) -> int:
     if options.action == "add":
         password = "" if options.no_password else ask_password()
         people.add(options.name, options.role, options.title or "", password)
+        if options.role == "admin" and password:
+            close_first_door(options)
         print(f"Added {options.name}, a {options.role}.")
     else:
         people.user(options.name)  # an unknown name is told before anybody types a password
         people.set_password(options.name, ask_password())
+        if people.user(options.name).role == "admin":
+            close_first_door(options)
         print(f"{options.name} signs in with the new password from now on.")
     return 0
+
+
+def close_first_door(options: argparse.Namespace) -> None:
+    """An admin has a password now: the one-time code of the first sign-in opens nothing any more."""
+    (places.config_dir(options) / CODE_FILE).unlink(missing_ok=True)
 
 
 def ask_password() -> str:

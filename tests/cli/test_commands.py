@@ -93,6 +93,15 @@ def test_people_are_added_and_get_passwords(tmp_path: Path) -> None:
     assert People(Settings(tmp_path)).sign_in("ana", "other").ident == "ana"
 
 
+def test_an_admins_password_closes_the_first_door(tmp_path: Path) -> None:
+    code = tmp_path / "first-sign-in.txt"
+    code.write_text("0000-1111-2222")
+    assert call("user", "password", "student", "--config", str(tmp_path), text="x\n").returncode == 0
+    assert code.exists()
+    assert call("user", "password", "admin", "--config", str(tmp_path), text="x\n").returncode == 0
+    assert not code.exists()
+
+
 def test_a_configuration_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     done = call("token", "admin", "--config", str(tmp_path / "file" / "config"))
