@@ -54,6 +54,8 @@ class Session:
         self._results: Dict[str, Message] = spool.load()
         self._sent_at: Dict[str, float] = {}
         self._released: List[str] = []
+        self._noted: Dict[str, List[str]] = {}
+        self._clean_up()
         self._info: Message = {}
         self._met = ""  # the server that knows us, by its id
         self._introduced = False
@@ -93,6 +95,22 @@ class Session:
             self._stopping = True
             self._changed.notify_all()
 
+    def _clean_up(self) -> None:
+        """After a node that was killed: its claims go back, what it wrote under their names goes away."""
+        for attempt, folders in self._spool.left_over().items():
+            if attempt not in self._results:
+                self._released.append(attempt)
+                for folder in folders:
+                    remove_outputs(self._config, folder, f".{attempt}.")
+        self._spool.note_held({})
+
+    def _note_held(self) -> None:
+        with self._changed:
+            held = {attempt.id: attempt.folders() for attempt in self._held.values()}
+        if held != self._noted:
+            self._noted = held
+            self._spool.note_held(held)
+
     def run(self) -> None:
         """Raises Rejected where the server won't have this node at all."""
         for slot in self.slots:
@@ -131,6 +149,7 @@ class Session:
                 self._obey(answer)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 log.warning("the server said something strange: %r (%r)", answer, error)
+        self._note_held()
         if self._asked:
             if not any(answer.get("id") == "task" for answer in answers):
                 self._empty_at, self._empty_idle = self._clock(), self._idle()
@@ -371,6 +390,7 @@ class Session:
                 log.warning("claims could not be given back: %s", error)
         for message in self._results.values():
             self._spool.keep(message)
+        self._spool.note_held({})
         self._server.close()
 
     def _heartbeat_s(self) -> float:

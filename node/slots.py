@@ -312,7 +312,7 @@ class Slot:
             "time": attempt.seconds(),
             "outputs": outputs,
             "statistics": result.statistics,
-            "folders": sorted({str(command.get("folder") or "") for command in attempt.commands} - {""}),
+            "folders": attempt.folders(),
         }
 
     @staticmethod
@@ -345,15 +345,15 @@ class Slot:
 
     def _share_is_gone(self, attempt: Attempt) -> bool:
         """Then nothing is missing, and the frame must not count as failed."""
-        addresses = [attempt.file, *(str(command.get("folder") or "") for command in attempt.commands)]
+        addresses = [attempt.file, *attempt.folders()]
         shares = {address.partition("::")[0] for address in addresses if "::" in address}
         configured = shares & set(self._config.shares)
         return bool(configured - set(self._config.mounted()))
 
     def _clean(self, attempt: Attempt) -> None:
         """Removes what the attempt has written under its own names."""
-        for command in attempt.commands:
-            remove_outputs(self._config, str(command.get("folder") or ""), attempt.prefix())
+        for folder in attempt.folders():
+            remove_outputs(self._config, folder, attempt.prefix())
 
 
 def remove_outputs(config: Config, folder: str, prefix: str) -> None:

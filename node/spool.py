@@ -1,7 +1,8 @@
 """Results that wait for the server, one small file each, so that they outlive the node.
 
-Written only when the server couldn't be reached: a node that talks with its server writes nothing here.
-The folder also holds the lock that keeps two nodes from running with one configuration.
+Results are written only when the server couldn't be reached. Beside them lie the list of attempts at work,
+so that a node that was killed gives them back when it starts again, and the lock that keeps two nodes from
+running with one configuration.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Dict, List, Optional
 
 from .wire import Message
 
@@ -82,6 +83,26 @@ class Spool:
                 path.unlink()
             except OSError:
                 pass
+
+    def note_held(self, attempts: Dict[str, List[str]]) -> None:
+        """Attempt -> folders it writes into. Not flushed: after a power cut the server's deadline does."""
+        path = self.folder / "held"
+        try:
+            if attempts:
+                path.with_suffix(".tmp").write_text(json.dumps(attempts), "utf-8")
+                os.replace(path.with_suffix(".tmp"), path)
+            else:
+                path.unlink()
+        except OSError:
+            pass  # then the deadlines do it
+
+    def left_over(self) -> Dict[str, List[str]]:
+        """What the node before this one held when it was killed."""
+        try:
+            found = json.loads((self.folder / "held").read_text("utf-8"))
+            return {str(attempt): [str(folder) for folder in folders] for attempt, folders in found.items()}
+        except (OSError, ValueError, AttributeError, TypeError):
+            return {}
 
     def close(self) -> None:
         if self._lock_fd >= 0:

@@ -84,6 +84,10 @@ class Attempt:
         """How the names of its files begin until the server has accepted them."""
         return f".{self.id}."
 
+    def folders(self) -> List[str]:
+        """Addresses of the folders that it writes into."""
+        return sorted({str(command.get("folder") or "") for command in self.commands} - {""})
+
     def seconds(self) -> float:
         """How long the slot was busy with it."""
         return round((self.ended_at or time.monotonic()) - self.begun_at, 3) if self.begun_at else 0.0

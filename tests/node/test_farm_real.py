@@ -189,6 +189,21 @@ def test_an_expired_claims_first_node_comes_back_too_late(farm: RealFarm, shots:
     assert "second" in {event["node"] for event in farm.events(ident, "done")}
 
 
+def test_a_cancelled_job_ends_its_blender(farm: RealFarm, shots: Path) -> None:
+    ident = farm.submit(shots / "slow.blend", "1-30")
+    farm.start_node("alpha")
+    until(lambda: doing(farm, "alpha"), 40)
+    assert farm.api("DELETE", f"/api/jobs/{ident}")[0] == 200
+    until(lambda: not blenders(ident))
+    job = farm.job(ident)
+    assert job["state"] == "cancelled"
+    done = len(farm.events(ident, "done"))
+    until(lambda: len(os.listdir(farm.version(job))) == done)
+    # The node is free for the next job.
+    following = farm.submit(shots / "plain.blend", "1-2")
+    farm.expect_whole(farm.wait_for(following, "done"), [1, 2])
+
+
 def test_a_scene_that_crashes_blender_on_one_frame(farm: RealFarm, shots: Path) -> None:
     """The frame is tried as often as the job allows, then the job says so; all others are there."""
     ident = farm.submit(shots / "crash.blend", "3-7")

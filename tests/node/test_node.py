@@ -164,6 +164,21 @@ def test_a_killed_node_leaves_nothing_running(farm: Farm) -> None:
     until(lambda: not any(map(alive, pids)))
 
 
+def test_a_killed_node_gives_its_claims_back_when_it_starts_again(farm: Farm) -> None:
+    farm.give(farm.task("a1", 1, seconds=60))
+    node = farm.node()
+    farm.server.wait(lambda: farm.server.of("report"))
+    (farm.version / ".a1.x.0001.png").write_bytes(b"half")
+    node.kill()
+    node.wait()
+    farm.node()
+    assert farm.server.wait(lambda: farm.server.of("release")) == [{"id": "release", "uuid": "a1"}]
+    assert written(farm) == []
+    again = len(farm.server.of("info"))
+    farm.server.wait(lambda: len(farm.server.of("info")) > again + 2)
+    assert len(farm.server.of("release")) == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_node_gives_its_claims_back(farm: Farm, number: signal.Signals) -> None:
     farm.give(farm.task("a1", 1, seconds=0.3), farm.task("a2", 2, seconds=50), farm.task("a3", 3))

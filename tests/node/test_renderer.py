@@ -170,6 +170,33 @@ def test_wishes_of_the_command_and_scenes_that_blender_cannot_open(
     assert cut["reason"] in ("renderer error", "crash")
 
 
+def test_a_job_that_writes_to_the_scenes_own_output_path(
+    needs: Callable[[str], str], farm: Farm, scenes: Path, bare: Any
+) -> None:
+    """Written aside there too, then moved to the name that Blender gives the frame."""
+    needs("blender")
+    farm.give(*(order(farm, scenes, "plain", frame, folder=None, name=None) for frame in (3, 4)))
+    farm.node()
+    farm.server.wait(lambda: len(farm.server.of("done") + farm.server.of("failed")) == 2, 45)
+    assert [result["outputs"] for result in farm.server.of("done")] == [[], []]
+    wanted = bare("plain")
+    assert [picture(scenes / f"plain_{frame:04d}.png") for frame in (3, 4)] == [wanted[3], wanted[4]]
+    assert not [path for path in scenes.iterdir() if path.name.startswith(".")]
+
+
+def test_layers_sizes_and_other_wishes(needs: Callable[[str], str], farm: Farm, scenes: Path) -> None:
+    needs("blender")
+    wishes = {"format": "OPEN_EXR_MULTILAYER", "width": 48, "height": 32, "view_layer": "ViewLayer"}
+    farm.give(order(farm, scenes, "plain", 1, **wishes))
+    farm.node()
+    (result,) = farm.server.wait(lambda: farm.server.of("done"), 45)
+    frame, preview = result["outputs"]
+    assert (frame["name"], frame["width"], frame["height"]) == ("x.0001.exr", 48, 32)
+    with Image.open(farm.version / preview["temp"]) as image:
+        assert image.size == (48, 32)
+        assert len(image.getcolors(10000) or []) > 5
+
+
 def test_the_package_bpy_in_the_place_of_a_program(farm: Farm, scenes: Path) -> None:
     if importlib.util.find_spec("bpy") is None:
         pytest.skip("needs the Python package bpy")
