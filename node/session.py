@@ -11,6 +11,7 @@ import logging
 import random
 import threading
 import time
+import uuid
 from typing import Any, Callable, Dict, List, Optional
 
 from . import VERSION, hardware
@@ -83,6 +84,7 @@ class Session:
             "hardware": hardware.describe(),
             "mac": hardware.mac(),
             "programs": {},
+            "instance": uuid.uuid4().hex,  # tells two computers with one name apart
             "does": ["test-pattern", "run"],
         }
         if program is not None:
@@ -143,7 +145,9 @@ class Session:
         self._failures, self._introduced = 0, True
         self._met = self._met or "?"
         self._beat_at = self._clock() if any(item["id"] == "info" for item in requests) else self._beat_at
-        self._released = []
+        given_back = {item["uuid"] for item in requests if item["id"] == "release"}
+        with self._changed:
+            self._released = [attempt for attempt in self._released if attempt not in given_back]
         for answer in answers:
             try:
                 self._obey(answer)

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from server.disk.errors import BadInput, NotFound
+from server.disk.errors import BadInput, Conflict, NotFound
 from server.disk.settings import IDENT, Settings
 from server.farm.jobs.job import Claim
 from server.farm.scheduler import Means
@@ -31,11 +31,14 @@ class Node:
     """One node as it last described itself."""
 
     __slots__ = (
+        "displaced",
         "doing",
         "failed",
         "failed_in_row",
         "hardware",
         "held",
+        "instance",
+        "instance_at",
         "means",
         "name",
         "pace",
@@ -63,6 +66,9 @@ class Node:
         self.seen = 0.0  # monotonic
         self.seen_at = 0.0  # seconds since the epoch
         self.held: dict[str, tuple[str, Claim]] = {}  # attempt -> job id, claim
+        self.instance = ""  # the running program that has this name: another at each start
+        self.instance_at = 0.0  # monotonic; when it last spoke
+        self.displaced = ""  # the one that had the name before
         self.paused = False
         self.failed_in_row = 0
         self.rests = 0
@@ -79,6 +85,15 @@ class Node:
         self.pace = seconds if self.tasks == 1 else self.pace + PACE_WEIGHT * (seconds - self.pace)
         self.failed_in_row = 0
         self.rests = 0
+
+    def spoken_by(self, instance: str, now: float, patience_s: float) -> None:
+        """A newly started program takes the name over, as after a crash. One that was displaced and speaks
+        again while its successor lives is a second computer with the same name: Conflict."""
+        if instance != self.instance:
+            if instance == self.displaced and now - self.instance_at < patience_s:
+                raise Conflict(f"Another node is called {self.name!r} too: give each node a name of its own.")
+            self.displaced, self.instance = self.instance, instance
+        self.instance_at = now
 
     def stumbled(self, now: float, others_do_well: bool) -> None:
         """A task of its failed. It rests only where it can't be the scene's fault alone."""

@@ -244,3 +244,22 @@ def test_a_scene_file_that_vanishes_while_it_is_rendered(farm: RealFarm, shots: 
     assert sorted(path.name for path in farm.version(job).glob("*.png")) == [
         f"slow.{n:04d}.png" for n in done
     ]
+
+
+def test_two_nodes_with_one_name_are_told(tmp_path: Path) -> None:
+    """Given two computers whose configurations name them alike, one of them says so; a node that was
+    killed and started again is no such case."""
+    farm = RealFarm(tmp_path)
+    try:
+        first = farm.start_node("alpha")
+        log = farm.folder / "alpha.log"
+        until(lambda: "connected" in log.read_text())
+        first.kill()
+        first.wait()
+        farm.start_node("alpha")
+        until(lambda: log.read_text().count("connected") == 2)
+        assert "called" not in log.read_text()
+        farm.start_node("alpha", spool="elsewhere")
+        until(lambda: "Another node is called 'alpha' too" in log.read_text())
+    finally:
+        farm.close()

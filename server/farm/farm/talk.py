@@ -18,7 +18,7 @@ from server.farm.committer import Bundle, Committer
 from server.farm.committer.board import Board
 from server.farm.committer.decide import Op, commandment, refused
 from server.farm.jobs.job import split_attempt
-from server.farm.nodes import Node
+from server.farm.nodes import AWAY_HEARTBEATS, Node
 
 MAX_TASKS = 64  # that one request may claim
 MAX_REQUESTS = 5000  # in one message: a node that was cut off for long delivers much at once
@@ -102,6 +102,9 @@ class Talk:
             name = self._holder(requests)
         node = self._board.nodes.meet(name)
         if identity is not None:
+            if isinstance(identity.get("instance"), str):
+                patience_s = AWAY_HEARTBEATS * float(self._board.settings.get("heartbeat_s"))
+                node.spoken_by(identity["instance"], self._monotonic(), patience_s)
             ids = {share.name: share.id for share in self._board.store.shares}
             if self._board.nodes.describe(node, identity, ids):
                 self._board.tell("node", node.name)
