@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 import socket
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from server.web.app import CLONE, Croft, build
 from server.web.session import CODE_FILE
 
 BACKLOG = 1024
+OPEN_FILES = 65_536
 FARM_THREADS = 128  # so many nodes' requests share one flush of the disk
 
 
@@ -70,6 +72,7 @@ def serve(
     except OSError as error:
         print(f"Croft can't listen on {address[0]}:{address[1]}: {reason(error)}", file=sys.stderr)
         return 1
+    allow_many_files()
     croft = build(config, data_dir or CLONE / "var" / "data", only=only or "")
     try:
         announce(croft, listener)
@@ -78,6 +81,14 @@ def serve(
         croft.close()
         listener.detach()  # the server has closed it
     return 0
+
+
+def allow_many_files() -> None:
+    """Raise the soft limit of open files: every node, stream and waiting job takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def run(croft: Croft, listener: socket.socket) -> None:

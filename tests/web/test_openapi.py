@@ -6,9 +6,10 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from house import QUICK, House
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, seed, settings
 
 from server.web import api
 from server.web.api.table import Route
@@ -48,6 +49,26 @@ def token(shared_house: House) -> str:
     return shared_house.croft.services.people.make_token(user="admin")
 
 
+@pytest.fixture(scope="module")
+def there(shared_house: House) -> dict[str, Any]:
+    """Parameters of paths that name something."""
+    address = shared_house.scene("demo/shots/real.blend")
+    request = {"file": address, "frames": "1-5", "type": "test-pattern"}
+    made = shared_house.browser("admin").post("/api/jobs", request)
+    assert made.status == 201, made.body
+    shared_house.croft.services.farm.talk(
+        "*", [{"id": "identity", "name": "n1", "version": "1", "provides": []}]
+    )
+    return {
+        "address": address,
+        "id": made.data["id"],
+        "n": 0,
+        "name": "n1",
+        "user": "student",
+        "project": "demo",
+    }
+
+
 # The stream has no end: its own tests read it.
 ROUTES = [route for route in api.ROUTES if route.path != "/api/events"]
 TAKING = [route for route in ROUTES if route.query or route.body or route.stream or "{" in route.path]
@@ -57,10 +78,10 @@ def name(route: Route) -> str:
     return f"{route.method} {route.path}"
 
 
-def ask_all(operation: Any, mode: GenerationMode, token: str) -> None:
+def ask_all(operation: Any, mode: GenerationMode, token: str, **given: Any) -> None:
     @seed(7)
     @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(case=operation.as_strategy(generation_mode=mode))
+    @hypothesis.given(case=operation.as_strategy(generation_mode=mode, **given))
     def ask(case: Any) -> None:
         # What a schema can't say (a file that isn't there, a step without a range) is a 400 of ours.
         excluded = [CHECKS.get_one("positive_data_acceptance")]
@@ -73,10 +94,11 @@ def ask_all(operation: Any, mode: GenerationMode, token: str) -> None:
 
 
 def has_wrong_input(operation: Any, case: Any) -> bool:
-    """Whether something that we read is wrong: not headers, and not query names that nobody knows."""
+    """Whether something that we read is wrong: not headers, nor queries that are empty or unknown."""
     wrong = {place.value for place, part in case.meta.components.items() if part.mode.is_negative}
     known = {parameter.name for parameter in operation.query}
-    return bool(wrong & {"query", "body"}) and set(case.query or ()) <= known
+    query = case.query or {}
+    return bool(wrong & {"query", "body"}) and set(query) <= known and all(query.values())
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name)
@@ -84,6 +106,15 @@ def test_right_requests_get_the_answers_that_are_described(
     operations: dict[str, Any], token: str, route: Route
 ) -> None:
     ask_all(operations[name(route)], GenerationMode.POSITIVE, token)
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("route", [route for route in TAKING if "{" in route.path], ids=name)
+def test_things_that_are_there_answer_as_described(
+    operations: dict[str, Any], token: str, there: dict[str, Any], route: Route, mode: GenerationMode
+) -> None:
+    known = {key: value for key, value in there.items() if "{" + key + "}" in route.path}
+    ask_all(operations[name(route)], mode, token, path_parameters=known)
 
 
 @pytest.mark.parametrize("route", TAKING, ids=name)

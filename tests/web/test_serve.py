@@ -153,6 +153,12 @@ def test_streams_beyond_the_cap_are_told_to_poll(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
+def test_many_files_may_be_open(server: Server) -> None:
+    limits = Path(f"/proc/{server.process.pid}/limits").read_text()
+    soft, hard = next(line for line in limits.splitlines() if line.startswith("Max open files")).split()[3:5]
+    assert int(soft) == min(int(hard), 65_536) or int(soft) > 65_536
+
+
 def test_a_gigabyte_is_refused_at_once(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as wire:
         head = f"POST /api/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token()}\r\n"
