@@ -35,6 +35,7 @@ SESSION_S = 30 * 24 * 3600  # a school month; signing in again costs a student o
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 TRIES_OF_A_USER = 8  # failures in the window, then the door stays shut until the oldest is forgotten
 TRIES_OF_AN_ADDRESS = 40  # a whole class sits behind one address
+TRIES_FROM_ALL = 100  # of one user, from everywhere: few enough, and a prankster alone can't reach it
 TRIES_WINDOW_S = 300
 LOOK_AGAIN_S = 0.2  # between two looks that unknown tokens cause
 COOKIE_BYTES = 4096
@@ -68,7 +69,7 @@ class Attempts:
         with self._lock:
             if len(self._failed) >= 10_000:
                 self._failed.clear()
-            self._failed.setdefault(key, deque(maxlen=TRIES_OF_AN_ADDRESS)).append(self._clock())
+            self._failed.setdefault(key, deque(maxlen=TRIES_FROM_ALL)).append(self._clock())
 
     def forget(self, key: str) -> None:
         with self._lock:
@@ -164,7 +165,11 @@ class Sessions:
     ) -> tuple[User, str]:
         """The user and the value of their new cookie. NotSignedIn or TooMany otherwise."""
         ident = user.strip().lower()
-        keys = (("user " + ident, TRIES_OF_A_USER), ("address " + address, TRIES_OF_AN_ADDRESS))
+        keys = (
+            (f"user {ident} at {address}", TRIES_OF_A_USER),
+            (f"address {address}", TRIES_OF_AN_ADDRESS),
+            (f"user {ident}", TRIES_FROM_ALL),
+        )
         for key, limit in keys:
             self._attempts.check(key, limit)
         try:

@@ -44,6 +44,7 @@ class Browser:
         self.token = token
         self.cookies: dict[str, str] = {}
         self.csrf = ""
+        self.address = "127.0.0.1"
 
     def ask(
         self,
@@ -86,7 +87,7 @@ class Browser:
             "SERVER_NAME": "croft.test",
             "SERVER_PORT": "80",
             "SERVER_PROTOCOL": "HTTP/1.1",
-            "REMOTE_ADDR": "127.0.0.1",
+            "REMOTE_ADDR": self.address,
             "wsgi.url_scheme": "http",
             "wsgi.input": stream if stream is not None else io.BytesIO(data),
             "wsgi.errors": io.StringIO(),
