@@ -21,6 +21,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.server.mt import MTServer
 
 from server.disk.settings import Settings
+from server.web.api.files import LARGE_AT_ONCE
 from server.web.app import CLONE, Croft, build
 from server.web.session import CODE_FILE
 
@@ -101,8 +102,12 @@ def run(croft: Croft, listener: socket.socket) -> None:
         loop=Loops.asyncio,
         http=HTTPModes.http1,
         websockets=False,
-        # A stream keeps its thread, and a node's request waits for the disk: neither may keep a page waiting.
-        blocking_threads=int(settings.get("threads")) + FARM_THREADS + int(settings.get("event_streams")),
+        # A stream and a long download keep their threads, and a node's request waits for the disk: none
+        # of them may keep a page waiting.
+        blocking_threads=int(settings.get("threads"))
+        + int(settings.get("event_streams"))
+        + LARGE_AT_ONCE
+        + FARM_THREADS,
         backpressure=BACKLOG,
         log_enabled=False,
     )

@@ -104,7 +104,7 @@ class Sessions:
     def identify(self, call: Call) -> None:
         """Fill `call.user` from the bearer token or the cookie. NotSignedIn for a token that isn't good."""
         header = call.header("authorization")
-        if header:
+        if header and not header.lower().startswith("basic "):  # which a proxy before us may want for itself
             self._by_token(call, header)
         else:
             self._by_cookie(call)

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -80,6 +81,13 @@ class Server:
         assert self.process.stderr
         self.process.stderr.close()
         return code
+
+
+def until(what: Callable[[], Any], timeout_s: float = 20) -> None:
+    last = time.monotonic() + timeout_s
+    while not what():
+        assert time.monotonic() < last, "it never came true"
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -182,6 +190,21 @@ def test_an_upload_is_streamed_to_the_disk(server: Server) -> None:
     connection.close()
     assert (server.data / "demo" / "big.blend").stat().st_size == size
     assert server.peak_kb() < before + 32_000, "the file wasn't held in memory"
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 5000", "Transfer-Encoding: chunked"])
+def test_an_upload_whose_connection_breaks_leaves_nothing(server: Server, length: str) -> None:
+    folder = server.data / "demo"
+    body = b"5\r\nhello\r\n" if "chunked" in length else b"hello"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as wire:
+        head = f"PUT /api/files/data::demo/x.blend HTTP/1.1\r\nHost: x\r\n{length}\r\n"
+        head += f"Authorization: Bearer {server.token('student')}\r\n\r\n"
+        wire.sendall(head.encode() + body)
+        if "chunked" in length:
+            assert b" 411 " in wire.recv(4096)
+        else:
+            until(lambda: len(list(folder.iterdir())) > 1)  # it is being written, aside
+    until(lambda: [path.name for path in folder.iterdir()] == ["project.json"])
 
 
 def test_only_the_farm_or_only_people(tmp_path: Path) -> None:

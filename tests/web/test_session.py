@@ -134,6 +134,14 @@ def test_tokens_act_as_their_user_and_node_tokens_as_nobody(house: House) -> Non
     assert Browser(wsgi, token).get("/api/projects").status == 401
 
 
+def test_a_proxys_own_password_is_not_ours(house: House) -> None:
+    browser = house.browser()
+    browser.sign_in("student")
+    headers = {"Authorization": "Basic dXNlcjpwYXNz"}
+    assert browser.get("/api/projects", headers=headers).status == 200
+    assert house.browser().get("/api/projects", headers=headers).status == 401
+
+
 def test_a_forged_or_foreign_cookie_is_nobody(house: House) -> None:
     browser = house.browser()
     browser.sign_in("student")
