@@ -143,7 +143,14 @@ class RealFarm:
         return found
 
     def wait_for(self, ident: str, *states: str, timeout_s: float = 40) -> Record:
-        found: Record = until(lambda: (job := self.job(ident))["state"] in states and job, timeout_s)
+        """The job, once it is in one of the states, on the disk too."""
+
+        def there() -> Record | None:
+            job = self.job(ident)
+            ended = job["state"] in states and self.events(ident, "state")[-1]["to"] == job["state"]
+            return job if ended else None
+
+        found: Record = until(there, timeout_s)
         return found
 
     # -- the share

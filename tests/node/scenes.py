@@ -189,7 +189,7 @@ def exr(scene):
 def slow(scene):
     """Long enough to be caught in the middle of a frame."""
     moving(scene)
-    scene.cycles.samples, scene.cycles.use_adaptive_sampling = 4000, False
+    scene.cycles.samples, scene.cycles.use_adaptive_sampling = 3000, False
 
 
 def heavy(scene):
