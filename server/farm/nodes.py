@@ -169,7 +169,9 @@ class Nodes:
         protocol = told.get("protocol", 1)
         protocol = protocol if isinstance(protocol, int) and 1 <= protocol <= 99 else 1
         paths = told.get("paths")
-        shares = wrong = None
+        # RFAM's node says these with its requests for tasks alone: what it said there stays.
+        shares, labels = node.means.shares, node.means.provides
+        wrong: frozenset[str] | None = None
         if isinstance(paths, Mapping):
             shares = frozenset(str(name) for name in paths)
             wrong = frozenset(
@@ -179,12 +181,13 @@ class Nodes:
             )
         programs = told.get("programs")
         programs = {str(k): str(v) for k, v in programs.items()} if isinstance(programs, Mapping) else {}
-        provides = told.get("provides")
+        if isinstance(told.get("provides"), list) and (protocol > 1 or node.means.shares is None):
+            labels = frozenset(map(str, told["provides"]))
         means = Means(
             protocol=protocol,
             shares=shares,
             wrong_shares=wrong or frozenset(),
-            provides=frozenset(map(str, provides)) if isinstance(provides, list) else frozenset(),
+            provides=labels,
             programs=frozenset(programs),
         )
         slots = told.get("slots", 1)
