@@ -21,6 +21,7 @@ FOLDER_MODE = 0o2775  # setgid: what is made inside belongs to the folder's grou
 TEMPORARY = ".croft-tmp-"  # a dot-file: listings, scans and Samba's clients skip it
 COPY_BYTES = 1 << 20
 
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 _NO_FOLDER_FSYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # some network file systems
 
 
@@ -149,6 +150,34 @@ def write_atomic(path: Path, data: bytes, *, disk: Os = REAL, mode: int = FILE_M
         if not replaced:
             _forget(aside)
     return result
+
+
+def write_once(path: Path, data: bytes, *, disk: Os = REAL, mode: int = FILE_MODE) -> bytes:
+    """Make a file, whole in one step, unless another process was first. Returns what is there then."""
+    aside = temporary(path.parent)
+    try:
+        fd = disk.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        try:
+            share_with_group(fd, path.parent, mode)
+            write_all(fd, data, disk)
+            disk.fsync(fd)
+        finally:
+            disk.close(fd)
+        try:
+            disk.link(aside, path)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            if not os.path.lexists(path):
+                disk.rename(aside, path)
+        sync_folder(path.parent, disk)
+        return path.read_bytes()
+    except OSError as error:
+        fail(error, path)
+    finally:
+        _forget(aside)
 
 
 def sync_folder(folder: str | Path, disk: Os = REAL) -> None:

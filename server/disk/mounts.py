@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import secrets
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -158,11 +157,9 @@ class Mounts:
 
     def _first_marker(self, share: Share) -> probes.Marker:
         if not share.root.is_dir():
-            share.root.mkdir(parents=True)
+            share.root.mkdir(parents=True, exist_ok=True)
             share.root.chmod(files.FOLDER_MODE)
-        marker = probes.Marker(secrets.token_hex(16), share.name)
-        probes.write_marker(share.root, marker, disk=self._disk)
-        return marker
+        return probes.first_marker(share.root, share.name, disk=self._disk)
 
     def _try_out(self, share: Share, marker: probes.Marker) -> Share:
         branches = branches_of(share.root)

@@ -63,7 +63,7 @@ def place(source: Path, target: Path, *, disk: files.Os = files.REAL) -> None:
         except FileExistsError:
             raise Conflict(f"{target.name} is there already.", path=str(target)) from None
         except OSError as error:
-            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS):
+            if error.errno not in files.NO_LINKS:
                 raise
             # A disk without links. Race: a microsecond between the look and the rename is left unguarded.
             if os.path.lexists(target):

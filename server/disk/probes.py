@@ -15,9 +15,10 @@ import secrets
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from server.disk import files, paths
-from server.disk.errors import CroftError, DiskFull, broken
+from server.disk.errors import CroftError, DiskFull, NotFound, broken
 
 _LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "bcachefs", "tmpfs", "overlay"}
 _LOCAL |= {"exfat", "vfat", "ntfs3", "fuseblk"}
@@ -152,6 +153,8 @@ def file_system_of(path: Path) -> str:
 
 # The marker.
 
+NOTE = "Marks this folder as a share of Croft's. Without this file the share counts as not mounted."
+
 
 @dataclass(frozen=True, slots=True)
 class Marker:
@@ -178,15 +181,26 @@ def read_marker(root: Path) -> Marker | None:
     return Marker(data["id"], str(data.get("name", "")), locks if isinstance(locks, str) else "")
 
 
+def first_marker(root: Path, name: str, *, disk: files.Os = files.REAL) -> Marker:
+    """Make the marker of a new share; another server's, if that was first."""
+    data = {"schema": 1, "id": secrets.token_hex(16), "name": name, "note": NOTE}
+    files.write_once(root / paths.SHARE_MARKER, _text(data), disk=disk)
+    marker = read_marker(root)
+    if marker is None:
+        raise NotFound(f"The marker of {root} is gone again.", path=str(root))
+    return marker
+
+
 def write_marker(root: Path, marker: Marker, *, disk: files.Os = files.REAL) -> None:
-    """Make or complete the marker; what else a person wrote there stays."""
+    """Complete the marker; what else a person wrote there stays."""
     path = root / paths.SHARE_MARKER
     try:
         data = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError):
         data = {}
     data = {**data, "schema": 1, "id": marker.id, "name": marker.name, "locks": marker.locks}
-    note = "Marks this folder as a share of Croft's. Without this file the share counts as not mounted."
-    data.setdefault("note", note)
-    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    files.write_atomic(path, text.encode("utf-8", "replace"), disk=disk)
+    files.write_atomic(path, _text(data), disk=disk)
+
+
+def _text(data: dict[str, Any]) -> bytes:
+    return (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace")

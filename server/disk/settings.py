@@ -45,7 +45,9 @@ class Key:
 
 
 KEYS: dict[str, Key] = {
-    "site": Key("", str, "", "Name of this installation; a random one is made at the first start."),
+    "site": Key(
+        "", str, "", "Name of this installation; where empty, a random one is kept in the file site."
+    ),
     "title": Key("Croft", str, "", "What the pages call this installation."),
     "host": Key("127.0.0.1", str, "", "Address to listen on; 0.0.0.0 for every network."),
     "port": Key(8080, int, "", "Port to listen on; 0 takes a free one.", 0),
@@ -87,6 +89,7 @@ class Settings:
         self._server: Mapping[str, Any] = {name: key.default for name, key in KEYS.items()}
         self._folders: dict[str, Mapping[str, dict[str, Any]]] = {k: MappingProxyType({}) for k in KINDS}
         self._problems: dict[str, Problem] = {}
+        self._site = ""
         self.folder_path.mkdir(parents=True, exist_ok=True)
         self._fill(Path(defaults_dir))
         self._name_site()
@@ -138,18 +141,12 @@ class Settings:
                     return raw
             except (OSError, ValueError):
                 pass  # not there yet, or spoilt: sessions end, nothing else is lost
-            raw = secrets.token_bytes(32)
-            try:
-                fd = self._disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            except FileExistsError:
-                files.write_atomic(path, raw.hex().encode("ascii"), disk=self._disk, mode=0o600)
-                return raw
-            try:
-                files.write_all(fd, raw.hex().encode("ascii"), self._disk)
-                self._disk.fsync(fd)
-            finally:
-                self._disk.close(fd)
-            return raw
+            fresh = secrets.token_bytes(32).hex().encode("ascii")
+            if os.path.lexists(path):
+                files.write_atomic(path, fresh, disk=self._disk, mode=0o600)
+            else:
+                fresh = files.write_once(path, fresh, disk=self._disk, mode=0o600)
+            return bytes.fromhex(fresh.decode("ascii"))
 
     def problems(self) -> list[Problem]:
         """What is wrong with the configuration, newest look."""
@@ -190,8 +187,7 @@ class Settings:
                 self._tell(f"server.json: {name}", wrong, "Correct it; the default is used until then.")
             else:
                 values[name] = float(value) if KEYS[name].type is float else value
-        if not values["site"]:
-            values["site"] = self._server["site"]
+        values["site"] = values["site"] or self._site
         self._server = MappingProxyType(values)
 
     def _read_folder(self, kind: str) -> None:
@@ -293,22 +289,17 @@ class Settings:
             files.write_atomic(record, text.encode("utf-8"), disk=self._disk)
 
     def _name_site(self) -> None:
-        """Give this installation its name, where it has none."""
-        if self.get("site"):
-            return
-        site = secrets.token_hex(3)
-        path = self.folder_path / "server.json"
-        self._server = MappingProxyType({**self._server, "site": site})
+        """Give this installation its name, where server.json has none. Several processes start at once."""
+        path = self.folder_path / "site"
         try:
-            data = json.loads(path.read_text("utf-8-sig"))
-        except FileNotFoundError:
-            data = {}
-        except (OSError, ValueError):
-            return  # told as a problem; a person's file isn't overwritten
-        if isinstance(data, dict):
-            text = json.dumps({**data, "site": site}, indent=2, ensure_ascii=False) + "\n"
-            files.write_atomic(path, text.encode("utf-8"), disk=self._disk)
-            self._looked.pop("server.json", None)
+            kept = path.read_bytes()
+        except OSError:
+            kept = files.write_once(path, secrets.token_hex(3).encode("ascii"), disk=self._disk)
+        self._site = kept.decode("utf-8", "replace").strip()
+        if not IDENT.match(self._site):
+            self._site = "here"
+            mend = "Delete it, and start Croft again."
+            self._tell("site", f"{path} holds no name for this installation.", mend)
 
 
 def check_value(name: str, value: object) -> str:

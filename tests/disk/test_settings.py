@@ -59,6 +59,11 @@ def test_a_site_gets_its_name_and_keeps_it(settings: Settings, tmp_path: Path, d
     assert Settings(tmp_path / "config", defaults).get("site") == site
     (tmp_path / "config/server.json").write_text('{"site": "north"}')
     assert settings.get("site") == "north"
+    (tmp_path / "config/server.json").write_text("{}")
+    assert settings.get("site") == site
+    (tmp_path / "config/site").write_text("../x")
+    spoilt = Settings(tmp_path / "config", defaults)
+    assert (spoilt.get("site"), [problem.address for problem in spoilt.problems()]) == ("here", ["site"])
 
 
 def test_a_change_is_seen_and_a_bad_one_keeps_the_last_good(settings: Settings, tmp_path: Path) -> None:

@@ -12,7 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from disk_kit import CLONE, FILE, POLICIES, FailingDisk, Pool, leftovers, make_file, make_store, mount_pool
+from disk_kit import (
+    CLONE,
+    FILE,
+    POLICIES,
+    FailingDisk,
+    Pool,
+    leftovers,
+    make_file,
+    make_store,
+    mount_pool,
+    together,
+    worker,
+)
 
 from server.disk import paths
 from server.disk.errors import BadInput, Conflict, CroftError, DiskFull, NotFound, ReadOnly, ShareAway
@@ -341,6 +353,30 @@ def test_the_probe_says_what_the_disk_can(disk_root: Path, tmp_path: Path) -> No
     assert probe.lock_class == ("flock-mergerfs" if pooled else "flock")
     assert probe.branches == (3 if pooled else 0)
     assert os.listdir(disk_root / paths.LOCKS) == []  # it leaves nothing
+
+
+FIRST = """
+import sys
+from pathlib import Path
+from server.disk.mounts import configured_shares
+from server.disk.settings import Settings
+from server.disk.store import Store
+print("ready", flush=True)
+sys.stdin.readline()
+settings = Settings(Path(sys.argv[1]))
+store = Store(settings, configured_shares(settings, sys.argv[2]))
+store.open()
+assert not store.away("data"), store.problems()
+Path(sys.argv[3]).write_text(" ".join((store.site, settings.secret().hex(), store.share("data").id)))
+"""
+
+
+def test_processes_that_start_together_for_the_first_time_agree(tmp_path: Path) -> None:
+    # Several workers of one WSGI server, on an empty configuration and an empty share.
+    said = [tmp_path / f"said{number}" for number in range(6)]
+    assert together([worker(FIRST, tmp_path / "config", tmp_path / "data", path) for path in said]) == [0] * 6
+    assert len({path.read_text() for path in said}) == 1
+    assert leftovers(tmp_path) == []
 
 
 def test_a_folder_and_a_newer_record_are_left_alone_by_write_json(tmp_path: Path) -> None:
