@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,9 +57,17 @@ def film(root: Path, count: int) -> None:
 @contextlib.contextmanager
 def server(root: Path) -> Iterator[str]:
     """The real server on a film; gives its address."""
-    command = [sys.executable, str(CLONE / "run.py"), "serve", "--config", str(root / "config")]
-    command += ["--data", str(root / "data"), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+    places = [str(root / "config"), str(root / "data")]
+    code = "import sys; from server.web.serve import serve; sys.exit(serve(*sys.argv[1:], port=0))"
+    command = [sys.executable, "-c", code, *places]
+    with subprocess.Popen(
+        command,
+        cwd=CLONE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
@@ -110,11 +119,20 @@ def rate_of_ancestor(root: Path, seconds: float) -> float:
     return count / (time.perf_counter() - begun)
 
 
-def rate_of_server(url: str, seconds: float) -> float:
+def token(root: Path) -> str:
+    """A student's, for the pages are shown to those who are signed in."""
+    from server.disk.settings import Settings
+    from server.library.people import People
+
+    return People(Settings(root / "config")).make_token(user="student")
+
+
+def rate_of_server(url: str, seconds: float, key: str) -> float:
     """Pages a second over a few connections that stay open."""
     wrk = shutil.which("wrk")
     if wrk:
-        command = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", url]
+        command = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s"]
+        command += ["-H", f"Authorization: Bearer {key}", url]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         found = re.search(r"Requests/sec:\s+([\d.]+)", said)
         if found and "Non-2xx" not in said and "Socket errors" not in said:
@@ -122,7 +140,7 @@ def rate_of_server(url: str, seconds: float) -> float:
         raise SystemExit(f"wrk met errors:\n{said}")
     counts = [0] * CONNECTIONS
     end = time.perf_counter() + seconds
-    threads = [threading.Thread(target=visit, args=(url, end, counts, n)) for n in range(CONNECTIONS)]
+    threads = [threading.Thread(target=visit, args=(url, end, key, counts, n)) for n in range(CONNECTIONS)]
     begun = time.perf_counter()
     for thread in threads:
         thread.start()
@@ -131,12 +149,12 @@ def rate_of_server(url: str, seconds: float) -> float:
     return sum(counts) / (time.perf_counter() - begun)
 
 
-def visit(url: str, end: float, counts: list[int], n: int) -> None:
+def visit(url: str, end: float, key: str, counts: list[int], n: int) -> None:
     """Asks again and again over one connection. An answer that isn't 200 ends the measurement."""
     _, _, host, path = url.split("/", 3)
     name, _, port = host.partition(":")
     with socket.create_connection((name, int(port))) as line:
-        question = f"GET /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+        question = f"GET /{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
         while time.perf_counter() < end:
             line.sendall(question)
             got = b""
@@ -152,33 +170,34 @@ def visit(url: str, end: float, counts: list[int], n: int) -> None:
             counts[n] += 1
 
 
-def settled(url: str, count: int) -> int:
-    """Waits until the server knows all files; the length of the page."""
-    import urllib.request
+def fetch(url: str, key: str) -> bytes:
+    asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
+    with urllib.request.urlopen(asked) as answer:
+        body: bytes = answer.read()
+    return body
 
+
+def settled(url: str, count: int, key: str) -> int:
+    """Waits until the server knows all files and they are at rest; the length of the page."""
     end = time.monotonic() + 300
     while time.monotonic() < end:
-        with urllib.request.urlopen(url) as answer:
-            body = answer.read()
-        if f">{count:,} files".encode() in body:
+        body = fetch(url, key)
+        if f">{count:,} files".encode() in body and b" arriving<" not in body:
             return len(body)
         time.sleep(0.5)
     raise SystemExit(f"The server doesn't show {count} files.")
 
 
-def edit_shows(url: str, root: Path) -> bool:
+def edit_shows(url: str, root: Path, key: str) -> bool:
     """A sidecar that somebody edits on the disk is on the page: nothing here is a stale copy."""
-    import urllib.request
-
     path = next((root / "data").rglob("*.blend.json"))
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "name": "Edited meanwhile"}))
     asked = url + "?q=Edited"
     end = time.monotonic() + 30
     while time.monotonic() < end:
-        with urllib.request.urlopen(asked) as answer:
-            if b">Edited meanwhile<" in answer.read():
-                return True
+        if b">Edited meanwhile<" in fetch(asked, key):
+            return True
         time.sleep(0.1)
     return False
 
@@ -193,20 +212,22 @@ def main() -> None:
         small, large = Path(folder) / "small", Path(folder) / "large"
         film(small / "data", options.assets)
         ours, theirs = [], []
+        key = token(small)
         with server(small) as url:
             page = f"{url}/p/demo/assets"
-            length = settled(page, options.assets)
+            length = settled(page, options.assets, key)
             for _ in range(TURNS):  # in turns, so that both meet the same machine
-                ours.append(rate_of_server(page, options.seconds))
+                ours.append(rate_of_server(page, options.seconds, key))
                 theirs.append(rate_of_ancestor(small, options.seconds / 2))
-            shows = edit_shows(page, small)
+            shows = edit_shows(page, small, key)
         many = []
         if options.many:
             film(large / "data", options.many)
+            key = token(large)
             with server(large) as url:
                 page = f"{url}/p/demo/assets"
-                settled(page, options.many)
-                many = [rate_of_server(page, options.seconds) for _ in range(TURNS)]
+                settled(page, options.many, key)
+                many = [rate_of_server(page, options.seconds, key) for _ in range(TURNS)]
     rate, base = statistics.median(ours), statistics.median(theirs)
     found = {
         "script": "assets_page",

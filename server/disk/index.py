@@ -9,12 +9,16 @@ disagree with them.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any
 
 from server.disk.paths import PROJECT_FILE, job_folder, join, split, top_of
 from server.disk.records import Entry, JobPlace
+
+CHANGES_KEPT = 5000  # changed addresses remembered for each top folder
 
 
 class Index:
@@ -32,6 +36,7 @@ class Index:
         self._missing: set[str] = set()
         self._count = 0
         self._generations: dict[str, int] = {}
+        self._changes: dict[str, deque[tuple[int, str]]] = {}  # top -> (generation, address), the newest
         self.generation = 0
         """Grows with every change: an answer made from the index is good for as long as this stays."""
 
@@ -114,6 +119,18 @@ class Index:
     def generation_of(self, top: str) -> int:
         """As `generation`, for one top folder (`share::green`) alone."""
         return self._generations.get(top, 0)
+
+    def changed_since(self, top: str, generation: int) -> list[str] | None:
+        """The addresses of the entries below a top folder that changed after its generation was this one,
+        each once; None where that is longer ago than the index remembers: look at all of them."""
+        with self._lock:
+            changes = self._changes.get(top)
+            if changes is None:
+                return []
+            if len(changes) == CHANGES_KEPT and changes[0][0] > generation:
+                return None
+            newest = takewhile(lambda change: change[0] > generation, reversed(changes))
+            return list(dict.fromkeys(address for _, address in newest))
 
     def dump(self) -> dict[str, Any]:
         """Everything, in a form that two indexes can be compared by. What is transient is left out."""
@@ -251,6 +268,11 @@ class Index:
             there = new is not None and new.stat is not None
             self._projects = self._projects | {folder} if there else self._projects - {folder}
         self._touch(folder)
+        top = top_of(folder)
+        changes = self._changes.get(top)
+        if changes is None:
+            changes = self._changes[top] = deque(maxlen=CHANGES_KEPT)
+        changes.append((self._generations[top], address))
 
     def _join_job(self, place: JobPlace) -> None:
         places = sorted({*self.job_places(place.id), place}, key=lambda p: p.folder)

@@ -57,6 +57,9 @@ class Row:
         return self._text
 
 
+Change = tuple[Row | None, Row | None]  # a row as it was and as it is; None where there is none
+
+
 @dataclass(frozen=True, slots=True)
 class Term:
     """One condition. `field` '' means: somewhere in the text."""
@@ -106,12 +109,40 @@ class Query:
 
     def run(self, rows: Iterable[Row], words: AssetSet) -> list[Row]:
         """The rows that fit, in order."""
+        fits = self._fits(words)
+        return sorted((row for row in rows if fits(row)), key=self._key(words), reverse=self.descending)
+
+    def follow(self, rows: list[Row], changes: list[Change], words: AssetSet) -> list[Row] | None:
+        """What `run` would give after these changes, from what it gave before. The same list where none of
+        them concerns it, else another one; None where the rows aren't what the changes began with."""
+        fits, key = self._fits(words), self._key(words)
+        concerned = [
+            (old if old is not None and fits(old) else None, new if new is not None and fits(new) else None)
+            for old, new in changes
+        ]
+        concerned = [change for change in concerned if change != (None, None)]
+        if not concerned:
+            return rows
+        rows = rows[::-1] if self.descending else rows.copy()
+        for old, new in concerned:
+            if old is not None:
+                place = bisect_left(rows, key(old), key=key)
+                if place >= len(rows) or rows[place] is not old:
+                    return None
+                del rows[place]
+            if new is not None:
+                rows.insert(bisect_left(rows, key(new), key=key), new)
+        return rows[::-1] if self.descending else rows
+
+    def _fits(self, words: AssetSet) -> Callable[[Row], bool]:
         tests = [_test(term, words) for term in self.terms]
-        if not self.files:
-            rows = (row for row in rows if row.asset)
-        if tests:
-            rows = (row for row in rows if all(test(row) for test in tests))
-        return sorted(rows, key=self._key(words), reverse=self.descending)
+        if self.files and not tests:
+            return lambda row: True
+        if not tests:
+            return lambda row: row.asset
+        if self.files:
+            return lambda row: all(test(row) for test in tests)
+        return lambda row: row.asset and all(test(row) for test in tests)
 
     def cursor(self, row: Row, words: AssetSet) -> str:
         """Where to go on after `row`: opaque, good while the order is asked for in the same way."""

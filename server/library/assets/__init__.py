@@ -1,6 +1,6 @@
 """Assets: which files are assets, finding them, showing them, editing what people say of them.
 
-A listing is kept for each project and brought up to date by comparing the index's entries, so that a
+A listing is kept for each project and brought up to date by what the index says has changed, so that a
 search among 100,000 assets costs what its matches cost. What it answers is shared: callers must not
 change it. Every edit is validated here and written by the store.
 """
@@ -25,7 +25,7 @@ from server.disk.store import Store
 from ..media import kinds
 from ..people import People, User, require
 from ..projects import Project, Projects
-from ..search import Query, parse_cursor
+from ..search import Query, Row, parse_cursor
 from .fields import validate
 from .listing import Listing, is_asset
 
@@ -111,6 +111,21 @@ class Assets:
         found = self._projects.get(project)
         query = Query.parse(q, type=type, state=state, owner=owner, sort=sort, files=files)
         return self._listing(found).entries(query, self._projects.set_of(found))
+
+    def rows(
+        self,
+        project: str,
+        q: str = "",
+        *,
+        type: str = "",
+        state: str = "",
+        owner: str = "",
+        sort: str = "name",
+    ) -> list[Row]:
+        """As `find`, as the listing's own rows: the same list until one changes, and not to be changed."""
+        found = self._projects.get(project)
+        query = Query.parse(q, type=type, state=state, owner=owner, sort=sort)
+        return self._listing(found).rows(query, self._projects.set_of(found))
 
     @staticmethod
     def kind(entry: Entry) -> str:

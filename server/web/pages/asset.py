@@ -54,7 +54,7 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         picture_words=f"Frame {shown['frame']}" if shown else f"Picture of {a['name']}",
         no_picture="No picture yet." if a["kind"] != "file" else "This kind of file has no picture.",
         frames=strip,
-        frames_title=f"Frames of {sheets.about(view, now, {}) or 'the newest render'}" if view else "",
+        frames_title=f"Frames of {sheets.about(view, now, shell.titles())}" if view else "",
         jobs=rendering.cards(shell, call, views),
         more_jobs=f"and {len(found) - JOBS} earlier ones" if len(found) > JOBS else "",
         priorities=rendering.priorities(shell, project),

@@ -1,7 +1,7 @@
 """The page of a project's files: a table that is as quick at 100,000 files as at 255.
 
-Nothing here is shown stale: a row is kept for one index entry, a body for one search's answer, a frame
-around it for everything that it shows, each compared by identity, so an edit makes new ones at once.
+Nothing here is shown stale: a row is kept for one index entry, a body for the entries that it shows, the
+frame around it for all that stands there, each compared by identity, so an edit makes new ones at once.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import datetime
 import hashlib
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import is_
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -19,6 +21,7 @@ import bottle
 from markupsafe import Markup
 
 from server.disk.records import Entry
+from server.library.search import Row
 from server.web import requests
 from server.web.pages import words
 from server.web.pages.shell import HTML, Shell, all_values
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 Choice = tuple[str, str, list[tuple[str, str]]]  # field, label, (value, title) of each option
 
 ROWS = 300  # on one page; the rest behind a link
+LOOK_S = 0.4  # how old a page's pictures may be: that one was made isn't a change of the file
 ROWS_KEPT = 8192  # some 6 MB
 BODIES_KEPT = 24  # some 4 MB
 FRAMES_KEPT = 256
@@ -68,16 +72,18 @@ class Wording:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Body:
-    """The rows of one page of one search."""
+    """The rows of one page of one search. `found` is the whole answer that they were last seen in."""
 
-    entries: tuple[Entry, ...]
+    found: list[Row]
+    entries: list[Entry]
+    pictures: list[str | None]
+    looked: float  # monotonic: when `pictures` were last compared
     wording: Wording
     html: bytes
     order: str
     tag: str
-    arriving: int
 
 
 class Listing:
@@ -85,7 +91,7 @@ class Listing:
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        self._rows: OrderedDict[str, tuple[Entry, Wording, str]] = OrderedDict()
+        self._rows: OrderedDict[str, tuple[Entry, Wording, str | None, str]] = OrderedDict()
         self._bodies: OrderedDict[tuple[Any, ...], Body] = OrderedDict()
         self._frames: OrderedDict[tuple[Any, ...], tuple[Any, bytes, bytes]] = OrderedDict()
         self._lock = threading.Lock()
@@ -96,7 +102,7 @@ class Listing:
         project = shell.project(ident)
         asked = {name: call.query.get(name, "") for name in FILTERS}
         start = requests.number(call.query, "from", 0, 0, 10**9)
-        found = shell.services.assets.find(
+        found = shell.services.assets.rows(
             ident, asked["q"], type=asked["type"], state=asked["state"], owner=asked["owner"],
             sort=asked["sort"] or "name",
         )  # fmt: skip
@@ -117,24 +123,24 @@ class Listing:
         """The HTML of each entry's row, made once for each of its states."""
         made: list[str] = []
         kept = self._rows
-        make = None
+        make, picture_of = None, self._shell.services.assets.thumbnail_url
         for entry in entries:
-            row = kept.get(entry.address)
-            if row is not None and row[0] is entry and row[1].same(wording):
-                made.append(row[2])
+            row, picture = kept.get(entry.address), picture_of(entry)
+            if row is not None and row[0] is entry and row[2] == picture and row[1].same(wording):
+                made.append(row[3])
                 continue
             make = make or self._shell.macro("rows.html", "row")
-            html = str(make(self._facts(entry, wording)))
+            html = str(make(self._facts(entry, wording, picture)))
             made.append(html)
             with self._lock:
-                kept[entry.address] = (entry, wording, html)
+                kept[entry.address] = (entry, wording, picture, html)
                 if len(kept) > ROWS_KEPT:
                     kept.popitem(last=False)
         return made
 
     # Within
 
-    def _facts(self, entry: Entry, wording: Wording) -> dict[str, Any]:
+    def _facts(self, entry: Entry, wording: Wording, picture: str | None) -> dict[str, Any]:
         view = self._shell.services.assets.view(entry, wording.project)
         state = wording.set.states.get(view["state"])
         status = view["status"]
@@ -150,7 +156,7 @@ class Listing:
             "url": view["url"],
             "name": view["name"],
             "path": view["path"],
-            "thumbnail": view["thumbnail"] if status != "arriving" else None,
+            "thumbnail": picture if status != "arriving" else None,
             "type": kind.title if kind else view["type"],
             "owner": wording.titles.get(owner, owner),
             "glyph": glyph,
@@ -160,16 +166,23 @@ class Listing:
             "changed": words.when(view["modified"], wording.now),
         }
 
-    def _body(self, name: tuple[Any, ...], found: tuple[Entry, ...], start: int, wording: Wording) -> Body:
-        body = self._bodies.get(name)
-        if body is not None and body.entries is found and body.wording.same(wording):
-            return body
-        shown = found[start : start + ROWS]
+    def _body(self, name: tuple[Any, ...], found: list[Row], start: int, wording: Wording) -> Body:
+        body, now = self._bodies.get(name), time.monotonic()
+        picture_of = self._shell.services.assets.thumbnail_url
+        if body is not None and body.wording.same(wording):
+            if body.found is found and now - body.looked < LOOK_S:
+                return body
+            shown = [row.entry for row in found[start : start + ROWS]]
+            same = len(shown) == len(body.entries) and all(map(is_, shown, body.entries))
+            if same and [picture_of(entry) for entry in shown] == body.pictures:
+                body.found, body.looked = found, now
+                return body
+        shown = [row.entry for row in found[start : start + ROWS]]
         html = "".join(self.rows(shown, wording)).encode("utf-8", "replace")
         order = " ".join(key(entry.address) for entry in shown)
         tag = hashlib.blake2b(html, digest_size=12).hexdigest()
-        arriving = sum(1 for entry in found if entry.arriving)
-        body = Body(found, wording, html, order, tag, arriving)
+        pictures = [picture_of(entry) for entry in shown]
+        body = Body(found, shown, pictures, now, wording, html, order, tag)
         with self._lock:
             self._bodies[name] = body
             self._bodies.move_to_end(name)
@@ -178,7 +191,7 @@ class Listing:
         return body
 
     def _frame(
-        self, call: Call, found: tuple[Entry, ...], start: int, wording: Wording, body: Body,
+        self, call: Call, found: list[Row], start: int, wording: Wording, body: Body,
         asked: dict[str, str],
     ) -> tuple[bytes, bytes]:  # fmt: skip
         """What stands before and after the rows, for this person and this search."""
@@ -186,8 +199,10 @@ class Listing:
         part = call.query.get("part", "")
         title = shell.services.settings.get("title")
         folders = shell.services.store.index.folders(wording.project.address)
+        arriving = self._arriving(wording.project)
+        total = len(found)
         who = (user.ident, user.title) if user else None
-        name = (who, call.csrf, call.path, part, start, title, folders, *asked.values())
+        name = (who, call.csrf, call.path, part, start, title, folders, total, arriving, *asked.values())
         kept = self._frames.get(name)
         if kept is not None and kept[0] is body:
             return kept[1], kept[2]
@@ -202,17 +217,17 @@ class Listing:
         return made[1], made[2]
 
     def _some(
-        self, call: Call, found: tuple[Entry, ...], start: int, wording: Wording, body: Body,
+        self, call: Call, found: list[Row], start: int, wording: Wording, body: Body,
         asked: dict[str, str], only: set[str],
     ) -> bottle.HTTPResponse:  # fmt: skip
         """The page's inside with all rows named and only those in it that may have changed."""
-        entries = [entry for entry in found[start : start + ROWS] if entry.address in only]
+        entries = [row.entry for row in found[start : start + ROWS] if row.entry.address in only]
         rows = Markup("".join(self.rows(entries, wording)))
         text = self._render(call, found, start, wording, body, asked, rows)
         return self._shell.answer(call, text.encode("utf-8", "replace"))
 
     def _render(
-        self, call: Call, found: tuple[Entry, ...], start: int, wording: Wording, body: Body,
+        self, call: Call, found: list[Row], start: int, wording: Wording, body: Body,
         asked: dict[str, str], rows: Markup,
     ) -> str:  # fmt: skip
         shell, project, total = self._shell, wording.project, len(found)
@@ -221,8 +236,9 @@ class Listing:
         said = [words.number(total, "file")]
         if total > ROWS:
             said.append(f"{start + 1:,} to {end:,} shown")
-        if body.arriving:
-            said.append(f"{body.arriving:,} arriving")
+        arriving = self._arriving(project)
+        if arriving:
+            said.append(f"{arriving:,} arriving")
         return shell.render(
             call,
             "assets.html",
@@ -261,6 +277,10 @@ class Listing:
                 options.append((value, value))
         asked["sort"] = asked["sort"] or "name"
         return found
+
+    def _arriving(self, project: Project) -> int:
+        """How many files are still being copied, whether or not the filters show them."""
+        return len(self._shell.services.assets.rows(project.ident, "is:arriving"))
 
     def _folders(self, project: Project) -> list[tuple[str, str]]:
         """Where a dropped file may go: the project's folder and those one level below."""

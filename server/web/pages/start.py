@@ -88,7 +88,7 @@ def home(shell: Shell, call: Call, rows: listing.Listing, ident: str) -> bottle.
     project = shell.project(ident)
     seen = {"project": True, **steps_seen(shell, project)}
     user = call.user
-    mine = shell.services.assets.find(ident, owner=user.ident, sort="-modified")[:MINE] if user else ()
+    mine = shell.services.assets.rows(ident, owner=user.ident, sort="-modified")[:MINE] if user else []
     jobs = [job for job in shell.services.farm.jobs(project=ident) if job.state in rendering.OPEN]
     views = [shell.services.farm.view(job) for job in rendering.ordered(jobs)[:RENDERING]]
     return shell.page(
@@ -101,7 +101,7 @@ def home(shell: Shell, call: Call, rows: listing.Listing, ident: str) -> bottle.
         folder=shell.folder_for_people(project.address),
         todo=next_step(shell, call, project, seen),
         seen=seen,
-        mine=Markup("".join(rows.rows(mine, rows.wording(project)))),
+        mine=Markup("".join(rows.rows((row.entry for row in mine), rows.wording(project)))),
         jobs=rendering.cards(shell, call, views),
         priorities=rendering.priorities(shell, project),
     )
@@ -126,9 +126,9 @@ def next_step(shell: Shell, call: Call, project: Project, seen: dict[str, bool])
         text = "No files yet. Drop one on the next page, or copy the folder’s address and save into it."
         return {"title": "Add the first file", "text": text, "url": f"{base}/assets", "button": "Add a file"}
     if not seen["render"]:
-        scenes = shell.services.assets.find(project.ident, "kind:scene is:ok", sort="-modified")
+        scenes = shell.services.assets.rows(project.ident, "kind:scene is:ok", sort="-modified")
         if scenes:
-            newest = shell.services.assets.view(scenes[0], project)
+            newest = shell.services.assets.view(scenes[0].entry, project)
             text = f"{newest['name']} is ready: its frame range and camera are read already."
             button = f"Open {newest['name']}"
             return {"title": "Press Render", "text": text, "url": newest["url"], "button": button}
