@@ -33,6 +33,7 @@ class Index:
         self._jobs: dict[str, JobPlace] = {}
         self._more_jobs: dict[str, tuple[JobPlace, ...]] = {}  # ids that lie in several places: a copy
         self._uuids: dict[str, str | tuple[str, ...]] = {}
+        self._contested: set[str] = set()  # of these, the ones with several holders
         self._missing: set[str] = set()
         self._count = 0
         self._generations: dict[str, int] = {}
@@ -87,8 +88,8 @@ class Index:
 
     @property
     def jobs(self) -> Mapping[str, JobPlace]:
-        """Every job on the shares by its id. A job that lies in several places (someone copied its
-        folder) shows the first by address; `job_places` has all."""
+        """Every job on the shares by its id. Of a job that lies in several places (someone copied its
+        folder) the one that counts: not a copy's, then the first by address. `job_places` has all."""
         return MappingProxyType(self._jobs)
 
     def job_places(self, job_id: str) -> tuple[JobPlace, ...]:
@@ -108,8 +109,8 @@ class Index:
         return (found,) if isinstance(found, str) else found
 
     def contested(self) -> dict[str, tuple[str, ...]]:
-        """uuids with several holders. `list` first: it copies in one step."""
-        return {uuid: held for uuid, held in list(self._uuids.items()) if not isinstance(held, str)}
+        """uuids with several holders, and these."""
+        return {uuid: held for uuid in self._contested.copy() if len(held := self.holders(uuid)) > 1}
 
     def missing(self) -> list[Entry]:
         """Entries whose file is gone and whose sidecar or jobs stayed."""
@@ -253,6 +254,9 @@ class Index:
                 self._leave_job(job_id, address)
             for job_id in set(new_jobs).difference(old_jobs):
                 self._join_job(JobPlace(job_id, address, job_folder(address, job_id)))
+        elif new_jobs and _is_copy(old) != _is_copy(new):
+            for job_id in new_jobs:
+                self._set_places(job_id, self.job_places(job_id))
         old_uuid = old.facts.uuid if old and old.facts else ""
         new_uuid = new.facts.uuid if new and new.facts else ""
         if old_uuid != new_uuid:
@@ -275,14 +279,14 @@ class Index:
         changes.append((self._generations[top], address))
 
     def _join_job(self, place: JobPlace) -> None:
-        places = sorted({*self.job_places(place.id), place}, key=lambda p: p.folder)
-        self._set_places(place.id, tuple(places))
+        self._set_places(place.id, (*self.job_places(place.id), place))
 
     def _leave_job(self, job_id: str, address: str) -> None:
         self._set_places(job_id, tuple(p for p in self.job_places(job_id) if p.address != address))
 
     def _set_places(self, job_id: str, places: tuple[JobPlace, ...]) -> None:
         if len(places) > 1:
+            places = tuple(sorted(set(places), key=lambda p: (_is_copy(self.get(p.address)), p.folder)))
             self._more_jobs[job_id] = places
         else:
             self._more_jobs.pop(job_id, None)
@@ -292,10 +296,15 @@ class Index:
             self._jobs.pop(job_id, None)
 
     def _set_holders(self, uuid: str, held: set[str]) -> None:
-        if not held:
-            self._uuids.pop(uuid, None)
+        if len(held) > 1:
+            self._uuids[uuid] = tuple(sorted(held))
+            self._contested.add(uuid)
+            return
+        self._contested.discard(uuid)
+        if held:
+            self._uuids[uuid] = next(iter(held))
         else:
-            self._uuids[uuid] = tuple(sorted(held)) if len(held) > 1 else next(iter(held))
+            self._uuids.pop(uuid, None)
 
     def _make_folder(self, folder: str) -> dict[str, Entry]:
         """The folder, known to its parents as well."""
@@ -322,3 +331,8 @@ class Index:
         top = top_of(folder)
         self.generation += 1
         self._generations[top] = self._generations.get(top, 0) + 1
+
+
+def _is_copy(entry: Entry | None) -> bool:
+    """A copied asset brought its original's jobs along: they are history there."""
+    return entry is not None and entry.facts is not None and bool(entry.facts.derived_from)
