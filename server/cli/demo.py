@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import fcntl
 import json
 import shutil
 import signal
@@ -33,6 +34,7 @@ from server.library.people import People
 HOME = CLONE / "var" / "demo"  # or where --in says
 FILM = "demo/shots/first-day.blend"
 FRAMES = "1-24"
+LONG_FRAMES = "1-1000"  # of the miniature farm, to watch
 START_S = 60.0  # patience with each step, on a slow machine that does other things as well
 RENDER_S = 900.0
 LOOK_S = 0.1
@@ -47,6 +49,11 @@ def run(options: argparse.Namespace) -> int:
         (home / folder).mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: nothing is left behind
     with ExitStack() as stack:
+        lock = stack.enter_context((home / "demo.lock").open("w"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CroftError(f"A demo runs in {home} already: end it, or choose another --in DIR.") from error
         demo = Demo(stack, home, options)
         if options.nodes:
             demo.miniature_farm(options.nodes)
@@ -107,6 +114,10 @@ class Demo:
         job = self.render({"file": address, "frames": f"1-{nodes * 10}", "type": "test-pattern"})
         examine.render(self.client, self.data, job, None)
         say(examine.sentence(job))
+        if not self.options.exit:
+            request = {"file": address, "frames": LONG_FRAMES, "type": "test-pattern"}
+            self.client.post("/api/jobs", {**request, "parameters": {"seconds": 2}})
+            say(f"Submitted {LONG_FRAMES} too, 2 s each, so that there is something to look at.")
         say(f"\nOpen {self.client.url}/p/demo/rendering and sign in as student.")
 
     # ---- the steps
