@@ -192,12 +192,17 @@ class Committer:
             for op in ops:
                 _unknown(op)
             return
+        with live.lock:
+            self._settle(live, ops, hungry)
+
+    def _settle(self, live: Live, ops: list[Op], hungry: list[Bundle]) -> None:
+        """Decide, write, flush, or take all of it back."""
         try:
             given = self._locked_turn(live, ops, hungry)
         except (CroftError, OSError) as error:
             if not isinstance(error, (Busy, ShareAway, Gone)):
                 self.faults += 1
-                log.warning("job %s can't be written now: %s", job_id, error)
+                log.warning("job %s can't be written now: %s", live.job.id, error)
             if not isinstance(error, Gone):
                 live.place.forget()
             self.board.rest(live)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ from server.farm.nodes import Nodes
 from server.farm.scheduler import Line, Need
 
 NEW_FRAMES = 32  # at most so many are told of at once: the others' thumbnails are made when looked at
+SETTLE_S = 1.0  # who looks at a job waits at most so long for a commit that is under way
 FORGOTTEN = 256  # jobs whose folder went away that are remembered
 BUSY_REST_S = 2.0  # a job whose lock or disk didn't answer is let be for so long
 
@@ -40,6 +42,7 @@ class Live:
         "commandment",
         "finalised",
         "job",
+        "lock",
         "need",
         "place",
         "project_priority",
@@ -53,10 +56,21 @@ class Live:
         self.need = need
         self.project_priority = project_priority
         self.commandment = commandment  # of a task, with %(uuid)b %(n)d %(frame)d %(issued)b
+        self.lock = threading.Lock()  # held from the first change of a commit until it is on the disk
         self.ready = False  # its snapshot and version folder were seen
         self.rests_until = 0.0
         self.checked = 0.0  # monotonic: when its journal was looked at last
         self.finalised = False
+
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """For who shows it: nothing that isn't durable yet is seen, unless the disk doesn't answer."""
+        held = self.lock.acquire(timeout=SETTLE_S)
+        try:
+            yield
+        finally:
+            if held:
+                self.lock.release()
 
     @property
     def id(self) -> str:

@@ -156,19 +156,25 @@ class Farm:
         """A job as the API shows it."""
         if isinstance(job, str):
             job = self.job(job)
-        return self._views.job(job) if isinstance(job, Live) else self._views.ended(job)
+        if isinstance(job, Ended):
+            return self._views.ended(job)
+        with job.settled():
+            return self._views.job(job)
 
     def tasks(
         self, job_id: str, start: int = 0, limit: int = 100, state: str = ""
     ) -> tuple[list[dict[str, Any]], int]:
         """One page of tasks, and how many there are."""
-        return self._views.tasks(self._fold(job_id), start, limit, state)
+        live = self._fold(job_id)
+        with live.settled():
+            return self._views.tasks(live, start, limit, state)
 
     def task(self, job_id: str, n: int) -> dict[str, Any]:
         """One task; NotFound where the job has no such number."""
         live = self._fold(job_id)
         self._check_task(live, n)
-        return self._views.task(live, n)
+        with live.settled():
+            return self._views.task(live, n)
 
     def log(self, job_id: str, n: int, attempt: int = 0) -> str:
         """What the renderer said last in the newest failed attempt at a task; NotFound without one."""
