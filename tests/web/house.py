@@ -150,10 +150,16 @@ class House:
     def scene(self, inside: str = "demo/shots/sh010.blend") -> str:
         """A scene that has arrived and was looked into: nothing more is written by itself. Its address."""
         address = self.make(inside)
-        path = self.data / inside
-        self.until((path.parent / ".croft" / path.name / "file.json").exists)
-        self.croft.services.ingest.wait()
+        self.settle(address)
         return address
+
+    def settle(self, address: str) -> None:
+        """Wait until a scene has arrived and all that is read from it is known."""
+        path = self.data / address.partition("::")[2]
+        index = self.croft.services.store.index
+        self.until((path.parent / ".croft" / path.name / "file.json").exists)
+        self.until(lambda: (entry := index.get(address)) is not None and entry.status == "ok")
+        self.croft.services.ingest.wait()
 
     def until(self, what: Callable[[], Any], timeout_s: float = 20) -> Any:
         """The first true answer."""
@@ -167,4 +173,6 @@ class House:
         """An asset with its sidecar."""
         address = self.make(inside)
         self.croft.services.store.edit(address, {"name": Path(inside).stem, **facts}, who="test")
+        if inside.endswith(".blend"):
+            self.settle(address)
         return address
