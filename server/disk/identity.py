@@ -34,6 +34,7 @@ CROFT = "croft"  # who, in a history, where no person did it
 DECIDE_S = 0.1  # after the last change that matters
 CONTEST_S = 10.0  # a move over the network is copy, then delete
 RECENT_S = 60.0  # a move that isn't a rename: the copy appears this close to the loss
+CONTESTS_AT_ONCE = 20
 MANY = 20_000  # candidates remembered; beyond, all entries are looked through
 _DERIVED = frozenset(("file.json", "thumbs"))
 
@@ -132,7 +133,8 @@ class Identity:
         if self._decide_at is not None and self._decide_at <= now:
             self._decide_at = None
             found.add(self._decide(now))
-        for uuid in [uuid for uuid, at in self._contests.items() if at <= now]:
+        due = [uuid for uuid, at in self._contests.items() if at <= now]
+        for uuid in due[:CONTESTS_AT_ONCE]:  # each waits for the disk: between them events are heard
             found.add(self._decide_contest(uuid, now))
         return found
 
@@ -171,9 +173,13 @@ class Identity:
             self._unseen.update(waiting)
             self._new.update(dict.fromkeys(waiting, now))
         fresh = [entry for entry in fresh if not entry.arriving and not entry.broken and not entry.jobs]
+        same_content: dict[tuple[str, int, int], list[Entry]] = {}
+        for entry in fresh:
+            if entry.stat is not None:
+                same_content.setdefault(_looks(entry.address, entry.stat), []).append(entry)
         fits: dict[str, list[str]] = {}
         for address, left in missing.items():
-            fitting = self._fitting(left, fresh, everything, now)
+            fitting = self._fitting(left, same_content, everything, now)
             if fitting:
                 fits[address] = fitting
         wanted: dict[str, list[str]] = {}
@@ -210,47 +216,43 @@ class Identity:
         entry = self._store.index.get(address)
         return entry is not None and entry.stat is not None and not entry.jobs
 
-    def _fitting(self, left: Entry, fresh: list[Entry], everything: bool, now: float) -> list[str]:
+    def _fitting(
+        self, left: Entry, same_content: dict[tuple[str, int, int], list[Entry]], everything: bool, now: float
+    ) -> list[str]:
         """The files that may be this lost one."""
         address = left.address
         lost = self._lost.get(address)
         record = self._record(address)
         if lost is not None and lost.stat is not None:
-            renamed = [
-                e.address
-                for e in fresh
-                if e.stat and _same_file(e.stat) == _same_file(lost.stat) and self._may_take(left, e)
-            ]
-            if renamed:
-                return renamed
-            size, mtime_ns = lost.stat.size, lost.stat.mtime_ns
+            looks = _looks(address, lost.stat)
         elif isinstance(record.get("size"), int) and isinstance(record.get("mtime_ns"), int):
-            size, mtime_ns = record["size"], record["mtime_ns"]
+            looks = (_share_of(address), record["size"], record["mtime_ns"])
         else:
             return []
-        share = address.partition(paths.SEPARATOR)[0]
         recent = lost is not None and now - lost.at < RECENT_S
         name = paths.name_of(address)
         fitting = [
-            e.address
-            for e in fresh
-            if e.stat is not None
-            and (e.stat.size, e.stat.mtime_ns) == (size, mtime_ns)
-            and e.address.partition(paths.SEPARATOR)[0] == share
-            and (recent or everything or e.address in self._unseen or paths.name_of(e.address) == name)
+            e
+            for e in same_content.get(looks, ())
+            if (recent or everything or e.address in self._unseen or paths.name_of(e.address) == name)
             and self._may_take(left, e)
             and self._same_content(record, e.address)
         ]
-        if fitting and self._is_common(size, mtime_ns, fitting):
+        found = [e.address for e in fitting]
+        if found and self._is_common(looks, found):
             return []  # copies of one template: content proves nothing
-        return fitting
+        if lost is not None and lost.stat is not None and len(found) > 1:
+            # An inode alone proves nothing either, a disk gives it again; among several it points to one.
+            inode = lost.stat.inode
+            found = [e.address for e in fitting if e.stat and e.stat.inode == inode] or found
+        return found
 
-    def _is_common(self, size: int, mtime_ns: int, fitting: list[str]) -> bool:
+    def _is_common(self, looks: tuple[str, int, int], fitting: list[str]) -> bool:
         """Whether files that are other assets look just the same."""
         return any(
             entry.stat is not None
-            and entry.stat.size == size
-            and entry.stat.mtime_ns == mtime_ns
+            and entry.stat.size == looks[1]
+            and entry.stat.mtime_ns == looks[2]
             and entry.address not in fitting
             for entry in self._store.index.entries()
         )
@@ -396,6 +398,15 @@ def _is_bare(entry: Entry) -> bool:
 def _same_file(stat: Stat) -> tuple[int, int, int]:
     """The same file under another name: a rename keeps these, and only these, for certain."""
     return (stat.inode, stat.size, stat.mtime_ns)
+
+
+def _looks(address: str, stat: Stat) -> tuple[str, int, int]:
+    """What a copy has in common with its original: share, size and time."""
+    return (_share_of(address), stat.size, stat.mtime_ns)
+
+
+def _share_of(address: str) -> str:
+    return address.partition(paths.SEPARATOR)[0]
 
 
 def _since(entry: Entry) -> int:

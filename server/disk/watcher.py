@@ -239,7 +239,9 @@ class Watcher:
             how = CLOSED
         elif mask & In.IN_MOVED_TO:
             how = MOVED
-        elif mask & (In.IN_DELETE | In.IN_MOVED_FROM):
+        elif mask & In.IN_MOVED_FROM:
+            how = GONE | MOVED
+        elif mask & In.IN_DELETE:
             how = GONE
         if mask & In.IN_ISDIR:
             how |= FOLDER
@@ -340,7 +342,10 @@ class Watcher:
         for folder, names in dirty.items():
             self._look(folder, names, found)
         gone = [
-            (folder, name) for folder, names in dirty.items() for name, how in names.items() if how & GONE
+            (folder, name)
+            for folder, names in dirty.items()
+            for name, how in names.items()
+            if how & (GONE | MOVED) == GONE | MOVED
         ]
         if gone and found.new:
             found.add(self.identity.renamed(found, gone))
