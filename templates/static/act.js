@@ -109,9 +109,8 @@ async function toClipboard(text) {
 document.addEventListener("change", async (event) => {
   const select = event.target.closest("select[data-act]");
   if (!select) {
-    // A filter is used as soon as it is chosen.
     const form = event.target.closest("form[data-auto]");
-    if (form && event.target.matches("select")) form.requestSubmit();
+    if (form) filter(form);
     return;
   }
   const { field, was } = select.dataset;
@@ -125,12 +124,9 @@ document.addEventListener("change", async (event) => {
 
 document.addEventListener("submit", async (event) => {
   const form = event.target.closest("form[data-act]");
-  if (!form) {
-    // An empty filter doesn't belong in the address.
-    const auto = event.target.closest("form[data-auto]");
-    if (auto) for (const field of auto.elements) if (field.name && !field.value) field.disabled = true;
-    return;
-  }
+  const auto = event.target.closest("form[data-auto]");
+  if (auto) { event.preventDefault(); filter(auto); return; }
+  if (!form) return;
   event.preventDefault();
   const button = form.querySelector("button:not([type=button])");
   const wrong = form.querySelector("[role=alert]");
@@ -152,3 +148,28 @@ document.addEventListener("submit", async (event) => {
     ? async () => say((await act(form, `DELETE ${path}/${answer.data.id}`)).message) : undefined;
   say(answer.message, undo);
 });
+
+// Filters are used as soon as they are chosen or typed: they go into the page's address, whose inside is
+// then fetched. An empty one doesn't belong in the address. Without this, their form has a button.
+function filter(form) {
+  const asked = new URLSearchParams([...new FormData(form)].filter(([, value]) => value && value !== "name"));
+  const address = asked.size ? `?${asked}` : location.pathname;
+  if (address === (location.search || location.pathname)) return;
+  history.pushState(null, "", address);
+  changed();
+}
+let typing;
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-auto]");
+  if (!form || !event.target.matches("input[type=search]")) return;
+  clearTimeout(typing);
+  typing = setTimeout(() => filter(form), 300);
+});
+addEventListener("popstate", () => location.reload());
+for (const button of document.querySelectorAll("[data-without-script]")) button.hidden = true;
+for (const fold of document.querySelectorAll("[data-fold]")) {
+  const wide = matchMedia("(min-width: 861px)");
+  const set = () => { fold.open = wide.matches; };
+  set();
+  wide.addEventListener("change", set);
+}

@@ -80,7 +80,9 @@ let drawn = 0;
 function drawAgain(address) {
   const path = encodeURI(`/thumb/${address}`);
   for (const picture of main.querySelectorAll("img[src^='/thumb/']")) {
-    if (!picture.getAttribute("src").startsWith(path) || picture.naturalWidth > 1) continue;
+    const source = picture.getAttribute("src");
+    // A scene's picture is a frame of its newest render (of=…), which is named otherwise.
+    if (picture.naturalWidth > 1 || !(source.startsWith(path) || source.includes("&of="))) continue;
     picture.src = `${picture.getAttribute("src").replace(/&t=\d+$/, "")}&t=${drawn += 1}`;
   }
 }

@@ -2,6 +2,9 @@
 // details and half-typed text stay. Elements are known again by their id; [data-keep] is left alone.
 import { inUse } from "./edit.js";
 
+// Attributes that belong to the browser's side of the page.
+const MINE = [["details", "open"], ["[data-without-script]", "hidden"]];
+
 export function morph(old, fresh) {
   const active = document.activeElement;
   const marks = active && "selectionStart" in active && active.type !== "number" ? [active.selectionStart, active.selectionEnd] : null;
@@ -27,11 +30,12 @@ function patch(old, fresh) {
 function attributes(old, fresh) {
   for (const { name, value } of [...fresh.attributes]) {
     const before = old.getAttribute(name);
+    if (name === "open" && old.dataset.fold !== undefined) continue;
     // live.js has asked for this picture again, under an address that only it knows.
     if (before !== value && before?.replace(/&t=\d+$/, "") !== value) old.setAttribute(name, value);
   }
   for (const { name } of [...old.attributes]) {
-    if (!fresh.hasAttribute(name) && !(name === "open" && old.tagName === "DETAILS")) old.removeAttribute(name);
+    if (!fresh.hasAttribute(name) && !MINE.some(([tag, own]) => name === own && old.matches(tag))) old.removeAttribute(name);
   }
   if (old === document.activeElement || !("value" in old)) return;
   if (old.type === "checkbox") old.checked = fresh.hasAttribute("checked");

@@ -305,9 +305,28 @@ def test_a_shot_is_rendered_with_the_keyboard_alone(window: Window) -> None:
 
 def test_filters_go_into_the_address(window: Window) -> None:
     window.go("/p/demo/assets")
+    window.run("window.kept = true")
     window.find("select[name=type]").send_keys("Character")
-    window.until("return location.search == '?type=character&sort=name'")
-    assert [e.text for e in window.all("tbody th a")] == ["fox"]
+    window.until("return location.search == '?type=character'")
+    window.until("return document.querySelectorAll('tbody tr').length == 1")
+    assert window.find("tbody th a").text == "fox"
+    window.find("input[name=q]").send_keys("nothing like it")
+    window.until_text(".empty", "Nothing fits this")
+    assert window.run("return document.activeElement.value") == "nothing like it"
+    assert window.run("return window.kept")
+    window.driver.back()
+    window.until("return document.querySelectorAll('tbody tr').length == 1")
+
+
+def test_on_a_phone_the_filters_are_folded(window: Window) -> None:
+    window.look(390, "light")
+    window.go("/p/demo/assets")
+    assert not window.find("select[name=type]").is_displayed()
+    window.find(".fold summary").click()
+    assert window.find("select[name=type]").is_displayed()
+    window.look(1280, "light")
+    window.go("/p/demo/assets")
+    assert window.find("select[name=type]").is_displayed()
 
 
 def test_two_tabs_share_one_stream(window: Window) -> None:

@@ -137,12 +137,13 @@ class Assets:
         stat = entry.stat
         if stat is None or not kinds.drawable(paths.name_of(entry.address)):
             return None
-        if self._hopeless(entry.address, stat):
-            # A scene without a preview shows its newest render, which a new version changes.
+        if self.kind(entry) == "scene":
+            # A scene shows its newest render, which a new version changes.
             versions = self._store.index.versions(paths.render_folder(entry.address))
-            if not versions or self.kind(entry) != "scene":
-                return None
-            return f"/thumb/{quote(entry.address, safe='/:@')}?w=256&of={quote(versions[-1])}"
+            if versions:
+                return f"/thumb/{quote(entry.address, safe='/:@')}?w=256&of={quote(versions[-1])}"
+        if self._hopeless(entry.address, stat):
+            return None
         return f"/thumb/{quote(entry.address, safe='/:@')}?w=256&v={stat.mtime_ns & 0xFFFFFFFFFF:x}"
 
     def count(self, project: str) -> int:

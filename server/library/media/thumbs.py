@@ -63,13 +63,15 @@ class Media:
         """The thumbnail of a file, of at least `width` pixels (up to the widest there is).
 
         None while it isn't there yet (it is asked for then, and waited for up to `wait_s`) and where none
-        can be had. A scene that holds no preview shows a frame of its newest render.
+        can be had. A scene that was rendered shows a frame of its newest render, else its own preview.
         Raises as `Store.path` does: BadInput, NotFound, ShareAway.
         """
         found = self._source(address)
         if found is None:
             return None
         source, stat = found
+        if frame := self._rendered(address):
+            return self.thumbnail(frame, width, wait_s=wait_s)
         width = next((one for one in WIDTHS if one >= width), WIDTHS[-1])
         folder = self._folder(address)
         if folder is None:
@@ -78,17 +80,13 @@ class Media:
         if there is not None:
             return there
         if self.hopeless(address, stat):
-            frame = self._rendered(address)
-            return self.thumbnail(frame, width, wait_s=wait_s) if frame else None
+            return None
         entry = self._store.index.get(address)
         if entry is not None and entry.arriving and not complete(source):
             return None
         work = self._ask(address, source, stat, width, "thumbnail")
         if wait_s > 0 and work.done.wait(wait_s):
-            there = _look(folder, _name(width, stat))
-            if there is None and (frame := self._rendered(address)):
-                return self.thumbnail(frame, width)
-            return there
+            return _look(folder, _name(width, stat))
         return None
 
     def request(self, address: str) -> None:

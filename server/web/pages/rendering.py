@@ -180,8 +180,10 @@ def summary(opened: Sequence[View], nodes: list[dict[str, Any]]) -> str:
         parts.append(f"{renders}: {done:,} of {frames} done")
     if failed:
         parts.append(f"{failed:,} failed")
-    if not nodes:
-        return " · ".join([*parts, "no computer has reported yet"]).capitalize()
+    if not here:
+        return " · ".join(
+            [*parts, "no computer is on" if nodes else "no computer has reported yet"]
+        ).capitalize()
     parts.append(f"{busy} of {words.number(here, 'computer')} rendering")
     return " · ".join(parts)
 
