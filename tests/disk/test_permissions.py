@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from disk_kit import FILE, make_file, make_store, worker
+from disk_kit import CLONE, FILE, make_file, make_store, worker
 
 GROUP, STUDENT, STRANGER, OTHERS = 4321, 54321, 54322, 4322
 
 AS = """
 import os, shutil, sys
 uid, group = int(sys.argv[1]), int(sys.argv[2])
+disk_kit.CLONE = Path(sys.argv[5])  # the real one may lie where only its owner comes
 os.setgroups([])
 os.setresgid(group, group, group)
 os.setresuid(uid, uid, uid)
@@ -84,6 +86,7 @@ shutil.rmtree('.croft')
 SERVER = """
 import os, sys
 from pathlib import Path
+import disk_kit
 from disk_kit import FILE, make_store
 import encodings.latin_1, encodings.unicode_escape, encodings.utf_8_sig, shutil  # while it may
 root, config, group, user = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
@@ -110,7 +113,8 @@ def test_a_server_that_is_an_ordinary_user_of_the_group(root: Path, tmp_path: Pa
     config = tmp_path / "config"
     config.mkdir()
     os.chown(config, STRANGER, GROUP)
-    server = worker(SERVER, root, config, GROUP, STRANGER, stderr=subprocess.PIPE)
+    shutil.copytree(CLONE / "config", tmp_path / "clone" / "config")
+    server = worker(SERVER, root, config, GROUP, STRANGER, tmp_path / "clone", stderr=subprocess.PIPE)
     out, error = server.communicate(timeout=50)
     assert (server.returncode, out) == (0, "ready\n"), error
     (aside,) = (root / "green/third/old").iterdir()
