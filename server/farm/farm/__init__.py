@@ -152,6 +152,20 @@ class Farm:
         ]
         return sorted(found, key=lambda job: job.id, reverse=True)
 
+    def sums(self, project: str = "") -> dict[str, int]:
+        """Of the jobs that aren't over: how many there are, their tasks, those of them done and failed."""
+        opened = [
+            live.job
+            for live in list(self.board.live.values())
+            if live.state not in states.ENDED and (not project or live.record.get("project") == project)
+        ]
+        return {
+            "jobs": len(opened),
+            "total": sum(job.total for job in opened),
+            "done": sum(job.counts["done"] for job in opened),
+            "failed": sum(job.counts["failed"] for job in opened),
+        }
+
     def view(self, job: Job | str) -> dict[str, Any]:
         """A job as the API shows it."""
         if isinstance(job, str):

@@ -35,7 +35,7 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
     start = requests.number(call.query, "from", 0, 0, 10**9)
     found = ordered(farm.jobs(project=ident))
     views = [farm.view(job) for job in found[start : start + CARDS]]
-    opened = [farm.view(job) for job in found if job.state in OPEN][:1000]
+    running = [farm.view(job) for job in found[:CARDS] if job.state == "running"]
     nodes = [computer(view, now) for view in farm.nodes()]
     supervisor = call.user is not None and call.user.at_least("supervisor")
     return shell.page(
@@ -44,8 +44,8 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
         title="Rendering",
         here="Rendering",
         project=project,
-        figure=figure(opened, found, now),
-        summary=summary(opened, nodes),
+        figure=figure(found, running, now),
+        summary=summary(farm.sums(ident), nodes),
         jobs=cards(shell, call, views),
         more=f"?from={start + CARDS}" if start + CARDS < len(found) else "",
         priorities=priorities(shell, project),
@@ -154,32 +154,29 @@ def ordered(jobs: list[Any]) -> list[Any]:
     return sorted(jobs, key=lambda job: places.get(job.state, len(OPEN)))
 
 
-def figure(opened: Sequence[View], found: list[Any], now: datetime.datetime) -> str:
+def figure(found: list[Any], running: Sequence[View], now: datetime.datetime) -> str:
     """The one figure of the page: when all of it will be there."""
-    running = [view for view in opened if view["state"] == "running"]
     ends = [end for view in running if (end := words.moment(view.get("estimated_end")))]
     if ends:
         return words.done_about(max(ends).isoformat(), now).capitalize()
     if running:
         return "Rendering"
-    if opened:
-        return "Waiting" if any(view["state"] == "waiting" for view in opened) else "Paused"
+    for state, word in (("waiting", "Waiting"), ("paused", "Paused")):
+        if any(job.state == state for job in found):
+            return word
     return "All done" if found else "Nothing to render"
 
 
-def summary(opened: Sequence[View], nodes: list[dict[str, Any]]) -> str:
+def summary(sums: Mapping[str, int], nodes: list[dict[str, Any]]) -> str:
     """One sentence, also for those who hear the page."""
-    total = sum(int(view["total"]) for view in opened)
-    done = sum(int(view["counts"].get("done", 0)) for view in opened)
-    failed = sum(int(view["counts"].get("failed", 0)) for view in opened)
     busy = sum(1 for node in nodes if node["busy"])
     here = sum(1 for node in nodes if not node["away"])
     parts = []
-    if opened:
-        renders, frames = words.number(len(opened), "render"), words.number(total, "frame")
-        parts.append(f"{renders}: {done:,} of {frames} done")
-    if failed:
-        parts.append(f"{failed:,} failed")
+    if sums["jobs"]:
+        renders, frames = words.number(sums["jobs"], "render"), words.number(sums["total"], "frame")
+        parts.append(f"{renders}: {sums['done']:,} of {frames} done")
+    if sums["failed"]:
+        parts.append(f"{sums['failed']:,} failed")
     if not here:
         return " · ".join(
             [*parts, "no computer is on" if nodes else "no computer has reported yet"]
