@@ -71,7 +71,7 @@ class Mounts:
             return False
         with self._guard:
             noticed = share.name not in self._gone
-            self._gone.setdefault(share.name, f"{share.root} has no {paths.SHARE_MARKER} any more")
+            self._gone.setdefault(share.name, f"{share.root} has no {paths.SHARE_MARKER}")
         if noticed:
             log.warning("share %s is away: %s", share.name, self._gone.get(share.name))
             self._left(share.name)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from server.disk import files, paths
-from server.disk.errors import CroftError, DiskFull, NotFound, broken
+from server.disk.errors import CroftError, DiskFull, NotFound, ReadOnly, broken
 
 _LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "bcachefs", "tmpfs", "overlay"}
 _LOCAL |= {"exfat", "vfat", "ntfs3", "fuseblk"}
@@ -59,6 +59,8 @@ def probe(root: Path, branches: int = 0) -> Probe:
         files.make_folders(folder, root)
     except DiskFull:
         return found  # for now: who makes room must not have to start Croft again
+    except ReadOnly:
+        return _replace(found, why="the disk is mounted read-only, or this server's user may not write there")
     except (CroftError, OSError) as error:
         return _replace(found, why=f"nothing can be written there: {str(error).rstrip('.')}")
     try:

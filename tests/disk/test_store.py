@@ -337,7 +337,7 @@ def test_a_disk_that_was_mounted_read_only(tiny: Callable[..., Path], tmp_path: 
     subprocess.run(["mount", "-o", "remount,ro", str(root)], check=True)
     store = make_store(root, tmp_path / "config")
     assert store.read(FILE).data == {"owner": "mia"}
-    with pytest.raises(ReadOnly):
+    with pytest.raises(ReadOnly, match="mounted read-only"):
         store.edit(FILE, {"owner": "x"}, who="x")
 
 
