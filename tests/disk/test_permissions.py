@@ -16,7 +16,6 @@ GROUP, STUDENT, STRANGER, OTHERS = 4321, 54321, 54322, 4322
 AS = """
 import os, shutil, sys
 uid, group = int(sys.argv[1]), int(sys.argv[2])
-disk_kit.CLONE = Path(sys.argv[5])  # the real one may lie where only its owner comes
 os.setgroups([])
 os.setresgid(group, group, group)
 os.setresuid(uid, uid, uid)
@@ -90,6 +89,7 @@ import disk_kit
 from disk_kit import FILE, make_store
 import encodings.latin_1, encodings.unicode_escape, encodings.utf_8_sig, shutil  # while it may
 root, config, group, user = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+disk_kit.CLONE = Path(sys.argv[5])  # the real one may lie where only its owner comes
 os.setgroups([])
 os.setresgid(group, group, group)
 os.setresuid(user, user, user)
