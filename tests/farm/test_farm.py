@@ -131,21 +131,23 @@ def test_failures_are_kept_retried_and_end(world: World, farm: Farm, node: Node,
 
 
 def test_a_sick_node_cannot_fail_a_job(world: World, farm: Farm, submit: Submit) -> None:
-    job_id = submit("1-6", retries=1)
+    # Given a node that fails whatever it gets, beside one that is well
+    job_id = submit("1-6", retries=2)
     sick, well = Node(farm, "sick", world.root), Node(farm, "well", world.root)
     well.say()
-    farm.requeue(job_id, "failed", "anna")
-    farm.cancel(job_id, "anna")
-    job_id = submit("1-6", retries=2)
-    for _ in range(6):
-        for task in sick.ask():
-            sick.fail(task)
-        for task in well.ask():
-            well.deliver(task)
-    while tasks := well.ask():
-        well.deliver(tasks[0])
+    for task in sick.ask(6):
+        sick.fail(task)
+    # Then what failed on it is kept for the other
+    assert sick.ask(6) == []
+    for task in well.ask(6):
+        well.deliver(task)
     assert farm.view(job_id)["state"] == "done"
+    # And a node that fails where others do well rests
+    submit("1-9")
+    well.deliver(well.one())
+    sick.fail(sick.one())
     assert farm.node("sick")["state"] == "sick"
+    assert sick.ask() == []
 
 
 def test_a_hopeless_scene_stops_early(farm: Farm, node: Node, submit: Submit) -> None:

@@ -103,6 +103,18 @@ def test_a_hundred_thousand_tasks_are_cheap_to_hold_and_to_ask() -> None:
     assert (job.next_task(), job.counts["waiting"], job.total_milliseconds) == (0, 100_000, 0)
 
 
+def test_of_two_claims_of_one_task_the_first_counts() -> None:
+    job = make_job()
+    for attempt, node in (("1.0001", "first"), ("1.0002", "second")):
+        job.apply({"at": AT, "event": "claim", "task": 0, "attempt": attempt, "node": node, "server": "s"})
+    assert job.claims[0].node == "first"
+    job.apply({"at": AT, "event": "done", "task": 0, "attempt": "1.0002", "node": "second", "seconds": 1})
+    assert job.counts["done"] == 0
+    job.apply({"at": AT, "event": "state", "to": "cancelled"})
+    job.apply({"at": AT, "event": "claim", "task": 1, "attempt": "1.0003", "node": "late", "server": "s"})
+    assert job.claims == {}
+
+
 def test_attempts_are_known_again_by_their_id() -> None:
     code = 3 << 16 | 0xAB
     text = attempt_id("20261121-200000-abcdef", 17, code)
