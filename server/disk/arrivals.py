@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from server.disk.records import Stat
 
-OPEN_FACTOR = 3  # who wrote it hasn't closed it (or nobody saw that): wait that much longer
+OPEN_FACTOR = 3  # whoever made it was not seen to close it: wait that much longer
 PATIENCE_S = 30.0  # a file without its end may be a copy that stalled; after that it is taken as it is
 
 
@@ -23,7 +23,7 @@ PATIENCE_S = 30.0  # a file without its end may be a copy that stalled; after th
 class _Arrival:
     stat: Stat
     since: float  # when it was first seen like this
-    closed: bool
+    is_open: bool
     due: float
 
 
@@ -43,20 +43,17 @@ class Arrivals:
     def __contains__(self, address: str) -> bool:
         return address in self._arrivals
 
-    def seen(self, address: str, stat: Stat, *, closed: bool = False) -> None:
-        """A look saw this. `closed`: whoever wrote it has closed it since."""
+    def seen(self, address: str, stat: Stat, *, opened: bool = False, closed: bool = False) -> None:
+        """A look saw this. `opened`, `closed`: so did whoever writes it, as far as was heard."""
         now = self._clock()
         with self._lock:
             arrival = self._arrivals.get(address)
             if arrival is None:
-                arrival = self._arrivals[address] = _Arrival(stat, now, closed, 0.0)
-            elif arrival.stat != stat:
-                arrival.stat, arrival.since = stat, now
-                arrival.closed = closed or arrival.closed
-            elif closed and not arrival.closed:
-                arrival.closed = True
+                arrival = self._arrivals[address] = _Arrival(stat, now, opened and not closed, 0.0)
             else:
-                return
+                if arrival.stat != stat:
+                    arrival.stat, arrival.since = stat, now
+                arrival.is_open = (arrival.is_open or opened) and not closed
             self._schedule(address, arrival, arrival.since + self._quiet_s(arrival))
 
     def due(self) -> list[str]:
@@ -124,7 +121,7 @@ class Arrivals:
             self._arrivals.pop(address, None)
 
     def _quiet_s(self, arrival: _Arrival) -> float:
-        return self.settle_s * (1 if arrival.closed else OPEN_FACTOR)
+        return self.settle_s * (OPEN_FACTOR if arrival.is_open else 1)
 
     def _schedule(self, address: str, arrival: _Arrival, at: float) -> None:
         if arrival.due != at:

@@ -177,6 +177,16 @@ class Scanner:
         folder, name = split(address)
         return self.refresh_names(folder, {name: 0})
 
+    def has_settled(self, address: str) -> Found:
+        """What was arriving has come to rest, as the look a moment ago saw it."""
+        found = Found()
+        with self._lock:
+            entry = self.index.get(address)
+            if entry is not None and entry.arriving:
+                self.index.put(replace(entry, arriving=False))
+                found.addresses.add(address)
+        return found
+
     def refresh_names(self, folder: str, names: Mapping[str, int]) -> Found:
         """Looks at some names of one folder. The values say how they came up (CREATED, CLOSED, …)."""
         found = Found()
@@ -585,7 +595,7 @@ class Scanner:
             return False
         before = old.stat if old else None
         if address in self.arrivals:
-            self.arrivals.seen(address, stat, closed=bool(how & CLOSED))
+            self.arrivals.seen(address, stat, opened=bool(how & CREATED), closed=bool(how & CLOSED))
             return True
         if before is not None and (before.size, before.mtime_ns, before.inode) == (
             stat.size,
@@ -596,7 +606,7 @@ class Scanner:
         # The server's own clock set the ctime; a file at rest for longer needs no second look.
         if self._wall() - stat.ctime_ns / 1e9 > max(FRESH_S, 4 * self.arrivals.settle_s):
             return False
-        self.arrivals.seen(address, stat, closed=bool(how & CLOSED))
+        self.arrivals.seen(address, stat, opened=bool(how & CREATED), closed=bool(how & CLOSED))
         return True
 
     def _is_orphan(self, base: str, item: Item) -> bool:

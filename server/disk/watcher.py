@@ -294,7 +294,7 @@ class Watcher:
                 self.arrivals.again()
                 with self._condition:
                     self._everything = self._everything or "a look failed"
-                    if self._condition.wait_for(lambda: self._stopping, min(1.0 * self.errors, 30.0)):
+                    if self._condition.wait_for(lambda: self._stopping, min(0.2 * self.errors, 30.0)):
                         return
 
     def _wait(self) -> bool:
@@ -403,16 +403,21 @@ class Watcher:
             self._look_now(folder, names, found)
 
     def _look_at_arrivals(self, found: Found) -> None:
+        due: dict[str, dict[str, int]] = {}
         for address in self.arrivals.due():
             folder, name = paths.split(address)
             if folder.partition(paths.SEPARATOR)[0] in self._away:
                 self.arrivals.forget(address)  # on its return it is looked at anew
-                continue
-            self._look_now(folder, {name: 0}, found)
-            entry = self._store.index.get(address)
-            stat = entry.stat if entry is not None else None
-            if self.arrivals.settled(address, stat, lambda at=address: self._has_end(at)):  # type: ignore[misc]
-                self._look_now(folder, {name: 0}, found)
+            else:
+                due.setdefault(folder, {})[name] = 0
+        for folder, names in due.items():
+            self._look_now(folder, names, found)
+            scanner = self._store.scanner(folder)
+            for address in (paths.join(folder, name) for name in names):
+                entry = self._store.index.get(address)
+                stat = entry.stat if entry is not None else None
+                if self.arrivals.settled(address, stat, lambda at=address: self._has_end(at)):  # type: ignore[misc]
+                    found.add(scanner.has_settled(address))
 
     def _has_end(self, address: str) -> bool:
         if "@" in paths.name_of(address):

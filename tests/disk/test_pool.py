@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from disk_kit import Pool, mount_pool
 
 from server.disk import mounts
 from server.disk.branches import branches_of, filesystem_of, is_remote
-from tests.disk.conftest import Pool, mount_pool
 from tests.disk.live import Live, asset, living, write
 
 Make = Callable[[str], Pool]

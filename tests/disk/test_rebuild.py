@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from disk_kit import mount_pool
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -29,7 +30,6 @@ from hypothesis.stateful import (
 
 from server.disk import paths
 from server.disk.errors import CroftError
-from tests.disk.conftest import mount_pool
 from tests.disk.live import Live, delete, living, write
 
 FOLDERS = st.sampled_from(["p", "q", "p/s", "p/s/deep", "q/render/a", "p/old", "p/.croft/a.blend/jobs/j1"])
@@ -175,7 +175,7 @@ def test_a_rebuild_gives_what_is_live() -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         People,
         settings=settings(
-            max_examples=int(os.environ.get("CROFT_EXAMPLES", "20")),
+            max_examples=int(os.environ.get("CROFT_EXAMPLES", "15")),
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),
