@@ -129,9 +129,9 @@ def test_sums_of_a_render() -> None:
 
 def test_why_a_render_waits_is_said_in_peoples_words() -> None:
     waiting = job(state="waiting", why="no node can do it: 3 jobs are before it")
-    assert sheets.because(waiting) == "Waiting because no computer can do it: 3 renders are before it."
-    assert sheets.because(job(state="paused", why="paused by ana")) == "Paused by ana."
-    assert sheets.because(job(why="")) == ""
+    assert sheets.because(waiting, {}) == "Waiting because no computer can do it: 3 renders are before it."
+    assert sheets.because(job(state="paused", why="paused by ana"), {"ana": "Ana"}) == "Paused by Ana."
+    assert sheets.because(job(why=""), {}) == ""
 
 
 def test_pictures_of_a_frame() -> None:

@@ -134,7 +134,7 @@ def failures(shell: Shell, job_id: str) -> list[dict[str, Any]]:
         {
             **task,
             "tail": tail(shell, job_id, int(task["n"])),
-            "reason": sheets.in_peoples_words(str(task.get("reason") or "")),
+            "reason": sheets.reason(str(task.get("reason") or "")),
         }
         for task in tasks
     ]

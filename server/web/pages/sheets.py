@@ -33,6 +33,14 @@ PEOPLES_WORDS |= {
     "tasks": "frames",
     "the farm is": "all computers are",
 }
+REASONS = {  # of the wire, said to people
+    "renderer error": "Blender ended with an error",
+    "crash": "Blender crashed",
+    "out of memory": "the computer’s memory was full",
+    "time-out": "it took longer than it may",
+    "missing file": "a file is missing",
+    "bad output": "the picture wasn’t whole",
+}
 _FARM_WORDS = re.compile(r"\b(the farm is|nodes?|jobs?|tasks?|cancelled)\b")
 
 View = Mapping[str, Any]
@@ -68,7 +76,7 @@ def card(
         "end_words": end,
         "may": may,
         "thumbnail": job.get("thumbnail"),
-        "why": because(job),
+        "why": because(job, titles),
         "failures": [],
         "failed_words": f"{words.number(int(counts.get('failed', 0)), 'frame')} failed",
     }
@@ -90,14 +98,22 @@ def about(job: View, now: datetime.datetime, titles: Mapping[str, str]) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def because(job: View) -> str:
+def because(job: View, titles: Mapping[str, str]) -> str:
     """'Waiting because no computer is running.': the farm's reason in people's words; '' without one."""
     why = in_peoples_words(str(job.get("why") or "")).strip().rstrip(".")
     if not why:
         return ""
+    before, by, who = why.rpartition(" by ")
+    if by and who in titles:
+        why = f"{before} by {titles[who]}"
     if job["state"] in ("waiting", "running"):
         return f"Waiting because {why}."
     return f"{why[0].upper()}{why[1:]}."
+
+
+def reason(text: str) -> str:
+    """Why a frame failed, in people's words."""
+    return REASONS.get(text) or in_peoples_words(text)
 
 
 def in_peoples_words(text: str) -> str:
