@@ -34,13 +34,13 @@ def tiny(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 @pytest.fixture
 def pool(
     tmp_path: Path, tiny: Callable[..., Path], needs: Callable[[str], str]
-) -> Iterator[Callable[[str], Pool]]:
+) -> Iterator[Callable[..., Pool]]:
     """`pool("mfs")`: three disks of different sizes as one mergerfs pool with this create policy."""
     program = needs("mergerfs")
     mounted: list[Path] = []
 
-    def mount(policy: str) -> Pool:
-        branches = tuple(tiny(f"disk{number}", size << 20) for number, size in enumerate((400, 600, 500), 1))
+    def mount(policy: str, sizes_mb: tuple[int, ...] = (400, 600, 500)) -> Pool:
+        branches = tuple(tiny(f"disk{number}", size << 20) for number, size in enumerate(sizes_mb, 1))
         root = tmp_path / "pool"
         root.mkdir()
         mount_pool(program, root, branches, policy)
@@ -60,5 +60,5 @@ def disk_root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         root = tmp_path / "share"
         root.mkdir()
         return root
-    make: Callable[[str], Pool] = request.getfixturevalue("pool")
+    make: Callable[..., Pool] = request.getfixturevalue("pool")
     return make(request.param).root

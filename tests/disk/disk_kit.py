@@ -90,7 +90,7 @@ class FailingDisk(files.Os):
 
 def mount_pool(program: str, root: Path, branches: tuple[Path, ...], policy: str) -> None:
     # Without minfreespace a pool keeps 4 GB free on each disk: more than these have.
-    options = f"allow_other,use_ino,minfreespace=1M,category.create={policy}"
+    options = f"allow_other,use_ino,minfreespace=64K,category.create={policy}"
     subprocess.run([program, "-o", options, ":".join(map(str, branches)), str(root)], check=True)
 
 

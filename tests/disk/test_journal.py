@@ -19,8 +19,8 @@ def events(*numbers: int) -> list[dict[str, int]]:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "journal.jsonl"
+def path(disk_root: Path) -> Path:
+    return disk_root / "journal.jsonl"
 
 
 def test_what_is_appended_is_read_on_from_any_offset(path: Path) -> None:
@@ -101,17 +101,17 @@ def test_an_open_journal_follows_its_name(path: Path) -> None:
     assert Journal(path).read()[0] == events(1, 2)
 
 
-def test_a_whole_folder_replaced_by_a_restore(tmp_path: Path) -> None:
-    folder = tmp_path / "jobs/1"
+def test_a_whole_folder_replaced_by_a_restore(disk_root: Path) -> None:
+    folder = disk_root / "jobs/1"
     folder.mkdir(parents=True)
     journal = Journal(folder / "journal.jsonl")
     offset = journal.append(events(1))
-    shutil.copytree(folder, tmp_path / "backup")
+    shutil.copytree(folder, disk_root / "backup")
     offset = journal.append(events(2), expect=offset)
     shutil.rmtree(folder)
     with pytest.raises((Restored, NotFound)):
         journal.append(events(3), expect=offset)
-    shutil.move(tmp_path / "backup", folder)
+    shutil.move(disk_root / "backup", folder)
     with pytest.raises(Restored):
         journal.append(events(3), expect=offset)
     got, offset, _ = journal.read(0)

@@ -17,10 +17,9 @@ GOOD = {"name": "Hundert Fü\u00dfe \U0001f43e", "zz": {"a": [1, 2.5, None]}, "o
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    (tmp_path / "share").mkdir()
-    make_file(tmp_path / "share")
-    return make_store(tmp_path / "share")
+def store(disk_root: Path, tmp_path: Path) -> Store:
+    make_file(disk_root)
+    return make_store(disk_root, tmp_path / "config")
 
 
 def beside(store: Store) -> Path:

@@ -86,10 +86,10 @@ def test_a_subscriber_that_fails_harms_nobody(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["open", "write", "short", "fsync", "replace", "mkdir"])
-def test_an_edit_leaves_old_or_new_whichever_call_fails(tmp_path: Path, call: str) -> None:
-    root = tmp_path / "share"
+def test_an_edit_leaves_old_or_new_whichever_call_fails(disk_root: Path, tmp_path: Path, call: str) -> None:
+    root = disk_root
     make_file(root)
-    first = make_store(root)
+    first = make_store(root, tmp_path / "config")
     nth = 0
     while True:
         nth += 1
@@ -114,24 +114,28 @@ def test_an_edit_leaves_old_or_new_whichever_call_fails(tmp_path: Path, call: st
     assert nth > 1
 
 
-def test_edits_on_a_disk_that_fills_up(tiny: Callable[..., Path], tmp_path: Path) -> None:
-    root = tiny("share", 2 << 20)
+@pytest.mark.parametrize("kind", ["disk", *POLICIES])
+def test_edits_on_a_disk_that_fills_up(
+    tiny: Callable[..., Path], request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    pool = request.getfixturevalue("pool")
+    root = tiny("share", 2 << 20) if kind == "disk" else pool(kind, (1, 2, 1)).root
     for number in range(8):
         make_file(root, f"green/shots/sh{number}.blend", b"x" * 1000)
     store = make_store(root, tmp_path / "config")
     written: dict[int, int] = {}
-    with open(root / "filler", "wb", buffering=0) as filler:
-        for size in range(1, 400):
-            number = size % 8
-            try:
-                store.edit(
-                    f"data::green/shots/sh{number}.blend", {"size": size, "text": "y" * size * 40}, who="t"
-                )
-                written[number] = size
-            except DiskFull:
-                pass
-            with contextlib.suppress(OSError):
-                filler.write(bytes(12_000))
+    for size in range(1, 400):
+        number = size % 8
+        try:
+            store.edit(
+                f"data::green/shots/sh{number}.blend", {"size": size, "text": "y" * size * 40}, who="t"
+            )
+            written[number] = size
+        except DiskFull:
+            pass
+        # Files of their own: a pool spreads them over its disks.
+        with contextlib.suppress(OSError), open(root / f"filler{size}", "wb", buffering=0) as filler:
+            filler.write(bytes(25_000))
     for number, size in written.items():
         assert store.read(f"data::green/shots/sh{number}.blend").data == {
             "size": size,
@@ -139,7 +143,8 @@ def test_edits_on_a_disk_that_fills_up(tiny: Callable[..., Path], tmp_path: Path
         }
     assert max(written.values()) < 399  # it was full indeed
     assert any(problem.id == "full:data" for problem in store.problems())
-    (root / "filler").unlink()
+    for filler_path in root.glob("filler*"):
+        filler_path.unlink()
     store.edit("data::green/shots/sh0.blend", {"size": 0}, who="t")
     assert leftovers(root) == []
 
