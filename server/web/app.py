@@ -30,6 +30,7 @@ from server.library.media import Media, complete
 from server.library.people import People
 from server.library.projects import Projects
 from server.web import api, openapi, pages
+from server.web.api.files import drop_unfinished
 from server.web.events import Events
 from server.web.requests import (
     RETRY_AFTER_S,
@@ -86,7 +87,8 @@ class Croft:
             return
         self._closed = True
         rooms = self.services
-        for close in (rooms.events.close, rooms.farm.close, rooms.ingest.close, rooms.media.close,
+        for close in (rooms.events.close,
+            drop_unfinished, rooms.farm.close, rooms.ingest.close, rooms.media.close,
                       rooms.store.close):  # fmt: skip
             try:
                 close()

@@ -12,6 +12,7 @@ import os
 import resource
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.server.mt import MTServer
 
+from server.disk.errors import CroftError
 from server.disk.settings import Settings
 from server.web.api.files import LARGE_AT_ONCE
 from server.web.app import CLONE, Croft, build
 from server.web.session import CODE_FILE
 
 BACKLOG = 1024
+STOP_S = 5.0  # for requests that are being answered when the signal comes
 OPEN_FILES = 65_536
 FARM_THREADS = 128  # so many nodes' requests share one flush of the disk
 
@@ -36,6 +39,7 @@ class OneProcess(MTServer):
     def __init__(self, listener: socket.socket, stopping: Callable[[], None], **options: Any) -> None:
         self._listener = listener
         self._stopping = stopping
+        self.stuck = False  # some client held its thread beyond the end
         super().__init__("croft", **options)
 
     def _check_gil(self) -> None:
@@ -46,6 +50,16 @@ class OneProcess(MTServer):
         holder: Any = SocketHolder
         self._ssp: Any = None
         self._shd: Any = holder(os.dup(self._listener.fileno()), False, BACKLOG)
+
+    def _stop_workers(self) -> None:
+        """As granian's, but a client that stopped in the middle of a transfer is waited for no longer."""
+        for worker in self.wrks:
+            worker.terminate()  # type: ignore[no-untyped-call]
+        end = time.monotonic() + STOP_S
+        for worker in self.wrks:
+            worker.join(max(0.0, end - time.monotonic()))  # type: ignore[no-untyped-call]
+            self.stuck = self.stuck or worker.inner.is_alive()
+        self.wrks.clear()
 
     def shutdown(self, exit_code: int = 0) -> None:
         self._stopping()  # a stream holds its thread until it is told to end
@@ -61,27 +75,42 @@ def serve(
 ) -> int:
     """Serve until a signal comes. The exit code: 0 after a signal, 1 with one sentence on stderr."""
     config = Path(config_dir or CLONE / "var" / "config")
-    settings = Settings(config)
-    logging.basicConfig(
-        level=str(settings.get("log_level")).upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    data = Path(data_dir or CLONE / "var" / "data")
+    try:
+        settings = Settings(config)
+    except OSError as error:
+        return sorry(f"Croft can't use the configuration folder {config}: {error.strerror}.")
+    level = logging.getLevelNamesMapping().get(str(settings.get("log_level")).upper(), logging.INFO)
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=level, format=form, stream=sys.stderr)
     address = (str(host or settings.get("host")), int(settings.get("port") if port is None else port))
     try:
         listener = listen(*address)
-    except OSError as error:
-        print(f"Croft can't listen on {address[0]}:{address[1]}: {reason(error)}", file=sys.stderr)
-        return 1
+    except (OSError, OverflowError) as error:
+        return sorry(f"Croft can't listen on {address[0]}:{address[1]}: {reason(error)}")
     allow_many_files()
-    croft = build(config, data_dir or CLONE / "var" / "data", only=only or "")
-    try:
-        announce(croft, listener)
-        run(croft, listener)
-    finally:
-        croft.close()
-        listener.detach()  # the server has closed it
+    with listener:
+        try:
+            croft = build(config, data, only=only or "")
+        except CroftError as error:
+            return sorry(f"Croft can't start: {error.message}")
+        except OSError as error:
+            place = error.filename or data
+            return sorry(f"Croft can't start: {place} can't be used: {error.strerror}.")
+        try:
+            stuck = run(croft, listener)
+        finally:
+            croft.close()
+    if stuck:
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)  # the threads of clients that neither read nor go would keep the process
     return 0
+
+
+def sorry(sentence: str) -> int:
+    print(sentence, file=sys.stderr)
+    return 1
 
 
 def allow_many_files() -> None:
@@ -92,8 +121,8 @@ def allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def run(croft: Croft, listener: socket.socket) -> None:
-    """Answer requests until SIGTERM or SIGINT."""
+def run(croft: Croft, listener: socket.socket) -> bool:
+    """Answer requests until SIGTERM or SIGINT. True if clients still hold threads then."""
     settings = croft.services.settings
     server = OneProcess(
         listener,
@@ -111,7 +140,9 @@ def run(croft: Croft, listener: socket.socket) -> None:
         backpressure=BACKLOG,
         log_enabled=False,
     )
+    server.on_startup(lambda: announce(croft, listener))  # signals are heeded from here on
     server.serve(target_loader=lambda: croft.wsgi, wrap_loader=False)
+    return server.stuck
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -139,7 +170,9 @@ def announce(croft: Croft, listener: socket.socket) -> None:
         print(f"First sign-in of an admin: {url}/sign-in with the code in {path}", flush=True)
 
 
-def reason(error: OSError) -> str:
+def reason(error: OSError | OverflowError) -> str:
+    if isinstance(error, OverflowError):
+        return "ports go from 0 to 65535."
     if error.errno == errno.EADDRINUSE:
         return "another program uses this port. Stop it, or choose another: --port 0 takes a free one."
     if error.errno in (errno.EADDRNOTAVAIL, -2, -5):

@@ -114,6 +114,55 @@ def test_a_signal_ends_it_cleanly_while_a_stream_is_open(server: Server, sign: i
     assert reply.read() is not None, "the stream has an end"
 
 
+def test_clients_that_neither_read_nor_go_dont_hold_the_end_up(server: Server) -> None:
+    folder = server.data / "demo"
+    with (folder / "big.mp4").open("wb") as file:
+        file.truncate(200 << 20)
+    token = server.token("student")
+    reader, writer = (socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(2))
+    with reader, writer:
+        head = f"HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+        reader.sendall(f"GET /files/data::demo/big.mp4 {head}\r\n".encode())
+        assert b" 200 " in reader.recv(1000)
+        writer.sendall(f"PUT /api/files/data::demo/y.blend {head}Content-Length: 5000\r\n\r\nx".encode())
+        until(lambda: any(path.name.startswith(".croft-tmp-") for path in folder.iterdir()))
+        assert server.stop() == 0, server.errors
+    left = [path.name for path in folder.iterdir() if path.is_file() and not path.name.endswith(".json")]
+    assert left == ["big.mp4"], "nothing of the upload is left"
+
+
+def test_a_share_that_cant_be_is_away(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where the share should be")
+    server = Server(tmp_path)
+    try:
+        assert json.load(server.ask("GET", "/healthz"))["data"]["shares"] == {"data": "away"}
+        assert json.load(server.ask("GET", "/api/problems", token=server.token()))["data"]
+    finally:
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("wrong", ["config is a file", "two shares in one", "log level"])
+def test_what_cant_start_says_so_in_one_sentence(tmp_path: Path, wrong: str) -> None:
+    config = tmp_path / "config"
+    if wrong == "config is a file":
+        config.write_text("x")
+    elif wrong == "two shares in one":
+        (config / "shares").mkdir(parents=True)
+        (config / "shares" / "other.json").write_text(json.dumps({"path": str(tmp_path / "data" / "in")}))
+    else:
+        config.mkdir()
+        (config / "server.json").write_text('{"log_level": "loud"}')
+    server = Server(tmp_path)
+    if wrong == "log level":
+        assert server.first_line.startswith("Croft listens")
+        assert server.stop() == 0
+        return
+    assert server.stop() == 1
+    assert server.first_line == ""
+    assert len(server.errors) == 1, server.errors
+    assert "Traceback" not in server.errors[0]
+
+
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -6,6 +6,7 @@ there whole or not at all, and that no browser runs what a file contains.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -51,6 +52,7 @@ UPLOADS = frozenset({
     ".srt", ".odt", ".ods", ".zip", ".ttf", ".otf", ".cube",
 })  # fmt: skip
 
+_receiving: set[Path] = set()  # uploads on their way
 _waiting = threading.BoundedSemaphore(THUMBNAILS_AT_ONCE)
 _large = threading.BoundedSemaphore(LARGE_AT_ONCE)
 
@@ -224,6 +226,7 @@ def upload(services: Services, call: Call) -> Answer:
     if stated.isdigit() and int(stated) > limit:
         raise too_large(limit)
     temp = services.store.temporary(address)
+    _receiving.add(temp)
     try:
         size = receive(call, temp, limit)
         services.store.place(temp, address, user.ident)
@@ -231,9 +234,17 @@ def upload(services: Services, call: Call) -> Answer:
         disk_files.fail(error, target)
     finally:
         temp.unlink(missing_ok=True)
+        _receiving.discard(temp)
     url = "/files/" + quote(address, safe="/:")
     data = {"address": address, "size": size, "url": url}
     return Answer(data, f"{name} is on the share.", 201, [("Location", url)])
+
+
+def drop_unfinished() -> None:
+    """Take away what has come of uploads whose clients neither send nor go: the server ends."""
+    for temp in list(_receiving):
+        with contextlib.suppress(OSError):
+            temp.unlink(missing_ok=True)
 
 
 def receive(call: Call, temp: Path, limit: int) -> int:
