@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import sys
 import tempfile
 import traceback
@@ -62,10 +61,10 @@ class Channel:
 
 
 class Frames:
-    """A job's frames, `1-24x2,30`: which of them come before another."""
+    """A job's frames in their order, `1-24x2,30`. Each part is what one `-a` with its step would render."""
 
     def __init__(self, text: str) -> None:
-        self.parts = []
+        self.parts: List[range] = []
         for part in str(text).split(","):
             span, _, step = part.strip().partition("x")
             # A dash in the first place is a minus sign.
@@ -73,11 +72,15 @@ class Frames:
             first = int(span if cut < 0 else span[:cut])
             last = first if cut < 0 else int(span[cut + 1 :])
             self.parts.append(range(first, last + 1, int(step or 1)))
-        self.first = min(part[0] for part in self.parts)
-        self.last = max(part[-1] for part in self.parts)
 
-    def __contains__(self, frame: int) -> bool:
-        return any(frame in part for part in self.parts)
+    def position(self, frame: int) -> int:
+        """How many frames come before this one."""
+        before = 0
+        for part in self.parts:
+            if frame in part:
+                return before + part.index(frame)
+            before += len(part)
+        raise RuntimeError("frame %d isn't one of the job's" % frame)
 
 
 def main() -> None:
@@ -158,7 +161,6 @@ def choose(command: Command) -> Any:
     scene.render.use_file_extension = True
     scene.render.use_overwrite = True
     scene.render.use_placeholder = False
-    scene.frame_step = 1
     return scene
 
 
@@ -172,6 +174,7 @@ def operator_arguments(scene: Any, command: Command) -> Dict[str, Any]:
 def render_one(channel: Channel, scene: Any, command: Command) -> None:
     frame = command["frame"]
     scene.frame_start = scene.frame_end = frame
+    scene.frame_step = 1
     aim_for_real(scene, command)
     channel.answer("begun", attempt=command["attempt"])
     bpy.ops.render.render(**operator_arguments(scene, command))
@@ -187,59 +190,48 @@ class Ordered:
         self.command: Optional[Command] = command
         self.frames = Frames(command["frames"])
         self.percentage = scene.render.resolution_percentage
-        self.expected = self.frames.first
+        self.ahead: List[int] = []  # of the present part, the next one last
         self.rendering = False  # motion blur changes frames within a frame
-        self.scratch = tempfile.mkdtemp(prefix="croft-replay-")
-        self.existing = os.path.join(self.scratch, "skip")
+        self.scratch = tempfile.mkdtemp(prefix="replay-")
 
     def run(self, first: Command) -> None:
-        scene = self.scene
-        scene.frame_start, scene.frame_end = self.frames.first, self.frames.last
-        if first["frame"] not in self.frames:
-            raise RuntimeError("frame %d isn't one of the job's" % first["frame"])
+        self.frames.position(first["frame"])
         bpy.app.handlers.frame_change_post.append(self.frame_changed)
         bpy.app.handlers.render_write.append(self.frame_written)
-        try:
-            bpy.ops.render.render(**operator_arguments(scene, first))
-        finally:
-            shutil.rmtree(self.scratch, ignore_errors=True)
-        if self.command is not None:
-            raise RuntimeError("Blender ended the animation before frame %d" % self.command["frame"])
+        for part in self.frames.parts:
+            self.ahead = list(reversed(part))
+            self.scene.frame_start, self.scene.frame_end = part[0], part[-1]
+            self.scene.frame_step = part.step
+            bpy.ops.render.render(**operator_arguments(self.scene, first))
+            if self.ahead:
+                raise RuntimeError("Blender ended the animation before frame %d" % self.ahead[-1])
 
     def frame_changed(self, scene: Any, *rest: Any) -> None:
-        if self.rendering or scene.frame_current != self.expected or scene.name != self.scene.name:
+        if self.rendering or not self.ahead or scene.name != self.scene.name:
             return
-        with self.fatal():
-            self.expected += 1
-            self.prepare(self.scene, scene.frame_current)
+        if scene.frame_current == self.ahead[-1]:
+            with self.fatal():
+                self.prepare(self.ahead.pop())
 
-    def prepare(self, scene: Any, frame: int) -> None:
-        """Called after the frame's evaluation, before Blender decides whether and where to render it."""
+    def prepare(self, frame: int) -> None:
+        """Called after the frame's evaluation, before Blender decides where to render it."""
+        position = self.frames.position(frame)
         while self.command is None:
             self.command = self.channel.next()
-            if self.command["frame"] < frame:
+            if self.frames.position(self.command["frame"]) < position:
                 self.channel.answer("restart", attempt=self.command["attempt"])
                 self.command = None
-        command = self.command
-        render = scene.render
+        command, render = self.command, self.scene.render
         if frame == command["frame"]:
-            render.use_overwrite = True
             render.resolution_percentage = self.percentage
-            aim_for_real(scene, command)
+            aim_for_real(self.scene, command)
             self.channel.answer("begun", attempt=command["attempt"])
-            self.rendering = True
-        elif frame in self.frames:
-            render.use_overwrite = True
-            render.resolution_percentage = 1
-            aim(scene, self.scratch, "replay.####")
-            self.channel.answer("replay", attempt=command["attempt"], frame=frame)
-            self.rendering = True
         else:
-            # What `-a` does with a frame that its step leaves out: evaluate, don't render.
-            render.filepath = escaped(self.existing)
-            with open(render.frame_path(frame=frame), "ab"):
-                pass
-            render.use_overwrite = False
+            # It must really be rendered: cloth differs where a frame before was evaluated only.
+            render.resolution_percentage = 1
+            aim(self.scene, self.scratch, "replay.####")
+            self.channel.answer("replay", attempt=command["attempt"], frame=frame)
+        self.rendering = True
 
     def frame_written(self, scene: Any, *rest: Any) -> None:
         with self.fatal():

@@ -10,6 +10,8 @@ import json
 import os
 import queue
 import re
+import shutil
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -54,6 +56,8 @@ class Renderer:
         self._missing: List[str] = []
         self._on_progress = on_progress
         self._events: "queue.Queue[Message]" = queue.Queue()
+        # Blender and scripts leave things there; all of it goes with this process.
+        self._scratch = tempfile.mkdtemp(prefix="croft-node-")
         commands_read, commands_write = os.pipe()
         answers_read, answers_write = os.pipe()
         self._commands = os.fdopen(commands_write, "w", encoding="utf-8")
@@ -62,6 +66,7 @@ class Renderer:
                 command_line(program, file, threads, scripting, commands_read, answers_write),
                 nice=nice,
                 pass_fds=(commands_read, answers_write),
+                environment={**os.environ, "TMPDIR": self._scratch},
                 on_line=self._see,
             )
         finally:
@@ -138,9 +143,9 @@ class Renderer:
             self._commands.close()
         except OSError:
             pass
-        if grace_s is None and self._child.wait(STOP_S):
-            return
-        self._child.stop(grace_s if grace_s is not None else STOP_S)
+        if grace_s is not None or not self._child.wait(STOP_S):
+            self._child.stop(grace_s if grace_s is not None else STOP_S)
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _next(self, attempt: Attempt) -> Message:
         while True:

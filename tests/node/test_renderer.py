@@ -101,6 +101,33 @@ def test_the_pixels_are_those_of_a_bare_animation(
     assert starts(farm) == (2 if frames == BACKWARDS and kind != "plain" else 1)
 
 
+def test_a_step_is_blenders_own_step(needs: Callable[[str], str], farm: Farm, scenes: Path) -> None:
+    """`-a -j 5` doesn't evaluate the frames between, so neither may the farm: a handler would count them."""
+    needs("blender")
+    file = str(scenes / "handler.blend")
+    folder = scenes / "step"
+    command = ["blender", "-b", "-y", file, "-o", f"{folder}/x.####", "-s", "2", "-e", "12", "-j", "5", "-a"]
+    subprocess.run(command, check=True, capture_output=True, timeout=50)
+    farm.give(*(order(farm, scenes, "handler", frame, frames="2-12x5") for frame in (7, 12)))
+    farm.node(scripting=True)
+    farm.server.wait(lambda: len(farm.server.of("done") + farm.server.of("failed")) == 2, 45)
+    for frame in (7, 12):
+        assert picture(farm.version / f".a{frame}.x.{frame:04d}.png") == picture(
+            folder / f"x.{frame:04d}.png"
+        )
+
+
+def test_a_blender_that_grows_too_large_is_started_afresh(
+    needs: Callable[[str], str], farm: Farm, scenes: Path
+) -> None:
+    needs("blender")
+    farm.give(*(order(farm, scenes, "plain", frame) for frame in (1, 2, 3)))
+    farm.node(memory_mb=1)
+    farm.server.wait(lambda: len(farm.server.of("done")) == 3, 45)
+    assert starts(farm) == 3
+    assert all(result["statistics"]["memory_mb"] > 50 for result in farm.server.of("done"))
+
+
 def test_a_frame_that_crashes_blender_takes_no_other_with_it(
     needs: Callable[[str], str], farm: Farm, scenes: Path
 ) -> None:
