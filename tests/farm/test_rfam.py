@@ -14,6 +14,8 @@ import orjson
 import pytest
 from farm_kit import SCENE, World
 
+from server.disk.errors import Busy, DiskError
+from server.disk.journal import Journal
 from server.farm.farm import Farm
 
 IDENTITY = {"id": "identity", "name": "old-pc", "provides": [], "version": 7}
@@ -98,6 +100,26 @@ def test_its_resent_dones_stand_before_the_identity(
     old.post(*lost, IDENTITY)  # the answer to this is lost, so it says it again
     assert old.post(*lost, IDENTITY, TASK)[0]["frame"] == 3
     assert farm.view(job_id)["counts"]["done"] == 2
+
+
+def test_a_done_that_the_disk_did_not_take_is_no_yes(
+    farm: Farm, old: RfamNode, job: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It hears a yes in any answer: so there must be none
+    job_id = job()
+    old.post(IDENTITY, TASK)
+    (uuid,) = old.tasks
+    told = old.done(uuid)
+
+    def sync(journal: Journal) -> None:
+        raise DiskError("The disk answered 'I/O error'.", path="")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Journal, "sync", sync)
+        with pytest.raises(Busy):
+            old.post(IDENTITY, told)
+    old.post(told, IDENTITY)
+    assert farm.view(job_id)["counts"]["done"] == 1
 
 
 def test_it_is_never_offered_more_than_it_asks_for_nor_what_it_cannot_do(

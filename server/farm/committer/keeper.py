@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from server.disk import paths
 from server.disk.errors import CroftError
@@ -36,9 +36,11 @@ LOOK_AROUND_S = 0.5  # at most so often all jobs are gone through
 LOOK_S = 10.0
 STALE_INTERVALS = 3  # heartbeats without its beat file being touched: a server is gone
 KEEP_ENDED_S = 300.0  # a job stays a fold for so long after its end
+FAILED_REST_S = 15.0  # an ended job that couldn't be summed is let be for so long
 ORPHAN_S = 3600.0  # what a submission left is taken away after so long
 
 Subscriber = Callable[[list[Change]], None]
+Thing = TypeVar("Thing")
 
 
 class Keeper:
@@ -61,8 +63,7 @@ class Keeper:
 
     def start(self) -> None:
         """Read every job, then keep on."""
-        for place in list(self.board.store.index.jobs.values()):
-            self._load(place)
+        self._each(list(self.board.store.index.jobs.values()), self._load)
         self._look(list(self.board.live.values()), wait=True)
         self._thread.start()
 
@@ -105,7 +106,7 @@ class Keeper:
 
     def tick(self) -> None:
         """One round; each duty survives the others' failures."""
-        for duty in (
+        duties: tuple[Callable[[], Any], ...] = (
             self._follow_index,
             self._expire,
             self._beat,
@@ -113,14 +114,23 @@ class Keeper:
             self._finish_ended,
             self.write_logs,
             self._tell,
-        ):
+        )
+        self._each(duties, lambda duty: duty())
+
+    def _each(self, things: Iterable[Thing], duty: Callable[[Thing], Any]) -> list[Thing]:
+        """Do something with each; one that fails keeps nobody from the others. Those that failed."""
+        failed = []
+        for thing in things:
             try:
-                duty()
-            except CroftError as error:
-                log.info("%s: %s", duty.__name__, error)
-            except Exception:
-                self.faults += 1
-                log.exception("%s failed", duty.__name__)
+                duty(thing)
+            except Exception as error:
+                failed.append(thing)
+                if isinstance(error, CroftError):
+                    log.info("%s: %s", getattr(thing, "__name__", thing), error)
+                else:
+                    self.faults += 1
+                    log.exception("%s failed", getattr(thing, "__name__", thing))
+        return failed
 
     def tick_index(self) -> None:
         """Take in at once what the index says of jobs."""
@@ -129,30 +139,34 @@ class Keeper:
     # -- which jobs there are -------------------------------------------------------------------------
 
     def _follow_index(self) -> None:
-        board, index = self.board, self.board.store.index
         if self._undressed:
             self._undressed = False
-            self._in_turn(board.dress_again)
-        news: list[Live] = []
+            self._in_turn(self.board.dress_again)
+        due: list[str] = []
         while self._places:
-            job_id = self._places.pop()
-            place = index.jobs.get(job_id)
-            live, ended = board.live.get(job_id), board.ended.get(job_id)
-            known = live.job.folder if live is not None else ended.place.folder if ended is not None else ""
-            if place is None:
-                if known and not board.store.away(known):
-                    self._in_turn(partial(board.forget, job_id))
-                continue
-            place = self._home(place)
-            if known and known != place.folder and not board.store.away(known):
+            try:
+                due.append(self._places.pop())
+            except KeyError:
+                break  # Race: somebody who asks for a job looks at the same time.
+        self._places.update(self._each(due, self._follow))
+        self._look([live for job_id in due if (live := self.board.live.get(job_id)) is not None])
+
+    def _follow(self, job_id: str) -> None:
+        board = self.board
+        place = board.store.index.jobs.get(job_id)
+        live, ended = board.live.get(job_id), board.ended.get(job_id)
+        known = live.job.folder if live is not None else ended.place.folder if ended is not None else ""
+        if place is None:
+            board.broken.pop(job_id, None)
+            if known and not board.store.away(known):
                 self._in_turn(partial(board.forget, job_id))
-                known = ""
-            if not known or (ended is not None and _differs(ended, self._read_result(place))):
-                self._load(place)
-            live = board.live.get(job_id)
-            if live is not None:
-                news.append(live)
-        self._look(news)
+            return
+        place = self._home(place)
+        if known and known != place.folder and not board.store.away(known):
+            self._in_turn(partial(board.forget, job_id))
+            known = ""
+        if not known or (ended is not None and _differs(ended, self._read_result(place))):
+            self._load(place)
 
     def _home(self, place: JobPlace) -> JobPlace:
         """Of several copies of a job's folder the one that lies with the file it was submitted for."""
@@ -175,10 +189,13 @@ class Keeper:
                 self._in_turn(partial(_remember, board, place.id, ended))
                 return
             live = board.read(place)
-        except CroftError as error:
-            if self._clean_up(place):
+        except Exception as error:
+            if not isinstance(error, CroftError):
+                self.faults += 1
+                log.exception("job %s can't be read", place.id)
+            elif self._clean_up(place):
                 return
-            board.broken[place.id] = error.message
+            board.broken[place.id] = str(error)
             return
         self._in_turn(partial(board.add, live))
 
@@ -238,16 +255,16 @@ class Keeper:
             if (live := self.board.live.get(job_id)) is not None
             and any(c.server == self.board.server for c in list(live.job.claims.values()))
         }
-        now = self._monotonic()
-        for name in shares:
-            if now - self._beaten.get(name, -1e9) >= float(self.board.settings.get("heartbeat_s")) * 0.8:
-                if self.board.store.away(name):
-                    continue
-                path = self._beat_path(name, self.board.server)
-                path.write_text(self.board.server + "\n", "utf-8")
-                self._beaten[name] = now
+        self._each(shares, self._beat_on)
         for name in [name for name in self._beaten if name not in shares]:
             self._stop_beating(name)
+
+    def _beat_on(self, share: str) -> None:
+        now = self._monotonic()
+        due = now - self._beaten.get(share, -1e9) >= float(self.board.settings.get("heartbeat_s")) * 0.8
+        if due and not self.board.store.away(share):
+            self._beat_path(share, self.board.server).write_text(self.board.server + "\n", "utf-8")
+            self._beaten[share] = now
 
     def _stop_beating(self, name: str) -> None:
         self._beaten.pop(name, None)
@@ -299,19 +316,24 @@ class Keeper:
         now = self._monotonic()
         for job_id in self._ended_at.keys() - self.board.over:
             del self._ended_at[job_id]
-        for job_id in list(self.board.over):
+        for job_id in self._each(list(self.board.over), self._finish_one):
             live = self.board.live.get(job_id)
-            if live is None or not self.board.ours(live.job) or live.rests_until:
-                continue
-            job = live.job
-            since = self._ended_at.setdefault(job.id, now)
-            if not live.finalised:
-                self.finish(live)
-            elif now - since > KEEP_ENDED_S:
-                result = places.read_result(live.place.folder)
-                if result is not None:
-                    self._ended_at.pop(job.id, None)
-                    self._in_turn(partial(self._retire, live, result))
+            if live is not None:
+                live.rests_until = now + FAILED_REST_S  # its disk is full, perhaps: not again at once
+
+    def _finish_one(self, job_id: str) -> None:
+        now = self._monotonic()
+        live = self.board.live.get(job_id)
+        if live is None or not self.board.ours(live.job) or live.rests_until:
+            return
+        since = self._ended_at.setdefault(job_id, now)
+        if not live.finalised:
+            self.finish(live)
+        elif now - since > KEEP_ENDED_S:
+            result = places.read_result(live.place.folder)
+            if result is not None:
+                self._ended_at.pop(job_id, None)
+                self._in_turn(partial(self._retire, live, result))
 
     def _retire(self, live: Live, result: dict[str, Any]) -> None:
         if live.finalised and self.board.live.get(live.job.id) is live:

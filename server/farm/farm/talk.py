@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from server.disk.errors import BadInput, Forbidden
+from server.disk.errors import BadInput, Busy, DiskError, DiskFull, Forbidden
 from server.farm.committer import Bundle, Committer
 from server.farm.committer.board import Board
 from server.farm.committer.decide import Op, commandment, refused
@@ -85,6 +85,9 @@ class Talk:
         bundle = Bundle(node, wants, ops)
         self._committer.put(bundle)
         bundle.wait()
+        if node.protocol < 2 and any(isinstance(op.error, (Busy, DiskError, DiskFull)) for op in ops):
+            # It takes any answer for a yes, and says its `done` again only where it got none.
+            raise Busy("The farm's disk could not take this. Say it again.", path="", holder="", waited_s=0.0)
         if node.protocol >= 2:
             answers += [op.answer for op in ops if op.answer]
         answers += bundle.answers

@@ -412,7 +412,42 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise broken(path, "it is not a job's request")
     if not isinstance(record.get("schema", 1), int) or record.get("schema", 1) > SCHEMA:
         raise broken(path, "a newer Croft wrote it")
+    why = _what_is_wrong(record)
+    if why:
+        raise broken(path, why)
     return record
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("file", "name", "user", "project", "type", "base", "output", "order", "created"), str),
+    **dict.fromkeys(("description", "site", "version", "folder", "snapshot"), str),
+    **dict.fromkeys(("total", "retries", "priority"), int),
+    "requires": list,
+    "parameters": dict,
+    "source": dict,
+    "timeout_s": (int, float, type(None)),
+}
+
+
+def _what_is_wrong(record: dict[str, Any]) -> str:
+    """Why a request can't be trusted; "" when it can. Students can write where it lies: what it names must
+    be a snapshot beside its scene and a version folder, never a file of somebody else's."""
+    for key, kind in _KINDS.items():
+        if key in record and not isinstance(record[key], kind):
+            return f"its {key} makes no sense"
+    snapshot = record.get("snapshot", "")
+    if snapshot and not (_is_name(snapshot) and snapshot.startswith(".") and f".{record['id']}" in snapshot):
+        return "its snapshot is none of its own"
+    parts = record.get("folder", "").split("/")
+    if parts != [""] and not (len(parts) == 3 and parts[0] == paths.RENDER and all(map(_is_name, parts))):
+        return "its folder is no version of a render"
+    if record.get("version", "") not in ("", parts[-1]):
+        return "its version is not that of its folder"
+    return ""
+
+
+def _is_name(text: str) -> bool:
+    return text not in ("", ".", "..") and "/" not in text and "\0" not in text
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -425,6 +460,11 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if told != length or result.get("state") not in states.ENDED or not isinstance(told, int):
+        return None
+    counts = result.get("counts")
+    if not isinstance(counts, dict) or not all(isinstance(count, int) for count in counts.values()):
+        return None  # not ours: the journal says it all
+    if not isinstance(result.get("total"), int) or not isinstance(result.get("cells"), str):
         return None
     return dict(result)
 
