@@ -73,6 +73,16 @@ def test_a_ring_that_went_round_means_reload(events: Events) -> None:
     assert events.since(latest)["changes"] == [{"kind": "job", "ids": ["x"]}]
 
 
+def test_a_stream_that_is_too_slow_reloads(events: Events) -> None:
+    stream = iter(events.stream())
+    until(stream, "ready")
+    for n in range(RING + 5):
+        events._publish({"job": {str(n): None}})
+    assert "event: reload" in next(stream).decode()
+    events._publish({"job": {"after": None}})
+    assert "after" in next(stream).decode()
+
+
 def test_a_flood_is_one_reload(events: Events) -> None:
     begin = events.last_id
     events._publish({"asset": {str(n): None for n in range(IDS + 1)}})

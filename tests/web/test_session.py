@@ -30,6 +30,13 @@ def test_a_tap_opens_nothing_for_others(house: House, user: str) -> None:
     assert not reply.cookies
 
 
+def test_a_student_with_a_password_needs_it(house: House) -> None:
+    house.croft.services.people.set_password("student", "correct horse")
+    assert house.browser().sign_in("student").status == 401
+    assert [user.ident for user in house.croft.services.sessions.tap_users()] == []
+    assert house.browser().sign_in("student", password="correct horse").status == 200
+
+
 def test_a_password_opens_and_its_change_signs_out_everywhere(house: House) -> None:
     house.croft.services.people.set_password("supervisor", "correct horse")
     first, second = house.browser(), house.browser()
