@@ -23,11 +23,12 @@ from watchdog.observers.inotify_c import InotifyConstants as In
 
 from server.disk import paths
 from server.disk.arrivals import Arrivals
+from server.disk.entries import CLOSED, CREATED, FOLDER, GONE, MOVED
 from server.disk.errors import CroftError
 from server.disk.identity import CONTEST_S, Identity
 from server.disk.inotify import Inotify, LimitReached, limit
 from server.disk.records import Problem
-from server.disk.scan import CLOSED, CREATED, FOLDER, GONE, MOVED, Found
+from server.disk.scan import Found
 
 if TYPE_CHECKING:
     from server.disk.store import Store
@@ -201,7 +202,7 @@ class Watcher:
             )
         for share in self._store.shares:
             try:
-                unreadable = dict(self._store.scanner(share.name).unreadable)
+                unreadable = dict(self._store.scanner(share.name).lister.unreadable)
             except (CroftError, KeyError):
                 continue  # it was never here yet
             for address, why in sorted(unreadable.items()):
@@ -444,7 +445,7 @@ class Watcher:
         if self._inotify is None or self._limit_reached:
             return True
         return any(
-            self._store.scanner(share.name).unwatched
+            self._store.scanner(share.name).lister.unwatched
             for share in self._store.shares
             if share.name not in self._away
         )
@@ -466,13 +467,13 @@ class Watcher:
             if share.name in self._away:
                 continue
             scanner = self._store.scanner(share.name)
-            if self._inotify is None and scanner.mtimes is None:
-                scanner.mtimes = {}
+            if self._inotify is None and scanner.lister.mtimes is None:
+                scanner.lister.mtimes = {}
             self._take(scanner.scan())
             if self._limit_reached:
-                scanner.mtimes = scanner.mtimes or {}
-            elif self._inotify is not None and not scanner.unwatched:
-                scanner.mtimes = None
+                scanner.lister.mtimes = scanner.lister.mtimes or {}
+            elif self._inotify is not None and not scanner.lister.unwatched:
+                scanner.lister.mtimes = None
         self._full_s = self._clock() - start
         self._last_full = self._last_look = self._clock()
 

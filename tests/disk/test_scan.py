@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from server.disk import paths
 from server.disk.arrivals import Arrivals
 from server.disk.index import Index
+from server.disk.listing import frame_key, ignorer
 from server.disk.paths import Share
-from server.disk.scan import Found, Scanner, frame_key, ignorer
+from server.disk.scan import Found, Scanner
 
 
 def write(path: Path, content: str | bytes | dict[str, object] = b"x") -> Path:
@@ -170,7 +171,7 @@ def test_names_that_are_not_utf8_are_told(tmp_path: Path) -> None:
     write(tmp_path / "grün.png")
     scanner, index, _ = scanned(tmp_path)
     assert [e.address for e in index.entries()] == ["data::grün.png"]
-    assert len(scanner.unreadable) == 1
+    assert len(scanner.lister.unreadable) == 1
 
 
 def test_nothing_is_lost_while_the_share_is_away(tmp_path: Path) -> None:
@@ -219,7 +220,7 @@ def test_each_folder_is_watched_before_it_is_listed(tmp_path: Path) -> None:
 
 
 def test_a_fresh_file_is_arriving_and_a_renamed_one_is_whole(tmp_path: Path) -> None:
-    from server.disk.scan import CLOSED, CREATED, MOVED
+    from server.disk.entries import CLOSED, CREATED, MOVED
 
     arrivals = Arrivals(2.0, clock=lambda: 0.0)
     scanner, index, _ = scanned(tmp_path, arrivals=arrivals)

@@ -1,0 +1,211 @@
+"""The one place that makes entries: what a folder's listing means.
+
+Decides which JSON file is a sidecar, which images are one sequence, what is missing, broken or arriving. A
+whole listing and some names of it give the same entries, so a scan and an event can't disagree.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from server.disk import files as disk_files
+from server.disk import sidecar
+from server.disk.arrivals import Arrivals
+from server.disk.errors import Broken
+from server.disk.index import Index
+from server.disk.listing import FRAMES, NO_JOBS, Item, Listing, frame_key
+from server.disk.paths import PROJECT_FILE, SEPARATOR, split
+from server.disk.records import Entry, Facts, Stat
+
+# How a name came to be looked at, from inotify's events.
+CREATED, CLOSED, MOVED, GONE, FOLDER = 1, 2, 4, 8, 16
+
+ORPHAN_BYTES = 64 << 10  # a lone JSON file longer than this is a file of its own
+FRESH_S = 10.0  # a file whose ctime is younger may still be written
+
+
+class Entries:
+    """Makes entries of listings. `torn` collects sidecars that may still be written: (folder, name)."""
+
+    def __init__(
+        self,
+        index: Index,
+        ignored: Callable[[str], bool],
+        arrivals: Arrivals | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.index = index
+        self.arrivals = arrivals
+        self.torn: list[tuple[str, str]] = []
+        self._ignored = ignored
+        self._wall = wall
+
+    def of(self, folder: str, listing: Listing, how: Mapping[str, int]) -> list[Entry]:
+        """The entries that these names make. Which JSON file is a sidecar is decided here alone."""
+        files, companions = listing.files, listing.companions
+        prefix = folder if folder.endswith(SEPARATOR) else folder + "/"
+        sequences = self._sequences(files, companions)
+        frames = {frame for group in sequences.values() for frame in group}
+        entries: list[Entry] = []
+        orphans: dict[str, Item] = {}
+        for name, item in files.items():
+            if name in frames:
+                continue
+            if name.endswith(".json") and name != PROJECT_FILE:
+                base = name[:-5]
+                if base in files or base in sequences or base in companions:
+                    continue
+                if self._is_orphan(base, item):
+                    orphans[base] = item
+                    continue
+            try:
+                status = item.stat(follow_symlinks=False)
+            except OSError:
+                continue  # Race: it went after the listing; its event follows
+            side_name = name + ".json"
+            side = files.get(side_name) if side_name != PROJECT_FILE else None
+            jobs = companions[name][0] if name in companions else NO_JOBS
+            entry = self._entry(prefix + name, Stat.of(status), side, jobs, how.get(name, 0))
+            if side is None and side_name in listing.folders:
+                entry = replace(entry, broken="its sidecar is a folder")
+            entries.append(entry)
+        for key, group in sequences.items():
+            stat = _stat_of_all(files[name] for name in group)
+            if stat is not None:
+                jobs = companions[key][0] if key in companions else NO_JOBS
+                entries.append(self._entry(prefix + key, stat, files.get(key + ".json"), jobs, 0))
+        for base, (jobs, keeps) in companions.items():
+            if base not in files and base not in sequences and base not in orphans:
+                side = files.get(base + ".json")
+                if side is not None or keeps:
+                    entries.append(self._entry(prefix + base, None, side, jobs, 0))
+        for base, item in orphans.items():
+            entries.append(self._entry(prefix + base, None, item, NO_JOBS, 0))
+        return entries
+
+    def _entry(
+        self,
+        address: str,
+        stat: Stat | None,
+        side: Item | None,
+        jobs: tuple[str, ...],
+        how: int,
+    ) -> Entry:
+        old = self.index.get(address)
+        facts, etag, why = (None, "", "") if side is None else self._sidecar(address, side, old)
+        arriving = stat is not None and self._arriving(address, stat, old, how)
+        return Entry(address, stat, facts, etag, why, arriving, jobs)
+
+    def _sidecar(self, address: str, item: Item, old: Entry | None) -> tuple[Facts | None, str, str]:
+        """Facts, ETag and what is wrong with it."""
+        try:
+            raw = _read(item.path)
+            etag = sidecar.etag(raw)
+            if old is not None and old.etag == etag and old.facts is not None and not old.broken:
+                return old.facts, etag, ""
+            return self._facts(raw, item.path), etag, ""
+        except Broken as error:
+            why, etag = str(error.why), ""
+        except FileNotFoundError:
+            return None, "", ""  # Race: it went after the listing
+        except OSError as error:
+            why, etag = str(error.strerror), ""
+        if self._is_fresh(item):
+            folder, name = split(address)
+            self.torn.append((folder, name + ".json"))
+        return (old.facts if old else None), etag, why
+
+    def _facts(self, raw: bytes, path: str) -> Facts:
+        try:
+            data: Any = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            data = sidecar.parse(raw, path)  # takes more (byte-order marks), and says what is wrong
+        if type(data) is not dict:
+            data = sidecar.parse(raw, path)
+        return sidecar.facts(data)
+
+    def _arriving(self, address: str, stat: Stat, old: Entry | None, how: int) -> bool:
+        """Whether it may still be written. A rename brings a whole file: so does Blender's save."""
+        if self.arrivals is None:
+            return False
+        if how & MOVED:
+            self.arrivals.forget(address)
+            return False
+        before = old.stat if old else None
+        if address in self.arrivals:
+            self.arrivals.seen(address, stat, opened=bool(how & CREATED), closed=bool(how & CLOSED))
+            return True
+        if before is not None and (before.size, before.mtime_ns, before.inode) == (
+            stat.size,
+            stat.mtime_ns,
+            stat.inode,
+        ):
+            return False
+        # The server's own clock set the ctime; a file at rest for longer needs no second look.
+        if self._wall() - stat.ctime_ns / 1e9 > max(FRESH_S, 4 * self.arrivals.settle_s):
+            return False
+        self.arrivals.seen(address, stat, opened=bool(how & CREATED), closed=bool(how & CLOSED))
+        return True
+
+    def _is_orphan(self, base: str, item: Item) -> bool:
+        """Whether a JSON file without its file is a sidecar that stayed, by what it holds."""
+        if not base or self._ignored(base):
+            return False
+        try:
+            if item.stat(follow_symlinks=False).st_size > ORPHAN_BYTES:
+                return False
+            data = orjson.loads(_read(item.path).removeprefix(b"\xef\xbb\xbf"))
+        except (OSError, Broken, orjson.JSONDecodeError):
+            return False
+        return type(data) is dict and (
+            ("uuid" in data and "schema" in data) or ("type" in data and "state" in data and "owner" in data)
+        )
+
+    def _sequences(self, files: Mapping[str, Item], companions: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Image sequences by key (`name.@.ext`): several numbered images, or a sidecar that says so."""
+        groups: dict[str, list[str]] = {}
+        for name in files:
+            if name.endswith(FRAMES) and (key := frame_key(name)) and name + ".json" not in files:
+                groups.setdefault(key, []).append(name)
+        return {
+            key: group
+            for key, group in groups.items()
+            if len(group) > 1 or key + ".json" in files or key in companions
+        }
+
+    def _is_fresh(self, item: Item) -> bool:
+        try:
+            return self._wall() - item.stat(follow_symlinks=False).st_ctime < FRESH_S
+        except OSError:
+            return False
+
+
+def stem_of(name: str) -> str:
+    """`x.blend.json.json` to `x.blend`: all that decide over each other share it."""
+    while name.endswith(".json") and name != PROJECT_FILE and len(name) > 5:
+        name = name[:-5]
+    return name
+
+
+def _stat_of_all(items: Iterable[Item]) -> Stat | None:
+    """A sequence's: the sum of its sizes, the newest times, and in place of an inode the count."""
+    size = mtime = ctime = count = 0
+    for item in items:
+        try:
+            status = item.stat(follow_symlinks=False)
+        except OSError:
+            continue
+        size += status.st_size
+        mtime = max(mtime, status.st_mtime_ns)
+        ctime = max(ctime, status.st_ctime_ns)
+        count += 1
+    return Stat(size, mtime, ctime, count) if count else None
+
+
+def _read(path: str) -> bytes:
+    return disk_files.read_bounded(path, sidecar.MAX_BYTES)[0]
