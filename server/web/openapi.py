@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
+from html import escape
 from typing import Any
 
 from server import __version__
-from server.web.api.shapes import ANYTHING, SHAPES
+from server.web.api.shapes import ANYTHING, SHAPES, Schema
 from server.web.api.table import PARAMETERS, Route
 from server.web.requests import Answer, Call, dumps
 from server.web.services import Services
@@ -20,6 +20,7 @@ TAGS = {
     "farm": "computers and the farm as a whole",
     "operations": "events, problems, history, health",
 }
+ROLE_WORDS = {"": "everybody", "guest": "who is signed in"}
 SENTENCES = {
     400: "the request can't be understood; nothing was changed",
     401: "nobody is signed in, or the token isn't good",
@@ -47,7 +48,7 @@ def with_documentation(routes: list[Route]) -> list[Route]:
         return Answer(headers=headers, body=[body])
 
     def show_docs(services: Services, call: Call) -> Answer:
-        text = page(everything, services.settings.get("title"))
+        text = page(everything, services.settings.get("title"), services.static.url("croft.css"))
         return Answer(headers=[("Content-Type", "text/html; charset=utf-8")], body=[text.encode()])
 
     everything = [
@@ -164,37 +165,75 @@ def error_statuses(route: Route) -> set[int]:
     return found
 
 
-def page(routes: list[Route], title: str) -> str:
-    """A readable list of the calls, without scripts."""
-    rows = []
-    for tag, text in TAGS.items():
-        rows.append(f"<h2>{html.escape(tag)}</h2><p>{html.escape(text)}</p><dl>")
-        for route in (r for r in routes if r.tag == tag):
-            names = ", ".join([*route.query, *route.headers])
-            takes = f" <small>takes {html.escape(names)}</small>" if names else ""
-            body = str(route.body.get("$ref", "")).rpartition("/")[2] if route.body else route.stream
-            sends = f" <small>body: {html.escape(body)}</small>" if body else ""
-            role = f" <small>{html.escape(route.role)} and up</small>" if route.role else ""
-            rows.append(
-                f"<dt><code>{route.method} {html.escape(route.path)}</code></dt>"
-                f"<dd>{html.escape(route.summary)}{role}{takes}{sends}</dd>"
-            )
-        rows.append("</dl>")
-    rows.append("<h2>shapes</h2><dl>")
-    for name, schema in SHAPES.items():
-        fields = ", ".join(schema.get("properties", {}))
-        rows.append(f"<dt><code>{html.escape(name)}</code></dt><dd>{html.escape(fields)}</dd>")
-    rows.append("</dl>")
+def page(routes: list[Route], title: str, style: str) -> str:
+    """The same to read: a sheet of calls for each part, the shapes below. No scripts."""
+    sections = "".join(section(tag, text, [r for r in routes if r.tag == tag]) for tag, text in TAGS.items())
+    shapes = "".join(shape_details(name, schema) for name, schema in SHAPES.items())
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(title)}: the API</title>"
-        '<link rel="stylesheet" href="/static/croft.css"></head><body><main class="page docs">'
-        f"<h1>{html.escape(title)}: the API</h1>"
-        "<p>Every answer is <code>{&quot;data&quot;: …, &quot;message&quot;: …}</code>; lists add "
-        "<code>next</code>, to be sent back as <code>cursor</code>. Send "
-        "<code>Authorization: Bearer TOKEN</code> (<code>run.py token USER</code> makes one). "
-        'The same for programs: <a href="/api/openapi.json">openapi.json</a>.</p>'
-        + "".join(rows)
-        + "</main></body></html>"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f'<title>The API · {escape(title)}</title><link rel="stylesheet" href="{escape(style)}"></head><body>'
+        '<header class="mast"><div><a class="mark" href="/"><span class="g g-mark" aria-hidden="true"></span>'
+        f"{escape(title)}</a></div></header>"
+        '<main id="main"><div class="stack"><h1>For scripts</h1>'
+        "<p>Send <code>Authorization: Bearer TOKEN</code>; <code>run.py token USER</code> makes one. Every "
+        "answer is <code>{&quot;data&quot;: …, &quot;message&quot;: …}</code>, errors included; lists add "
+        "<code>next</code>, to be sent back as <code>cursor</code>. The same for programs: "
+        '<a href="/api/openapi.json">openapi.json</a>.</p></div>'
+        f'{sections}<section class="stack"><h2>Shapes</h2>{shapes}</section></main></body></html>'
     )
+
+
+def section(tag: str, text: str, routes: list[Route]) -> str:
+    rows = "".join(
+        f"<tr><td><code>{route.method} {escape(route.path)}</code></td><td>{escape(route.summary)}</td>"
+        f"<td>{escape(ROLE_WORDS.get(route.role, route.role + 's and up'))}</td><td>{takes(route)}</td></tr>"
+        for route in routes
+    )
+    head = '<tr><th scope="col">Call</th><th scope="col">Does</th><th scope="col">For</th>'
+    return (
+        f'<section class="stack"><h2>{escape(tag.capitalize())}</h2><p class="quiet">{escape(text)}</p>'
+        f'<table class="sheet"><thead>{head}<th scope="col">Takes</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></section>"
+    )
+
+
+def takes(route: Route) -> str:
+    """What a call takes, each with its explanation as the title."""
+    given = {**{name: text for name, (_, text) in route.query.items()}, **route.headers}
+    parts = [f'<span title="{escape(text)}">{escape(name)}</span>' for name, text in given.items()]
+    if route.body:
+        name = str(route.body.get("$ref", "")).rpartition("/")[2]
+        parts.append(f'<a href="#{escape(name)}">{escape(name)}</a>')
+    elif route.stream:
+        parts.append("the bytes")
+    return ", ".join(parts)
+
+
+def shape_details(name: str, schema: Schema) -> str:
+    needed = schema.get("required", [])
+    rows = "".join(
+        f"<dt><code>{escape(field)}</code></dt><dd>{escape(kind_of(inner))}"
+        f"{', always' if field in needed else ''}</dd>"
+        for field, inner in schema.get("properties", {}).items()
+    )
+    return (
+        f'<details class="panel" id="{escape(name)}"><summary>{escape(name)}</summary>'
+        f'<dl class="facts">{rows}</dl></details>'
+    )
+
+
+def kind_of(schema: Schema) -> str:
+    """A schema in a few words."""
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if "anyOf" in schema:
+        return " or ".join(kind_of(one) for one in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(repr(value) for value in schema["enum"])
+    kinds = schema.get("type", "anything")
+    text = kinds if isinstance(kinds, str) else " or ".join(kinds)
+    if text == "array" and schema.get("items"):
+        return f"list of {kind_of(schema['items'])}"
+    return f"{text}: {schema['description']}" if "description" in schema else text
