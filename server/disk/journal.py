@@ -36,6 +36,7 @@ class Journal:
         self._tail_end = 0
         self._unsynced: int | None = None  # where bytes begin that no successful flush has covered
         self._failed = False  # the last flush did: the kernel may take those bytes for written now
+        self._foreign = False  # it holds lines that were read, not written: who wrote them may have fallen
 
     def read(self, offset: int = 0) -> tuple[list[dict[str, Any]], int, int]:
         """Events from `offset` on, the offset to read on from, and how many lines were bad.
@@ -87,9 +88,11 @@ class Journal:
 
     def sync(self) -> None:
         """Flush. When this returns, what was appended survives a power cut."""
-        if self._fd < 0 or self._unsynced is None:
+        if self._unsynced is None:
             return
         try:
+            if self._fd < 0:
+                self._open()  # closed since: what was appended before isn't on the disk for that
             if self._failed:
                 self._dirty_again()
             self._disk.fdatasync(self._fd)
@@ -97,7 +100,12 @@ class Journal:
             self._failed = True
             files.fail(error, self.path)
         self._unsynced = None
-        self._failed = False
+        self._failed = self._foreign = False
+
+    def vouch(self) -> None:
+        """Have the next `sync` flush what others appended, too: before we say that it is there to stay."""
+        if self._foreign and self._unsynced is None:
+            self._unsynced = 0
 
     def changed(self, offset: int) -> bool:
         """True when the file isn't the one read up to `offset`, or is shorter: read from the start."""
@@ -138,6 +146,7 @@ class Journal:
             _decode([rest], events)
             rest = b""
         end = place - len(rest)
+        self._foreign = self._foreign or bool(events)
         if offset == 0 or end != offset:
             start = max(0, end - TAIL)
             self._tail, self._tail_end = os.pread(fd, end - start, start), end

@@ -146,12 +146,12 @@ class Failing(Os):
     """A disk whose n-th call of one kind fails, from when it is told to."""
 
     def __init__(self) -> None:
-        self.call, self.countdown, self.error = "", -1, errno.EIO
+        self.call, self.countdown, self.error, self.always = "", -1, errno.EIO, False
 
     def _step(self, call: str) -> None:
         if call == self.call:
             self.countdown -= 1
-            if self.countdown == 0:
+            if self.countdown == 0 or (self.always and self.countdown < 0):
                 raise OSError(self.error, os.strerror(self.error))
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
@@ -194,6 +194,32 @@ def test_a_disk_that_fails_accepts_nothing_and_heals(world: World, call: str, er
     accepted = {(e["task"], e["attempt"]) for e in events_of(world, job_id) if e["event"] == "done"}
     assert len(accepted) == 2
     assert len(list(world.path(view["folder"]).glob("sh010.*.png"))) == 2
+
+
+@pytest.mark.parametrize("fallen", [False, True], ids=["by us", "by a server that fell"])
+def test_a_repeated_done_is_accepted_only_once_it_is_flushed(world: World, fallen: bool) -> None:
+    # Given a done whose line stands in the journal, but on no disk yet
+    disk = Failing()
+    farm = world.open(disk=disk)
+    node = Node(farm, "n1", world.root)
+    job_id = farm.submit("anna", {"file": SCENE, "frames": "1-2"}).id
+    done = node.render(node.one())
+    disk.call, disk.countdown, disk.always = "fdatasync", 1, True
+    assert node.say(done) == []
+    if fallen:
+        world.close()
+        farm = world.open(disk=disk)
+        node = Node(farm, "n1", world.root)
+    assert events_of(world, job_id)[-1]["event"] == "done"
+    # When the node says it again, and the disk still doesn't take it
+    world.clock.now += 5
+    farm.keeper.tick()
+    assert node.say(done) == []
+    # Then it is accepted once the disk has
+    disk.call = ""
+    world.clock.now += 5
+    assert until(lambda: farm.keeper.tick() or node.say(done)) == [{"id": "accepted", "uuid": done["uuid"]}]
+    assert farm.view(job_id)["counts"]["done"] == 1
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "replace", "fdatasync"])

@@ -177,6 +177,7 @@ def _done(turn: Turn, op: Op) -> None:
     job, place = turn.job, turn.live.place
     outputs = op.data.get("outputs")
     if job.was_accepted(op.task, op.code):
+        place.vouch()
         op.answer = accepted(op.attempt)
         return
     if not job.may_finish(op.task, op.code):

@@ -137,8 +137,7 @@ class Place:
     def _read_again(self) -> None:
         """Read all of it, keeping the deadlines of claims that are still out."""
         claims = {claim.attempt: claim for claim in self.job.claims.values()}
-        self._journal.close()
-        self._journal = Journal(self.folder / JOURNAL, self._disk)
+        # The same Journal: it knows which bytes a flush has failed to bring to the disk.
         events, self.offset, self.bad = self._journal.read(0)
         self.job.reset()
         self.job.fold(events)
@@ -160,6 +159,10 @@ class Place:
     def sync(self) -> None:
         """Make what was appended last."""
         self._journal.sync()
+
+    def vouch(self) -> None:
+        """Somebody is about to hear that an event is durable that we may only have read."""
+        self._journal.vouch()
 
     def close(self) -> None:
         """Let go of the file; it is opened again when needed."""
