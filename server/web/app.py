@@ -181,6 +181,8 @@ class Croft:
                 raise
             asked = {"user": form.get("user", "")[:64], "error": error_key(error), "next": goal}
             return Answer(status=303, headers=[("Location", "/sign-in?" + urlencode(asked))], body=[])
+        if form.get("code"):
+            goal = "/me"  # the code is used up: a password is what comes next
         headers = [("Location", goal or "/"), sessions.cookie_header(cookie, secure=call.secure)]
         return Answer(status=303, headers=headers, body=[])
 

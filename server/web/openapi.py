@@ -48,7 +48,12 @@ def with_documentation(routes: list[Route]) -> list[Route]:
         return Answer(headers=headers, body=[body])
 
     def show_docs(services: Services, call: Call) -> Answer:
-        text = page(everything, services.settings.get("title"), services.static.url("croft.css"))
+        text = page(
+            everything,
+            services.settings.get("title"),
+            services.static.url("croft.css"),
+            services.static.url("icons/favicon.svg"),
+        )
         return Answer(headers=[("Content-Type", "text/html; charset=utf-8")], body=[text.encode()])
 
     everything = [
@@ -165,7 +170,7 @@ def error_statuses(route: Route) -> set[int]:
     return found
 
 
-def page(routes: list[Route], title: str, style: str) -> str:
+def page(routes: list[Route], title: str, style: str, icon: str) -> str:
     """The same to read: a sheet of calls for each part, the shapes below. No scripts."""
     sections = "".join(section(tag, text, [r for r in routes if r.tag == tag]) for tag, text in TAGS.items())
     shapes = "".join(shape_details(name, schema) for name, schema in SHAPES.items())
@@ -173,7 +178,8 @@ def page(routes: list[Route], title: str, style: str) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f'<title>The API · {escape(title)}</title><link rel="stylesheet" href="{escape(style)}"></head><body>'
+        f'<title>The API · {escape(title)}</title><link rel="stylesheet" href="{escape(style)}">'
+        f'<link rel="icon" href="{escape(icon)}" type="image/svg+xml"></head><body>'
         '<header class="mast"><div><a class="mark" href="/"><span class="g g-mark" aria-hidden="true"></span>'
         f"{escape(title)}</a></div></header>"
         '<main id="main"><div class="stack"><h1>For scripts</h1>'

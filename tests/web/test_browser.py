@@ -23,7 +23,8 @@ from server.library.people import People
 
 SCENE = b"BLENDER-v304" + b"ENDB" + bytes(20)  # a whole file of nothing
 ASSET = "/p/demo/asset/shots/sh010.blend"
-PAGES = ["/", "/sign-in", "/p/demo/home", "/p/demo/assets", ASSET, "/p/demo/rendering", "/nowhere"]
+PAGES = ["/", "/sign-in", "/p/demo/home", "/p/demo/assets", ASSET, "/p/demo/rendering"]
+PAGES += ["/me", "/api/docs", "/nowhere"]
 SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
 SMALL = """return [...document.querySelectorAll('button, a.button, input:not([type=hidden]), select, nav a')]
   .filter(e => e.checkVisibility()).map(e => [e.outerHTML.slice(0, 120), e.getBoundingClientRect()])

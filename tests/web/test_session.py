@@ -49,6 +49,53 @@ def test_a_password_opens_and_its_change_signs_out_everywhere(house: House) -> N
     assert second.get("/api/projects").status == 401
 
 
+def test_who_may_set_whose_password(house: House) -> None:
+    people = house.croft.services.people
+    people.add("ana", "student")
+    people.add("ben", "student", password="correct horse")
+    word = {"password": "battery staple"}
+    allowed = {
+        ("admin", "supervisor"), ("admin", "admin"), ("admin", "ana"), ("supervisor", "ana"),
+        ("supervisor", "ben"), ("supervisor", "supervisor"),
+    }  # fmt: skip
+    for who in ("admin", "supervisor", "ana", "ben"):
+        for whose in ("admin", "supervisor", "ana", "ben"):
+            browser = house.browser()
+            cookie = house.croft.services.sessions.issue(people.user(who))
+            browser.cookies = {house.croft.services.sessions.cookie: cookie}
+            browser.csrf = browser.get("/api/session").data["csrf"]
+            status = browser.ask("PUT", f"/api/users/{whose}/password", word).status
+            wanted = (who, whose) in allowed or who == "admin" or (who, whose) == ("ben", "ben")
+            if (who, whose) == ("ana", "ana"):
+                wanted = True  # she was given a password above: it is hers to change
+            assert (status == 200) == wanted, (who, whose, status)
+    assert browser.get("/api/session").data["user"]["id"] == "ben", "the own session goes on"
+
+
+def test_a_tapped_face_cant_be_shut_out(house: House) -> None:
+    browser = house.browser()
+    browser.sign_in("student")
+    reply = browser.ask("PUT", "/api/users/student/password", {"password": "mine alone now"})
+    assert reply.status == 403
+    assert browser.get("/me").status == 200
+
+
+def test_the_code_leads_to_a_password(house: House) -> None:
+    code = (house.config / CODE_FILE).read_text().split("\n")[0]
+    kind = "application/x-www-form-urlencoded"
+    browser = house.browser()
+    reply = browser.ask("POST", "/sign-in", raw=f"code={code}&next=/p/demo".encode(), kind=kind)
+    assert (reply.status, reply.headers["location"]) == (303, "/me")
+    page = browser.get("/me").body.decode()
+    assert "PUT /api/users/admin/password" in page
+    assert "PUT /api/users/supervisor/password" in page
+    browser.csrf = browser.get("/api/session").data["csrf"]
+    for user in ("admin", "supervisor"):
+        reply = browser.ask("PUT", f"/api/users/{user}/password", {"password": "correct horse"})
+        assert reply.status == 200, "one page, one CSRF token: it stays good"
+    assert house.browser().sign_in("supervisor", password="correct horse").status == 200
+
+
 def test_the_first_code_signs_an_admin_in_once(house: House) -> None:
     path = house.config / CODE_FILE
     code = path.read_text().split("\n")[0]

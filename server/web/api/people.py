@@ -53,14 +53,16 @@ def list_users(services: Services, call: Call) -> Answer:
 def set_password(services: Services, call: Call) -> Answer:
     ident = call.params["user"]
     me = call.require("student")
-    if ident != me.ident:
-        call.require("admin")
-    elif call.via == "token" and call.token_id and me.role != "admin":
+    if not services.sessions.may_set_password(me, services.people.user(ident)):
+        raise Forbidden("You may not set this password. Ask a supervisor or an admin.")
+    if ident == me.ident and call.via == "token" and me.role != "admin":
         raise Forbidden("A program's token may not change its owner's password: sign in to do that.")
     services.people.set_password(ident, call.body["password"])
     headers = []
     if ident == me.ident and call.via == "cookie":  # the change ended every session: begin a new one here
-        headers = [services.sessions.cookie_header(services.sessions.issue(me), secure=call.secure)]
+        headers = [
+            services.sessions.cookie_header(services.sessions.issue(me, call.session), secure=call.secure)
+        ]
     return Answer(services.people.view(services.people.user(ident)), "The password is set.", headers=headers)
 
 
@@ -72,6 +74,7 @@ ROUTES = [
     Route("DELETE", "/api/session", sign_out, "sign out", role="", data=ref("Session"), tag="people"),
     Route("GET", "/api/users", list_users, "everybody", query=PAGING, listing=True, data=ref("User"),
           tag="people"),
-    Route("PUT", "/api/users/{user}/password", set_password, "set one's password; an admin, anybody's",
-          role="student", body=ref("Password"), data=ref("User"), tag="people"),
+    Route("PUT", "/api/users/{user}/password", set_password,
+          "set one's password; supervisors also students', admins anybody's", role="student",
+          body=ref("Password"), data=ref("User"), tag="people"),
 ]  # fmt: skip

@@ -49,6 +49,7 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
     routes: dict[str, Callable[..., bottle.HTTPResponse]] = {
         "/": lambda: start.start(shell, services.call()),
         "/sign-in": lambda: start.sign_in(shell, services.call()),
+        "/me": lambda: start.me(shell, call()),
         "/rendering": lambda: rendering.page(shell, call()),
         "/p/<project>": to_home,
         "/p/<project>/": to_home,

@@ -57,6 +57,19 @@ def sign_in(shell: Shell, call: Call) -> bottle.HTTPResponse:
     )
 
 
+def me(shell: Shell, call: Call) -> bottle.HTTPResponse:
+    """Passwords: one's own, and those that one may set for others."""
+    user = call.require("student")
+    sessions = shell.services.sessions
+    others = [
+        person
+        for person in shell.services.people.users()
+        if person.ident != user.ident and not person.disabled and sessions.may_set_password(user, person)
+    ]
+    mine = sessions.may_set_password(user, user)
+    return shell.page(call, "me.html", title="Passwords", here="Passwords", mine=mine, others=others)
+
+
 def safe_next(text: str) -> str:
     """A page of ours to go on to; anything else is the start page."""
     ours = text.startswith("/") and not text.startswith(("//", "/\\")) and not text.startswith("/sign-")
