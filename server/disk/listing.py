@@ -81,6 +81,11 @@ class Lister:
         self.mtimes: dict[str, tuple[int, ...]] | None = {} if self.unwatched else None  # of folders
         self._roots = tuple(str(branch) for branch in share.branches) or (str(share.root),)
         self._prefix = share.name + SEPARATOR
+        self._branches = tuple((str(branch), _device(branch)) for branch in share.branches)
+
+    def lost_branches(self) -> list[str]:
+        """Disks of the pool that were there and aren't mounted now: what lies on them isn't gone."""
+        return [branch for branch, device in self._branches if _device(branch) != device]
 
     def paths(self, inside: str) -> list[str]:
         """Where a folder lies: once, or once on each branch."""
@@ -293,6 +298,14 @@ class Lister:
             self.unreadable[join(folder, shown)] = "its name isn't UTF-8"
             return False
         return True
+
+
+def _device(path: str | os.PathLike[str]) -> int:
+    """Which file system lies there; an unmounted disk leaves an empty folder of another one."""
+    try:
+        return os.stat(path).st_dev
+    except OSError:
+        return -1
 
 
 def ignorer(globs: Iterable[str] = ()) -> Callable[[str], bool]:

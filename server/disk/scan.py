@@ -177,8 +177,12 @@ class Scanner:
             return []
         how = dict.fromkeys(listing.files, MOVED) if moved else (hints or {})
         entries = self._make(folder, listing, how, found)
-        self._check_losses(entries, self.index.folder(folder))
-        for name in set(self.index.folders(folder)).difference(listing.folders):
+        entries += self._keep_lost(entries, self.index.folder(folder))
+        gone = set(self.index.folders(folder)).difference(listing.folders)
+        if gone and not self._all_mounted():
+            listing.folders |= gone
+            gone.clear()
+        for name in gone:
             self._lose_folder(join(folder, name), found)
         before = {entry.address: entry for entry in self.index.folder(folder)}
         for address in self.index.put_folder(folder, entries, listing.folders):
@@ -216,9 +220,9 @@ class Scanner:
         while len(looked) < 3 or looked[-1] + ".json" in names or self._known(inside, looked[-1] + ".json"):
             looked.append(looked[-1] + ".json")
         listing = self.lister.names(inside, looked)
-        entries = {entry.address: entry for entry in self._make(folder, listing, names, found)}
+        made = self._make(folder, listing, names, found)
         before = [entry for name in looked if (entry := self.index.get(join(folder, name)))]
-        self._check_losses(entries.values(), before)
+        entries = {entry.address: entry for entry in made + self._keep_lost(made, before)}
         for name in looked:
             address = join(folder, name)
             old = self.index.get(address)
@@ -280,8 +284,9 @@ class Scanner:
         if names is None:
             self._lose_folder(folder, found)
             return
-        if set(self.index.folders(folder)) - names:
-            self._confirm_here()
+        gone = set(self.index.folders(folder)) - names
+        if gone and not self._all_mounted():
+            names |= gone
         self.index.put_folder(folder, [], names)
         for name in sorted(names):
             self._look_versions(join(inside, name), found)
@@ -292,18 +297,29 @@ class Scanner:
         if versions is None:
             self._lose_folder(folder, found)
             return
-        if set(self.index.versions(folder)) - versions:
-            self._confirm_here()
+        gone = set(self.index.versions(folder)) - versions
+        if gone and not self._all_mounted():
+            versions |= gone
         self.index.put_folder(folder, [], [])
         if self.index.put_versions(folder, versions):
             found.addresses.add(folder)
 
     # -- what went --------------------------------------------------------------------------------
 
-    def _check_losses(self, fresh: Iterable[Entry], before: Iterable[Entry]) -> None:
+    def _keep_lost(self, fresh: list[Entry], before: Iterable[Entry]) -> list[Entry]:
+        """Entries that a look didn't find, and that must not go: their disk isn't mounted."""
         there = {entry.address for entry in fresh if entry.stat is not None}
-        if any(entry.stat is not None and entry.address not in there for entry in before):
-            self._confirm_here()
+        lost = [entry for entry in before if entry.stat is not None and entry.address not in there]
+        if not lost or self._all_mounted():
+            return []
+        kept = {entry.address for entry in lost}
+        fresh[:] = [entry for entry in fresh if entry.address not in kept]
+        return lost
+
+    def _all_mounted(self) -> bool:
+        """Asked before anything is taken for lost. ShareAway when the whole share is away."""
+        self._confirm_here()
+        return not self.lister.lost_branches()
 
     def _confirm_here(self) -> None:
         """Race: the share may have been unmounted between a look at its marker and the listing."""
@@ -313,7 +329,8 @@ class Scanner:
     def _lose_folder(self, folder: str, found: Found) -> None:
         if not self.index.has_folder(folder):
             return
-        self._confirm_here()
+        if not self._all_mounted():
+            return
         for entry in list(self.index.under(folder)):
             self._note(entry, None, found)
         if folder.endswith(SEPARATOR):

@@ -78,6 +78,7 @@ class Watcher:
         self._busy = False
         self._stopping = False
         self._away: set[str] = set()
+        self._halved: dict[str, list[str]] = {}  # shares and those of their disks that aren't mounted
         self._last_active = -ACTIVE_S
         self._last_look = clock()  # of what isn't watched
         self._last_full = clock()
@@ -198,6 +199,17 @@ class Watcher:
                     f"More changed at once than the kernel could tell ({self._overflows} times since the "
                     "start); everything was looked at again.",
                     "If it happens often, raise fs.inotify.max_queued_events.",
+                )
+            )
+        for name, lost in self._halved.items():
+            found.append(
+                Problem(
+                    f"disk:{name}",
+                    "share",
+                    paths.address(name),
+                    f"{', '.join(lost)} of the pool of share {name} isn't mounted. What lies there is shown "
+                    "as it was, and can't be opened.",
+                    "Mount the disk again; if it is broken, copy its files back from the backup.",
                 )
             )
         for share in self._store.shares:
@@ -458,6 +470,19 @@ class Watcher:
         for name in before - self._away:
             log.info("share %s is back", name)
             self.identity.all_again()
+        halved: dict[str, list[str]] = {}
+        for share in self._store.shares:
+            if share.name not in self._away:
+                lost = self._store.scanner(share.name).lister.lost_branches()
+                if lost:
+                    halved[share.name] = lost
+        for name, lost in halved.items():
+            if name not in self._halved:
+                log.warning("share %s: not mounted: %s", name, ", ".join(lost))
+        if self._halved.keys() - halved.keys():
+            with self._condition:
+                self._everything = "a disk of a pool is back"
+        self._halved = halved
 
     def _look_at_everything(self, why: str) -> None:
         log.info("Looking at every share: %s", why)

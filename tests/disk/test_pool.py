@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from disk_kit import Pool, mount_pool
 
-from server.disk import mounts
+from server.disk import mounts, watcher
 from server.disk.branches import branches_of, filesystem_of, is_remote
 from tests.disk.live import Live, asset, living, write
 
@@ -163,3 +163,46 @@ def test_what_happens_through_the_mount_is_seen_on_the_branches(
         shutil.rmtree(made.root / "green/scenes")
         live.assert_true(patience_s=5)
         assert not live.statuses()
+
+
+def test_a_disk_of_the_pool_that_drops_out_takes_nothing_along(
+    tmp_path: Path, tiny: Callable[..., Path], needs: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "IDLE_LOOK_S", 0.1)
+    home = tiny("home", 20 << 20)
+    branches = (tmp_path / "d1", tmp_path / "d2")
+    for branch in branches:
+        branch.mkdir()
+        (home / branch.name).mkdir()
+        subprocess.run(["mount", "--bind", str(home / branch.name), str(branch)], check=True)
+    root = tmp_path / "pool"
+    root.mkdir()
+    mount_pool(needs("mergerfs"), root, branches, "mfs")
+    try:
+        asset(branches[0] / "p/a.blend", "u1", jobs=("j1",))
+        asset(branches[1] / "p/b.blend", "u2", jobs=("j2",))
+        asset(branches[1] / "q/c.blend", "u3")
+        with living(root, tmp_path / "config") as live:
+            live.settle()
+            before = live.store.index.dump()
+            subprocess.run(["umount", "--lazy", str(branches[1])], check=True)
+            live.store.rescan()
+            for address in ("data::p/b.blend", "data::q", "data::p/.croft/b.blend/jobs/j2"):
+                live.store.refresh(address)
+            assert live.store.index.dump() == before
+            live.until(lambda: "disk:data" in {problem.id for problem in live.watcher.problems()})
+            asset(root / "p/new.blend", "u4")  # the others go on
+            live.settle()
+            assert set(live.statuses().values()) == {"ok"}
+            assert "data::p/new.blend" in live.statuses()
+            (home / "d2/p/b.blend").unlink()  # in another machine, say
+            subprocess.run(["mount", "--bind", str(home / "d2"), str(branches[1])], check=True)
+            live.until(lambda: "disk:data" not in {problem.id for problem in live.watcher.problems()})
+            live.assert_true(patience_s=5)
+            assert live.entry("data::p/b.blend").status == "missing"
+            asset(branches[1] / "q/d.blend", "u5")
+            live.assert_true(patience_s=5)
+    finally:
+        subprocess.run(["umount", "--lazy", str(root)], check=True)
+        for branch in branches:
+            subprocess.run(["umount", "--lazy", str(branch)], check=False)
