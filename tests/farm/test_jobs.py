@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 from farm_kit import SCENE, Node, World, events_of, until
 
@@ -218,3 +219,31 @@ def test_two_holders_of_one_uuid_wait_until_it_is_clear_whose_job_it_is(
     store.rescan()
     world.clock.now += 5
     until(lambda: farm.keeper.tick() or node.ask())
+
+
+def test_linked_files_that_change_meanwhile_are_reported(
+    world: World, farm: Farm, node: Node, submit: Submit
+) -> None:
+    # Given a scene that links a texture and a library, one of them beside it, one in another folder
+    (world.root / "demo/props").mkdir()
+    (world.root / "demo/props/tree.blend").write_bytes(b"a tree")
+    (world.root / "demo/shots/wood.png").write_bytes(b"wood")
+    companion = world.root / "demo/shots/.croft/sh010.blend"
+    companion.mkdir(parents=True)
+    linked = {
+        "libraries": ["//../props/tree.blend", "/etc/passwd", "//gone.blend"],
+        "textures": ["//wood.png"],
+    }
+    (companion / "file.json").write_bytes(orjson.dumps({"facts": linked}))
+    # When one changes while the job runs
+    job_id = submit("1")
+    assert sorted(farm.job(job_id).record["inputs"]) == ["../props/tree.blend", "wood.png"]
+    (world.root / "demo/shots/wood.png").write_bytes(b"other wood")
+    render_all(node)
+    # Then it is told, now and after a restart
+    told = "a file that it links was changed while it was rendered: wood.png"
+    until(lambda: farm.view(job_id)["changed"] == ["wood.png"])
+    assert farm.view(job_id)["why"] == told
+    until(lambda: places.result_matches(companion / "jobs" / job_id))
+    world.close()
+    assert world.open().view(job_id)["why"] == told

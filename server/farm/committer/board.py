@@ -38,6 +38,7 @@ class Live:
     """A job as a fold, its files, and what giving out its tasks needs."""
 
     __slots__ = (
+        "changed",
         "checked",
         "commandment",
         "finalised",
@@ -61,6 +62,7 @@ class Live:
         self.rests_until = 0.0
         self.checked = 0.0  # monotonic: when its journal was looked at last
         self.finalised = False
+        self.changed: list[str] = []  # files that the scene links and that were changed until its end
 
     @contextmanager
     def settled(self) -> Iterator[None]:

@@ -23,8 +23,8 @@ from server.farm import statistics
 from server.farm.committer import Bundle, Committer
 from server.farm.committer.board import Board, Ended, Live
 from server.farm.committer.decide import Op, Turn
+from server.farm.jobs import inputs, states, submit
 from server.farm.jobs import place as places
-from server.farm.jobs import states, submit
 from server.library import versions
 
 log = logging.getLogger("croft.farm")
@@ -355,10 +355,12 @@ class Keeper:
         summary = self._committer.ask(Op("act", job.id, act=close))
         if summary is None:
             return
-        place.write_result(summary, length, digest)
+        live.changed = inputs.changed(place.asset_folder, place.share.root, job.record.get("inputs") or {})
+        place.write_result({**summary, "changed": live.changed}, length, digest)
         place.sweep()
         if job.record.get("version"):
             told = {"state": job.state, "ended": job.ended, "outputs": outputs_of(live)}
+            told["changed"] = live.changed
             versions.update(self.board.store, job.address, job.record["version"], told)
         self.board.tell("job", job.id)
         self.board.store.refresh(job.address)

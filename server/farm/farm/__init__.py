@@ -276,6 +276,7 @@ class Farm:
         with self._store.locks(fresh.job.share).hold(job_id):
             fresh.place.catch_up()
         fresh.finalised = True
+        fresh.changed = list(job.result.get("changed") or ())
         self._committer.do(lambda: self.board.add(fresh) if job_id not in self.board.live else None)
         live = self.board.live.get(job_id)
         if live is None:

@@ -10,7 +10,7 @@ from server.disk import paths
 from server.farm import frames as frame_ranges
 from server.farm import statistics
 from server.farm.committer.board import Board, Ended, Live
-from server.farm.jobs import states
+from server.farm.jobs import inputs, states
 from server.farm.jobs.job import CLAIMED, DONE, LETTERS, Job
 from server.farm.nodes import Node
 from server.farm.scheduler import Means, Need, misfit
@@ -50,13 +50,14 @@ class Views:
             "output_bytes": job.output_bytes,
             "nodes": _by_node(job),
             "cells": self._cells_of(job),
+            "changed": live.changed,
         }
 
     def ended(self, ended: Ended) -> dict[str, Any]:
         """A job that is over, from its sum."""
         result = ended.result
         counts = result.get("counts", {})
-        kept = ("state", "why", "started", "ended", "counts", "seconds", "seconds_per_task", "attempts")
+        kept = ("state", "started", "ended", "counts", "seconds", "seconds_per_task", "attempts")
         more = ("failed_attempts", "lost_attempts", "peak_memory_mb", "output_bytes", "nodes", "cells")
         return {
             **self._request(ended.record, ended.place.address),
@@ -64,6 +65,8 @@ class Views:
             "progress": _progress(counts, result.get("total", 0)),
             "estimated_end": None,
             **{key: result.get(key) for key in kept + more},
+            "why": result.get("why") or inputs.sentence(result.get("changed") or []),
+            "changed": result.get("changed") or [],
         }
 
     def _request(self, record: dict[str, Any], address: str) -> dict[str, Any]:
@@ -115,7 +118,7 @@ class Views:
         if job.state == states.PAUSED:
             return job.why or (f"paused by {job.by}" if job.by else "paused")
         if job.state in states.ENDED:
-            return job.why or _ended_by(job)
+            return job.why or _ended_by(job) or inputs.sentence(live.changed)
         if not board.ours(job):
             return f"it belongs to the installation {job.site}: resume it to have it rendered here"
         away = board.unready(job)

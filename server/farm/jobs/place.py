@@ -428,6 +428,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "requires": list,
     "parameters": dict,
     "source": dict,
+    "inputs": dict,
     "timeout_s": (int, float, type(None)),
 }
 

@@ -27,6 +27,7 @@ from server.disk.settings import Settings
 from server.disk.store import Store
 from server.farm import frames as frame_ranges
 from server.farm.job_types import JobType, JobTypes
+from server.farm.jobs import inputs
 from server.farm.jobs import place as places
 from server.library import versions
 
@@ -141,6 +142,7 @@ class Submitter:
         try:
             files.make_folders(folder, share.root, disk=self._disk)
             files.write_atomic(folder / INTENT, orjson.dumps({"snapshot": snapshot.name}), disk=self._disk)
+            record["inputs"] = inputs.look(scene, share.root)
             record["source"] = copy_scene(scene, snapshot, self._disk)
             _link_caches(snapshot, scene.name)
             if record["output"] == "version":
