@@ -16,10 +16,15 @@ export function lookAgain(change = { all: true, only: [] }) {
   waiting ??= { all: false, only: [] };
   waiting.all ||= change.all;
   waiting.only.push(...change.only);
+  // A page that nobody looks at is brought up to date when it is looked at again.
+  if (document.hidden) return;
   if (first && !busy) setTimeout(look, change.all ? 0 : GATHER_MS);
 }
 
+document.addEventListener("visibilitychange", () => { if (!document.hidden && waiting && !busy) look(); });
+
 async function look() {
+  if (!waiting) return;
   const { all, only } = waiting;
   waiting = null;
   busy = true;

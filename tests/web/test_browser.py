@@ -202,6 +202,39 @@ def test_a_file_is_added_with_progress_and_never_over_another(
     assert [line for line in window.logged() if "409" not in line] == []
 
 
+def test_a_file_is_dropped_on_the_page(studio: Studio, window: Window) -> None:
+    window.look(1280, "light")
+    window.go("/p/demo/assets")
+    window.run(
+        """const files = new DataTransfer();
+        files.items.add(new File([new Uint8Array(2000)], "cup #1.png"));
+        const drag = (name) => document.body.dispatchEvent(
+          new DragEvent(name, {bubbles: true, cancelable: true, dataTransfer: files}));
+        drag("dragenter");
+        drag("dragover");
+        window.veiled = !document.getElementById("drop").hidden;
+        drag("drop");
+        """
+    )
+    assert window.run("return window.veiled")
+    window.until_text("#uploads", "cup #1.png is there.")
+    assert (studio.data / "demo/shots/cup #1.png").stat().st_size == 2000
+    window.find("select[name=type]").send_keys("Other files too")
+    window.until_text("tbody th", "cup #1.png")
+    window.logged()
+
+
+def test_frames_are_looked_at_with_the_arrow_keys(window: Window, rendered: tuple[str, Painter]) -> None:
+    window.go(f"/p/demo/job/{rendered[0]}")
+    window.until("return document.querySelectorAll('.strip a').length == 2")
+    window.find(".strip a").click()
+    window.until("return document.querySelector('#stage img').alt == 'Frame 1'")
+    ActionChains(window.driver).send_keys(Keys.ARROW_RIGHT).perform()
+    window.until("return document.querySelector('#stage img').alt == 'Frame 2'")
+    assert window.until("return document.querySelector('#stage img').naturalWidth") == 160
+    assert "/job/" in window.driver.current_url
+
+
 def test_a_field_saves_itself(studio: Studio, window: Window) -> None:
     window.go(ASSET)
     window.find("#f-state").send_keys("For review")
@@ -361,3 +394,25 @@ def test_a_lost_connection_is_said_and_made_good(tmp_path: Path, needs: Callable
             window.until_text("tbody th", "sh020", seconds=40)
             window.until("return document.getElementById('offline').hidden")
             assert window.run("return window.kept")
+
+
+def test_where_all_streams_are_taken_the_page_asks_now_and_then(
+    tmp_path: Path, needs: Callable[[str], str]
+) -> None:
+    studio = Studio(tmp_path / "config", tmp_path / "data")
+    studio.config.mkdir()
+    (studio.config / "server.json").write_text('{"event_streams": 1}')
+    studio.asset("shots/sh010.blend")
+    (studio.data / "demo/project.json").write_text("{}")
+    studio.token = People(Settings(studio.config)).make_token(user="supervisor")
+    with serving(studio.config, studio.data) as studio.base:
+        ask = urllib.request.Request(
+            studio.base + "/api/events", headers={"Authorization": "Bearer " + studio.token}
+        )
+        with urllib.request.urlopen(ask), opened(studio.base, tmp_path / "profile", needs) as window:
+            window.sign_in("Student")
+            window.go("/p/demo/assets")
+            window.until_text("tbody th", "sh010")
+            studio.asset("shots/sh020.blend")
+            window.until_text("tbody th", "sh020")
+            assert not window.find("#offline").is_displayed()

@@ -112,6 +112,24 @@ def test_filters_and_order_stand_in_the_address(house: House, ana: Browser) -> N
     assert '<option value="-priority" selected>' in html
 
 
+def test_a_columns_head_sorts_by_it_and_then_backwards(house: House, ana: Browser) -> None:
+    house.asset("demo/shots/a.blend", priority=1, type="shot")
+    house.asset("demo/shots/b.blend", priority=5, type="shot")
+    html = ana.get("/p/demo/assets?type=shot").body.decode()
+    assert '<th scope="col" aria-sort="ascending"><a href="?type=shot&amp;sort=-name">Name</a>' in html
+    assert '<a href="?type=shot&amp;sort=-priority">Priority</a>' in html
+    again = ana.get("/p/demo/assets?type=shot&sort=-priority").body.decode()
+    assert 'aria-sort="descending"><a href="?type=shot&amp;sort=priority">Priority</a>' in again
+    assert rows_of(again) == ["b", "a"]
+
+
+def test_files_that_nobody_tracks_are_shown_when_asked_for(house: House, ana: Browser) -> None:
+    house.asset("demo/shots/a.blend")
+    house.make("demo/textures/wood.txt", b"brown")
+    assert rows_of(ana.get("/p/demo/assets").body.decode()) == ["a"]
+    assert "wood" in ana.get("/p/demo/assets?type=everything").body.decode()
+
+
 def test_a_wrong_order_gets_a_sentence(house: House, ana: Browser) -> None:
     reply = ana.get("/p/demo/assets?sort=colour")
     assert reply.status == 400

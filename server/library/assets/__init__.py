@@ -121,10 +121,11 @@ class Assets:
         state: str = "",
         owner: str = "",
         sort: str = "name",
+        files: bool = False,
     ) -> list[Row]:
         """As `find`, as the listing's own rows: the same list until one changes, and not to be changed."""
         found = self._projects.get(project)
-        query = Query.parse(q, type=type, state=state, owner=owner, sort=sort)
+        query = Query.parse(q, type=type, state=state, owner=owner, sort=sort, files=files)
         return self._listing(found).rows(query, self._projects.set_of(found))
 
     @staticmethod

@@ -50,6 +50,9 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         notice=notice(a),
         folder=shell.folder_for_people(a["address"].rpartition("/")[0]),
         picture=shown["large"] if shown else picture(a),
+        film="/files/" + quote(a["address"], safe="/:")
+        if a["kind"] == "film" and a["status"] == "ok"
+        else "",
         small=not shown and a["kind"] != "image",
         picture_words=f"Frame {shown['frame']}" if shown else f"Picture of {a['name']}",
         no_picture="No picture yet." if a["kind"] != "file" else "This kind of file has no picture.",

@@ -39,6 +39,15 @@ BODIES_KEPT = 24  # some 4 MB
 FRAMES_KEPT = 256
 FILTERS = ("q", "type", "state", "owner", "sort")
 NOBODY = "none"
+EVERYTHING = "everything"  # as a type: textures and other files too, that nobody tracks
+HEADS = (  # label, class, the order that a click gives, and the one that the next click gives
+    ("Name", "", "name", "-name"),
+    ("Type", "wide", "type", "-type"),
+    ("Owner", "narrow-off", "owner", "-owner"),
+    ("State", "", "state", "-state"),
+    ("Priority", "wide", "-priority", "priority"),
+    ("Changed", "wide", "-modified", "modified"),
+)
 SORTS = (
     ("name", "Name"),
     ("-modified", "Newest first"),
@@ -102,10 +111,16 @@ class Listing:
         project = shell.project(ident)
         asked = {name: call.query.get(name, "") for name in FILTERS}
         start = requests.number(call.query, "from", 0, 0, 10**9)
+        everything = asked["type"] == EVERYTHING
         found = shell.services.assets.rows(
-            ident, asked["q"], type=asked["type"], state=asked["state"], owner=asked["owner"],
+            ident,
+            asked["q"],
+            type="" if everything else asked["type"],
+            state=asked["state"],
+            owner=asked["owner"],
             sort=asked["sort"] or "name",
-        )  # fmt: skip
+            files=everything,
+        )
         wording = self.wording(project)
         body = self._body((ident, start, *asked.values()), found, start, wording)
         only = all_values(call, "only") if call.query.get("part") == "1" else None
@@ -256,6 +271,7 @@ class Listing:
             summary=" · ".join(said),
             rows=rows,
             order=body.order,
+            heads=heads(base),
             more="?" + urlencode({**base, "from": end}) if end < total else "",
             page_rows=min(ROWS, total - end),
         )
@@ -266,7 +282,7 @@ class Listing:
         types = [(kind.ident, kind.title) for kind in wording.set.types.values()]
         states = [(state.ident, state.title) for state in wording.set.states.values()]
         found: list[Choice] = [
-            ("type", "Type", [("", "Every type"), *types]),
+            ("type", "Type", [("", "Every type"), *types, (EVERYTHING, "Other files too")]),
             ("state", "State", [("", "Every state"), *states]),
             ("owner", "Owner", [("", "Everybody"), (NOBODY, "Nobody yet"), *people]),
             ("sort", "Sorted by", list(SORTS)),
@@ -304,6 +320,20 @@ class Listing:
             return bottle.HTTPResponse(status=304, headers=headers)
         whole = b"".join((before, body.html, after))
         return bottle.HTTPResponse(whole, 200, headers={**headers, "Content-Type": HTML})
+
+
+def heads(asked: dict[str, str]) -> list[dict[str, str]]:
+    """The columns' heads, each a link that sorts by it."""
+    present = {"changed": "modified", "-changed": "-modified"}.get(asked.get("sort", ""), asked.get("sort"))
+    made = []
+    for label, place, first, second in HEADS:
+        order = {first: first, second: second}.get(present or "name", "")
+        sort = second if order == first else first
+        said = ("descending" if order.startswith("-") else "ascending") if order else ""
+        made.append(
+            {"label": label, "place": place, "url": "?" + urlencode({**asked, "sort": sort}), "order": said}
+        )
+    return made
 
 
 STATUS = {
