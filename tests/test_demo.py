@@ -6,8 +6,10 @@ The real thing: `run.py demo --exit` with its own server, node and Blender, as a
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +65,60 @@ def test_a_miniature_farm_needs_no_renderer(tmp_path: Path) -> None:
     assert done.returncode == 0, told(done, tmp_path)
     assert "12 nodes have introduced themselves" in done.stdout
     assert "120 frames" in done.stdout
+
+
+def starts(home: Path) -> list[str]:
+    """The command lines of everything that still runs for this demo."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+        except OSError:
+            continue  # it has ended meanwhile
+        if str(home) in words:
+            found.append(words)
+    return found
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("arguments", "sign", "code"),
+    [
+        (["--nodes", "3"], "Press Ctrl-C", 0),  # at work on the long job, which is the end of the show
+        ([], "/24 running", 130),  # Blender renders
+    ],
+)
+def test_ctrl_c_leaves_nothing_behind(
+    tmp_path: Path, needs: Callable[[str], str], arguments: list[str], sign: str, code: int
+) -> None:
+    needs("blender")
+    command = [sys.executable, str(CLONE / "run.py"), "demo", "--port", "0", "--in", str(tmp_path)]
+    command += arguments
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "CROFT_VENV": sys.prefix},
+    ) as running:
+        assert running.stdout is not None
+        seen = []
+        for line in running.stdout:
+            seen.append(line)
+            if sign in line:
+                break
+        else:
+            pytest.fail("".join(seen))
+        assert len(starts(tmp_path)) >= 3, "the demo, its server, its node"
+        running.send_signal(signal.SIGINT)
+        rest = running.stdout.read()
+    assert running.returncode == code, rest
+    last = time.monotonic() + 10
+    while starts(tmp_path):
+        assert time.monotonic() < last, starts(tmp_path)
+        time.sleep(0.05)
+    assert not list((tmp_path / "config" / "tokens").glob("*.json"))
 
 
 @pytest.mark.timeout(180)
