@@ -6,11 +6,13 @@ import argparse
 import shutil
 import sys
 import time
+from pathlib import Path
 
 from server.cli import places
 from server.disk import check
-from server.disk.errors import BadInput
+from server.disk.errors import BadInput, Broken, NotFound
 from server.disk.mounts import configured_shares
+from server.farm.jobs.place import read_record
 
 
 def run(options: argparse.Namespace) -> int:
@@ -21,9 +23,20 @@ def run(options: argparse.Namespace) -> int:
     wanted = [share for share in shares if not options.share or share.name in options.share]
     looked = Looked()
     try:
-        return check.main(wanted, sys.stdout, looked)
+        return check.main(wanted, sys.stdout, looked, job_fault)
     finally:
         looked.end()
+
+
+def job_fault(folder: Path) -> str:
+    """What the farm would say of this job's request; '' when it would take it."""
+    try:
+        read_record(folder)
+    except NotFound:
+        return ""
+    except Broken as error:
+        return str(error.why)
+    return ""
 
 
 class Looked:

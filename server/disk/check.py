@@ -28,22 +28,37 @@ _SIDECAR_KEYS = frozenset(("owner", "state", "creator", "support", "priority", "
 _CONFLICTS = (".sync-conflict-", "(conflicted copy", "(conflict copy", "'s conflicted copy")
 
 
+Progress = Callable[[str], None]
+JobJudge = Callable[[Path], str]  # what is wrong with the request in a job's folder; '' when nothing is
+
+
 def check(
-    shares: Iterable[Share], now: float | None = None, progress: Callable[[str], None] = lambda words: None
+    shares: Iterable[Share],
+    now: float | None = None,
+    progress: Progress = lambda words: None,
+    judge: JobJudge = lambda folder: "",
 ) -> Iterator[Problem]:
-    """Every problem of these shares, in the order of their folders. `progress` is told of each folder."""
+    """Every problem of these shares, in the order of their folders.
+
+    `progress` is told of each folder. `judge` knows what a job's request must say; this wing doesn't.
+    """
     for share in shares:
-        yield from _Walk(share, time.time() if now is None else now, progress).problems()
+        yield from _Walk(share, time.time() if now is None else now, progress, judge).problems()
 
 
-def main(shares: Iterable[Share], out: TextIO, progress: Callable[[str], None] = lambda words: None) -> int:
+def main(
+    shares: Iterable[Share],
+    out: TextIO,
+    progress: Progress = lambda words: None,
+    judge: JobJudge = lambda folder: "",
+) -> int:
     """Print every problem; 1 when a file of Croft's is at fault, else 0 (notes alone are no fault).
 
     `progress("")` is called before something is printed, to clear its line.
     """
     faults = notes = 0
     for share in shares:
-        for problem in check([share], progress=progress):
+        for problem in check([share], progress=progress, judge=judge):
             note = problem.kind in NOTES
             notes += note
             faults += not note
@@ -64,7 +79,8 @@ def _count(number: int, word: str) -> str:
 class _Walk:
     """One share's walk."""
 
-    def __init__(self, share: Share, now: float, progress: Callable[[str], None]) -> None:
+    def __init__(self, share: Share, now: float, progress: Progress, judge: JobJudge) -> None:
+        self.judge = judge
         self.share = share
         self.progress = progress
         self.now = now
@@ -272,8 +288,14 @@ class _Walk:
                 "Copy the folder back from a backup, or delete it.",
             )
         else:
-            record = yield from self._read(paths.join(place, "job.json"))
-            yield from self._newer(paths.join(place, "job.json"), record)
+            request = paths.join(place, "job.json")
+            record = yield from self._read(request)
+            yield from self._newer(request, record)
+            readable = record is not None and sidecar.schema_of(record) <= sidecar.SCHEMA
+            why = self.judge(folder) if readable else ""
+            if why:
+                text = f"This request can't be trusted: {why}. Nothing is done with it."
+                yield self._problem("job", request, text, "Copy the job's folder back from a backup.")
         if "journal.jsonl" in names:
             events = yield from self._journal(paths.join(place, "journal.jsonl"))
             yield from self._frames(place, record or {}, events)

@@ -197,10 +197,14 @@ def test_the_command(root: Path, tmp_path: Path) -> None:
     good = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (good.returncode, good.stdout) == (0, "no faults, no notes.\n"), good.stderr
     make_file(root, "green/shots/sh010.blend.json", b"{")
+    make_file(
+        root, f"{JOB}/job.json", b'{"id": "20261121-101010-abcdef", "frames": "1-2", "snapshot": "../x"}'
+    )
     before = sorted(path for path in root.rglob("*"))
     bad = subprocess.run(command, capture_output=True, text=True, check=False)
     assert bad.returncode == 1
     assert "fault: data::green/shots/sh010.blend.json" in bad.stdout
     assert "copy it back from a backup" in bad.stdout
+    assert f"fault: data::{JOB}/job.json\n    This request can't be trusted: its snapshot" in bad.stdout
     assert sorted(path for path in root.rglob("*")) == before
     assert json.loads((root / "green/project.json").read_bytes()) == {}
