@@ -119,12 +119,15 @@ def test_claims_survive_a_restart_with_a_full_lease(world: World) -> None:
     world.close()
     second = world.open()
     node = Node(second, "n1", world.root)
-    # Then it has a full lease there, and its first report makes it the new server's own
+    # Then it has a full lease there, and its reports make it the new server's own
     world.clock.now += 25
     second.keeper.tick()
     assert second.view(job_id)["counts"]["claimed"] == 1
-    answer = node.say({"id": "report", "uuid": task["uuid"], "frame": 1, "progress": 0.5})
-    assert answer == []
+    report = {"id": "report", "uuid": task["uuid"], "frame": 1, "progress": 0.5}
+    assert node.say(report) == []
+    assert events_of(world, job_id)[-1]["event"] != "adopt"
+    world.clock.now += 11
+    assert node.say(report) == []
     assert events_of(world, job_id)[-1]["event"] == "adopt"
     assert node.deliver(task)["id"] == "accepted"
 

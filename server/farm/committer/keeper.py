@@ -215,8 +215,11 @@ class Keeper:
         return places.read_result(self.board.store.path(place.folder))
 
     def _in_turn(self, what: Callable[[], Any]) -> None:
-        """Change the board in the committer's thread, between commits."""
-        self._committer.do(what)
+        """Change the board in the committer's thread, between commits (or here, before there are any)."""
+        if self._thread.is_alive():
+            self._committer.do(what)
+        else:
+            what()
 
     # -- leases ---------------------------------------------------------------------------------------
 

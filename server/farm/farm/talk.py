@@ -17,7 +17,7 @@ from server.disk.errors import BadInput, Busy, DiskError, DiskFull, Forbidden
 from server.farm.committer import Bundle, Committer
 from server.farm.committer.board import Board
 from server.farm.committer.decide import Op, commandment, refused
-from server.farm.jobs.job import split_attempt
+from server.farm.jobs.job import Claim, split_attempt
 from server.farm.nodes import AWAY_HEARTBEATS, Node
 
 MAX_TASKS = 64  # that one request may claim
@@ -170,8 +170,15 @@ class Talk:
             self._board.tell("node", node.name)
         if isinstance(request.get("line"), str):
             claim.line = request["line"][:300]
-        if claim.server != self._board.server:
+        if claim.server != self._board.server and self._comes_to_us(claim, now):
             ops.append(Op("adopt", job_id, task, code, claim.attempt, node))
+
+    def _comes_to_us(self, claim: Claim, now: float) -> bool:
+        """Does a node report here for good what another server gave it? Where a proxy spreads messages over
+        several servers each hears of it now and then, and it need not change hands every time."""
+        if not claim.foreign_since:
+            claim.foreign_since = now
+        return now - claim.foreign_since > float(self._board.settings.get("lease_s")) / 3
 
     def _surely_gone(self, job_id: str) -> bool:
         """Not merely out of sight: it was deleted, and isn't being copied back right now."""

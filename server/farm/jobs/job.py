@@ -31,6 +31,7 @@ class Claim:
         "attempt",
         "code",
         "deadline",
+        "foreign_since",
         "line",
         "node",
         "progress",
@@ -49,6 +50,7 @@ class Claim:
         self.at = at
         self.deadline = 0.0  # monotonic; 0: not yet given one by this process
         self.reported = 0.0  # monotonic
+        self.foreign_since = 0.0  # monotonic: reported to us since then, though another server gave it
         self.resent = False  # sent a second time to a node that doesn't report it
         self.progress = 0.0
         self.line = ""
@@ -253,6 +255,7 @@ class Job:
         claim = self._held(event)
         if claim is not None:
             claim.server = str(event["server"])
+            claim.foreign_since = 0.0
 
     def _skip(self, event: Event) -> None:
         task = self._task(event)

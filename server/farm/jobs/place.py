@@ -310,6 +310,7 @@ def _keep_lease(claim: Claim, known: Claim | None) -> None:
     if known is not None:
         claim.deadline = known.deadline
         claim.reported = known.reported
+        claim.foreign_since = known.foreign_since
         claim.resent = known.resent
         claim.progress = known.progress
         claim.line = known.line
