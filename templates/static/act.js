@@ -152,7 +152,8 @@ document.addEventListener("submit", async (event) => {
 // Filters are used as soon as they are chosen or typed: they go into the page's address, whose inside is
 // then fetched. An empty one doesn't belong in the address. Without this, their form has a button.
 function filter(form) {
-  const asked = new URLSearchParams([...new FormData(form)].filter(([, value]) => value && value !== "name"));
+  const asked = new URLSearchParams([...new FormData(form)]
+    .filter(([field, value]) => value && !(field === "sort" && value === "name")));
   const address = asked.size ? `?${asked}` : location.pathname;
   if (address === (location.search || location.pathname)) return;
   history.pushState(null, "", address);

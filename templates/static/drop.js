@@ -30,6 +30,8 @@ if (main) {
   input?.addEventListener("change", () => { send([...input.files]); input.value = ""; });
 
   let tail = Promise.resolve();
+  let open = 0;
+  addEventListener("beforeunload", (event) => { if (open) event.preventDefault(); });
   function send(files) {
     const list = document.getElementById("uploads");
     for (const file of files) {
@@ -44,7 +46,8 @@ if (main) {
       line.textContent = `${file.name}: waiting for the others`;
       item.append(line, bar);
       list.append(item);
-      tail = tail.then(() => upload(file, into, item, line, bar));
+      open += 1;
+      tail = tail.then(() => upload(file, into, item, line, bar)).finally(() => { open -= 1; });
     }
   }
 

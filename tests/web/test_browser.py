@@ -123,7 +123,8 @@ def test_every_page_is_accessible_and_fits(
     window.logged()
     window.asked()
     wrong: list[str] = []
-    for page in [*PAGES, f"/p/demo/job/{rendered[0]}"]:
+    job = f"/p/demo/job/{rendered[0]}"
+    for page in [*PAGES, job, f"{job}/frame/2", f"{job}/frame/0"]:
         window.go(page)
         wrong += [f"{page}: {found}" for found in window.violations()]
         if window.run(SIDEWAYS) > 0:
@@ -306,6 +307,10 @@ def test_a_failed_frame_says_why_and_is_tried_again(
     window.until_text("pre.log", "Error: no camera <b>found</b>")
     assert window.all("pre.log b") == []
     assert studio.ask("GET", f"/api/jobs/{job}")["counts"]["failed"] == 1
+    window.go(f"/p/demo/job/{job}/frame/2")
+    window.until_text("pre.log", "Error: no camera <b>found</b>")
+    assert len(window.all("main li")) == 3
+    window.go(f"/p/demo/job/{job}")
     studio.ask("PATCH", f"/api/jobs/{job}", {"requeue": "failed"})
     window.until("return !document.querySelector('details summary')")
 

@@ -58,6 +58,9 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/p/<project>/asset/<path:path>": lambda project, path: asset.page(shell, call(), project, path),
         "/p/<project>/rendering": lambda project: rendering.page(shell, call(), project),
         "/p/<project>/job/<job>": lambda project, job: rendering.one(shell, call(), project, job),
+        "/p/<project>/job/<job>/frame/<n>": lambda project, job, n: rendering.frame(
+            shell, call(), project, job, n
+        ),
     }
     for path, callback in routes.items():
         app.route(path, "GET", callback)

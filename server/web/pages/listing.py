@@ -315,7 +315,7 @@ class Listing:
         frame = hashlib.blake2b(before, digest_size=8)
         frame.update(after)
         etag = f"{body.tag}{frame.hexdigest()}"
-        headers = {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache", "Vary": "Cookie"}
+        headers = {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache", "Vary": "Cookie, Authorization"}
         if etag_matches(call.header("if-none-match"), etag):
             return bottle.HTTPResponse(status=304, headers=headers)
         whole = b"".join((before, body.html, after))

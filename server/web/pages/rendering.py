@@ -23,6 +23,7 @@ TASKS = 200
 LONG = 2000  # frames, from which on finding the newest would cost more than it tells
 FAILURES = 3  # failed frames that a card shows with their last lines
 TAIL_LINES, TAIL_BYTES = 12, 2000
+LOG_LINES, LOG_BYTES = 1000, 100_000  # on a frame's own page
 OPEN = ("running", "waiting", "paused")
 
 View = Mapping[str, Any]
@@ -83,8 +84,45 @@ def one(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPRespons
         chart=sheets.chart(tasks),
         statistics=sheets.sums(view, tasks),
         folder=shell.folder_for_people(str(view["folder"])) if view.get("folder") else "",
-        tasks=sheets.rows(job_id, tasks),
+        tasks=sheets.rows(ident, job_id, tasks),
         more=f"?from={start + TASKS}" if start + TASKS < total else "",
+    )
+
+
+def frame(shell: Shell, call: Call, ident: str, job_id: str, n: str) -> bottle.HTTPResponse:
+    """`/p/<project>/job/<id>/frame/<n>`: one task, with its picture, its failed tries and their log."""
+    farm, now = shell.services.farm, shell.now()
+    project = shell.project(ident)
+    view = farm.view(farm.job(job_id))
+    if view["project"] != ident or not (n.isascii() and n.isdigit() and len(n) < 9):
+        raise NotFound(f"There is no such frame in {project.title}.")
+    task = farm.task(job_id, int(n))
+    tries = [
+        {
+            "at": words.when(one.get("at"), now),
+            "node": one.get("node"),
+            "reason": sheets.reason(str(one.get("reason") or "")),
+        }
+        for one in task.get("failures") or []
+    ]
+    facts = [
+        ("Computer", str(task.get("node") or "")),
+        ("Time", words.duration(task.get("seconds"))),
+        ("Tried", words.number(int(task.get("attempts") or 0), "time")),
+    ]
+    number = frame_words(task["frame"])
+    return shell.page(
+        call,
+        "frame.html",
+        title=f"Frame {number} of {view['name']}",
+        here="Rendering",
+        project=project,
+        job=cards(shell, call, [view])[0],
+        task={**sheets.rows(ident, job_id, [task])[0], **sheets.pictures(task)},
+        frame=number,
+        facts=[(word, value) for word, value in facts if value],
+        tries=tries,
+        log=tail(shell, job_id, int(n), LOG_LINES, LOG_BYTES) if tries else "",
     )
 
 
@@ -140,12 +178,13 @@ def failures(shell: Shell, job_id: str) -> list[dict[str, Any]]:
     ]
 
 
-def tail(shell: Shell, job_id: str, n: int) -> str:
+def tail(shell: Shell, job_id: str, n: int, lines: int = TAIL_LINES, most: int = TAIL_BYTES) -> str:
+    """The end of what the renderer said at the newest failed try; '' if there is nothing of it."""
     try:
         text = shell.services.farm.log(job_id, n)
     except (CroftError, OSError):
         return ""
-    return "\n".join(text.rstrip().splitlines()[-TAIL_LINES:])[-TAIL_BYTES:]
+    return "\n".join(text.rstrip().splitlines()[-lines:])[-most:]
 
 
 def ordered(jobs: list[Any]) -> list[Any]:

@@ -193,7 +193,7 @@ def pictures(task: View) -> dict[str, str]:
     }
 
 
-def rows(job_id: str, tasks: Sequence[View]) -> list[dict[str, Any]]:
+def rows(project: str, job_id: str, tasks: Sequence[View]) -> list[dict[str, Any]]:
     """The table of a job's frames."""
     found = []
     for task in tasks:
@@ -201,8 +201,8 @@ def rows(job_id: str, tasks: Sequence[View]) -> list[dict[str, Any]]:
         attempts = int(task.get("attempts") or 0)
         tried = "once" if attempts == 1 else f"{attempts} times" if attempts else ""
         time = words.duration(task.get("seconds")) if task["state"] == "done" else ""
-        log = f"/api/jobs/{quote(job_id)}/tasks/{task['n']}/log" if task.get("log") else ""
-        more = {"glyph": glyph, "word": word.capitalize(), "tried": tried, "time": time, "log": log}
+        page = f"/p/{quote(project, safe='')}/job/{quote(job_id)}/frame/{task['n']}"
+        more = {"glyph": glyph, "word": word.capitalize(), "tried": tried, "time": time, "page": page}
         found.append({**task, **more})
     return found
 

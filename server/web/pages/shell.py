@@ -79,7 +79,7 @@ class Shell:
     def answer(self, call: Call, body: bytes) -> bottle.HTTPResponse:
         """The body with its ETag, or 304 where the browser has it. Never kept without asking again."""
         etag = hashlib.blake2b(body, digest_size=12).hexdigest()
-        headers = {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache", "Vary": "Cookie"}
+        headers = {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache", "Vary": "Cookie, Authorization"}
         if etag_matches(call.header("if-none-match"), etag):
             return bottle.HTTPResponse(status=304, headers=headers)
         return bottle.HTTPResponse(body, 200, headers={**headers, "Content-Type": HTML})
