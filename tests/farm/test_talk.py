@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import orjson
 import pytest
 from farm_kit import SCENE, Node, World, events_of, until
 
-from server.disk.errors import BadInput, DiskFull, Forbidden
+from server.disk.errors import BadInput, Busy, DiskFull, Forbidden
 from server.disk.files import Os
 from server.farm.farm import Farm
+from server.farm.farm.talk import MOST_INSIDE
 
 
 def test_nonsense_is_refused_or_passed_over(farm: Farm, node: Node, world: World) -> None:
@@ -239,3 +241,39 @@ def test_a_submission_on_a_disk_that_fails_leaves_nothing(world: World, call: st
     after = sorted(str(p) for p in world.root.rglob("*") if ".croft-locks" not in str(p))
     assert (after == before) == bool(failed)
     assert len(farm.jobs()) == (0 if failed else 1)
+
+
+def test_a_disk_that_hangs_holds_only_so_many_threads(world: World) -> None:
+    # Given a commit that waits for its disk, and as many messages as may wait with it
+    class Hanging(Os):
+        def __init__(self) -> None:
+            self.hang, self.reached, self.go = False, threading.Event(), threading.Event()
+
+        def fdatasync(self, fd: int) -> None:
+            if self.hang:
+                self.reached.set()
+                assert self.go.wait(30)
+            super().fdatasync(fd)
+
+    disk = Hanging()
+    farm = world.open(disk=disk)
+    job_id = farm.submit("anna", {"file": SCENE, "frames": "1-300"}).id
+    disk.hang = True
+    threads = [
+        threading.Thread(target=Node(farm, f"n{number}", world.root).ask) for number in range(MOST_INSIDE)
+    ]
+    threads[0].start()
+    assert disk.reached.wait(20)
+    for thread in threads[1:]:
+        thread.start()
+    until(lambda: farm._talk._inside._value == 0)
+    world.clock.now += 5
+    # Then the next one is sent away at once, and pages are answered
+    with pytest.raises(Busy, match="does not answer"):
+        until(Node(farm, "late", world.root).ask)
+    assert farm.view(job_id)["total"] == 300
+    # When the disk is back, all get their tasks
+    disk.go.set()
+    for thread in threads:
+        thread.join(20)
+    assert farm.view(job_id)["counts"]["claimed"] == MOST_INSIDE

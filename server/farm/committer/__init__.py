@@ -86,6 +86,7 @@ class Committer:
         self._closed = False
         self._open: dict[str, Live] = {}  # jobs whose journal is open, the longest unused first
         self._guard = threading.Lock()
+        self._began = 0.0  # monotonic: of the commit under way
         self.faults = 0
         self.commits = 0
         self.logs: queue.SimpleQueue[tuple[Live, int, int, str]] = queue.SimpleQueue()
@@ -106,6 +107,11 @@ class Committer:
         if self._closed:
             raise _busy("This server is stopping. Try again in a moment.")
         self._queue.put(bundle)
+
+    def busy_s(self) -> float:
+        """How long the present commit has taken: a disk that hangs shows here."""
+        began = self._began
+        return self._monotonic() - began if began else 0.0
 
     def do(self, what: Callable[[], Any]) -> None:
         """Have something done between two commits, in the committer's thread; wait for it."""
@@ -139,6 +145,7 @@ class Committer:
                 log.exception("a commit failed")
                 for bundle in bundles:
                     bundle.error = _busy("The farm failed at this. Try again.")
+            self._began = 0.0
             for bundle in bundles:
                 bundle.release()
             if len(bundles) != len(batch):
@@ -147,6 +154,7 @@ class Committer:
     def commit(self, bundles: list[Bundle]) -> None:
         """One commit of many bundles. Their answers are durable when it returns."""
         self.commits += 1
+        self._began = self._monotonic()
         asked: dict[str, list[Op]] = {}
         for bundle in bundles:
             if bundle.before is not None:

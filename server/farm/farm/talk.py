@@ -8,6 +8,7 @@ passed over, so that one bad entry doesn't lose a node its finished frames.
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from server.farm.committer.decide import Op, commandment, refused
 from server.farm.jobs.job import Claim, split_attempt
 from server.farm.nodes import AWAY_HEARTBEATS, Node
 
+MOST_INSIDE = 128  # messages that wait for a commit at once
+HANGING_S = 1.0  # a commit that takes longer: the disk hangs
 MAX_TASKS = 64  # that one request may claim
 MAX_REQUESTS = 5000  # in one message: a node that was cut off for long delivers much at once
 SILENT_HEARTBEATS = 2.5  # an attempt that a talking node doesn't report for so long is sent again
@@ -46,6 +49,7 @@ class Talk:
         self._committer = committer
         self._monotonic = monotonic
         self._wall = wall
+        self._inside = threading.BoundedSemaphore(MOST_INSIDE)
 
     def talk(self, token_name: str, requests: Any) -> bytes:
         """The commandments for a list of requests, as JSON. `token_name`: whose token it is ('*': any)."""
@@ -82,6 +86,16 @@ class Talk:
         return b"[" + b",".join(answers) + b"]"
 
     def _commit(self, node: Node, wants: int, ops: list[Op], answers: list[bytes]) -> None:
+        # A disk that hangs must not hold a thread for every node: pages need some too.
+        patience_s = 0.0 if self._committer.busy_s() > HANGING_S else HANGING_S
+        if not self._inside.acquire(timeout=patience_s):
+            raise Busy("The farm's disk does not answer. Try again.", path="", holder="", waited_s=patience_s)
+        try:
+            self._commit_now(node, wants, ops, answers)
+        finally:
+            self._inside.release()
+
+    def _commit_now(self, node: Node, wants: int, ops: list[Op], answers: list[bytes]) -> None:
         bundle = Bundle(node, wants, ops)
         self._committer.put(bundle)
         bundle.wait()
