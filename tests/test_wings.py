@@ -16,7 +16,7 @@ CLONE = Path(__file__).resolve().parents[1]
 WINGS = {
     wing: rooms.split()
     for wing, rooms in {
-        "disk": "errors records files settings paths locks sidecar journal probes moves index branches "
+        "disk": "errors records files settings paths locks sidecar journal branches probes moves index "
         "mounts deletions arrivals listing entries scan store inotify identity watcher check",
         "library": "people projects media search assets ingest dependencies versions notes credits",
         "farm": "frames job_types jobs scheduler nodes power statistics committer farm",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from server.disk import files, paths
+from server.disk.branches import filesystem_of
 from server.disk.errors import CroftError, DiskFull, NotFound, ReadOnly, broken
 
 _LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "bcachefs", "tmpfs", "overlay"}
@@ -49,7 +50,7 @@ class Probe:
 
 def probe(root: Path, branches: int = 0) -> Probe:
     """Try the disk out. Never raises: what can't be written to says so in `why`."""
-    file_system = file_system_of(root)
+    file_system = filesystem_of(root) or "unknown"
     free = os.statvfs(root)
     found = Probe(
         file_system, lock_class(file_system), free_bytes=free.f_bavail * free.f_frsize, branches=branches
@@ -134,23 +135,6 @@ def lock_class(file_system: str) -> str:
     if file_system in _LOCAL:
         return "flock"
     return "flock-" + _NETWORK.get(file_system, file_system.removeprefix("fuse."))
-
-
-def file_system_of(path: Path) -> str:
-    """The type of the file system that a path lies on, as the kernel calls it."""
-    real = os.path.realpath(path)
-    best, found = "", "unknown"
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-            for line in lines:
-                left, _, right = line.partition(" - ")
-                point = left.split(" ")[4].replace("\\040", " ").replace("\\134", "\\")
-                inside = real == point or real.startswith(point.rstrip("/") + "/")
-                if inside and len(point) >= len(best):  # the last of equals lies on top
-                    best, found = point, right.split(" ")[0]
-    except OSError:
-        pass  # no Linux: the class says so
-    return found
 
 
 # The marker.
