@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import stat
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ class Mounts:
         self._left = left
         self._shares = {share.name: share for share in shares}
         self._gone = {share.name: "it wasn't opened yet" for share in shares}
+        self._devices: dict[str, int] = {}  # what each was on when it appeared
         self._guard = threading.Lock()
 
     def all(self) -> list[Share]:
@@ -67,7 +69,7 @@ class Mounts:
         share = self.get(name)
         if share.name in self._gone:
             return not self._appear(share.name)
-        if os.path.isfile(share.root / paths.SHARE_MARKER):
+        if self._is_still_here(share):
             return False
         with self._guard:
             noticed = share.name not in self._gone
@@ -77,10 +79,21 @@ class Mounts:
             self._left(share.name)
         return True
 
-    def writable(self, address: str) -> Share:
-        """The share of an address; ShareAway or ReadOnly when nothing may be written there."""
+    def _is_still_here(self, share: Share) -> bool:
+        """Whether its marker is, on the disk that it was on: else another may lie in its place by now."""
+        try:
+            st = os.stat(share.root / paths.SHARE_MARKER)
+        except OSError:
+            return False
+        return stat.S_ISREG(st.st_mode) and st.st_dev == self._devices.get(share.name, st.st_dev)
+
+    def writable(self, address: str, *, take_in: bool = True) -> Share:
+        """The share of an address; ShareAway or ReadOnly when nothing may be written there.
+
+        Without `take_in` one that came back is left to others, who have the time to look at all of it.
+        """
         share = self.get(address)
-        if self.away(share.name):
+        if (not take_in and share.name in self._gone) or self.away(share.name):
             raise ShareAway(
                 f"The share {share.name} isn't there: {self._gone.get(share.name, '')}. Nothing is lost; "
                 f"mount it again at {share.root}.",
@@ -132,6 +145,7 @@ class Mounts:
                 self._gone[name] = why
                 return False
             share = self._shares[name] = self._try_out(share, marker)
+            self._devices[name] = os.stat(share.root / paths.SHARE_MARKER).st_dev
             del self._gone[name]
         self._arrived(share)
         return True

@@ -123,9 +123,10 @@ class Store:
         """Whether the share isn't mounted. One that came back is opened and scanned on the way."""
         return self.mounts.away(share)
 
-    def check_writable(self, address: str) -> Share:
-        """The share of an address; ShareAway or ReadOnly when nothing may be written there."""
-        return self.mounts.writable(address)
+    def check_writable(self, address: str, *, take_in: bool = True) -> Share:
+        """The share of an address; ShareAway or ReadOnly when nothing may be written there. `take_in`:
+        one that came back may be scanned on the way."""
+        return self.mounts.writable(address, take_in=take_in)
 
     def _for_people(self, address: str) -> tuple[Share, Path]:
         """Share and path of what a person may change: nothing that is Croft's own."""

@@ -241,6 +241,8 @@ class Watcher:
         if mask & In.IN_UNMOUNT:
             with self._condition:
                 self._last_away_look = -IDLE_LOOK_S
+                # Mounted again before the look, it would seem never to have gone, and have no watches.
+                self._everything = self._everything or "a disk was unmounted"
                 self._condition.notify_all()
             return
         if not name or (name[0] == "." and name != paths.COMPANION):

@@ -319,6 +319,26 @@ def test_another_share_mounted_in_its_place_is_not_touched(tmp_path: Path) -> No
     assert marker.read_text() == "{"
 
 
+def test_another_share_mounted_over_it_is_not_written_to(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    # Given a share, and between two looks another one in its place
+    root, other = tmp_path / "share", tiny("other", 1 << 20)
+    make_file(root, "green/a.blend")
+    make_file(other, "green/a.blend")
+    make_store(other, tmp_path / "other-config").close()
+    store = make_store(root, tmp_path / "config")
+    before = sorted(other.rglob("*"))
+    subprocess.run(["mount", "--bind", str(other), str(root)], check=True)
+    try:
+        # Then it is away, and nothing is written
+        with pytest.raises(ShareAway):
+            store.edit("data::green/a.blend", {"owner": "ana"}, who="ana")
+        assert "another share" in next(p.text for p in store.problems() if p.kind == "share")
+        assert sorted(other.rglob("*")) == before
+    finally:
+        subprocess.run(["umount", str(root)], check=True)
+    store.edit("data::green/a.blend", {"owner": "ana"}, who="ana")
+
+
 def test_a_server_that_locks_otherwise_only_reads(tmp_path: Path) -> None:
     root = tmp_path / "share"
     make_file(root)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from watchdog.observers.inotify_c import InotifyConstants as In
 
 from server.disk import watcher as watcher_room
 from tests.disk.live import Live, asset, living, write
@@ -270,3 +271,17 @@ def test_an_unmounted_share_is_away_and_comes_back(tmp_path: Path) -> None:
         assert "data::p/b.blend" in live.statuses()
         asset(root / "p/c.blend", "w")
         live.assert_true()
+
+
+def test_a_disk_that_was_unmounted_for_a_blink_is_watched_again(tmp_path: Path) -> None:
+    # Given that the marker is there again before anybody looks, and the kernel's watches are gone
+    with living(tmp_path / "share", tmp_path / "config") as live:
+        asset(live.root / "p/a.blend", "u")
+        live.settle()
+        assert live.watcher._inotify is not None
+        live.watcher._inotify.forget("data::")
+        live.watcher._on_event("data::", "", In.IN_UNMOUNT)
+        live.settle()
+        # Then what comes later is heard of
+        asset(live.root / "p/b.blend", "v")
+        live.until(lambda: "data::p/b.blend" in live.statuses())

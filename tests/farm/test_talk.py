@@ -14,6 +14,7 @@ from farm_kit import SCENE, Node, World, events_of, until
 
 from server.disk.errors import BadInput, Busy, DiskFull, Forbidden
 from server.disk.files import Os
+from server.disk.scan import Scanner
 from server.farm.farm import Farm
 from server.farm.farm.talk import MOST_INSIDE
 
@@ -142,6 +143,29 @@ def test_a_share_that_goes_away_loses_nothing(world: World, farm: Farm, node: No
     node.deliver(until(node.ask)[0])
     assert farm.view(job_id)["state"] == "done"
     assert farm.disagreements(job_id) == []
+
+
+def test_a_share_that_comes_back_is_not_scanned_by_who_answers_nodes(
+    world: World, farm: Farm, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A pool of old disks takes minutes to look at: meanwhile the jobs of other shares go on
+    threads: list[str] = []
+    scan = Scanner.scan
+
+    def noted(scanner: Scanner, *arguments: Any, **more: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return scan(scanner, *arguments, **more)
+
+    job_id = farm.submit("anna", {"file": SCENE, "frames": "1"}).id
+    task = node.one()
+    os.rename(world.root, tmp_path / "unmounted")
+    assert node.say({"id": "release", "uuid": task["uuid"]}) == []
+    monkeypatch.setattr(Scanner, "scan", noted)
+    os.rename(tmp_path / "unmounted", world.root)
+    world.clock.now += 5
+    until(lambda: node.say({"id": "release", "uuid": task["uuid"]}) or threads)
+    assert "farm-committer" not in threads
+    until(lambda: farm.view(job_id)["counts"]["waiting"])
 
 
 class Failing(Os):

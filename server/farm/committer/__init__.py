@@ -222,7 +222,7 @@ class Committer:
         self, live: Live, ops: list[Op], hungry: list[Bundle]
     ) -> list[tuple[Bundle, list[bytes]]]:
         board, job = self.board, live.job
-        board.store.check_writable(job.address)
+        board.store.check_writable(job.address, take_in=False)
         with board.store.locks(job.share).hold(job.id, LOCK_S) as held:
             wall = self._wall()
             at = _stamp(wall)
@@ -255,7 +255,7 @@ class Committer:
                 with self._guard:
                     self._open.pop(job.id, None)
                     self._open[job.id] = live
-        live.place.glimpse()
+            live.place.glimpse()  # still under the lock: what another server appends next is news
         board.frames.extend(turn.frames)
         for task, attempt, text in turn.logs:
             self.logs.put((live, task, attempt, text))

@@ -242,6 +242,8 @@ class Board:
     def stand(self, live: Live, writable: bool = False) -> None:
         """Put a job in line, or take it out, as its state now is. `writable`: its share was just seen."""
         job = live.job
+        if writable:
+            live.rests_until = 0.0
         if job.state in states.ENDED:
             self.over.add(job.id)
         else:
@@ -264,7 +266,7 @@ class Board:
     def unready(self, job: Job) -> str:
         """Why its share can't be worked on now; "" when it can."""
         try:
-            self.store.check_writable(job.address)
+            self.store.check_writable(job.address, take_in=False)
         except CroftError as error:
             return error.message
         return ""

@@ -292,7 +292,8 @@ class Keeper:
         many = len(self.board.live) > MANY_JOBS
         for live in list(self.board.live.values()):
             if live.rests_until:
-                if live.rests_until <= now:
+                # A share that came back is taken in here, not by the thread that nodes wait for.
+                if live.rests_until <= now and not self.board.store.away(live.job.share):
                     live.rests_until = 0.0
                     due.append(live)
                 continue
