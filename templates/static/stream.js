@@ -32,6 +32,12 @@ async function poll() {
   let asked = false;
   try {
     const response = await fetch(`/api/events?since=${encodeURIComponent(last)}`, { headers: { Accept: "application/json" } });
+    if (response.status === 401) {
+      // Signed out: the tabs look again, and find the sign-in page.
+      source = null;
+      tell({ reload: true });
+      return;
+    }
     if (response.ok && response.headers.get("Content-Type")?.includes("json")) {
       asked = true;
       const { data } = await response.json();

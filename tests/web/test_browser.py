@@ -315,6 +315,39 @@ def test_a_failed_frame_says_why_and_is_tried_again(
     window.until("return !document.querySelector('details summary')")
 
 
+def test_a_supervisor_gives_a_password_and_steers_the_farm(
+    studio: Studio, rendered: tuple[str, Painter], tmp_path: Path, needs: Callable[[str], str]
+) -> None:
+    People(Settings(studio.config)).set_password("supervisor", "three blind mice")
+    studio.token = People(Settings(studio.config)).make_token(user="supervisor")
+    with opened(studio.base, tmp_path / "profile", needs) as window:
+        window.go("/sign-in?next=/p/demo/rendering")
+        window.until("if (document.querySelector('a.tile')) return true; location.reload()", seconds=5)
+        window.button("Supervisor").click()
+        window.until("return document.querySelector('input[type=password]')").send_keys("wrong" + Keys.ENTER)
+        window.until_text("[role=alert]", "fit together")
+        window.find("input[type=password]").send_keys("three blind mice" + Keys.ENTER)
+        window.until("return location.pathname == '/p/demo/rendering'")
+        assert window.violations() == []
+        row = f"#j-{rendered[0]}"
+        window.find(f"{row} select[data-field=priority]").send_keys("Urgent")
+        window.until_text("#toasts", "priority")
+        assert studio.ask("GET", f"/api/jobs/{rendered[0]}")["priority"] == 5
+        window.button("Undo").click()
+        window.until(f"return document.querySelector('{row} select').value == '3'")
+        window.button("Pause all computers").click()
+        window.until_text(".notice", "All computers are paused")
+        window.button("Let all computers go on").click()
+        window.until("return !document.querySelector('.notice')")
+        window.run("document.querySelector('tbody button').scrollIntoView({block: 'center'})")
+        window.find("tbody button").click()
+        window.until_text("tbody td", "Paused")
+        window.find("tbody button").click()
+        window.until(
+            "return ![...document.querySelectorAll('tbody td')].some(e => e.textContent == 'Paused')"
+        )
+
+
 def test_the_keyboard_reaches_everything(window: Window) -> None:
     window.look(1280, "light")
     window.go("/p/demo/assets")
@@ -388,6 +421,10 @@ def test_a_lost_connection_is_said_and_made_good(tmp_path: Path, needs: Callable
     with ExitStack() as stack:
         with serving(studio.config, studio.data) as base:
             window = stack.enter_context(opened(base, tmp_path / "profile", needs))
+            window.go("/")
+            window.until_text(".steps .now", "Sign in")
+            assert window.violations() == []
+            assert window.all("[data-live]") == [], "somebody unknown is told of no change"
             window.sign_in("Student")
             window.go("/p/demo/assets")
             window.until_text("tbody th", "sh010")

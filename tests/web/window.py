@@ -98,6 +98,7 @@ class Window:
         """The visible button or link whose text begins so."""
         for element in self.all("button, a.button, a.tile"):
             if element.is_displayed() and any(line.startswith(text) for line in element.text.splitlines()):
+                self.run("arguments[0].scrollIntoView({block: 'center'})", element)
                 return element
         raise AssertionError(f"no button {text!r} on {self.driver.current_url}")
 

@@ -72,7 +72,7 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
 
 
 def newest_frames(shell: Shell, views: list[Thing]) -> tuple[list[Thing], Thing | None]:
-    """The strip of the newest render that has at least one frame; else of the newest."""
+    """The strip of the newest render that has a frame, and that render; nothing without one."""
     for view in views:
         if int(view["counts"].get("done", 0)):
             tasks, _ = shell.services.farm.tasks(view["id"], 0, sheets.STRIP)
