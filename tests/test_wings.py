@@ -17,7 +17,7 @@ WINGS = {
     wing: rooms.split()
     for wing, rooms in {
         "disk": "errors records files settings paths locks sidecar journal branches probes moves index "
-        "mounts deletions arrivals listing entries scan store inotify identity watcher check",
+        "mounts deletions arrivals listing entries scan store inotify hearing identity watcher check",
         "library": "people projects media search assets ingest dependencies versions notes credits",
         "farm": "frames job_types jobs scheduler nodes power statistics committer farm",
         "web": "requests static session events services pages api wire openapi app serve",

@@ -210,6 +210,13 @@ class Lister:
                     continue
         return tuple(now) == known
 
+    def remember(self, wanted: bool) -> None:
+        """Whether folders' mtimes are kept, so that `unchanged` can tell: where not all is watched."""
+        if wanted or self.unwatched:
+            self.mtimes = self.mtimes or {}
+        else:
+            self.mtimes = None
+
     def forget(self, folder: str) -> None:
         """A folder went, and all below it."""
         if self.mtimes is not None:

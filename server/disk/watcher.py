@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import heapq
 import logging
-import os
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from watchdog.observers.inotify_c import InotifyConstants as In
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from server.disk import paths
 from server.disk.arrivals import Arrivals
-from server.disk.entries import CLOSED, CREATED, FOLDER, GONE, MOVED
+from server.disk.entries import FOLDER, GONE, MOVED
 from server.disk.errors import CroftError
+from server.disk.hearing import OVERFLOW, Heard, Hearing
 from server.disk.identity import CONTEST_S, Identity
-from server.disk.inotify import Inotify, LimitReached, limit
-from server.disk.records import Problem
+from server.disk.records import Change, Problem
 from server.disk.scan import Found
 
 if TYPE_CHECKING:
@@ -42,10 +38,6 @@ AWAY_LOOK_S = 5.0  # how often a share's marker is asked for
 IDLE_LOOK_S = 30.0
 FULL_SHARE = 10  # looking at everything may take a tenth of the time, while people are active
 NIGHT_HOUR = 3
-MANY_DIRTY = 200_000  # more than that is not remembered one by one
-OVERFLOW_SHOWN_S = 3600.0
-COMPANION_SHARE = 0.75  # of the kernel's watches: beyond, only folders that people see get one
-_SENTINEL = "sentinel"
 
 
 class Watcher:
@@ -66,15 +58,13 @@ class Watcher:
         self._store = store
         self._complete = complete or (lambda path: True)
         self._clock = clock
-        self._wall = wall or (lambda: datetime.now().astimezone())
+        self._wall = wall or self._local_time
         self.arrivals = Arrivals(float(store.settings.get("settle_s")), clock)
         self.identity = Identity(store, clock=clock, contest_s=contest_s)
         self._gone_s = gone_s
-        self._condition = threading.Condition()
-        self._dirty: dict[str, dict[str, int]] = {}  # folder -> name -> how it came up
-        self._dirty_count = 0
+        self.hearing = Hearing(self._was_unmounted, clock)
+        self._condition = self.hearing.condition
         self._delayed: list[tuple[float, str, str, int]] = []  # when to look, folder, name, how
-        self._everything = ""  # why all has to be looked at
         self._busy = False
         self._stopping = False
         self._away: set[str] = set()
@@ -85,22 +75,10 @@ class Watcher:
         self._full_s = 0.0
         self._last_away_look = clock()
         self._last_night = self._wall().date()
-        self._limit_reached = False
-        self._overflows = 0
-        self._overflow_at = -OVERFLOW_SHOWN_S
-        self._sentinels: set[str] = set()
-        self._sentinel_folder: Path | None = None
+        self._failed = 0  # looks in a row
         self._thread: threading.Thread | None = None
         self.errors = 0  # what the looking thread survived
         self.looks = 0
-        self._most_watches = limit()
-        self._inotify: Inotify | None = None
-        self._no_inotify = ""
-        try:
-            self._inotify = Inotify(self._on_event, self._on_overflow)
-        except OSError as error:
-            self._no_inotify = str(error.strerror or error)
-            log.warning("No inotify (%s): folders are looked at instead", self._no_inotify)
         store.watcher = self
         store.arrivals = self.arrivals
 
@@ -116,10 +94,7 @@ class Watcher:
             self._condition.notify_all()
         if self._thread is not None:
             self._thread.join()
-        if self._inotify is not None:
-            self._inotify.close()
-        if self._sentinel_folder is not None:
-            shutil.rmtree(self._sentinel_folder, ignore_errors=True)
+        self.hearing.close()
 
     def someone_is_active(self) -> None:
         """A person asked for something: what isn't watched is worth looking at. Cheap."""
@@ -132,75 +107,20 @@ class Watcher:
 
     def watch(self, path: str, folder: str) -> None:
         """Set the watch of a folder that is about to be listed. FileNotFoundError when it went."""
-        if self._inotify is None:
-            return
-        if (
-            self._most_watches
-            and f"/{paths.COMPANION}/" in folder
-            and len(self._inotify) > self._most_watches * COMPANION_SHARE
-        ):
-            self._reached_limit()
-            return
-        try:
-            self._inotify.watch(path, folder)
-        except LimitReached:
-            self._reached_limit()
-        except (FileNotFoundError, NotADirectoryError):
-            raise
-        except OSError as error:
-            log.debug("%s can't be watched: %s", path, error)
-
-    @property
-    def watches(self) -> int:
-        return len(self._inotify) if self._inotify is not None else 0
+        self.hearing.watch(path, folder)
 
     def settled(self, timeout_s: float = 30.0) -> bool:
         """Wait until all that happened on the disks before this call is in the index, and nothing is
         arriving. False when that took longer."""
         end = self._clock() + timeout_s
-        heard = not self._unwatched() and self._await_events(end)
-        if not heard:
-            with self._condition:
-                self._everything = "somebody waits for it"
-                self._condition.notify_all()
-        return self._await_rest(end)
+        if self._unwatched() or not self.hearing.wait_for_all(end):
+            self.hearing.ask_for_everything("somebody waits for it")
+        with self._condition:
+            return self._condition.wait_for(self._is_at_rest, max(0.0, end - self._clock()))
 
     def problems(self) -> list[Problem]:
         """What a person should know of."""
-        found = self.identity.problems()
-        if self._no_inotify:
-            found.append(
-                Problem(
-                    "inotify",
-                    "watcher",
-                    "",
-                    f"The kernel gives no notices of changes ({self._no_inotify}); "
-                    "folders are looked at instead, and new files show up later.",
-                    "Raise fs.inotify.max_user_instances and start Croft again.",
-                )
-            )
-        if self._limit_reached:
-            found.append(
-                Problem(
-                    "watches",
-                    "watcher",
-                    "",
-                    f"The kernel allows {limit():,} watched folders, and there are more on the shares: "
-                    "changes in the others show up later.",
-                    "Raise it: sysctl fs.inotify.max_user_watches=1000000 (and in /etc/sysctl.d).",
-                )
-            )
-        if self._clock() - self._overflow_at < OVERFLOW_SHOWN_S:
-            found.append(
-                Problem(
-                    "overflow",
-                    "watcher",
-                    "",
-                    f"More changed at once than the kernel could tell ({self._overflows} times since the "
-                    "start); everything was looked at again.",
-                    "If it happens often, raise fs.inotify.max_queued_events.",
-                )
-            )
+        found = self.hearing.problems() + self.identity.problems()
         for name, lost in self._halved.items():
             found.append(
                 Problem(
@@ -229,71 +149,6 @@ class Watcher:
                 )
         return found
 
-    # -- hearing ----------------------------------------------------------------------------------
-
-    def _on_event(self, folder: str, name: str, mask: int) -> None:
-        """In inotify's thread: only notes what to look at."""
-        if folder == _SENTINEL:
-            with self._condition:
-                self._sentinels.add(name)
-                self._condition.notify_all()
-            return
-        if mask & In.IN_UNMOUNT:
-            with self._condition:
-                self._last_away_look = -IDLE_LOOK_S
-                # Mounted again before the look, it would seem never to have gone, and have no watches.
-                self._everything = self._everything or "a disk was unmounted"
-                self._condition.notify_all()
-            return
-        if not name or (name[0] == "." and name != paths.COMPANION):
-            return
-        how = 0
-        if mask & In.IN_CREATE:
-            how = CREATED
-        elif mask & In.IN_CLOSE_WRITE:
-            how = CLOSED
-        elif mask & In.IN_MOVED_TO:
-            how = MOVED
-        elif mask & In.IN_MOVED_FROM:
-            how = GONE | MOVED
-        elif mask & In.IN_DELETE:
-            how = GONE
-        if mask & In.IN_ISDIR:
-            how |= FOLDER
-        self._note(folder, name, how)
-
-    def _note(self, folder: str, name: str, how: int) -> None:
-        with self._condition:
-            names = self._dirty.get(folder)
-            if names is None:
-                names = self._dirty[folder] = {}
-            before = names.get(name)
-            if before is None:
-                self._dirty_count += 1
-            # The last word counts: created after it went is there, gone after it was made is not.
-            names[name] = how if before is None or (before ^ how) & GONE else before | how
-            if self._dirty_count > MANY_DIRTY:
-                self._forget_dirty("more changed at once than is worth remembering")
-            self._condition.notify_all()
-
-    def _forget_dirty(self, why: str) -> None:
-        self._dirty.clear()
-        self._dirty_count = 0
-        self._everything = why
-
-    def _on_overflow(self) -> None:
-        log.warning("inotify's queue ran over: everything is looked at again")
-        with self._condition:
-            self._overflows += 1
-            self._overflow_at = self._clock()
-            self._everything = "inotify's queue ran over"
-            self._condition.notify_all()
-
-    def _reached_limit(self) -> None:
-        if not self._limit_reached:
-            self._limit_reached = True
-            log.warning("The kernel's limit of %d watched folders is reached", limit())
-
     # -- looking ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -302,14 +157,16 @@ class Watcher:
                 if not self._wait():
                     return
                 self._work()
+                self._failed = 0
             except Exception:
                 # Whatever it was must not end the watching: the next full look mends what was lost.
                 self.errors += 1
+                self._failed += 1
                 log.exception("A look at the shares failed")
                 self.arrivals.again()
+                self.hearing.ask_for_everything("a look failed")
                 with self._condition:
-                    self._everything = self._everything or "a look failed"
-                    if self._condition.wait_for(lambda: self._stopping, min(0.2 * self.errors, 30.0)):
+                    if self._condition.wait_for(lambda: self._stopping, min(0.2 * self._failed, 30.0)):
                         return
 
     def _wait(self) -> bool:
@@ -318,11 +175,11 @@ class Watcher:
             while not self._stopping:
                 self._busy = False
                 pause = self._pause_s()
-                if self._dirty or self._everything or pause <= 0:
+                if self.hearing.waiting or pause <= 0:
                     break
                 self._condition.notify_all()
                 self._condition.wait(pause)
-            if not self._stopping and self._dirty and not self._everything:
+            if not self._stopping and self.hearing.names_waiting:
                 self._condition.wait_for(lambda: self._stopping, GATHER_S)
             self._busy = True
             return not self._stopping
@@ -347,23 +204,15 @@ class Watcher:
     def _work(self) -> None:
         """One round: what was heard, what is due, what a clock asks for."""
         self._look_for_shares()
-        with self._condition:
-            dirty, self._dirty, self._dirty_count = self._dirty, {}, 0
-            why, self._everything = self._everything, ""
+        self.arrivals.settle_s = float(self._store.settings.get("settle_s"))
+        heard, why = self.hearing.take()
         if why:
             self._look_at_everything(why)
             return
         found = Found()
-        for folder, names in dirty.items():
+        for folder, names in heard.items():
             self._look(folder, names, found)
-        gone = [
-            (folder, name)
-            for folder, names in dirty.items()
-            for name, how in names.items()
-            if how & (GONE | MOVED) == GONE | MOVED
-        ]
-        if gone and found.new:
-            found.add(self.identity.renamed(found, gone))
+        self._look_at_renamed(heard, found)
         self._look_at_delayed(found)
         self._look_at_arrivals(found)
         self._take(found)
@@ -381,6 +230,17 @@ class Watcher:
         if now:
             self._look_now(folder, now, found)
 
+    def _look_at_renamed(self, heard: Heard, found: Found) -> None:
+        """Files that went by a rename, among which those that appeared may be."""
+        gone = [
+            (folder, name)
+            for folder, names in heard.items()
+            for name, how in names.items()
+            if how & (GONE | MOVED) == GONE | MOVED
+        ]
+        if gone and found.new:
+            found.add(self.identity.renamed(found, gone))
+
     def _look_now(self, folder: str, names: dict[str, int], found: Found) -> None:
         share = folder.partition(paths.SEPARATOR)[0]
         if share in self._away:
@@ -390,23 +250,22 @@ class Watcher:
         again = self._clock() + max(self.arrivals.settle_s, 0.2)
         for place, name in seen.torn:
             heapq.heappush(self._delayed, (again, place, name, 0))
-        if self._inotify is not None:
-            for name, how in names.items():
-                inner = paths.join(folder, name)
-                if how & FOLDER and not self._store.index.has_folder(inner):
-                    self._forget_watches(inner)
+        for name, how in names.items():
+            inner = paths.join(folder, name)
+            if how & FOLDER and not self._store.index.has_folder(inner):
+                self._forget_watches(inner)
         found.add(seen)
 
     def _forget_watches(self, folder: str) -> None:
         """A folder went. Its companion's folders have watches too, and no entry in the index."""
-        if self._inotify is None or not self._inotify.watched(folder):
+        if not self.hearing.watched(folder):
             return
         try:
             if self._store.path(folder).is_dir():
                 return
         except CroftError:
             pass
-        self._inotify.forget(folder)
+        self.hearing.forget(folder)
 
     def _look_at_delayed(self, found: Found) -> None:
         now = self._clock()
@@ -456,7 +315,7 @@ class Watcher:
 
     def _unwatched(self) -> bool:
         """Whether some folder's changes reach us by looking alone."""
-        if self._inotify is None or self._limit_reached:
+        if self.hearing.deaf or self.hearing.limit_reached:
             return True
         return any(
             self._store.scanner(share.name).lister.unwatched
@@ -482,25 +341,30 @@ class Watcher:
             if name not in self._halved:
                 log.warning("share %s: not mounted: %s", name, ", ".join(lost))
         if self._halved.keys() - halved.keys():
-            with self._condition:
-                self._everything = "a disk of a pool is back"
+            self.hearing.ask_for_everything("a disk of a pool is back")
         self._halved = halved
+
+    def _was_unmounted(self) -> None:
+        """In inotify's thread: look for the shares at once."""
+        self._last_away_look = -IDLE_LOOK_S
 
     def _look_at_everything(self, why: str) -> None:
         log.info("Looking at every share: %s", why)
-        self._limit_reached = False
+        hits = self.hearing.limit_hits
         start = self._clock()
         for share in self._store.shares:
             if share.name in self._away:
                 continue
             scanner = self._store.scanner(share.name)
-            if self._inotify is None and scanner.lister.mtimes is None:
-                scanner.lister.mtimes = {}
             self._take(scanner.scan())
-            if self._limit_reached:
-                scanner.lister.mtimes = scanner.lister.mtimes or {}
-            elif self._inotify is not None and not scanner.lister.unwatched:
-                scanner.lister.mtimes = None
+            if why == OVERFLOW:  # what happened inside of jobs shows in no index
+                self._store.notify([Change("share", share.name)])
+        self.hearing.limit_reached = self.hearing.limit_hits > hits
+        for share in self._store.shares:
+            if share.name not in self._away:
+                self._store.scanner(share.name).lister.remember(
+                    self.hearing.deaf or self.hearing.limit_reached
+                )
         self._full_s = self._clock() - start
         self._last_full = self._last_look = self._clock()
 
@@ -518,47 +382,23 @@ class Watcher:
                 self._take(self._store.scanner(share.name).scan(changed_only=True))
         self._last_look = self._clock()
 
+    def _local_time(self) -> datetime:
+        try:
+            return datetime.now(ZoneInfo(str(self._store.settings.get("timezone"))))
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            return datetime.now(UTC)
+
     def _at_night(self) -> None:
         now = self._wall()
         if now.hour == NIGHT_HOUR and now.date() != self._last_night:
             self._last_night = now.date()
             self._look_at_everything("it is night")
 
-    # -- waiting, for tests and commands ----------------------------------------------------------
-
-    def _await_events(self, end: float) -> bool:
-        """A file of ours in a folder of ours: when its event has come, all earlier ones have."""
-        if self._inotify is None:
-            return False
-        if self._sentinel_folder is None:
-            self._sentinel_folder = Path(tempfile.mkdtemp(prefix="croft-sentinel-"))
-        try:
-            self._inotify.watch(str(self._sentinel_folder), _SENTINEL)
-        except OSError:
-            return False
-        while self._clock() < end:
-            fd, path = tempfile.mkstemp(dir=self._sentinel_folder)
-            os.close(fd)
-            name = os.path.basename(path)
-            with self._condition:
-                heard = self._condition.wait_for(lambda n=name: n in self._sentinels, 1.0)  # type: ignore[misc]
-                self._sentinels.discard(name)
-            os.unlink(path)
-            if heard:
-                return True
-            # Its event was lost in an overflow, whose full look is waited for below.
-        return False
-
-    def _await_rest(self, end: float) -> bool:
-        with self._condition:
-            return self._condition.wait_for(self._is_at_rest, max(0.0, end - self._clock()))
-
     def _is_at_rest(self) -> bool:
         return not (
             self._busy
-            or self._dirty
+            or self.hearing.waiting
             or self._delayed
-            or self._everything
             or len(self.arrivals)
             or self.identity.undecided()
         )

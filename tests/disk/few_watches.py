@@ -30,7 +30,7 @@ def main(folder: Path) -> None:
         # Raised: the next look at everything sets the watches that were missing.
         LIMIT.write_text("100000")
         live.until(lambda: "watches" not in problems())
-        assert live.watcher.watches == 22
+        assert live.watcher.hearing.watches == 22
         write(root / "p/f19/c.blend")
         live.settle()
         assert "data::p/f19/c.blend" in live.statuses()

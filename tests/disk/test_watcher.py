@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from watchdog.observers.inotify_c import InotifyConstants as In
 
-from server.disk import watcher as watcher_room
+from server.disk import hearing, watcher
 from tests.disk.live import Live, asset, living, write
 
 
@@ -107,14 +108,14 @@ def test_a_moved_folder_keeps_its_watches(live: Live) -> None:
     (live.root / "p/shots").rename(live.root / "p/scenes")
     live.settle()
     assert set(live.statuses()) == {"data::p/scenes/deep/a.blend"}
-    watches = live.watcher.watches
+    watches = live.watcher.hearing.watches
     asset(live.root / "p/scenes/deep/b.blend", "v", jobs=("j2",))
     live.assert_true()
     (live.root / "p/scenes").rename(live.root / "q")
     (live.root / "p/shots").mkdir()
     asset(live.root / "p/shots/c.blend", "w")
     live.assert_true()
-    assert live.watcher.watches >= watches
+    assert live.watcher.hearing.watches >= watches
 
 
 def test_what_is_ignored_costs_nothing(live: Live) -> None:
@@ -127,11 +128,11 @@ def test_what_is_ignored_costs_nothing(live: Live) -> None:
         write(live.root / "p" / inside)
     live.settle()
     assert not [c for c in live.heard if c.id != "data::p/a.blend"]
-    watches = live.watcher.watches
+    watches = live.watcher.hearing.watches
     for n in range(100):
         write(live.root / f"p/render/a/v001/f.{n}.png")
     live.settle()
-    assert live.watcher.watches == watches
+    assert live.watcher.hearing.watches == watches
     live.assert_true()
 
 
@@ -213,7 +214,7 @@ def test_without_inotify_folders_are_looked_at(tmp_path: Path, monkeypatch: pyte
     def none_left(*_: object) -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(watcher_room, "Inotify", none_left)
+    monkeypatch.setattr(hearing, "Inotify", none_left)
     with living(tmp_path / "share", tmp_path / "config") as live:
         live.watcher.someone_is_active()
         asset(live.root / "p/shots/a.blend", "u", jobs=("j1",))
@@ -278,10 +279,33 @@ def test_a_disk_that_was_unmounted_for_a_blink_is_watched_again(tmp_path: Path) 
     with living(tmp_path / "share", tmp_path / "config") as live:
         asset(live.root / "p/a.blend", "u")
         live.settle()
-        assert live.watcher._inotify is not None
-        live.watcher._inotify.forget("data::")
-        live.watcher._on_event("data::", "", In.IN_UNMOUNT)
+        live.watcher.hearing.forget("data::")
+        live.watcher.hearing._on_event("data::", "", In.IN_UNMOUNT)
         live.settle()
         # Then what comes later is heard of
         asset(live.root / "p/b.blend", "v")
         live.until(lambda: "data::p/b.blend" in live.statuses())
+
+
+def test_at_night_everything_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [datetime(2026, 3, 1, 22, tzinfo=UTC)]
+    monkeypatch.setattr(watcher, "IDLE_LOOK_S", 0.05)
+    with living(tmp_path / "share", tmp_path / "config", wall=lambda: clock[0]) as live:
+        side = asset(live.root / "p/a.blend", "u").with_name("a.blend.json")
+        live.settle()
+        looked = []
+        scanner = live.store.scanner("data")
+        scan = scanner.scan
+        monkeypatch.setattr(scanner, "scan", lambda *a, **k: looked.append(clock[0].day) or scan(*a, **k))
+        live.watcher.hearing.forget("data::")  # nobody tells of what comes
+        side.write_text('{"owner": "mia"}')
+        clock[0] = datetime(2026, 3, 2, 3, 1, tzinfo=UTC)
+
+        def owner() -> str:
+            facts = live.entry("data::p/a.blend").facts
+            return facts.owner if facts else ""
+
+        live.until(lambda: owner() == "mia")
+        clock[0] = datetime(2026, 3, 2, 3, 40, tzinfo=UTC)
+        live.settle()
+        assert looked == [2]
