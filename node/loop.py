@@ -17,6 +17,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Iterator
 from typing import Any, Dict, List, Optional, Set
@@ -116,6 +117,8 @@ def serve(channel: Channel) -> None:
     command = channel.next()
     scene = choose(command)
     why = reasons_for_order(scene)
+    if bpy.app.version >= (5, 0, 0):
+        bpy.app.handlers.render_stats.append(Statistics(channel))  # 5 prints them no more
     channel.answer("scene", ordered=why)
     if why:
         Ordered(channel, scene, command).run(command)
@@ -128,6 +131,19 @@ def serve(channel: Channel) -> None:
         except RuntimeError as error:
             channel.answer("failed", attempt=command["attempt"], text=str(error).strip())
         command = channel.next()
+
+
+class Statistics:
+    """Passes on how far the renderer is, at most every half second."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.told_at = 0.0
+
+    def __call__(self, line: Any, *rest: Any) -> None:
+        if isinstance(line, str) and "Sample" in line and time.monotonic() > self.told_at + 0.5:
+            self.told_at = time.monotonic()
+            self.channel.answer("stats", line=line[:200])
 
 
 def choose(command: Command) -> Any:

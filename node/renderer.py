@@ -29,6 +29,7 @@ STOP_S = 3.0  # a Blender between frames ends within milliseconds
 MEMORY_WORDS = ("out of memory", "malloc returns null", "calloc returns null", "memoryerror", "bad_alloc")
 # Cycles' and Eevee's lines of progress: "Sample 3/8", "Rendered 2/12 Tiles", "Rendering 1 / 64 samples".
 PROGRESS = re.compile(r"(?:Sample|Rendered|Rendering)\s+(\d+)\s*/\s*(\d+)")
+REMAINING = re.compile(r"Remaining:\s*(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 
 
 class Restart(Exception):
@@ -46,7 +47,7 @@ class Renderer:
         threads: int = 0,
         nice: int = 0,
         scripting: Optional[bool] = None,
-        on_progress: Callable[[float, str], None] = lambda progress, line: None,
+        on_progress: Callable[[float, float, str], None] = lambda progress, left_s, line: None,
     ) -> None:
         self.file = file
         self.identity = identity(file)
@@ -107,7 +108,11 @@ class Renderer:
                         "renderer error", f"Blender can't open {self.file.name}.\n{self._child.tail()}"
                     )
             elif kind == "replay":
-                self._on_progress(0.0, f"passing through frame {event['frame']}, on which this one depends")
+                self._on_progress(
+                    0.0, 0.0, f"passing through frame {event['frame']}, on which this one depends"
+                )
+            elif kind == "stats":
+                self._see(str(event["line"]))
             elif kind == "begun":
                 begun = time.monotonic()
             elif kind == "restart":
@@ -191,7 +196,9 @@ class Renderer:
     def _see(self, line: str) -> None:
         found = PROGRESS.search(line)
         if found and int(found[2]):
-            self._on_progress(min(1.0, int(found[1]) / int(found[2])), line[-200:])
+            left = REMAINING.search(line)
+            left_s = int(left[1] or 0) * 3600 + int(left[2]) * 60 + float(left[3]) if left else 0.0
+            self._on_progress(min(1.0, int(found[1]) / int(found[2])), left_s, line[-200:])
 
 
 class _Answers:

@@ -24,6 +24,7 @@ from .work import Attempt
 log = logging.getLogger("croft.node")
 HEARTBEAT_S = 15.0  # until the server says otherwise
 IDLE_S = 2.0
+EAGER_S, EAGER_PART = 30.0, 0.4  # after work: where one job was there is often another
 HIBERNATION_S = 60.0
 SHARES_S = 2.0  # how often the markers of the shares are looked at
 RETRY_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # after the first, second … failure to reach the server
@@ -65,7 +66,7 @@ class Session:
         self._beat_at = 0.0
         self._empty_at = float("-inf")  # the server had nothing for us
         self._empty_idle = 0
-        self._worked = False
+        self._worked_at = float("-inf")
         self._began_at = clock()
         self._shares: Dict[str, str] = {}
         self._shares_at = float("-inf")
@@ -119,7 +120,14 @@ class Session:
             slot.start()
         try:
             while not self._over():
-                self._round()
+                try:
+                    self._round()
+                except Rejected:
+                    raise
+                except Exception:
+                    # The talk must go on, or finished frames would never be delivered.
+                    log.exception("the talk with the server stumbled")
+                    self._retry_at = self._clock() + RETRY_S[1]
         finally:
             self._farewell()
 
@@ -158,7 +166,7 @@ class Session:
             if not any(answer.get("id") == "task" for answer in answers):
                 self._empty_at, self._empty_idle = self._clock(), self._idle()
             else:
-                self._worked, self._empty_at = True, float("-inf")
+                self._worked_at, self._empty_at = self._clock(), float("-inf")
 
     def _wait(self) -> List[Message]:
         """Until something is due; the requests to send, or none when it should be looked at again."""
@@ -226,13 +234,14 @@ class Session:
         return self._released
 
     def _report(self, attempt: Attempt) -> Message:
+        progress = attempt.progress_now()
         return {
             "id": "report",
             "uuid": attempt.id,
             "frame": attempt.frame,
-            "done": int(attempt.progress * 100),
+            "done": int(progress * 100),
             "total": 100,
-            "progress": round(attempt.progress, 3),
+            "progress": round(progress, 3),
             "begun": bool(attempt.begun_at),
             "line": attempt.line[-200:],
         }
@@ -365,7 +374,8 @@ class Session:
             return True
         if not self._config.single_use or self._held or self._results or self._empty_at < 0:
             return False
-        return self._worked or self._clock() - self._began_at > self._number("hibernation", HIBERNATION_S)
+        waited_s = self._clock() - self._began_at
+        return self._worked_at > 0 or waited_s > self._number("hibernation", HIBERNATION_S)
 
     def _farewell(self) -> None:
         """Ends what runs, gives the claims back, keeps what could not be delivered."""
@@ -401,7 +411,10 @@ class Session:
         return max(0.1, self._number("heartbeat", HEARTBEAT_S))
 
     def _idle_s(self) -> float:
-        return self._varied(max(0.02, self._number("idle", IDLE_S), self._config.tick))
+        idle_s = self._number("idle", IDLE_S)
+        if self._clock() - self._worked_at < EAGER_S:
+            idle_s *= EAGER_PART
+        return self._varied(max(0.02, idle_s, self._config.tick))
 
     def _number(self, key: str, default: float) -> float:
         value: Any = self._info.get(key)

@@ -22,6 +22,7 @@ from .work import Attempt, Cancelled, Failed, Result
 
 log = logging.getLogger("croft.node")
 IDLE_BLENDER_S = 20.0  # how long Blender is kept when nothing comes
+FINISHING = 2  # results waiting to be verified: a slow disk holds the slot up, it must not pile up claims
 AHEAD_S = 5.0  # the next task is fetched when the present one is expected to take no longer than this
 STALE_S = 30.0  # a task fetched too early is given back when it has waited this much longer than expected
 Deliver = Callable[[Attempt, Optional[Message]], None]
@@ -45,7 +46,7 @@ class Slot:
         self._memory_mb = memory_mb
         self._deliver = deliver
         self._wake = wake
-        self._finishing: "queue.Queue[Optional[Tuple[Attempt, Result]]]" = queue.Queue()
+        self._finishing: "queue.Queue[Optional[Tuple[Attempt, Result]]]" = queue.Queue(FINISHING)
         self._lock = threading.Condition()
         self.current: Optional[Attempt] = None
         self.next: Optional[Attempt] = None
@@ -108,6 +109,8 @@ class Slot:
         known_s = self._seconds.get(attempt.job)
         if known_s is not None:
             return max(0.0, known_s - elapsed_s)
+        if attempt.ends_at:
+            return max(0.0, attempt.ends_at - time.monotonic())
         if attempt.progress > 0.2:
             return elapsed_s * (1 - attempt.progress) / attempt.progress
         return AHEAD_S + 1.0
@@ -142,7 +145,11 @@ class Slot:
                 self._lock.wait_for(lambda: self.current is not None or self._stopping, IDLE_BLENDER_S)
                 attempt = self.current
             if attempt is not None:
-                self._attempt(attempt)
+                try:
+                    self._attempt(attempt)
+                except Exception:
+                    log.exception("the slot stumbled")
+                    self._deliver(attempt, {"id": "release", "uuid": attempt.id})
                 with self._lock:
                     self.current, self.next = self.next, None
                 self._wake()
@@ -242,10 +249,11 @@ class Slot:
                 raise Cancelled
         return self._renderer
 
-    def _progress(self, progress: float, line: str) -> None:
+    def _progress(self, progress: float, left_s: float, line: str) -> None:
         attempt = self.current
         if attempt is not None:
             attempt.progress, attempt.line = progress, line
+            attempt.ends_at = time.monotonic() + left_s if left_s else 0.0
 
     def _end_renderer(self) -> None:
         self._take_renderer(None)
@@ -267,6 +275,9 @@ class Slot:
             raise Failed("missing file", str(error)) from None
 
     def _folder(self, command: Message) -> Path:
+        name = str(command.get("name") or "")
+        if "/" in name or "\\" in name or "\0" in name:
+            raise Failed("renderer error", f"{name!r} can't be a file's name")
         folder = self._path(str(command.get("folder") or ""))
         if not folder.is_dir():  # the node never makes it: the share may be away
             raise Failed(

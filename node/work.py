@@ -62,6 +62,7 @@ class Attempt:
     begun_at: float = 0.0  # a slot has started on it
     ended_at: float = 0.0  # and is through with it, its files not yet verified
     progress: float = 0.0
+    ends_at: float = 0.0  # as the renderer guesses; 0: it hasn't said
     line: str = ""
     cancelled: threading.Event = field(default_factory=threading.Event)
 
@@ -69,6 +70,8 @@ class Attempt:
     def of(message: Message) -> "Attempt":
         """From the server's `task`. Raises KeyError, TypeError or ValueError where it isn't one."""
         commands = message.get("commands") or []
+        if not all(letter.isalnum() or letter in "-_." for letter in str(message["uuid"])):
+            raise ValueError("the attempt's id can't be part of a file's name")
         if not isinstance(commands, list) or not all(isinstance(command, dict) for command in commands):
             raise ValueError("commands must be a list of objects")
         return Attempt(
@@ -83,6 +86,13 @@ class Attempt:
     def prefix(self) -> str:
         """How the names of its files begin until the server has accepted them."""
         return f".{self.id}."
+
+    def progress_now(self) -> float:
+        """From 0 to 1. Cycles tells its samples rarely, but how long it will take: time tells the rest."""
+        if not self.begun_at or self.ends_at <= self.begun_at:
+            return self.progress
+        guess = (time.monotonic() - self.begun_at) / (self.ends_at - self.begun_at)
+        return max(self.progress, min(guess, 0.99))
 
     def folders(self) -> List[str]:
         """Addresses of the folders that it writes into."""

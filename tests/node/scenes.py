@@ -196,7 +196,7 @@ def heavy(scene):
     """The figure's scene: light frames of a fair fraction of a second."""
     moving(scene)
     scene.render.resolution_x, scene.render.resolution_y = 320, 180
-    scene.cycles.samples = 8
+    scene.cycles.samples = 16
 
 
 KINDS = {
