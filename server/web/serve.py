@@ -28,6 +28,8 @@ from server.web.app import CLONE, Croft, build
 from server.web.session import CODE_FILE
 
 BACKLOG = 1024
+# Seconds of silence before a client is asked whether it is there, between two such asks, and how many.
+KEEPALIVE = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
 STOP_S = 5.0  # for requests that are being answered when the signal comes
 OPEN_FILES = 65_536
 FARM_THREADS = 128  # so many nodes' requests share one flush of the disk
@@ -151,6 +153,10 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # What is accepted inherits it: a laptop closed amid an upload mustn't keep a thread for ever.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE.items():
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
         listener.bind((host, port))
         listener.listen(BACKLOG)
     except OSError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from house import House, Reply
 from PIL import Image
 
+from server.web.api import files as files_api
 from server.web.api.files import LARGE_AT_ONCE
 
 OCTETS = "application/octet-stream"
@@ -149,6 +151,17 @@ def test_an_upload_of_unknown_length_is_refused(house: House) -> None:
     assert reply.status == 411
     assert not (house.data / "demo/a.blend").exists()
     assert leftovers(house) == []
+
+
+def test_uploads_never_take_every_thread(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files_api, "_uploads", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(files_api, "UPLOAD_WAIT_S", 0.01)
+    with files_api._uploads:
+        reply = put(house, "data::demo/a.blend", b"x")
+    assert reply.status == 503
+    assert put(house, "data::demo/a.blend", b"x").status == 201, "its place came back"
+    assert put(house, "data::demo/a.blend", b"x").status == 409
+    assert put(house, "data::demo/b.blend", b"x").status == 201, "that of a refused one too"
 
 
 def test_a_torn_upload_leaves_nothing(house: House) -> None:

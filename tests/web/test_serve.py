@@ -16,6 +16,8 @@ from typing import IO, Any
 
 import pytest
 
+from server.web.serve import listen
+
 CLONE = Path(__file__).resolve().parents[2]
 PROGRAM = (
     "import sys; from server.web.serve import serve; sys.exit(serve(*sys.argv[1:3], port=int(sys.argv[3])))"
@@ -273,3 +275,15 @@ def test_only_the_farm_or_only_people(tmp_path: Path) -> None:
         assert Browser(pages.wsgi).post("/t/x/farm", []).status == 404
     finally:
         pages.close()
+
+
+def test_a_client_that_is_gone_without_a_word_is_noticed() -> None:
+    listener = listen("127.0.0.1", 0)
+    client = socket.create_connection(listener.getsockname())
+    accepted, _ = listener.accept()
+    try:
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+    finally:
+        for one in (client, accepted, listener):
+            one.close()

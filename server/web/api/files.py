@@ -31,6 +31,8 @@ BLANK = bytes.fromhex(  # a PNG of one transparent pixel
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000b494441"
     "5478da636000020000050001e9fadcd80000000049454e44ae426082"
 )
+UPLOADS_AT_ONCE = 48  # a slow one keeps its thread: a class that hands in may not take them all
+UPLOAD_WAIT_S = 5.0
 THUMBNAILS_AT_ONCE = 3  # requests that wait for one to be made
 THUMBNAIL_WAIT_S = 3.0
 WIDTHS = (64, 128, 256, 512, 1024)
@@ -55,6 +57,7 @@ UPLOADS = frozenset({
 _receiving: set[Path] = set()  # uploads on their way
 _waiting = threading.BoundedSemaphore(THUMBNAILS_AT_ONCE)
 _large = threading.BoundedSemaphore(LARGE_AT_ONCE)
+_uploads = threading.BoundedSemaphore(UPLOADS_AT_ONCE)
 
 
 def send_file(services: Services, call: Call) -> Answer:
@@ -225,19 +228,30 @@ def upload(services: Services, call: Call) -> Answer:
         raise BadInput("Say how long the file is: Content-Length.", status=411)
     if stated.isdigit() and int(stated) > limit:
         raise too_large(limit)
+    if not _uploads.acquire(timeout=UPLOAD_WAIT_S):
+        raise Busy("Many files are being uploaded just now. Try again in a moment.", path=address)
+    try:
+        size = keep(services, call, address, limit, user.ident)
+    finally:
+        _uploads.release()
+    url = "/files/" + quote(address, safe="/:")
+    data = {"address": address, "size": size, "url": url}
+    return Answer(data, f"{name} is on the share.", 201, [("Location", url)])
+
+
+def keep(services: Services, call: Call, address: str, limit: int, who: str) -> int:
+    """Receive the file beside its place, then give it its name. Its size in bytes."""
     temp = services.store.temporary(address)
     _receiving.add(temp)
     try:
         size = receive(call, temp, limit)
-        services.store.place(temp, address, user.ident)
+        services.store.place(temp, address, who)
     except OSError as error:
-        disk_files.fail(error, target)
+        disk_files.fail(error, services.store.path(address))
     finally:
         temp.unlink(missing_ok=True)
         _receiving.discard(temp)
-    url = "/files/" + quote(address, safe="/:")
-    data = {"address": address, "size": size, "url": url}
-    return Answer(data, f"{name} is on the share.", 201, [("Location", url)])
+    return size
 
 
 def drop_unfinished() -> None:
