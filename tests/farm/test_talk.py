@@ -15,6 +15,7 @@ from farm_kit import SCENE, Node, World, events_of, until
 from server.disk.errors import BadInput, Busy, DiskFull, Forbidden
 from server.disk.files import Os
 from server.disk.scan import Scanner
+from server.farm.committer.decide import Op, Turn
 from server.farm.farm import Farm
 from server.farm.farm.talk import MOST_INSIDE
 
@@ -301,3 +302,20 @@ def test_a_disk_that_hangs_holds_only_so_many_threads(world: World) -> None:
     for thread in threads:
         thread.join(20)
     assert farm.view(job_id)["counts"]["claimed"] == MOST_INSIDE
+
+
+def test_a_fault_of_ours_is_taken_back_and_stops_nobody(world: World, farm: Farm, node: Node) -> None:
+    job_id = farm.submit("anna", {"file": SCENE, "frames": "1-2"}).id
+    other = farm.submit("anna", {"file": SCENE, "frames": "1-2"}).id
+
+    def act(turn: Turn) -> None:
+        turn.change("paused", by="nobody")
+        raise RuntimeError("a fault")
+
+    with pytest.raises(Busy):
+        farm._committer.ask(Op("act", job_id, act=act))
+    assert node.one()["job"] == other
+    world.clock.now += 5
+    until(lambda: farm.keeper.tick() or farm.view(job_id)["state"] == "waiting")
+    assert len(events_of(world, job_id)) == 1
+    assert farm.metrics()["faults_total"] == 1

@@ -158,7 +158,7 @@ class Committer:
         asked: dict[str, list[Op]] = {}
         for bundle in bundles:
             if bundle.before is not None:
-                bundle.before()
+                self._do_before(bundle, bundle.before)
             for op in bundle.ops:
                 asked.setdefault(op.job_id, []).append(op)
         hungry = [bundle for bundle in bundles if bundle.wants > 0 and bundle.node is not None]
@@ -176,6 +176,13 @@ class Committer:
             asked = {}
             hungry = [bundle for bundle in hungry if len(bundle.answers) < bundle.wants]
         self._close_some()
+
+    def _do_before(self, bundle: Bundle, what: Callable[[], Any]) -> None:
+        try:
+            what()
+        except Exception as error:
+            bundle.error = error if isinstance(error, CroftError) else _busy("The farm failed at this.")
+            log.exception("a change of the board failed")
 
     def _offer(self, hungry: list[Bundle], passed: dict[int, set[str]]) -> dict[str, list[Bundle]]:
         """Which job each hungry node is offered next."""
@@ -207,8 +214,11 @@ class Committer:
         """Decide, write, flush, or take all of it back."""
         try:
             given = self._locked_turn(live, ops, hungry)
-        except (CroftError, OSError) as error:
-            if not isinstance(error, (Busy, ShareAway, Gone)):
+        except Exception as error:
+            if not isinstance(error, (CroftError, OSError)):
+                self.faults += 1
+                log.exception("job %s failed", live.job.id)
+            elif not isinstance(error, (Busy, ShareAway, Gone)):
                 self.faults += 1
                 log.warning("job %s can't be written now: %s", live.job.id, error)
             if not isinstance(error, Gone):
@@ -303,7 +313,7 @@ class Committer:
             self._open.pop(job_id).place.close()
 
 
-def _fail(ops: list[Op], error: CroftError | OSError) -> None:
+def _fail(ops: list[Op], error: Exception) -> None:
     """Nothing of this was done: nodes get no answer and ask again, people get the reason."""
     for op in ops:
         op.answer = b""
