@@ -220,6 +220,17 @@ def test_a_broken_sidecar_is_told_and_the_last_record_shown(house: House, ana: B
     assert "Good name" in html
 
 
+def test_a_share_that_is_away_keeps_its_pages_and_says_so(house: House, ana: Browser) -> None:
+    house.asset("demo/shots/sh010.blend")
+    assert "isn’t connected" not in ana.get("/p/demo/assets").body.decode()
+    (house.data / ".croft-share.json").rename(house.data / ".gone")
+    for page in ("/p/demo/assets", "/p/demo/home", "/p/demo/asset/shots/sh010.blend", "/p/demo/rendering"):
+        reply = ana.get(page)
+        assert reply.status == 200, page
+        assert "The project’s folder isn’t connected just now. Nothing is lost" in reply.body.decode(), page
+    assert rows_of(ana.get("/p/demo/assets").body.decode()) == ["sh010"]
+
+
 def test_teams_first_then_faces(house: House) -> None:
     people = house.croft.services.people
     people.add("ana", title="Ana", team="Foxes")

@@ -216,8 +216,21 @@ class Listing:
         folders = shell.services.store.index.folders(wording.project.address)
         arriving = self._arriving(wording.project)
         total = len(found)
-        who = (user.ident, user.title) if user else None
-        name = (who, call.csrf, call.path, part, start, title, folders, total, arriving, *asked.values())
+        who = (user.ident, user.title, user.role) if user else None
+        trouble = shell.trouble(wording.project, user)
+        name = (
+            who,
+            call.csrf,
+            call.path,
+            part,
+            start,
+            title,
+            folders,
+            total,
+            arriving,
+            trouble,
+            *asked.values(),
+        )
         kept = self._frames.get(name)
         if kept is not None and kept[0] is body:
             return kept[1], kept[2]

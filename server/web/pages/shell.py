@@ -17,15 +17,17 @@ from urllib.parse import parse_qs, quote
 import bottle
 import jinja2
 
-from server.disk.errors import NotFound
+from server.disk.errors import NotFound, ReadOnly, ShareAway
 from server.web.pages import words
 from server.web.requests import Call, etag_matches
 
 if TYPE_CHECKING:
+    from server.library.people import User
     from server.library.projects import AssetSet, Project
     from server.web.services import Services
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
+ASK = "Tell whoever looks after the server."
 HTML = "text/html; charset=utf-8"
 
 
@@ -69,6 +71,7 @@ class Shell:
             csrf=call.csrf,
             path=call.path,
             part=call.query.get("part") == "1",
+            trouble=self.trouble(project, call.user),
             **context,
         )
 
@@ -90,6 +93,22 @@ class Shell:
             return [("Home", "/"), ("Rendering", "/rendering")]
         base = f"/p/{quote(project.ident, safe='')}"
         return [("Home", f"{base}/home"), ("Files", f"{base}/assets"), ("Rendering", f"{base}/rendering")]
+
+    def trouble(self, project: Project | None, user: User | None) -> str:
+        """Why nothing of the project can be changed just now, for whoever looks; '' if all is well."""
+        if project is None:
+            return ""
+        try:
+            self.services.store.check_writable(project.address, take_in=False)
+        except ShareAway as error:
+            said = (
+                "The project’s folder isn’t connected just now. Nothing is lost: what is shown is how it was."
+            )
+            return f"{said} {error.message if user and user.at_least('admin') else ASK}"
+        except ReadOnly as error:
+            said = "This project can be looked at, but not changed just now."
+            return f"{said} {error.message if user and user.at_least('admin') else ASK}"
+        return ""
 
     # What words are used
 
