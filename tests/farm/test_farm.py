@@ -227,3 +227,23 @@ def test_wrong_input_gets_a_sentence_and_changes_nothing(
         farm.submit("anna", {"file": SCENE, **request_})
     assert sorted(str(path) for path in world.root.rglob("*")) == before
     assert farm.jobs() == []
+
+
+def test_what_is_swept_up_are_dead_attempts_alone(
+    world: World, farm: Farm, node: Node, submit: Submit
+) -> None:
+    # Given a frame of an ended job that was asked for again, and is being written
+    job_id = submit("1")
+    node.deliver(node.one())
+    farm.requeue(job_id, [0], "anna")
+    task = node.one()
+    done = node.render(task)
+    live = farm.board.live[job_id]
+    assert live.place.outputs is not None
+    dead = live.place.outputs / f".{job_id}.0.1.abcd.sh010.0001.png"
+    dead.write_bytes(b"left behind")
+    # When what the end left is swept up only now
+    assert live.place.sweep() == 1
+    # Then the new one isn't touched
+    assert not dead.exists()
+    assert node.answer_to(done)["id"] == "accepted"

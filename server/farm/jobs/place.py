@@ -238,8 +238,9 @@ class Place:
         except OSError:
             return 0
         for name in names:
-            if split_attempt(".".join(name[1:].split(".")[:4])) is None:
-                continue
+            attempt = split_attempt(".".join(name[1:].split(".")[:4]))
+            if attempt is None or self.job.held(*attempt[1:]) is not None:
+                continue  # Race: somebody asked for the frame again, and a node is at it already.
             try:
                 self._disk.unlink(folder / name)
                 count += 1
