@@ -12,7 +12,7 @@ from server.cli import places
 from server.disk import check
 from server.disk.errors import BadInput, Broken, NotFound
 from server.disk.mounts import configured_shares
-from server.farm.jobs.place import read_record
+from server.farm.jobs.record import read_record
 
 
 def run(options: argparse.Namespace) -> int:

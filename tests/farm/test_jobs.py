@@ -14,7 +14,7 @@ from server.disk.errors import Conflict, NotFound
 from server.disk.records import Change
 from server.farm.committer.board import Ended, Live
 from server.farm.farm import Farm
-from server.farm.jobs import place as places
+from server.farm.jobs import record as records
 
 Submit = Callable[..., str]
 
@@ -31,7 +31,7 @@ def test_a_finished_job_is_known_by_its_sum_and_read_again_when_asked(
     job_id = submit("1-4")
     render_all(node)
     folder = world.root / "demo/shots/.croft/sh010.blend/jobs" / job_id
-    until(lambda: places.result_matches(folder))
+    until(lambda: records.result_matches(folder))
     before = farm.view(job_id)
     world.close()
     again = world.open()
@@ -56,11 +56,11 @@ def test_a_sum_that_is_not_its_journal_s_is_ignored(
     job_id = submit("1-2")
     render_all(node)
     folder = world.root / "demo/shots/.croft/sh010.blend/jobs" / job_id
-    until(lambda: places.result_matches(folder))
+    until(lambda: records.result_matches(folder))
     world.close()
     lines = (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "journal.jsonl").write_bytes(b"".join(lines[:2]))
-    assert places.read_result(folder) is None
+    assert records.read_result(folder) is None
     again = world.open()
     assert again.view(job_id)["state"] in ("waiting", "running")
 
@@ -244,6 +244,6 @@ def test_linked_files_that_change_meanwhile_are_reported(
     told = "a file that it links was changed while it was rendered: wood.png"
     until(lambda: farm.view(job_id)["changed"] == ["wood.png"])
     assert farm.view(job_id)["why"] == told
-    until(lambda: places.result_matches(companion / "jobs" / job_id))
+    until(lambda: records.result_matches(companion / "jobs" / job_id))
     world.close()
     assert world.open().view(job_id)["why"] == told

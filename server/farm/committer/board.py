@@ -21,7 +21,7 @@ from server.disk.records import JobPlace
 from server.disk.settings import Settings
 from server.disk.store import Store
 from server.farm.job_types import JobTypes
-from server.farm.jobs import place as places
+from server.farm.jobs import record as records
 from server.farm.jobs import states
 from server.farm.jobs.job import Claim, Job
 from server.farm.jobs.place import Place, Reach
@@ -162,7 +162,7 @@ class Board:
     def read(self, place: JobPlace) -> Live:
         """A job from its files: its request; the journal is read by whoever holds its lock."""
         folder = self.store.path(place.folder)
-        record = places.read_record(folder)
+        record = records.read_record(folder)
         if record["id"] != place.id:
             raise NotFound(f"{folder} holds the job {record['id']}.", path=str(folder))
         return self._dress(Job(record, place.address, place.folder))

@@ -24,7 +24,7 @@ from server.farm.committer import Bundle, Committer
 from server.farm.committer.board import Board, Ended, Live
 from server.farm.committer.decide import Op, Turn
 from server.farm.jobs import inputs, states, submit
-from server.farm.jobs import place as places
+from server.farm.jobs import record as records
 from server.library import versions
 
 log = logging.getLogger("croft.farm")
@@ -172,7 +172,7 @@ class Keeper:
         """Of several copies of a job's folder the one that lies with the file it was submitted for."""
         for other in self.board.store.index.job_places(place.id):
             try:
-                record = places.read_record(self.board.store.path(other.folder))
+                record = records.read_record(self.board.store.path(other.folder))
             except CroftError:
                 continue
             if record.get("file") == other.address:
@@ -183,9 +183,9 @@ class Keeper:
         board = self.board
         try:
             folder = board.store.path(place.folder)
-            result = places.read_result(folder)
+            result = records.read_result(folder)
             if result is not None:
-                ended = Ended(places.read_record(folder), result, place)
+                ended = Ended(records.read_record(folder), result, place)
                 self._in_turn(partial(_remember, board, place.id, ended))
                 return
             live = board.read(place)
@@ -212,7 +212,7 @@ class Keeper:
         return submit.clean_up(folder, asset_folder, self.board.disk)
 
     def _read_result(self, place: JobPlace) -> dict[str, Any] | None:
-        return places.read_result(self.board.store.path(place.folder))
+        return records.read_result(self.board.store.path(place.folder))
 
     def _in_turn(self, what: Callable[[], Any]) -> None:
         """Change the board in the committer's thread, between commits (or here, before there are any)."""
@@ -334,7 +334,7 @@ class Keeper:
         if not live.finalised:
             self.finish(live)
         elif now - since > KEEP_ENDED_S:
-            result = places.read_result(live.place.folder)
+            result = records.read_result(live.place.folder)
             if result is not None:
                 self._ended_at.pop(job_id, None)
                 self._in_turn(partial(self._retire, live, result))

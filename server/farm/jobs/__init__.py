@@ -2,6 +2,8 @@
 
 states   the six job states and the one table of allowed moves
 job      the fold: a job's tasks, claims and sums, from its journal's lines; no files
-place    a job's files: reading and catching up with its journal, appending, restores, result.json
+record   reading a job's request and its sum, with suspicion
+inputs   the files that a scene links, and which of them changed meanwhile
+place    a job's files: reading and catching up with its journal, appending, restores, outputs, logs
 submit   a new job: snapshot, version folder, folder; whole or not at all
 """

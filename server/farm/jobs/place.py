@@ -19,14 +19,11 @@ from typing import Any
 import orjson
 
 from server.disk import files, paths
-from server.disk.errors import Broken, CroftError, NotFound, Restored, broken
+from server.disk.errors import CroftError, NotFound, Restored
 from server.disk.journal import Journal
-from server.farm.jobs import states
 from server.farm.jobs.job import Claim, Event, Job, split_attempt
+from server.farm.jobs.record import JOURNAL, LOGS, RECORD, RESULT, SCHEMA, SNAPSHOT
 
-SCHEMA = 1
-RECORD, JOURNAL, RESULT, LOGS, SNAPSHOT = "job.json", "journal.jsonl", "result.json", "logs", "snapshot"
-MAX_RECORD_BYTES = 4 << 20
 MAX_LOG_BYTES = 64 << 10
 
 
@@ -401,92 +398,3 @@ def _chunks(path: Path) -> Iterator[bytes]:
     with open(path, "rb") as file:
         while chunk := file.read(files.COPY_BYTES):
             yield chunk
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """A job's request. Broken when it isn't one; a newer schema than ours is left to newer servers."""
-    path = folder / RECORD
-    try:
-        raw, _ = files.read_bounded(path, MAX_RECORD_BYTES)
-        record = orjson.loads(raw)
-    except FileNotFoundError as error:
-        raise NotFound(f"There is no job in {folder}.", path=str(folder)) from error
-    except (OSError, ValueError) as error:
-        raise broken(path, str(error)) from error
-    if not isinstance(record, dict) or not isinstance(record.get("id"), str) or "frames" not in record:
-        raise broken(path, "it is not a job's request")
-    if not isinstance(record.get("schema", 1), int) or record.get("schema", 1) > SCHEMA:
-        raise broken(path, "a newer Croft wrote it")
-    why = _what_is_wrong(record)
-    if why:
-        raise broken(path, why)
-    return record
-
-
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("file", "name", "user", "project", "type", "base", "output", "order", "created"), str),
-    **dict.fromkeys(("description", "site", "version", "folder", "snapshot"), str),
-    **dict.fromkeys(("total", "retries", "priority"), int),
-    "requires": list,
-    "parameters": dict,
-    "source": dict,
-    "inputs": dict,
-    "timeout_s": (int, float, type(None)),
-}
-
-
-def _what_is_wrong(record: dict[str, Any]) -> str:
-    """Why a request can't be trusted; "" when it can. Students can write where it lies: what it names must
-    be a snapshot beside its scene and a version folder, never a file of somebody else's."""
-    for key, kind in _KINDS.items():
-        if key in record and not isinstance(record[key], kind):
-            return f"its {key} makes no sense"
-    snapshot = record.get("snapshot", "")
-    if snapshot and not (_is_name(snapshot) and snapshot.startswith(".") and f".{record['id']}" in snapshot):
-        return "its snapshot is none of its own"
-    parts = record.get("folder", "").split("/")
-    if parts != [""] and not (len(parts) == 3 and parts[0] == paths.RENDER and all(map(_is_name, parts))):
-        return "its folder is no version of a render"
-    if record.get("version", "") not in ("", parts[-1]):
-        return "its version is not that of its folder"
-    return ""
-
-
-def _is_name(text: str) -> bool:
-    return text not in ("", ".", "..") and "/" not in text and "\0" not in text
-
-
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """The sum of an ended job, if it is that of the journal that lies there; None otherwise."""
-    try:
-        raw, _ = files.read_bounded(folder / RESULT, MAX_RECORD_BYTES)
-        result = orjson.loads(raw)
-        length = os.stat(folder / JOURNAL).st_size
-        told = result["journal"]["length"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if told != length or result.get("state") not in states.ENDED or not isinstance(told, int):
-        return None
-    counts = result.get("counts")
-    if not isinstance(counts, dict) or not all(isinstance(count, int) for count in counts.values()):
-        return None  # not ours: the journal says it all
-    if not isinstance(result.get("total"), int) or not isinstance(result.get("cells"), str):
-        return None
-    return dict(result)
-
-
-def result_matches(folder: Path) -> bool:
-    """The slow, certain check of `run.py check`: length and hash."""
-    result = read_result(folder)
-    if result is None:
-        return False
-    digest = hashlib.sha256()
-    try:
-        for chunk in _chunks(folder / JOURNAL):
-            digest.update(chunk)
-    except OSError:
-        return False
-    return bool(result["journal"].get("sha256") == digest.hexdigest())
-
-
-__all__ = ["Broken", "Place", "Reach", "Seen", "preview_path", "read_record", "read_result", "result_matches"]

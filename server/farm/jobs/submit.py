@@ -29,6 +29,7 @@ from server.farm import frames as frame_ranges
 from server.farm.job_types import JobType, JobTypes
 from server.farm.jobs import inputs
 from server.farm.jobs import place as places
+from server.farm.jobs import record as records
 from server.library import versions
 
 FICLONE = 0x40049409  # linux/fs.h: share the blocks where the disk can (btrfs, xfs)
@@ -106,7 +107,7 @@ class Submitter:
             raise BadInput(f"order must be one of {', '.join(frame_ranges.ORDERS)}, not {str(order)[:40]!r}.")
         stem = paths.stem_of(paths.name_of(address))
         return {
-            "schema": places.SCHEMA,
+            "schema": records.SCHEMA,
             "type": job_type.ident,
             "file": address,
             "project": project[0],
@@ -151,7 +152,7 @@ class Submitter:
                 record["folder"] = f"{paths.RENDER}/{paths.stem_of(scene.name)}/{version}"
             self._begin_journal(folder, record)
             files.write_atomic(
-                folder / places.RECORD,
+                folder / records.RECORD,
                 orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n",
                 disk=self._disk,
             )
@@ -216,7 +217,7 @@ class Submitter:
         return versions.make(self._store, address, told)[0]
 
     def _begin_journal(self, folder: Path, record: Mapping[str, Any]) -> None:
-        journal = Journal(folder / places.JOURNAL, self._disk)
+        journal = Journal(folder / records.JOURNAL, self._disk)
         try:
             event = {"at": record["created"], "event": "state", "to": record["begin"], "by": record["user"]}
             journal.append([event])
@@ -234,7 +235,7 @@ class Submitter:
 
 def clean_up(folder: Path, asset_folder: Path, disk: files.Os = files.REAL) -> bool:
     """Take away what a submission left that never became a job. True when there was something."""
-    if (folder / places.RECORD).exists():
+    if (folder / records.RECORD).exists():
         return False
     try:
         raw, _ = files.read_bounded(folder / INTENT, 65536)
