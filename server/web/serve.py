@@ -7,6 +7,7 @@ the URL when requests are answered. SIGTERM and Ctrl-C end the streams, finish w
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import resource
@@ -99,6 +100,7 @@ def serve(
         except OSError as error:
             place = error.filename or data
             return sorry(f"Croft can't start: {place} can't be used: {error.strerror}.")
+        gc.freeze()  # the index stays: to look for garbage in 100,000 files would halt all for 0.1 s
         try:
             stuck = run(croft, listener)
         finally:
