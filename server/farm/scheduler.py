@@ -14,7 +14,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-Key = tuple[int, int, str]  # smaller comes first
+Key = tuple[int, int, str, str]  # priorities, when it was submitted, its id; smaller comes first
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +78,10 @@ class Line:
     def __contains__(self, job_id: str) -> bool:
         return job_id in self._places
 
-    def put(self, job_id: str, need: Need, project_priority: int, priority: int) -> None:
+    def put(self, job_id: str, need: Need, project_priority: int, priority: int, created: str = "") -> None:
         """Have a job stand where it belongs; again is harmless, and moves it when something changed."""
         with self._lock:
-            place = Place(need, (-project_priority, -priority, job_id))
+            place = Place(need, (-project_priority, -priority, created, job_id))
             if self._places.get(job_id) == place:
                 return
             self.drop(job_id)
@@ -108,7 +108,7 @@ class Line:
         """All ids, in order."""
         with self._lock:
             lines = [list(line) for line in self._lines.values()]
-        return (key[2] for key in heapq.merge(*lines))
+        return (key[3] for key in heapq.merge(*lines))
 
     def choose(self, means: Means, refused: Callable[[str], bool] | None = None) -> str | None:
         """The id of the first job that this node can serve and that `refused` doesn't pass over."""
@@ -116,10 +116,10 @@ class Line:
             needs = self._needs(means)
             if refused is None:
                 heads = [self._lines[need][0] for need in needs]
-                return min(heads)[2] if heads else None
+                return min(heads)[3] if heads else None
             for key in heapq.merge(*(self._lines[need] for need in needs)):
-                if not refused(key[2]):
-                    return key[2]
+                if not refused(key[3]):
+                    return key[3]
             return None
 
     def ahead(self, job_id: str, means: Means) -> int:

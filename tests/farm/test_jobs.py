@@ -72,9 +72,14 @@ def test_jobs_go_by_priority_then_age(world: World, farm: Farm, node: Node, subm
     farm.set_priority(second, 1, "anna")
     assert node.one()["job"] == first
     assert farm.view(second)["priority"] == 1
-    assert [job.id for job in farm.jobs()] == sorted([first, second], reverse=True)
+    assert [job.id for job in farm.jobs()] == [second, first]  # newest first
     assert farm.jobs(state="done") == []
     assert len(farm.jobs(project="demo", user="anna", file=SCENE)) == 2
+
+
+def test_jobs_of_one_second_go_in_the_order_they_came(farm: Farm, node: Node, submit: Submit) -> None:
+    ids = [submit("1") for _ in range(6)]
+    assert [node.one()["job"] for _ in ids] == ids
 
 
 def test_spread_shows_the_ends_first(farm: Farm, node: Node, submit: Submit) -> None:

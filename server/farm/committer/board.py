@@ -255,7 +255,8 @@ class Board:
             and (writable or not self.unready(job))
             and live.rests_until <= self.monotonic()
         ):
-            self.line.put(job.id, live.need, live.project_priority, job.priority)
+            created = str(job.record.get("created") or "")
+            self.line.put(job.id, live.need, live.project_priority, job.priority, created)
         else:
             self.line.drop(job.id)
 

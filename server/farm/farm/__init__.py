@@ -150,7 +150,7 @@ class Farm:
             and (not user or job.record.get("user") == user)
             and (not file or job.address == file)
         ]
-        return sorted(found, key=lambda job: job.id, reverse=True)
+        return sorted(found, key=lambda job: (str(job.record.get("created") or ""), job.id), reverse=True)
 
     def sums(self, project: str = "") -> dict[str, int]:
         """Of the jobs that aren't over: how many there are, their tasks, those of them done and failed."""
