@@ -140,3 +140,9 @@ def test_pictures_of_a_frame() -> None:
     exr = sheets.pictures({"image": "data::demo/a.0001.exr", "attempts": 1})
     assert exr["large"] == "/thumb/data::demo/a.0001.exr?w=1024&v=1"
     assert sheets.pictures({"image": None})["thumbnail"] == ""
+
+
+def test_a_render_that_nobody_works_on_is_waiting() -> None:
+    card = sheets.card(job(why="no node is running"), NOW, titles={}, may=False)
+    assert (card["glyph"], card["word"]) == ("waiting", "Waiting")
+    assert card["why"] == "Waiting because no computer is running."

@@ -57,7 +57,8 @@ def card(
 ) -> dict[str, Any]:
     """What the macros of a job need besides the API's view of it."""
     total, counts, state = int(job["total"]), job["counts"], job["state"]
-    glyph, word = words.JOB_STATES.get(state, ("waiting", state))
+    stuck = state == "running" and bool(job.get("why"))  # begun, but nobody works on it just now
+    glyph, word = words.JOB_STATES.get("waiting" if stuck else state, ("waiting", state))
     marks, group = cells(str(job.get("cells", "")), total, limit)
     end = words.done_about(job.get("estimated_end"), now) if state == "running" else ""
     return {
