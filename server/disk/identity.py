@@ -277,13 +277,23 @@ class Identity:
         return self._is_unclaimed(entry)
 
     def _is_unclaimed(self, entry: Entry) -> bool:
-        """Whether nobody has done anything with this file yet: no record, or one that Croft made."""
+        """Whether nobody has done anything with this file yet: no record, or one that Croft made and that
+        says what Croft wrote. Who edits it as a file leaves no history."""
         if entry.facts is None:
             return True
-        if entry.facts.owner or entry.facts.tags:
-            return False
         events = self._store.history(entry.address)
-        return bool(events) and all(event.get("who") == CROFT for event in events)
+        if not events or any(event.get("who") != CROFT for event in events):
+            return False
+        said: dict[str, Any] = {}
+        for event in events:
+            fields = event.get("fields")
+            for key, change in fields.items() if isinstance(fields, dict) else ():
+                said[key] = change[1] if isinstance(change, list) and len(change) == 2 else None
+        try:
+            record = self._store.read(entry.address).data
+        except CroftError:
+            return False
+        return _told(record) == _told(said)
 
     def _give_back(self, lost: str, found: str) -> Found:
         """Moves sidecar and companion of `lost` to `found`; nothing if one of them changed meanwhile."""
@@ -383,6 +393,10 @@ class Identity:
         for address in (gone.address, there.address):
             done.add(store.scanner(address).refresh(address))
         return done
+
+
+def _told(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if value is not None}
 
 
 def _can_be_known(address: str) -> bool:

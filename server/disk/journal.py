@@ -60,6 +60,24 @@ class Journal:
         finally:
             os.close(fd)
 
+    def last(self, size_bytes: int) -> list[dict[str, Any]]:
+        """The events of the last so many bytes, for who only shows them. Any file may be there: a hostile
+        one costs no more."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                start = max(0, os.fstat(fd).st_size - size_bytes)
+                raw = os.pread(fd, size_bytes, start)
+            finally:
+                os.close(fd)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise broken(self.path, str(error.strerror)) from error
+        events: list[dict[str, Any]] = []
+        _decode(raw.split(b"\n")[1 if start else 0 :], events)  # the first is a part of a line
+        return events
+
     def append(self, events: Iterable[Mapping[str, Any]], *, expect: int | None = None) -> int:
         """Add events in one write, under the lock. Returns the offset after them; `sync` makes them last.
 

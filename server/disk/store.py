@@ -42,6 +42,7 @@ __all__ = ["Store", "Watcher", "configured_shares"]
 log = logging.getLogger("croft.store")
 
 
+HISTORY_BYTES = 4 << 20  # of each site's history: the newest changes, some 20,000 of them
 JSON_BYTES = 64 << 20  # of a file of Croft's own: facts of a huge scene, a result
 
 Changes = Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -168,7 +169,7 @@ class Store:
         for name in names:
             if name.startswith("history.") and name.endswith(".jsonl"):
                 with contextlib.suppress(CroftError):  # `check` tells of one that can't be read
-                    events += Journal(folder / name).read()[0]
+                    events += Journal(folder / name).last(HISTORY_BYTES)
         return sorted(events, key=lambda event: str(event.get("at", "")))
 
     # Writing.

@@ -125,6 +125,34 @@ def test_one_that_somebody_has_worked_with_stays_as_it_is(live: Live) -> None:
     assert live.entry("data::p/a.blend").status == "missing"
 
 
+def test_one_whose_record_was_edited_as_a_file_stays_as_it_is(live: Live) -> None:
+    # Given a record that Croft made, and that somebody changed in a text editor, which no history tells
+    known(live, live.root / "p/a.blend", owner="mia")
+    shutil.copy2(live.root / "p/a.blend", live.root / "p/b.blend")
+    live.settle()
+    live.store.edit("data::p/b.blend", {"schema": 1, "uuid": "fresh", "name": "b"}, who="croft")
+    record = live.root / "p/b.blend.json"
+    record.write_text(record.read_text().replace('"b"', '"my own words"'))
+    live.settle()
+    # When the other file goes
+    (live.root / "p/a.blend").unlink()
+    live.settle()
+    # Then their words are still there
+    assert "my own words" in record.read_text()
+    assert live.entry("data::p/a.blend").status == "missing"
+
+
+def test_one_with_a_broken_record_stays_as_it_is(live: Live) -> None:
+    known(live, live.root / "p/a.blend", owner="mia")
+    shutil.copy2(live.root / "p/a.blend", live.root / "p/b.blend")
+    record = live.root / "p/b.blend.json"
+    record.write_text('{"description": "many words, and one comma too much",,')
+    live.settle()
+    (live.root / "p/a.blend").unlink()
+    live.settle()
+    assert "many words" in record.read_text()
+
+
 def test_copies_of_one_template_are_not_taken_for_each_other(live: Live, tmp_path: Path) -> None:
     template = write(tmp_path / "template.blend", b"BLENDER template")
     for n in (10, 20):

@@ -90,6 +90,14 @@ def test_a_restore_is_noticed_by_who_reads_and_who_appends(path: Path, how: str)
     assert Journal(path).read()[0] == got + events(4)
 
 
+def test_the_last_events_are_read_without_the_rest(path: Path) -> None:
+    journal = Journal(path)
+    assert journal.last(1000) == []
+    journal.append({"n": n, "text": "x" * 80} for n in range(1000))
+    assert [event["n"] for event in journal.last(1000)] == list(range(991, 1000))
+    assert len(journal.last(1 << 20)) == 1000
+
+
 def test_an_open_journal_follows_its_name(path: Path) -> None:
     # Given a journal with an open file, when another is restored in its place, the append goes there.
     journal = Journal(path)
