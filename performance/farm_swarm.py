@@ -247,8 +247,10 @@ class Node:
             '"kind":"frame","width":1,"height":1}],"statistics":{"render_s":0.04,"memory_mb":120}},' + task
         )
         self.rest = b""
+        self.body = ""
 
     def send(self, body: str) -> None:
+        self.body = body
         self.socket.sendall(f"{self.head}{len(body)}\r\n\r\n{body}".encode())
 
     def receive(self) -> bytes | None:
@@ -265,6 +267,9 @@ class Node:
             length = int(head[at : stop if stop >= 0 else None])
             if len(data) >= end + 4 + length:
                 self.rest = b""
+                if data.startswith(b"HTTP/1.1 503"):
+                    self.send(self.body)  # as a real node does: the same again
+                    return None
                 if not data.startswith(b"HTTP/1.1 200"):
                     raise RuntimeError(f"{self.name}: {data[:500]!r}")
                 return data[end + 4 :]

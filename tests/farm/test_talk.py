@@ -17,7 +17,7 @@ from server.disk.files import Os
 from server.disk.scan import Scanner
 from server.farm.committer.decide import Op, Turn
 from server.farm.farm import Farm
-from server.farm.farm.talk import MOST_INSIDE
+from server.farm.farm.talk import HANGING_S, MOST_INSIDE
 
 
 def test_nonsense_is_refused_or_passed_over(farm: Farm, node: Node, world: World) -> None:
@@ -292,7 +292,7 @@ def test_a_disk_that_hangs_holds_only_so_many_threads(world: World) -> None:
     for thread in threads[1:]:
         thread.start()
     until(lambda: farm._talk._inside._value == 0)
-    world.clock.now += 5
+    world.clock.now += HANGING_S + 1
     # Then the next one is sent away at once, and pages are answered
     with pytest.raises(Busy, match="does not answer"):
         until(Node(farm, "late", world.root).ask)

@@ -22,7 +22,7 @@ from server.farm.jobs.job import Claim, split_attempt
 from server.farm.nodes import AWAY_HEARTBEATS, Node
 
 MOST_INSIDE = 128  # messages that wait for a commit at once
-HANGING_S = 1.0  # a commit that takes longer: the disk hangs
+HANGING_S = 5.0  # a commit that takes longer: the disk hangs
 MAX_TASKS = 64  # that one request may claim
 MAX_REQUESTS = 5000  # in one message: a node that was cut off for long delivers much at once
 SILENT_HEARTBEATS = 2.5  # an attempt that a talking node doesn't report for so long is sent again
