@@ -142,6 +142,8 @@ class Lister:
         listing = Listing()
         places = self.paths(inside)
         for name in names:
+            if self.ignored(name):
+                continue  # `a.blend1`, of whose JSON file somebody asked
             for place in places:
                 item = self._seen(place, name)
                 if item is None or name in listing.files:

@@ -265,6 +265,8 @@ NAMES = st.sampled_from(
         "a",
         "a.json",
         "a.json.json",
+        "c.blend1",
+        "c.blend1.json",
         "b.0001.png",
         "b.0002.png",
         "b.@.png",
@@ -309,3 +311,11 @@ def test_one_path_at_a_time_gives_what_a_whole_scan_gives(
 def test_the_fast_way_to_ignore_is_the_same_way(name: str) -> None:
     globs = ("*.bak", "cache_*", "x?y")
     assert ignorer(globs)(name) == paths.is_ignored(name, globs)
+
+
+def test_the_json_file_of_an_ignored_file_brings_it_not_in(tmp_path: Path) -> None:
+    scanner, index, _ = scanned(tmp_path)
+    write(tmp_path / "a.blend1")
+    write(tmp_path / "a.blend1.json", {"owner": "mia"})
+    scanner.refresh("data::a.blend1.json")
+    assert index.dump() == scanned(tmp_path)[1].dump()
