@@ -32,6 +32,7 @@ def summary(job: Job) -> dict[str, Any]:
         "seconds_longest": max(times) / 1000 if times else None,
         "peak_memory_mb": round(job.peak_memory_mb) or None,
         "output_bytes": job.output_bytes,
+        "newest": newest(job),
         "nodes": {
             name: {"done": sums[0], "seconds": sums[1] / 1000, "failed": sums[2], "lost": sums[3]}
             for name, sums in sorted(job.by_node.items())
@@ -48,6 +49,13 @@ def cells(job: Job) -> str:
         return job.cells.decode()
     groups = (job.cells[at : at + size] for at in range(0, job.total, size))
     return "".join(chr(next(letter for letter in _WORST_FIRST if letter in group)) for group in groups)
+
+
+def newest(job: Job) -> dict[str, Any] | None:
+    """The picture that stands for the job: the file name of its last frame that is done."""
+    task = job.cells.rfind(DONE)
+    name = job.output_name(task) if task >= 0 else ""
+    return {"name": name, "attempts": job.latest[task] >> 16} if name else None
 
 
 def remaining_s(job: Job, workers: int) -> float | None:

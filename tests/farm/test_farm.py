@@ -53,6 +53,24 @@ def test_a_job_from_submission_to_its_sum(world: World, farm: Farm, node: Node, 
     tasks, total = farm.tasks(job_id)
     assert total == 4
     assert tasks[0]["image"] == f"{view['folder']}/sh010.0001.png"
+    assert view["newest"] == {"image": f"{view['folder']}/sh010.0004.png", "attempts": 1}
+
+
+def test_an_ended_job_is_shown_without_its_journal(
+    world: World, farm: Farm, node: Node, submit: Submit
+) -> None:
+    # A page of thirty long renders must not read thirty journals
+    job_id = submit("1-2")
+    node.deliver(node.one())
+    node.deliver(node.one())
+    live = farm.view(job_id)
+    until(lambda: farm.board.live[job_id].finalised)
+    until((farm.board.live[job_id].place.folder / "result.json").exists)
+    world.close()
+    again = world.open()
+    assert job_id in again.board.ended
+    assert again.view(job_id)["newest"] == live["newest"]
+    assert job_id in again.board.ended
 
 
 def test_a_done_said_three_times_counts_once(farm: Farm, node: Node, submit: Submit) -> None:

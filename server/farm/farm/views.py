@@ -51,6 +51,10 @@ class Views:
             "nodes": _by_node(job),
             "cells": self._cells_of(job),
             "changed": live.changed,
+            "newest": _picture(
+                paths.join(job.home, job.record["folder"]) if job.record.get("folder") else None,
+                statistics.newest(job),
+            ),
         }
 
     def ended(self, ended: Ended) -> dict[str, Any]:
@@ -59,14 +63,16 @@ class Views:
         counts = result.get("counts", {})
         kept = ("state", "started", "ended", "counts", "seconds", "seconds_per_task", "attempts")
         more = ("failed_attempts", "lost_attempts", "peak_memory_mb", "output_bytes", "nodes", "cells")
+        asked = self._request(ended.record, ended.place.address)
         return {
-            **self._request(ended.record, ended.place.address),
+            **asked,
             "priority": result.get("priority", ended.record.get("priority", 3)),
             "progress": _progress(counts, result.get("total", 0)),
             "estimated_end": None,
             **{key: result.get(key) for key in kept + more},
             "why": result.get("why") or inputs.sentence(result.get("changed") or []),
             "changed": result.get("changed") or [],
+            "newest": _picture(asked["folder"], result.get("newest")),
         }
 
     def _request(self, record: dict[str, Any], address: str) -> dict[str, Any]:
@@ -233,6 +239,13 @@ class Views:
                     }
                 )
         return {**view, "doing": doing}
+
+
+def _picture(folder: str | None, newest: Any) -> dict[str, Any] | None:
+    """Where the picture lies that stands for a job, and what tells it from an earlier one of its name."""
+    if not folder or not isinstance(newest, dict) or "/" in str(newest.get("name") or "/"):
+        return None
+    return {"image": paths.join(folder, str(newest["name"])), "attempts": newest.get("attempts")}
 
 
 def chosen_tasks(job: Job, tasks: str | list[int]) -> list[str]:

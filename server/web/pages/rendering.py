@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 CARDS = 30
 TASKS = 200
-LONG = 2000  # frames, from which on finding the newest would cost more than it tells
 FAILURES = 3  # failed frames that a card shows with their last lines
 TAIL_LINES, TAIL_BYTES = 12, 2000
 LOG_LINES, LOG_BYTES = 1000, 100_000  # on a frame's own page
@@ -156,12 +155,9 @@ def scene_of(shell: Shell, view: View) -> tuple[float, str | None]:
 
 
 def frame_of(shell: Shell, view: View) -> str:
-    """The picture of a render's newest frame, of a very long one's first."""
-    done = int(view["counts"].get("done", 0))
-    if not done:
-        return ""
-    tasks, _ = shell.services.farm.tasks(view["id"], done - 1 if done < LONG else 0, 1, "done")
-    return sheets.pictures(tasks[0])["thumbnail"] if tasks else ""
+    """The picture of a render's newest frame, known without its tasks: an ended one's lie on the disk."""
+    found = view.get("newest")
+    return sheets.pictures(found)["thumbnail"] if found else ""
 
 
 def failures(shell: Shell, job_id: str) -> list[dict[str, Any]]:
