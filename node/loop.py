@@ -3,11 +3,12 @@
     blender -b FILE --python loop.py -- COMMANDS ANSWERS         (two file descriptors)
     python loop.py -- COMMANDS ANSWERS FILE SCRIPTS THREADS      (where Blender is the package `bpy`)
 
-A command is a line of JSON, so is an answer; standard output stays Blender's. A scene whose frames don't
-depend on each other is rendered by one call of the render operator a frame. One whose frames do (unbaked
-simulations, handlers) is rendered by a single call for the whole job, which waits between frames: only that
-gives the pixels of `-a`, since playing the earlier frames with `frame_set` moves rigid bodies that `-a`
-leaves alone. Frames of the job that other nodes render are passed through at one percent of the size.
+A command is a line of JSON, so is an answer; standard output stays Blender's. Frames that follow each other
+are rendered by one call of the render operator, as by `-a`, which waits between them; so nothing is built
+anew for each. A scene whose frames depend on each other (unbaked simulations, handlers) is rendered so from
+the job's first frame on: only that gives the pixels of `-a`, since playing the earlier frames with
+`frame_set` moves rigid bodies that `-a` leaves alone. Frames of such a job that other nodes render are
+passed through at one percent of the size.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Iterator
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 import bpy
 
@@ -34,6 +36,7 @@ HANDLERS = (
 )  # fmt: skip
 
 Command = Dict[str, Any]
+held = ""  # what the names of File Output nodes' files begin with
 
 
 class Channel:
@@ -73,6 +76,13 @@ class Frames:
             first = int(span if cut < 0 else span[:cut])
             last = first if cut < 0 else int(span[cut + 1 :])
             self.parts.append(range(first, last + 1, int(step or 1)))
+
+    def rest_of_part(self, frame: int) -> range:
+        """The frames from this one on, to the end of its part."""
+        for part in self.parts:
+            if frame in part:
+                return part[part.index(frame) :]
+        raise RuntimeError("frame %d isn't one of the job's" % frame)
 
     def position(self, frame: int) -> int:
         """How many frames come before this one."""
@@ -120,17 +130,21 @@ def serve(channel: Channel) -> None:
     if bpy.app.version >= (5, 0, 0):
         bpy.app.handlers.render_stats.append(Statistics(channel))  # 5 prints them no more
     channel.answer("scene", ordered=why)
+    frames = Frames(command["frames"])
     if why:
-        Ordered(channel, scene, command).run(command)
-        command = channel.next()
-        channel.answer("restart", attempt=command["attempt"])
-        channel.next()
+        Animation(channel, scene, frames, strict=True).all(command)
+        while True:  # an earlier frame: the node starts another Blender
+            channel.answer("restart", attempt=channel.next()["attempt"])
+    following = -1
     while True:
-        try:
+        position = frames.position(command["frame"])
+        if position == following and not writes_elsewhere(scene):
+            animation = Animation(channel, scene, frames, strict=False)
+            command, position = animation.onwards(command, position)
+        else:
             render_one(channel, scene, command)
-        except RuntimeError as error:
-            channel.answer("failed", attempt=command["attempt"], text=str(error).strip())
-        command = channel.next()
+            command = channel.next()
+        following = position + 1
 
 
 class Statistics:
@@ -177,6 +191,8 @@ def choose(command: Command) -> Any:
     scene.render.use_file_extension = True
     scene.render.use_overwrite = True
     scene.render.use_placeholder = False
+    if command["folder"]:
+        hold_outputs(scene, command)
     return scene
 
 
@@ -188,39 +204,77 @@ def operator_arguments(scene: Any, command: Command) -> Dict[str, Any]:
 
 
 def render_one(channel: Channel, scene: Any, command: Command) -> None:
-    frame = command["frame"]
-    scene.frame_start = scene.frame_end = frame
+    scene.frame_start = scene.frame_end = command["frame"]
     scene.frame_step = 1
     aim_for_real(scene, command)
     channel.answer("begun", attempt=command["attempt"])
-    bpy.ops.render.render(**operator_arguments(scene, command))
-    channel.answer("frame", attempt=command["attempt"], **results(scene, command))
+    try:
+        bpy.ops.render.render(**operator_arguments(scene, command))
+        channel.answer("frame", attempt=command["attempt"], **results(scene, command))
+    except RuntimeError as error:
+        channel.answer("failed", attempt=command["attempt"], text=str(error).strip())
 
 
-class Ordered:
-    """One run of the operator over the whole job, held in the frame handlers until a frame is asked for."""
+class Animation:
+    """One run of the operator over many frames, held in the frame handlers until a frame is asked for.
 
-    def __init__(self, channel: Channel, scene: Any, command: Command) -> None:
+    `strict`: each frame of the job is rendered in turn, small where it isn't asked for, since later ones
+    depend on it. Otherwise the run ends where another frame than the next one is asked for.
+    """
+
+    def __init__(self, channel: Channel, scene: Any, frames: Frames, strict: bool) -> None:
         self.channel = channel
         self.scene = scene
-        self.command: Optional[Command] = command
-        self.frames = Frames(command["frames"])
+        self.frames = frames
+        self.strict = strict
+        self.command: Optional[Command] = None
         self.percentage = scene.render.resolution_percentage
         self.ahead: List[int] = []  # of the present part, the next one last
         self.rendering = False  # motion blur changes frames within a frame
+        self.leaving = False
+        self.done_at = -1  # how many frames of the job come before the one rendered last
+        self.writes_elsewhere = writes_elsewhere(scene)
         self.scratch = tempfile.mkdtemp(prefix="replay-")
 
-    def run(self, first: Command) -> None:
-        self.frames.position(first["frame"])
-        bpy.app.handlers.frame_change_post.append(self.frame_changed)
-        bpy.app.handlers.render_write.append(self.frame_written)
+    def all(self, command: Command) -> None:
+        """Every frame of the job, the first ones included, whichever is asked for first."""
+        self.command = command
         for part in self.frames.parts:
-            self.ahead = list(reversed(part))
-            self.scene.frame_start, self.scene.frame_end = part[0], part[-1]
-            self.scene.frame_step = part.step
-            bpy.ops.render.render(**operator_arguments(self.scene, first))
-            if self.ahead:
-                raise RuntimeError("Blender ended the animation before frame %d" % self.ahead[-1])
+            self.run(part)
+
+    def onwards(self, command: Command, position: int) -> Tuple[Command, int]:
+        """From the command's frame on. The first command that asks for another frame than the next, and
+        how many frames come before the one that was rendered last."""
+        self.command = command
+        try:
+            self.run(self.frames.rest_of_part(command["frame"]))
+        except RuntimeError as error:
+            if not self.leaving:
+                self.channel.answer("failed", attempt=self.command["attempt"], text=str(error).strip())
+                self.command = None
+        self.scene.render.resolution_percentage = self.percentage
+        if self.leaving:
+            drop_outputs(self.scene, command["folder"])
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        return self.command or self.channel.next(), self.done_at
+
+    def run(self, part: range) -> None:
+        self.ahead = list(reversed(part))
+        self.scene.frame_start, self.scene.frame_end = part[0], part[-1]
+        self.scene.frame_step = part.step
+        handlers = bpy.app.handlers
+        handlers.frame_change_post.append(self.frame_changed)
+        handlers.render_write.append(self.frame_written)
+        try:
+            arguments: Dict[str, Any] = {"animation": True, "scene": self.scene.name}
+            if self.command is not None:
+                arguments = operator_arguments(self.scene, self.command)
+            bpy.ops.render.render(**arguments)
+        finally:
+            handlers.frame_change_post.remove(self.frame_changed)
+            handlers.render_write.remove(self.frame_written)
+        if self.ahead:
+            raise RuntimeError("Blender ended the animation before frame %d" % self.ahead[-1])
 
     def frame_changed(self, scene: Any, *rest: Any) -> None:
         if self.rendering or not self.ahead or scene.name != self.scene.name:
@@ -234,7 +288,7 @@ class Ordered:
         position = self.frames.position(frame)
         while self.command is None:
             self.command = self.channel.next()
-            if self.frames.position(self.command["frame"]) < position:
+            if self.strict and self.frames.position(self.command["frame"]) < position:
                 self.channel.answer("restart", attempt=self.command["attempt"])
                 self.command = None
         command, render = self.command, self.scene.render
@@ -243,18 +297,29 @@ class Ordered:
             aim_for_real(self.scene, command)
             self.channel.answer("begun", attempt=command["attempt"])
         else:
-            # It must really be rendered: cloth differs where a frame before was evaluated only.
-            render.resolution_percentage = 1
+            if not self.writes_elsewhere:
+                render.resolution_percentage = 1
             aim(self.scene, self.scratch, "replay.####")
-            self.channel.answer("replay", attempt=command["attempt"], frame=frame)
+            if self.strict:
+                # It must really be rendered: cloth differs where a frame before was evaluated only.
+                self.channel.answer("replay", attempt=command["attempt"], frame=frame)
+            else:
+                # Nothing else ends an animation from within: a frame that can't be written does.
+                blocked = os.path.join(self.scratch, "blocked")
+                with open(blocked, "wb"):
+                    render.filepath = escaped(os.path.join(blocked, "x"))
+                self.leaving = True
         self.rendering = True
 
     def frame_written(self, scene: Any, *rest: Any) -> None:
         with self.fatal():
             self.rendering = False
             command = self.command
-            if command is not None and scene.frame_current == command["frame"]:
+            if command is None or scene.frame_current != command["frame"]:
+                drop_outputs(self.scene, command["folder"] if command else None)
+            else:
                 self.command = None
+                self.done_at = self.frames.position(command["frame"])
                 self.channel.answer("frame", attempt=command["attempt"], **results(self.scene, command))
 
     @contextlib.contextmanager
@@ -289,12 +354,35 @@ def aim_for_real(scene: Any, command: Command) -> None:
 
 
 def aim(scene: Any, folder: str, name: str) -> None:
-    """Sends the frame, and what File Output nodes write, into the folder under the given name."""
     scene.render.filepath = escaped(os.path.join(folder, name))
-    prefix = name.replace("#", "").rstrip(".")
+
+
+def holding_prefix(command: Command) -> str:
+    """How names of File Output nodes' files begin until their frame is done. An animation under way doesn't
+    see later changes of the nodes, so it is the same for all frames: it looks like one more attempt of the
+    job, whose leavings the server sweeps up."""
+    return ".%s.%x." % (command["attempt"].rpartition(".")[0] or command["attempt"], os.getpid() & 0xFFFF)
+
+
+def hold_outputs(scene: Any, command: Command) -> None:
+    """Lets File Output nodes write into the version's folder, aside."""
+    global held
+    held = holding_prefix(command)
+    prefix = held + command["name"].replace("#", "").rstrip(".")
     used: Set[str] = set()
     for node in file_output_nodes(scene):
-        redirect(node, folder, prefix, used)
+        redirect(node, command["folder"], prefix, used)
+
+
+def held_outputs(folder: str) -> List[str]:
+    return [name for name in os.listdir(folder) if held and name.startswith(held)]
+
+
+def drop_outputs(scene: Any, folder: Optional[str]) -> None:
+    """Of a frame that nobody has asked for."""
+    if folder and file_output_nodes(scene):
+        for name in held_outputs(folder):
+            os.unlink(os.path.join(folder, name))
 
 
 def file_output_nodes(scene: Any) -> List[Any]:
@@ -320,9 +408,7 @@ def file_output_nodes(scene: Any) -> List[Any]:
 
 def redirect(node: Any, folder: str, prefix: str, used: Set[str]) -> None:
     """Keeps what the artist called the output, within the version's flat folder."""
-    if "croft" not in node:
-        node["croft"] = json.dumps(described(node))
-    known = json.loads(node["croft"])
+    known = described(node)
 
     def name(text: str, fallback: str) -> str:
         base = os.path.basename(text.replace("\\", "/").rstrip("/")).strip("_.# ").replace("#", "")
@@ -378,6 +464,8 @@ def results(scene: Any, command: Command) -> Dict[str, Any]:
     extras = bool(file_output_nodes(scene))
     if extras or render.use_multiview:
         prefix = ".%s." % command["attempt"]
+        for name in held_outputs(folder):
+            os.rename(os.path.join(folder, name), os.path.join(folder, prefix + name[len(held) :]))
         views = os.path.splitext(main)[0] + "_"
         for name in sorted(os.listdir(folder)):
             path = os.path.join(folder, name)
@@ -396,6 +484,11 @@ def results(scene: Any, command: Command) -> Dict[str, Any]:
         except Exception:
             traceback.print_exc()  # a frame without a preview is still a frame
     return {"files": files, "frame": frame}
+
+
+def writes_elsewhere(scene: Any) -> bool:
+    """Nodes keep their own paths: what they write must always be the whole picture of a frame in its turn."""
+    return not held and bool(file_output_nodes(scene))
 
 
 def percentage(render: Any) -> float:

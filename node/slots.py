@@ -52,6 +52,7 @@ class Slot:
         self.next: Optional[Attempt] = None
         self._stopping = False
         self._renderer: Optional[Renderer] = None
+        self._open = ""  # address of the file of its last task
         self._seconds: Dict[str, float] = {}  # job -> the last frame's
         self._workers = [
             threading.Thread(target=self._work, name="slot", daemon=True),
@@ -76,8 +77,7 @@ class Slot:
 
     def file(self) -> str:
         """What its Blender has open, so that tasks of the same job come here."""
-        attempt = self.next or self.current
-        return attempt.file if attempt else ""
+        return self._open
 
     def wants(self) -> Tuple[bool, float]:
         """Whether it could use a task now; else in how many seconds to look again."""
@@ -165,6 +165,7 @@ class Slot:
             self._deliver(attempt, None)
             return
         attempt.begun_at = time.monotonic()
+        self._open = attempt.file
         self._wake()
         try:
             result = self._do(attempt)

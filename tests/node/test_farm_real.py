@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from real_farm import RealFarm, make_scenes, until
 
 
@@ -24,7 +26,7 @@ from real_farm import RealFarm, make_scenes, until
 def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shots")
     if shutil.which("blender"):
-        make_scenes(folder, "plain", "slow", "crash")
+        make_scenes(folder, "plain", "slow", "crash", "cloth")
     return folder
 
 
@@ -202,6 +204,21 @@ def test_a_cancelled_job_ends_its_blender(farm: RealFarm, shots: Path) -> None:
     # The node is free for the next job.
     following = farm.submit(shots / "plain.blend", "1-2")
     farm.expect_whole(farm.wait_for(following, "done"), [1, 2])
+
+
+def test_two_nodes_share_a_simulation(farm: RealFarm, shots: Path, tmp_path: Path) -> None:
+    """Frames that depend on each other, rendered here and there: the pixels are those of one `-a`."""
+    command = ["blender", "-b", str(shots / "cloth.blend"), "-o", f"{tmp_path}/bare/x.####", "-a"]
+    subprocess.run(command, check=True, capture_output=True, timeout=50)
+    for name in ("alpha", "beta"):
+        farm.start_node(name, processes=[1])
+    ident = farm.submit(shots / "cloth.blend", "1-12")
+    job = farm.wait_for(ident, "done")
+    farm.expect_whole(job, list(range(1, 13)))
+    for frame in range(1, 13):
+        paths = farm.version(job) / f"cloth.{frame:04d}.png", tmp_path / f"bare/x.{frame:04d}.png"
+        with Image.open(paths[0]) as ours, Image.open(paths[1]) as bare:
+            assert ours.tobytes() == bare.tobytes(), f"frame {frame}"
 
 
 def test_a_scene_that_crashes_blender_on_one_frame(farm: RealFarm, shots: Path) -> None:
