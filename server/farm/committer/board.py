@@ -28,7 +28,7 @@ from server.farm.jobs.place import Place, Reach
 from server.farm.nodes import Nodes
 from server.farm.scheduler import Line, Need
 
-NEW_FRAMES = 32  # at most so many are told of at once: the others' thumbnails are made when looked at
+NEW_FRAMES = 32  # at most so many are told of at once
 SETTLE_S = 1.0  # who looks at a job waits at most so long for a commit that is under way
 FORGOTTEN = 256  # jobs whose folder went away that are remembered
 BUSY_REST_S = 2.0  # a job whose lock or disk didn't answer is let be for so long

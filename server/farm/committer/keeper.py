@@ -21,7 +21,7 @@ from server.disk.errors import CroftError
 from server.disk.records import Change, JobPlace
 from server.farm import statistics
 from server.farm.committer import Bundle, Committer
-from server.farm.committer.board import Board, Ended, Live
+from server.farm.committer.board import NEW_FRAMES, Board, Ended, Live
 from server.farm.committer.decide import Op, Turn
 from server.farm.jobs import inputs, states, submit
 from server.farm.jobs import record as records
@@ -29,6 +29,7 @@ from server.library import versions
 
 log = logging.getLogger("croft.farm")
 
+FEW_FRAMES = 2  # told of at once while frames pour in
 GATHER_S = 0.1  # news are gathered for so long before they are told
 LOOK_RUNNING_S = 2.0  # how often the journal of a job is looked at for other servers' lines
 MANY_JOBS = 200  # beyond so many jobs those that don't run are looked at less often
@@ -386,8 +387,10 @@ class Keeper:
         changes: list[Change] = []
         while changed:
             changes.append(Change(*changed.pop()))
-        while self.board.frames:
-            changes.append(Change("frame", self.board.frames.popleft()))
+        frames = [self.board.frames.popleft() for _ in range(len(self.board.frames))]
+        if len(frames) >= NEW_FRAMES:
+            frames = frames[-FEW_FRAMES:]  # they pour in: the others' thumbnails are made when looked at
+        changes += [Change("frame", address) for address in frames]
         if not changes:
             return
         for subscriber in list(self.subscribers):
