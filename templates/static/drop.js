@@ -44,14 +44,19 @@ if (main) {
       bar.value = 0;
       bar.setAttribute("aria-label", `Upload of ${file.name}`);
       line.textContent = `${file.name}: waiting for the others`;
-      item.append(line, bar);
+      const stop = document.createElement("button");
+      stop.textContent = "Stop";
+      stop.setAttribute("aria-label", `Stop the upload of ${file.name}`);
+      const stopped = new AbortController();
+      stop.addEventListener("click", () => stopped.abort());
+      item.append(line, bar, stop);
       list.append(item);
       open += 1;
-      tail = tail.then(() => upload(file, into, item, line, bar)).finally(() => { open -= 1; });
+      tail = tail.then(() => upload(file, into, item, line, bar, stop, stopped.signal)).finally(() => { open -= 1; });
     }
   }
 
-  function upload(file, into, item, line, bar) {
+  function upload(file, into, item, line, bar, stop, stopped) {
     return new Promise((resolve) => {
       const request = new XMLHttpRequest();
       const address = `${into.replace(/\/$/, "")}/${file.name}`;
@@ -59,12 +64,17 @@ if (main) {
         line.textContent = `${file.name}: ${why}`;
         line.className = "failed";
         bar.remove();
+        stop.remove();
         const again = document.createElement("button");
         again.textContent = "Try again";
         again.addEventListener("click", () => { item.remove(); send([file]); });
         item.append(again);
         resolve();
       };
+      // Stopped while it still waited for the others, or in its midst: either way nothing of it is kept.
+      const end = () => { request.abort(); failed("stopped, nothing of it was kept."); };
+      if (stopped.aborted) { end(); return; }
+      stopped.addEventListener("abort", end);
       request.open("PUT", `/api/files/${address.split("/").map(encodeURIComponent).join("/")}`);
       request.setRequestHeader("X-Croft-CSRF", csrf);
       request.upload.onprogress = (event) => {
@@ -78,6 +88,7 @@ if (main) {
         if (request.status >= 300) { failed(answer.message || `the server answered ${request.status}.`); return; }
         line.textContent = `${file.name} is there.`;
         bar.remove();
+        stop.remove();
         setTimeout(() => item.remove(), 8000);
         document.dispatchEvent(new Event("croft-look-again"));
         resolve();

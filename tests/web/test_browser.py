@@ -203,6 +203,32 @@ def test_a_file_is_added_with_progress_and_never_over_another(
     assert [line for line in window.logged() if "409" not in line] == []
 
 
+def test_uploads_are_stopped_in_their_midst_and_while_they_wait(
+    studio: Studio, window: Window, tmp_path: Path
+) -> None:
+    for name in ("long.blend", "next.blend"):
+        (tmp_path / name).write_bytes(SCENE[:12] + bytes(4_000_000) + SCENE[12:])
+    window.go("/p/demo/assets")
+    window.driver.execute_cdp_cmd("Network.enable", {})
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 100_000}
+    window.driver.execute_cdp_cmd("Network.emulateNetworkConditions", slow)
+    try:
+        both = f"{tmp_path / 'long.blend'}\n{tmp_path / 'next.blend'}"
+        window.find("input[data-files]").send_keys(both)
+        window.until("return document.querySelector('#uploads progress')?.value > 0")
+        for name in ("next", "long"):  # the one that waits first
+            window.find(f"button[aria-label='Stop the upload of {name}.blend']").click()
+        window.until("return document.querySelectorAll('#uploads .failed').length == 2")
+        window.until_text("#uploads .failed", "long.blend: stopped, nothing of it was kept.")
+    finally:
+        slow["uploadThroughput"] = -1
+        window.driver.execute_cdp_cmd("Network.emulateNetworkConditions", slow)
+    folder = studio.data / "demo/shots"
+    window.until("return fetch('/healthz').then(answer => answer.ok)")
+    assert not [name for name in ("long.blend", "next.blend") if (folder / name).exists()]
+    window.logged()
+
+
 def test_a_file_is_dropped_on_the_page(studio: Studio, window: Window) -> None:
     window.look(1280, "light")
     window.go("/p/demo/assets")
