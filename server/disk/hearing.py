@@ -194,8 +194,10 @@ class Hearing:
                 self.everything = self.everything or "a disk was unmounted"
                 self.condition.notify_all()
             return
-        if name and (name[0] != "." or name == paths.COMPANION):
-            self._note(folder, name, how_of(mask))
+        how = how_of(mask)
+        # A folder's own mode or time says nothing of what lies in it, and looking there may take long.
+        if name and how != FOLDER and (name[0] != "." or name == paths.COMPANION):
+            self._note(folder, name, how)
 
     def _note(self, folder: str, name: str, how: int) -> None:
         with self.condition:

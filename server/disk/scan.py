@@ -34,6 +34,7 @@ class Found:
     lost: list[Entry] = field(default_factory=list)  # as they were before their file went
     new: list[str] = field(default_factory=list)  # files that weren't there before
     torn: list[tuple[str, str]] = field(default_factory=list)  # folder, name: perhaps still being written
+    below: list[tuple[str, bool]] = field(default_factory=list)  # folders yet to look at; came by a rename
     folders: int = 0
     complete: bool = True  # False: the share went away meanwhile, or a folder couldn't be read
 
@@ -137,8 +138,8 @@ class Scanner:
             with self._lock:
                 unknown = self._first_unknown(parts[:at])
                 if unknown:
-                    return self.scan(unknown, moved=all(how & MOVED for how in names.values()))
-                if at == len(parts):
+                    found.below.append((unknown, all(how & MOVED for how in names.values())))
+                elif at == len(parts):
                     self._refresh_files(inside, names, found)
                 elif parts[at] == COMPANION:
                     self._refresh_companions(parts, names, found)
@@ -146,6 +147,10 @@ class Scanner:
                     self._refresh_render(parts, names, found)
         except ShareAway:
             found.complete = False
+        # Folder by folder: whoever edits something meanwhile doesn't wait for all of them.
+        below, found.below = found.below, []
+        for inner, moved in below:
+            found.add(self.scan(inner, moved=moved))
         return found
 
     def _first_unknown(self, parts: list[str]) -> str:
@@ -205,7 +210,7 @@ class Scanner:
             for name in self._look(inside, found, hints=names):
                 inner = self._prefix + join(inside, name)
                 if name in names or not self.index.has_folder(inner):
-                    found.add(self.scan(inner, moved=bool(names.get(name, 0) & MOVED)))
+                    found.below.append((inner, bool(names.get(name, 0) & MOVED)))
             return
         folders = set(self.index.folders(folder))
         for name in sorted(stems):
@@ -231,8 +236,7 @@ class Scanner:
                 self._note(old, fresh, found)
             is_folder = name in listing.folders and name not in listing.files
             if is_folder:
-                moved = bool(names.get(name, 0) & MOVED)
-                found.add(self.scan(join(folder, name), moved=moved))
+                found.below.append((join(folder, name), bool(names.get(name, 0) & MOVED)))
             elif name in folders:
                 self._lose_folder(address, found)
 
