@@ -94,7 +94,7 @@ class ScriptedServer:
     def of(self, kind: str) -> list[Message]:
         return [message for message in self.heard if message["id"] == kind]
 
-    def wait(self, predicate: Callable[[], Any], timeout_s: float = 20) -> Any:
+    def wait(self, predicate: Callable[[], Any], timeout_s: float = 45) -> Any:
         """Until the predicate is true after some request."""
         with self.changed:
             assert self.changed.wait_for(predicate, timeout_s), f"heard only {self.heard[-5:]}"
@@ -175,7 +175,7 @@ class Farm:
                 process.stderr.close()
 
 
-def until(predicate: Callable[[], Any], timeout_s: float = 20) -> Any:
+def until(predicate: Callable[[], Any], timeout_s: float = 45) -> Any:
     """For what only the disk or the process table can tell."""
     end = time.monotonic() + timeout_s
     while not predicate():

@@ -128,7 +128,7 @@ class RealFarm:
         """Copies the scene in, as a student does, and asks for a render as soon as it is there."""
         shutil.copy(scene, self.shots / scene.name)
         request = {"file": f"data::demo/shots/{scene.name}", "frames": frames, **more}
-        status, job = until(lambda: self._submitted(request), 20)
+        status, job = until(lambda: self._submitted(request))
         assert status == 201, job
         return str(job["id"])
 
@@ -142,7 +142,7 @@ class RealFarm:
         found: Record = job
         return found
 
-    def wait_for(self, ident: str, *states: str, timeout_s: float = 40) -> Record:
+    def wait_for(self, ident: str, *states: str, timeout_s: float = 90) -> Record:
         """The job, once it is in one of the states, on the disk too."""
 
         def there() -> Record | None:
@@ -194,7 +194,7 @@ class RealFarm:
         assert [row["frame"] for row in rows if row["state"] == "done"] == frames
 
 
-def until(predicate: Any, timeout_s: float = 20) -> Any:
+def until(predicate: Any, timeout_s: float = 60) -> Any:
     end = time.monotonic() + timeout_s
     while not (found := predicate()):
         assert time.monotonic() < end, "it never came true"

@@ -21,6 +21,8 @@ import pytest
 from PIL import Image
 from real_farm import RealFarm, make_scenes, until
 
+pytestmark = pytest.mark.timeout(150)  # real renders, on whatever machine
+
 
 @pytest.fixture(scope="session")
 def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -36,17 +38,6 @@ def farm(needs: Any, tmp_path: Path) -> Iterator[RealFarm]:
     made = RealFarm(tmp_path)
     yield made
     made.close()
-
-
-def doing(farm: RealFarm, node: str) -> list[dict[str, Any]]:
-    """What the node is at, once its renderer is."""
-    return [
-        task
-        for row in farm.api("GET", "/api/nodes")[1]
-        if row["name"] == node
-        for task in row["doing"]
-        if "Sample" in task["line"]
-    ]
 
 
 def blenders(scene: str) -> list[int]:
@@ -66,7 +57,7 @@ def test_a_node_killed_in_the_middle_of_a_frame(farm: RealFarm, shots: Path) -> 
     """When a node is killed, then its Blender ends with it and another node renders what it held."""
     ident = farm.submit(shots / "slow.blend", "1-3")
     first = farm.start_node("first")
-    until(lambda: doing(farm, "first"), 12)
+    until(lambda: blenders(ident))
     first.kill()
     first.wait()
     until(lambda: not blenders(ident))
@@ -81,7 +72,7 @@ def test_the_server_killed_in_the_middle_of_a_job(farm: RealFarm, shots: Path) -
     """When the server is killed and started again, then the node goes on, and nothing is rendered twice."""
     ident = farm.submit(shots / "slow.blend", "1-4")
     farm.start_node("alpha")
-    until(lambda: doing(farm, "alpha"), 40)
+    until(lambda: blenders(ident))
     until(lambda: farm.events(ident, "done"))
     farm.kill_server()
     farm.start_server()
@@ -91,20 +82,19 @@ def test_the_server_killed_in_the_middle_of_a_job(farm: RealFarm, shots: Path) -
 
 
 def test_a_server_that_is_away_gets_finished_frames_later(farm: RealFarm, shots: Path) -> None:
-    """Given a server that is gone for longer than a lease, when the node finishes what it holds, then it
-    keeps the results, and they are taken when the server is back: nobody renders them again."""
+    """Given a server that is gone, when the node finishes what it holds, then it keeps the results, and they
+    are taken when the server is back: nobody renders them again."""
     ident = farm.submit(shots / "slow.blend", "1-4")
     farm.start_node("alpha")
-    until(lambda: doing(farm, "alpha"), 40)
+    until(lambda: blenders(ident))
     farm.kill_server()
-    held = {event["attempt"] for event in farm.events(ident, "claim")}
-    held -= {event["attempt"] for event in farm.events(ident, "done")}
-    until(lambda: len(list((farm.folder / "alpha.spool").glob("*.json"))) == len(held), 40)
+    spool = farm.folder / "alpha.spool"
+    until(lambda: list(spool.glob("*.json")))
     farm.start_server()
     job = farm.wait_for(ident, "done")
     farm.expect_whole(job, [1, 2, 3, 4])
     assert len(farm.events(ident, "claim")) == 4
-    assert not list((farm.folder / "alpha.spool").glob("*.json"))
+    until(lambda: not list(spool.glob("*.json")))
 
 
 class Repeater:
@@ -169,7 +159,7 @@ def test_an_expired_claims_first_node_comes_back_too_late(farm: RealFarm, shots:
     to, then it is refused and the accepted file stays as it is."""
     ident = farm.submit(shots / "slow.blend", "1-2")
     first = farm.start_node("first")
-    until(lambda: doing(farm, "first"), 12)
+    until(lambda: farm.events(ident, "claim"))  # long before the frame is done
     os.kill(first.pid, signal.SIGSTOP)
     try:
         farm.start_node("second")
@@ -194,7 +184,7 @@ def test_an_expired_claims_first_node_comes_back_too_late(farm: RealFarm, shots:
 def test_a_cancelled_job_ends_its_blender(farm: RealFarm, shots: Path) -> None:
     ident = farm.submit(shots / "slow.blend", "1-30")
     farm.start_node("alpha")
-    until(lambda: doing(farm, "alpha"), 40)
+    until(lambda: blenders(ident))
     assert farm.api("DELETE", f"/api/jobs/{ident}")[0] == 200
     until(lambda: not blenders(ident))
     job = farm.job(ident)
@@ -252,7 +242,7 @@ def test_a_scene_file_that_vanishes_while_it_is_rendered(farm: RealFarm, shots: 
     """What was accepted stays, the next frame says what is missing, and the job waits for a person."""
     ident = farm.submit(shots / "slow.blend", "1-4")
     farm.start_node("alpha")
-    until(lambda: farm.events(ident, "done"), 40)
+    until(lambda: farm.events(ident, "done"))
     farm.snapshot(ident).unlink()
     job = farm.wait_for(ident, "failed", "paused")
     assert farm.events(ident, "failed")[0]["reason"].startswith("missing file")

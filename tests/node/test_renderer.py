@@ -18,6 +18,7 @@ SCENES = Path(__file__).with_name("scenes.py")
 KINDS = ("plain", "rigid", "cloth", "particles", "handler", "crash", "compositor", "exr")
 SCRIPTED = {"handler", "crash"}
 LAST = 12
+pytestmark = pytest.mark.timeout(150)  # real renders, on whatever machine
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +94,7 @@ def test_the_pixels_are_those_of_a_bare_animation(
     needs("blender")
     farm.give(*(order(farm, scenes, kind, frame) for frame in frames))
     farm.node(scripting=kind in SCRIPTED)
-    farm.server.wait(lambda: len(farm.server.of("done") + farm.server.of("failed")) == len(frames), 45)
+    farm.server.wait(lambda: len(farm.server.of("done") + farm.server.of("failed")) == len(frames), 100)
     assert not farm.server.of("failed")
     got = {n: picture(farm.version / f".a{n}.x.{n:04d}.png") for n in frames}
     wanted = bare(kind)
@@ -110,7 +111,7 @@ def test_a_step_is_blenders_own_step(needs: Callable[[str], str], farm: Farm, sc
     subprocess.run(command, check=True, capture_output=True, timeout=50)
     farm.give(*(order(farm, scenes, "handler", frame, frames="2-12x5") for frame in (7, 12)))
     farm.node(scripting=True)
-    farm.server.wait(lambda: len(farm.server.of("done") + farm.server.of("failed")) == 2, 45)
+    farm.server.wait(lambda: len(farm.server.of("done") + farm.server.of("failed")) == 2, 100)
     for frame in (7, 12):
         assert picture(farm.version / f".a{frame}.x.{frame:04d}.png") == picture(
             folder / f"x.{frame:04d}.png"
@@ -123,7 +124,7 @@ def test_a_blender_that_grows_too_large_is_started_afresh(
     needs("blender")
     farm.give(*(order(farm, scenes, "plain", frame) for frame in (1, 2, 3)))
     farm.node(memory_mb=1)
-    farm.server.wait(lambda: len(farm.server.of("done")) == 3, 45)
+    farm.server.wait(lambda: len(farm.server.of("done")) == 3, 100)
     assert starts(farm) == 3
     assert all(result["statistics"]["memory_mb"] > 50 for result in farm.server.of("done"))
 
@@ -134,7 +135,7 @@ def test_a_frame_that_crashes_blender_takes_no_other_with_it(
     needs("blender")
     farm.give(*(order(farm, scenes, "crash", frame) for frame in (3, 4, 5, 6, 7)))
     farm.node(scripting=True)
-    farm.server.wait(lambda: len(farm.server.of("done") + farm.server.of("failed")) == 5, 45)
+    farm.server.wait(lambda: len(farm.server.of("done") + farm.server.of("failed")) == 5, 100)
     (failed,) = farm.server.of("failed")
     assert failed["frame"] == 5
     assert failed["reason"] == "crash"
@@ -149,7 +150,7 @@ def test_file_output_nodes_write_into_the_version(
     frames = (4, 5, 6, 9, 10)  # one by one, in one animation, and out of it again
     farm.give(*(order(farm, scenes, "compositor", frame) for frame in frames))
     farm.node()
-    farm.server.wait(lambda: len(farm.server.of("done")) == len(frames), 45)
+    farm.server.wait(lambda: len(farm.server.of("done")) == len(frames), 100)
     for result in farm.server.of("done"):
         frame = result["frame"]
         assert [(output["name"], output["kind"]) for output in result["outputs"]] == [
@@ -169,7 +170,7 @@ def test_a_format_pillow_cannot_read_gets_a_preview_with_its_transparency(
     needs("blender")
     farm.give(*(order(farm, scenes, "exr", frame) for frame in (2, 3, 4)))
     farm.node()
-    for result in farm.server.wait(lambda: len(farm.server.of("done")) == 3 and farm.server.of("done"), 45):
+    for result in farm.server.wait(lambda: len(farm.server.of("done")) == 3 and farm.server.of("done"), 100):
         frame, preview = result["outputs"]
         number = result["frame"]
         assert (frame["name"], frame["kind"]) == (f"x.{number:04d}.exr", "frame")
@@ -193,7 +194,7 @@ def test_wishes_of_the_command_and_scenes_that_blender_cannot_open(
         {**farm.task("a3", 3, do="blender-frame", file=address), "file": address},
     )
     farm.node()
-    farm.server.wait(lambda: len(farm.server.of("done") + farm.server.of("failed")) == 3, 45)
+    farm.server.wait(lambda: len(farm.server.of("done") + farm.server.of("failed")) == 3, 100)
     assert [result["outputs"][0]["name"] for result in farm.server.of("done")] == ["x.0001.jpg"]
     camera, cut = farm.server.of("failed")
     assert "no camera named 'Nobody'" in camera["log"]
@@ -207,7 +208,7 @@ def test_a_job_that_writes_to_the_scenes_own_output_path(
     needs("blender")
     farm.give(*(order(farm, scenes, "plain", frame, folder=None, name=None) for frame in (3, 4)))
     farm.node()
-    farm.server.wait(lambda: len(farm.server.of("done") + farm.server.of("failed")) == 2, 45)
+    farm.server.wait(lambda: len(farm.server.of("done") + farm.server.of("failed")) == 2, 100)
     assert [result["outputs"] for result in farm.server.of("done")] == [[], []]
     wanted = bare("plain")
     assert [picture(scenes / f"plain_{frame:04d}.png") for frame in (3, 4)] == [wanted[3], wanted[4]]
@@ -219,7 +220,7 @@ def test_layers_sizes_and_other_wishes(needs: Callable[[str], str], farm: Farm, 
     wishes = {"format": "OPEN_EXR_MULTILAYER", "width": 48, "height": 32, "view_layer": "ViewLayer"}
     farm.give(order(farm, scenes, "plain", 1, **wishes))
     farm.node()
-    (result,) = farm.server.wait(lambda: farm.server.of("done"), 45)
+    (result,) = farm.server.wait(lambda: farm.server.of("done"), 100)
     frame, preview = result["outputs"]
     assert (frame["name"], frame["width"], frame["height"]) == ("x.0001.exr", 48, 32)
     with Image.open(farm.version / preview["temp"]) as image:
@@ -234,5 +235,5 @@ def test_the_package_bpy_in_the_place_of_a_program(farm: Farm, scenes: Path) -> 
     subprocess.run([sys.executable, str(SCENES), "--", *wanted], check=True, capture_output=True, timeout=50)
     farm.give(order(farm, scenes, "plain", 2), order(farm, scenes, "cloth", 1))
     farm.node(blender="bpy")
-    farm.server.wait(lambda: len(farm.server.of("done")) == 2, 45)
+    farm.server.wait(lambda: len(farm.server.of("done")) == 2, 100)
     assert farm.server.of("identity")[0]["programs"]["blender"].startswith("5.")
