@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that runs us in the background hands down an ignored Ctrl-C, and so would we to what we start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What a Debian machine calls the real parts that tests run against.
 PACKAGES = {

@@ -102,17 +102,21 @@ def test_ctrl_c_leaves_nothing_behind(
         text=True,
         env={**os.environ, "CROFT_VENV": sys.prefix},
     ) as running:
-        assert running.stdout is not None
-        seen = []
-        for line in running.stdout:
-            seen.append(line)
-            if sign in line:
-                break
-        else:
-            pytest.fail("".join(seen))
-        assert len(starts(tmp_path)) >= 3, "the demo, its server, its node"
-        running.send_signal(signal.SIGINT)
-        rest = running.stdout.read()
+        try:
+            assert running.stdout is not None
+            seen = []
+            for line in running.stdout:
+                seen.append(line)
+                if sign in line:
+                    break
+            else:
+                pytest.fail("".join(seen))
+            assert len(starts(tmp_path)) >= 3, "the demo, its server, its node"
+            running.send_signal(signal.SIGINT)
+            rest = running.stdout.read()
+        except BaseException:  # the time limit too: `with` would wait for its end for ever
+            running.kill()
+            raise
     assert running.returncode == code, rest
     last = time.monotonic() + 10
     while starts(tmp_path):
