@@ -27,6 +27,7 @@ CREATED, CLOSED, MOVED, GONE, FOLDER = 1, 2, 4, 8, 16
 
 ORPHAN_BYTES = 64 << 10  # a lone JSON file longer than this is a file of its own
 FRESH_S = 10.0  # a file whose ctime is younger may still be written
+TORN_S = 2.0  # a sidecar that is as young and can't be read is looked at again
 
 
 class Entries:
@@ -115,7 +116,7 @@ class Entries:
             return None, "", ""  # Race: it went after the listing
         except OSError as error:
             why, etag = str(error.strerror), ""
-        if self._is_fresh(item):
+        if self._is_torn(item):
             folder, name = split(address)
             self.torn.append((folder, name + ".json"))
         return (old.facts if old else None), etag, why
@@ -178,9 +179,9 @@ class Entries:
             if len(group) > 1 or key + ".json" in files or key in companions
         }
 
-    def _is_fresh(self, item: Item) -> bool:
+    def _is_torn(self, item: Item) -> bool:
         try:
-            return self._wall() - item.stat(follow_symlinks=False).st_ctime < FRESH_S
+            return self._wall() - item.stat(follow_symlinks=False).st_ctime < TORN_S
         except OSError:
             return False
 
