@@ -56,7 +56,12 @@ class Live:
         while (live := self.store.index.dump()) != (fresh := self.rebuilt()):
             if time.monotonic() > end:
                 for key, value in fresh.items():
-                    assert live[key] == value, f"{key} {why}"
+                    was = live[key]
+                    if isinstance(value, dict) and isinstance(was, dict):
+                        names = sorted(k for k in {*was, *value} if was.get(k) != value.get(k))
+                        told = [(name, "live", was.get(name), "disk", value.get(name)) for name in names]
+                        assert not told, f"{key} {why}: {told[:3]}"
+                    assert was == value, f"{key} {why}"
             self.settle()
 
     def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:

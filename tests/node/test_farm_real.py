@@ -159,7 +159,7 @@ def test_an_expired_claims_first_node_comes_back_too_late(farm: RealFarm, shots:
     to, then it is refused and the accepted file stays as it is."""
     ident = farm.submit(shots / "slow.blend", "1-2")
     first = farm.start_node("first")
-    until(lambda: farm.events(ident, "claim"))  # long before the frame is done
+    until(lambda: blenders(ident))  # it has the scene in hand, long before the frame is done
     os.kill(first.pid, signal.SIGSTOP)
     try:
         farm.start_node("second")

@@ -77,6 +77,10 @@ def bounded(request: dict[str, Any]) -> bytes:
 def _child(request: dict[str, Any], writer: int) -> None:
     """Does the work and ends the process, whatever happens."""
     try:
+        # Nothing of the parent's is for a decoder of hostile files: neither its pipes nor their numbers.
+        os.dup2(writer, 3)
+        writer = 3
+        os.closerange(4, os.sysconf("SC_OPEN_MAX"))
         seconds = math.ceil(request.get("cpu_seconds", request["seconds"]))
         memory = int(request["memory_mb"]) << 20
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
