@@ -198,8 +198,8 @@ class Demo:
         return job
 
     def stay(self) -> None:
-        say("Press Ctrl-C to end.")
         try:
+            say("Press Ctrl-C to end.")
             while True:
                 self.check_children()
                 time.sleep(1)

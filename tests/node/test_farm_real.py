@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -94,6 +95,26 @@ def test_a_server_that_is_away_gets_finished_frames_later(farm: RealFarm, shots:
     job = farm.wait_for(ident, "done")
     farm.expect_whole(job, [1, 2, 3, 4])
     assert len(farm.events(ident, "claim")) == 4
+    until(lambda: not list(spool.glob("*.json")))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(240)
+def test_a_server_that_is_away_for_a_minute(farm: RealFarm, shots: Path) -> None:
+    """The same with two slots, and long enough for heartbeats to be missed and waits to have grown."""
+    ident = farm.submit(shots / "slow.blend", "1-8")
+    farm.start_node("alpha", processes=[1, 1])
+    until(lambda: blenders(ident))
+    farm.kill_server()
+    spool = farm.folder / "alpha.spool"
+    until(lambda: list(spool.glob("*.json")))
+    time.sleep(60)  # nothing happens that could be awaited: that is what is tried
+    held = len(list(spool.glob("*.json")))
+    farm.start_server()
+    job = farm.wait_for(ident, "done")
+    farm.expect_whole(job, list(range(1, 9)))
+    assert len(farm.events(ident, "claim")) == 8, "nothing was rendered twice"
+    assert held >= 1
     until(lambda: not list(spool.glob("*.json")))
 
 
