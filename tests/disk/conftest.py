@@ -39,7 +39,7 @@ def pool(
     program = needs("mergerfs")
     mounted: list[Path] = []
 
-    def mount(policy: str, sizes_mb: tuple[int, ...] = (400, 600, 500)) -> Pool:
+    def mount(policy: str, sizes_mb: tuple[int, ...] = (4000, 6000, 5000)) -> Pool:
         branches = tuple(tiny(f"disk{number}", size << 20) for number, size in enumerate(sizes_mb, 1))
         root = tmp_path / "pool"
         root.mkdir()
