@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,14 +32,26 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Action:
+    """A button that mends a problem: a call of the API, as a page makes it."""
+
+    label: str  # what it does, as a person says it: 'Bring it back'
+    method: str
+    path: str  # of the call, quoted: /api/…
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something a person should know of: what it is and means (`text`) and what mends it (`mend`)."""
 
-    id: str
+    id: str  # the same as long as the problem is the same
     kind: str
     address: str
     text: str
     mend: str
+    actions: tuple[Action, ...] = ()
+    severity: str = "warning"  # error: work is lost or stands still; warning; note: good to know
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,19 @@ SHAPES: dict[str, Schema] = {
         hardware=ANYTHING,
         pace=MAYBE_NUMBER,
     ),
-    "Problem": shape("id kind address text mend", id=TEXT, kind=TEXT, address=TEXT, text=TEXT, mend=TEXT),
+    "Problem": shape(
+        "id kind address text mend actions severity",
+        id=TEXT,
+        kind=TEXT,
+        address=TEXT,
+        text=TEXT,
+        mend=TEXT,
+        severity={"type": "string", "enum": ["error", "warning", "note"]},
+        actions={
+            "type": "array",
+            "items": shape("label method path body", label=TEXT, method=TEXT, path=TEXT, body=ANYTHING),
+        },
+    ),
     "File": shape("address size", address=TEXT, size=WHOLE, url=TEXT),
     "Changes": shape(
         "id changes reload",
