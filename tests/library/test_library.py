@@ -552,3 +552,20 @@ def test_a_sequence_shows_a_frame_from_its_middle_and_can_be_promoted(house: Hou
     view = house.assets.create(address, {"name": "Plate"}, house.people.user("student"))
     assert (view["kind"], view["name"], view["status"]) == ("sequence", "Plate", "ok")
     assert [one["name"] for one in house.assets.search("demo").items] == ["Plate"]
+
+
+def test_a_file_that_no_index_knows_is_read_where_it_lies(house: House, scenes: Scenes) -> None:
+    """Given an upload under a name of its own, when it is looked at as what it will be, then it tells."""
+    waiting = house.root / "demo/.croft/project.json/uploads/ana/1/content"
+    waiting.parent.mkdir(parents=True)
+    shutil.copyfile(scenes.zstd, waiting)
+    answer = house.media.look_path(waiting, "scene")
+    assert answer.data["facts"]["frames"] == [3, 26]
+    assert answer.content[:2] == b"\xff\xd8" or answer.content[:4] == b"\x89PNG"
+    Image.new("RGB", (64, 32)).save(waiting, "PNG")
+    answer = house.media.look_path(waiting, "image")
+    assert answer.data["facts"]["size"] == [64, 32]
+    assert house.media.look_path(waiting, "scene").error == "damaged"
+    assert house.media.look_path(waiting, "file").error == "none"
+    assert house.media.look_path(waiting.with_name("gone"), "image").error == "gone"
+    assert os.listdir(waiting.parent) == ["content"]

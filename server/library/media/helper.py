@@ -121,7 +121,8 @@ def work(request: dict[str, Any], memory: int) -> bytes:
     until = time.monotonic() + float(request.get("seconds", 1)) * UNTIL
     told: dict[str, Any] = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
     content, form = b"", ""
-    if kinds.kind(path) == "scene" or request["op"] == "facts":
+    kind = request.get("kind") or kinds.kind(path)
+    if kind == "scene":
         found = blend.read(file, preview_only=request["op"] == "thumbnail", until=until)
         if found.preview is not None:
             content, form, _ = images.from_rows(*found.preview, width)
@@ -129,8 +130,12 @@ def work(request: dict[str, Any], memory: int) -> bytes:
             return pack({**told, "error": "none", "why": "it has no embedded preview"})
         if request["op"] == "facts":
             told["facts"] = facts_of(found)
+    elif kind == "film":
+        return pack({**told, "error": "none", "why": "no picture is made of a film yet"})
     else:
         content, form, told["pixels"] = images.thumbnail(file, width, memory // 2)
+        if request["op"] == "facts":
+            told["facts"] = {"size": list(told["pixels"])}
     told["format"] = form
     return pack(told, content)
 

@@ -10,6 +10,7 @@ PILLOW = frozenset({  # what the helper's Pillow decodes; EPS and PDF would star
 NODE_ONLY = frozenset({".exr", ".hdr", ".dpx", ".cin", ".rgb", ".sgi", ".iff"})  # the node makes the preview
 IMAGES = PILLOW | NODE_ONLY
 FILMS = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ogv", ".mxf", ".mts"})
+READ = frozenset({"scene", "image", "film"})  # kinds whose content tells facts
 
 
 def suffix(name: str) -> str:

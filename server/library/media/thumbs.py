@@ -120,6 +120,29 @@ class Media:
             return Answer({"error": "dropped", "why": "too much else was asked for"})
         return work.answer
 
+    def look_path(self, path: Path, kind: str, *, width: int = 256, timeout_s: float = 120.0) -> Answer:
+        """Facts and thumbnail of a file that no index knows (an upload that waits), waited for.
+
+        `kind` as `kinds.kind` says it of the name that the file is to have; what `path` itself is called
+        doesn't count. `data["facts"]`, and the thumbnail in `content` (`data["format"]`: jpg or png) where
+        there is one; `error` `none` and {} for a kind of which nothing is read. Nothing is kept. Raises
+        nothing: a file that isn't there is `gone`.
+        """
+        if kind not in kinds.READ:
+            return Answer({"error": "none", "why": "nothing is read from this kind of file"})
+        try:
+            # Resolved, since the helper follows no link: whoever asks vouches for the path.
+            source = Path(os.path.realpath(path))
+            stat = Stat.of(os.lstat(source))
+        except OSError:
+            return Answer({"error": "gone", "why": "it is no longer there"})
+        key = ("path", str(source), width, stat.size, stat.mtime_ns)
+        request = self._request("facts", source, stat, width, kind)
+        work = self._workers.ask(key, request, lambda answer: None, first=True)
+        if not work.done.wait(timeout_s) or work.answer is None:
+            return Answer({"error": "dropped", "why": "too much else was asked for"})
+        return work.answer
+
     def waiting(self) -> int:
         """How many files wait to be looked at."""
         return self._workers.waiting()
@@ -192,20 +215,24 @@ class Media:
         return self._cache / THUMBS / digest[:2] / digest
 
     def _ask(self, address: str, source: Path, stat: Stat, width: int, op: str) -> Work:
+        request = self._request(op, source, stat, width, kinds.kind(source.name))
+        key = (op, address, width, stat.size, stat.mtime_ns)
+        return self._workers.ask(
+            key, request, lambda answer: self._take(address, source, stat, width, answer), first=op == "facts"
+        )
+
+    def _request(self, op: str, source: Path, stat: Stat, width: int, kind: str) -> dict[str, Any]:
         seconds = float(self._settings.get("thumbnail_seconds"))
-        request = {
+        return {
             "op": op,
             "path": str(source),
+            "kind": kind,
             "width": width,
             "seconds": seconds,
             # Small files that take long are broken or hostile: they mustn't keep the others waiting.
             "cpu_seconds": min(seconds, CPU_S + stat.size / CPU_BYTES_S),
             "memory_mb": int(self._settings.get("thumbnail_memory_mb")),
         }
-        key = (op, address, width, stat.size, stat.mtime_ns)
-        return self._workers.ask(
-            key, request, lambda answer: self._take(address, source, stat, width, answer), first=op == "facts"
-        )
 
     def _take(self, address: str, source: Path, stat: Stat, width: int, answer: Answer) -> None:
         """In a worker's thread: keep what came, or that nothing will."""
