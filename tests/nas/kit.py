@@ -230,6 +230,7 @@ class Nas:
     python: Path
     keys: dict[str, Any] = field(default_factory=dict)
     user: str = SERVER_USER
+    token: str = ""
     _server: Child | None = None
     _api: Api | None = None
 
@@ -266,7 +267,9 @@ class Nas:
         command = self.as_server("serve", "--port", "0", "--data", str(self.data))
         self._server = Child("server", command, self.home / "server.log")
         url = self._server.wait_for_first_line(PATIENCE_S).split()[-1]
-        self._api = Api(url, self.run("token", "admin").strip().split()[-1])
+        if not self.token:
+            self.token = self.run("token", "admin").strip().split()[-1]
+        self._api = Api(url, self.token)
         wait_for(self._answers, f"the server doesn't answer: {self._server.last_words()}")
 
     def stop(self) -> None:

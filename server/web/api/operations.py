@@ -18,6 +18,7 @@ STREAM = [
     ("Cache-Control", "no-store"),
     ("X-Accel-Buffering", "no"),  # nginx would gather events until its buffer is full
 ]
+RESCAN_SHOWN = 100  # addresses that its answer names
 
 
 def follow_events(services: Services, call: Call) -> Answer:
@@ -56,8 +57,12 @@ def rescan(services: Services, call: Call) -> Answer:
     share = call.body.get("share") or None
     if share is not None:
         services.store.share(share)
-    services.store.rescan(share)
-    return Answer({}, f"Looked at every file of {share or 'every share'} again.")
+    changes = services.store.rescan(share)
+    found = [change.id for change in changes if change.kind == "asset"]
+    text = (
+        f"Looked at every file of {share or 'every share'} again: {len(found)} were not as they were known."
+    )
+    return Answer({"changed": found[:RESCAN_SHOWN]}, text)
 
 
 def show_health(services: Services, call: Call) -> Answer:
