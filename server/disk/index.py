@@ -35,6 +35,7 @@ class Index:
         self._uuids: dict[str, str | tuple[str, ...]] = {}
         self._contested: set[str] = set()  # of these, the ones with several holders
         self._missing: set[str] = set()
+        self._broken: set[str] = set()
         self._count = 0
         self._generations: dict[str, int] = {}
         self._changes: dict[str, deque[tuple[int, str]]] = {}  # top -> (generation, address), the newest
@@ -115,6 +116,11 @@ class Index:
     def missing(self) -> list[Entry]:
         """Entries whose file is gone and whose sidecar or jobs stayed."""
         found = (self.get(address) for address in sorted(self._missing.copy()))
+        return [entry for entry in found if entry is not None]
+
+    def broken(self) -> list[Entry]:
+        """Entries whose sidecar can't be read."""
+        found = (self.get(address) for address in sorted(self._broken.copy()))
         return [entry for entry in found if entry is not None]
 
     def generation_of(self, top: str) -> int:
@@ -268,6 +274,10 @@ class Index:
             self._missing.add(address)
         elif old is not None and old.stat is None:
             self._missing.discard(address)
+        if new is not None and new.broken:
+            self._broken.add(address)
+        elif old is not None and old.broken:
+            self._broken.discard(address)
         if name == PROJECT_FILE and "/" not in folder and not folder.endswith("::"):
             there = new is not None and new.stat is not None
             self._projects = self._projects | {folder} if there else self._projects - {folder}

@@ -25,7 +25,8 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something changed: look again. `kind` is asset, job, node, frame, project, share or config."""
+    """Something changed: look again. `kind` is asset, job, node, frame, project, share, config, problems
+    (the list of them) or uses (what a file uses, or who uses it)."""
 
     kind: str
     id: str  # an address, a job id, a node name, a project ident
@@ -39,6 +40,7 @@ class Action:
     method: str
     path: str  # of the call, quoted: /api/…
     body: Mapping[str, Any] = field(default_factory=dict)
+    role: str = "student"  # what its presser must at least be
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Problem:
     mend: str
     actions: tuple[Action, ...] = ()
     severity: str = "warning"  # error: work is lost or stands still; warning; note: good to know
+    command: str = ""  # what an admin types on the server to mend it
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from server.disk import deletions, files, moves, paths, sidecar
+from server.disk import deletions, faults, files, moves, paths, sidecar
 from server.disk.errors import (
     BadInput,
     Broken,
@@ -359,18 +359,10 @@ class Store:
     def problems(self) -> list[Problem]:
         """What a person should know of the shares and their sidecars."""
         found = self.settings.problems() + self.mounts.problems()
-        for entry in self.index.entries():
-            if entry.broken:
-                found.append(
-                    Problem(
-                        f"broken:{entry.address}",
-                        "sidecar",
-                        entry.address,
-                        f"{paths.sidecar_of(entry.address)} can't be read: {entry.broken}. "
-                        "What it said last is shown; nothing is written to it.",
-                        "Correct it in a text editor, or copy it back from a backup.",
-                    )
-                )
+        for entry in self.index.broken():
+            beside = paths.sidecar_of(entry.address)
+            put_back = faults.mending("Put the last good one back", "put-back", beside)
+            found.append(faults.broken(beside, entry.broken, put_back))
         for address, why in list(self._history.items()):
             found.append(
                 Problem(

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from server.disk import paths
+from server.disk import faults, paths
 from server.disk.errors import BadInput, CroftError, NotFound
-from server.disk.records import Stat
+from server.disk.records import Problem, Stat
 from server.disk.settings import Settings
 from server.disk.store import Store
 
@@ -129,6 +129,7 @@ class Projects:
         self._files: dict[str, tuple[Stat, dict[str, Any]]] = {}  # address of project.json: as last read
         self._sets: tuple[object, dict[str, AssetSet]] = (None, {})
         self._known: tuple[object, dict[str, Project]] = (None, {})
+        self._broken: dict[str, str] = {}  # address of project.json -> why it can't be read
 
     def list(self) -> list[Project]:
         """Every project, by ident."""
@@ -184,6 +185,21 @@ class Projects:
             except CroftError as error:
                 log.warning("project %s: %s", ident, error.message)
 
+    def problems(self) -> tuple[Problem, ...]:
+        """Projects whose file can't be read: they are shown as they were last."""
+        self._all()
+        index = self._store.index
+        there = [(address, why) for address, why in self._broken.copy().items() if index.get(address)]
+        return tuple(
+            faults.broken(address, why, faults.mending("Put the last good one back", "put-back", address))
+            for address, why in there
+        )
+
+    def last_good(self, address: str) -> dict[str, Any]:
+        """What a `project.json` said when it could be read last; {} where this process never saw it so."""
+        kept = self._files.get(address)
+        return dict(kept[1]) if kept is not None else {}
+
     def _all(self) -> dict[str, Project]:
         configured = self._settings.folder("projects")
         stamp = (self._store.index.generation, configured)
@@ -220,8 +236,10 @@ class Projects:
             return kept[1]
         try:
             data: dict[str, Any] = self._store.read_json(address)
+            self._broken.pop(address, None)
         except CroftError as error:
             log.warning("%s: %s", address, error.message)
+            self._broken[address] = str(error.facts.get("why") or error.message)
             data = kept[1] if kept is not None else {}
         self._files[address] = (entry.stat, data)
         return data

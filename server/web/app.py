@@ -28,6 +28,8 @@ from server.library.assets import Assets
 from server.library.ingest import Ingest
 from server.library.media import Media, complete
 from server.library.people import People
+from server.library.problems import Problems
+from server.library.problems.mending import Mending
 from server.library.projects import Projects
 from server.web import api, openapi, pages
 from server.web.api.files import drop_unfinished
@@ -88,7 +90,7 @@ class Croft:
         self._closed = True
         rooms = self.services
         for close in (rooms.events.close,
-            drop_unfinished, rooms.farm.close, rooms.ingest.close, rooms.media.close,
+            drop_unfinished, rooms.problems.close, rooms.farm.close, rooms.ingest.close, rooms.media.close,
                       rooms.store.close):  # fmt: skip
             try:
                 close()
@@ -278,11 +280,20 @@ def build(
     store.open()
     projects.prepare()
     farm = Farm(settings, store, projects)
-    events = Events(int(settings.get("event_streams")), watched=store.someone_is_active)
+    problems = Problems(store)
+    for source in (projects.problems, farm.problems):
+        problems.add(source)
+
+    def watched() -> None:
+        store.someone_is_active()
+        problems.wake()
+
+    events = Events(int(settings.get("event_streams")), watched=watched)
     store.subscribe(events.notify)
     farm.subscribe(lambda changes: tell_of_frames(changes, media, events))
     media.subscribe(lambda address: events.notify([Change("thumbnail", address)]))
     ingest.start()
+    problems.start()
     return Croft(
         Services(
             config_dir=config,
@@ -293,6 +304,8 @@ def build(
             assets=assets,
             media=media,
             ingest=ingest,
+            problems=problems,
+            mending=Mending(store, projects, assets),
             farm=farm,
             sessions=Sessions(config, settings, people),
             events=events,

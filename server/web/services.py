@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from server.library.ingest import Ingest
     from server.library.media import Media
     from server.library.people import People
+    from server.library.problems import Problems
+    from server.library.problems.mending import Mending
     from server.library.projects import Projects
     from server.web.events import Events
     from server.web.session import Sessions
@@ -51,6 +53,8 @@ class Services:
     assets: Assets
     media: Media
     ingest: Ingest
+    problems: Problems
+    mending: Mending
     farm: Farm
     sessions: Sessions
     events: Events

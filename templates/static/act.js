@@ -74,18 +74,25 @@ function undoOf(element) {
   return async () => say((await act(element, undo, undoBody ? JSON.parse(undoBody) : undefined)).message);
 }
 
+// What takes it back, where the server says so: {"undo": {"method", "path", "body"}} in the answer's data.
+function undoIn(element, answer) {
+  const undo = answer.data?.undo;
+  if (!undo) return undefined;
+  return async () => say((await act(element, `${undo.method} ${undo.path}`, undo.body)).message);
+}
+
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-act]");
   if (button) {
     const undo = undoOf(button);
     if (button.getAttribute("aria-busy")) return;
     const answer = await act(button, button.dataset.act, button.dataset.body ? JSON.parse(button.dataset.body) : undefined);
-    say(answer.message, answer.ok ? undo : undefined);
+    say(answer.message, answer.ok ? undo ?? undoIn(button, answer) : undefined);
     return;
   }
   const copy = event.target.closest("[data-copy]");
   if (copy) {
-    say(await toClipboard(copy.dataset.copy) ? "Copied. Paste it into your file manager." : `Copy it by hand: ${copy.dataset.copy}`);
+    say(await toClipboard(copy.dataset.copy) ? copy.dataset.copied || "Copied. Paste it into your file manager." : `Copy it by hand: ${copy.dataset.copy}`);
   }
 });
 

@@ -1,6 +1,6 @@
 """The API's calls. Each room lists its own; `ROUTES` is all of them."""
 
-from server.web.api import assets, farm, files, jobs, operations, people, projects
+from server.web.api import assets, farm, files, jobs, operations, people, problems, projects
 from server.web.api.table import Route, Table
 
 __all__ = ["ROUTES", "Route", "Table"]
@@ -13,4 +13,5 @@ ROUTES: list[Route] = [
     *jobs.ROUTES,
     *farm.ROUTES,
     *operations.ROUTES,
+    *problems.ROUTES,
 ]

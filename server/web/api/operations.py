@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from server import __version__
 from server.disk.errors import BadInput, CroftError
-from server.disk.records import Problem
 from server.web.api.shapes import ANYTHING
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, page_of
@@ -28,19 +26,6 @@ def follow_events(services: Services, call: Call) -> Answer:
         return Answer(services.events.since(since), "What changed.")
     last = call.header("last-event-id")
     return Answer(headers=list(STREAM), body=services.events.stream(last))
-
-
-def list_problems(services: Services, call: Call) -> Answer:
-    found = problems(services)
-    rows, following = page_of(found, call.query)
-    text = f"{len(found)} problems." if found else "No problems."
-    return Answer([asdict(problem) for problem in rows], text, next=following, is_list=True)
-
-
-def problems(services: Services) -> list[Problem]:
-    """Everything that a person should know of, whoever found it."""
-    found = [*services.settings.problems(), *services.store.problems(), *services.farm.problems()]
-    return sorted({problem.id: problem for problem in found}.values(), key=lambda p: (p.kind, p.id))
 
 
 def list_history(services: Services, call: Call) -> Answer:
@@ -103,12 +88,13 @@ def metrics(services: Services) -> str:
         "# TYPE croft_thread_faults_total counter",
         f'croft_thread_faults_total{{thread="events"}} {services.events.faults}',
         f'croft_thread_faults_total{{thread="ingest"}} {services.ingest.failures}',
+        f'croft_thread_faults_total{{thread="problems"}} {services.problems.faults}',
         "# TYPE croft_thumbnail_helper_restarts_total counter",
         f"croft_thumbnail_helper_restarts_total {services.media.restarts}",
         "# TYPE croft_start_time_seconds gauge",
         f"croft_start_time_seconds {counts.started:.0f}",
         "# TYPE croft_problems gauge",
-        f"croft_problems {len(problems(services))}",
+        f"croft_problems {services.problems.count()}",
         *(f"croft_{name} {value}" for name, value in sorted(services.farm.metrics().items())),
     ]
     return "\n".join(lines) + "\n"
@@ -119,8 +105,6 @@ ROUTES = [
           query={"since": (TEXT, "instead of a stream: what came after this id, as JSON")},
           headers={"Last-Event-ID": "the last event that was seen"}, data=ref("Changes"),
           media="text/event-stream", errors=(503,), tag="operations"),
-    Route("GET", "/api/problems", list_problems, "what a person should look at", query=PAGING, listing=True,
-          data=ref("Problem"), tag="operations"),
     Route("GET", "/api/history", list_history, "who changed what of one asset",
           query={"address": (TEXT, "whose history"), **PAGING}, listing=True, data=ref("Change"),
           errors=(404,), tag="operations"),

@@ -53,6 +53,10 @@ ASSET_FIELDS: dict[str, Schema] = {
 }
 
 
+ACTION: Schema = shape(
+    "label method path body role", label=TEXT, method=TEXT, path=TEXT, body=ANYTHING, role=TEXT
+)
+
 SHAPES: dict[str, Schema] = {
     "Error": shape("data message", data={}, message=TEXT),
     "User": shape("id title role", id=TEXT, title=TEXT, role=TEXT, color=TEXT, disabled=TRUTH),
@@ -140,18 +144,17 @@ SHAPES: dict[str, Schema] = {
         pace=MAYBE_NUMBER,
     ),
     "Problem": shape(
-        "id kind address text mend actions severity",
+        "id kind address text mend actions severity command",
         id=TEXT,
         kind=TEXT,
         address=TEXT,
         text=TEXT,
         mend=TEXT,
         severity={"type": "string", "enum": ["error", "warning", "note"]},
-        actions={
-            "type": "array",
-            "items": shape("label method path body", label=TEXT, method=TEXT, path=TEXT, body=ANYTHING),
-        },
+        command=TEXT,
+        actions={"type": "array", "items": ACTION},
     ),
+    "Mended": shape("undo", undo={"anyOf": [ACTION, {"type": "null"}]}),
     "File": shape("address size", address=TEXT, size=WHOLE, url=TEXT),
     "Changes": shape(
         "id changes reload",
@@ -177,6 +180,15 @@ SHAPES: dict[str, Schema] = {
         "required": ["address"],
         "properties": {"address": {"type": "string", "minLength": 1, "maxLength": 2000}, **ASSET_FIELDS},
         "additionalProperties": False,
+    },
+    "Mend": {
+        "type": "object",
+        "required": ["mend", "address"],
+        "description": "the body of a problem's action; some mends take more",
+        "properties": {
+            "mend": {"type": "string", "maxLength": 60},
+            "address": {"type": "string", "minLength": 1, "maxLength": 4500},
+        },
     },
     "Rescan": {
         "type": "object",

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import bottle
 
 from server.disk.errors import CroftError
-from server.web.pages import asset, listing, rendering, start
+from server.web.pages import asset, listing, problems, rendering, start
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -51,12 +51,14 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/sign-in": lambda: start.sign_in(shell, services.call()),
         "/me": lambda: start.me(shell, call()),
         "/rendering": lambda: rendering.page(shell, call()),
+        "/problems": lambda: problems.page(shell, call()),
         "/p/<project>": to_home,
         "/p/<project>/": to_home,
         "/p/<project>/home": lambda project: start.home(shell, call(), rows, project),
         "/p/<project>/assets": lambda project: rows.page(call(), project),
         "/p/<project>/asset/<path:path>": lambda project, path: asset.page(shell, call(), project, path),
         "/p/<project>/rendering": lambda project: rendering.page(shell, call(), project),
+        "/p/<project>/problems": lambda project: problems.page(shell, call(), project),
         "/p/<project>/job/<job>": lambda project, job: rendering.one(shell, call(), project, job),
         "/p/<project>/job/<job>/frame/<n>": lambda project, job, n: rendering.frame(
             shell, call(), project, job, n

@@ -218,6 +218,7 @@ class Listing:
         total = len(found)
         who = (user.ident, user.title, user.role) if user else None
         trouble = shell.trouble(wording.project, user)
+        problems = shell.services.problems.count(wording.project.address)
         name = (
             who,
             call.csrf,
@@ -229,6 +230,7 @@ class Listing:
             total,
             arriving,
             trouble,
+            problems,
             *asked.values(),
         )
         kept = self._frames.get(name)

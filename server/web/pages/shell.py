@@ -87,12 +87,18 @@ class Shell:
             return bottle.HTTPResponse(status=304, headers=headers)
         return bottle.HTTPResponse(body, 200, headers={**headers, "Content-Type": HTML})
 
-    def nav(self, project: Project | None) -> list[tuple[str, str]]:
-        """The pages of a project, or those above all projects."""
-        if project is None:
-            return [("Home", "/"), ("Rendering", "/rendering")]
-        base = f"/p/{quote(project.ident, safe='')}"
-        return [("Home", f"{base}/home"), ("Files", f"{base}/assets"), ("Rendering", f"{base}/rendering")]
+    def nav(self, project: Project | None) -> list[tuple[str, str, int]]:
+        """The pages of a project, or those above all projects; Problems, with their count, where there are
+        any."""
+        base = f"/p/{quote(project.ident, safe='')}" if project else ""
+        found = [("Home", f"{base}/home" if project else "/", 0)]
+        if project is not None:
+            found.append(("Files", f"{base}/assets", 0))
+        found.append(("Rendering", f"{base}/rendering", 0))
+        count = self.services.problems.count(project.address if project else "")
+        if count:
+            found.append(("Problems", f"{base}/problems", count))
+        return found
 
     def trouble(self, project: Project | None, user: User | None) -> str:
         """Why nothing of the project can be changed just now, for whoever looks; '' if all is well."""

@@ -1,0 +1,143 @@
+"""What can be wrong with the files of a share, in words, each with what mends it.
+
+The one mechanism of the Problems page and of `run.py check`: both find such a thing in their own way (what
+the index knows, or a walk), and tell of it with the same id, kind and sentences. Touches no disk.
+"""
+
+from __future__ import annotations
+
+import shlex
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from server.disk import paths
+from server.disk.records import Action, Problem
+
+MEND = "/api/problems/mend"
+NOTES = frozenset({"leftover", "orphan", "conflict"})  # told by `check`, but no fault of a file
+SEVERITY = {
+    **dict.fromkeys(("sidecar", "missing-library", "full", "read-only"), "error"),
+    **dict.fromkeys(("leftover", "history", "newer"), "note"),
+}
+
+
+def problem(kind: str, address: str, text: str, mend: str, *actions: Action, **more: Any) -> Problem:
+    """A problem whose id is its kind and place."""
+    more.setdefault("severity", SEVERITY.get(kind, "warning"))
+    return Problem(f"{kind}:{address}", kind, address, text, mend, actions, **more)
+
+
+def mending(label: str, mend: str, address: str, role: str = "student", **more: Any) -> Action:
+    """A button that has `mend` done to the file of this address (see library/problems/mending)."""
+    return Action(label, "POST", MEND, {"mend": mend, "address": address, **more}, role)
+
+
+def broken(address: str, why: str, *actions: Action) -> Problem:
+    """A file of Croft's that isn't what it should be. `address` is its own, not that of what it tells of."""
+    name = paths.name_of(address)
+    if name == paths.PROJECT_FILE:
+        what = "What the project says of itself"
+    elif paths.file_of_companion(address):
+        what = f"What Croft noted of {paths.name_of(paths.file_of_companion(address))}"
+    else:
+        what = f"What people said of {name.removesuffix('.json')}"
+    text = f"{what} can’t be read: {why}. It is shown as it was last, and stays as it is."
+    mend = f"Correct {name} in a text editor, or copy it back from a backup."
+    return problem("sidecar", address, text, f"Put the last good one back. Or: {mend}" if actions else mend,
+                   *actions)  # fmt: skip
+
+
+def orphan(address: str, *actions: Action) -> Problem:
+    """A record without its file."""
+    text = f"{paths.name_of(address)} is gone. What people said of it, and its renders, are still there."
+    return problem(
+        "orphan", address, text, "Put the file back under this name, or let its record go.", *actions
+    )
+
+
+def clashes(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Names of one folder that Windows and macOS take for one, each with the earlier one."""
+    seen: dict[str, str] = {}
+    for name in sorted(names):
+        # ASCII alone is what nearly all names are.
+        plain = name if name.isascii() else unicodedata.normalize("NFC", name)
+        other = seen.setdefault(plain.casefold(), name)
+        if other != name:
+            yield name, other
+
+
+def clash(folder: str, name: str, other: str, *actions: Action) -> Problem:
+    """Two names that differ in case, or in how an accent is stored, alone."""
+    if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other):
+        text = f"Two files are named {name}: they store its accents differently. A Mac shows one."
+    else:
+        text = (
+            f"{name} and {other} differ in upper and lower case alone: Windows and macOS show one of them, "
+            "and may save into the wrong one."
+        )
+    return problem("case-clash", paths.join(folder, name), text, "Rename one.", *actions)
+
+
+def leftover(address: str, *actions: Action) -> Problem:
+    """A temporary file of Croft's that is too old to be written still."""
+    text = f"{paths.name_of(address)} is a temporary file that a crash left behind."
+    return problem("leftover", address, text, "It may be deleted.", *actions)
+
+
+def conflict(address: str, *actions: Action) -> Problem:
+    """A copy that a synchronising program made."""
+    text = f"{paths.name_of(address)} is a copy that a synchronising program made of a conflict."
+    mend = "Compare it with the original, keep the better one, delete the other."
+    return problem("conflict", address, text, mend, *actions)
+
+
+def unreadable(address: str, why: str, path: Path | None = None, *actions: Action) -> Problem:
+    """A folder or file that can't be looked at. With its path, the command that lets Croft in."""
+    text = f"{address} can’t be seen: {why}. What Croft knew of it is shown as it was."
+    command = ""
+    if path is not None:
+        place, above = shlex.quote(str(path)), shlex.quote(str(path.parent))
+        # The group of the folder above is the one that students and Croft share.
+        command = f"sudo chgrp -R --reference={above} {place} && sudo chmod -R g+rwX {place}"
+    return problem(
+        "unreadable", address, text, "Give Croft’s user the right to read it.", *actions, command=command
+    )
+
+
+def newer(address: str, schema: int) -> Problem:
+    """A file of a Croft that is newer than this one."""
+    text = f"A newer Croft wrote it (schema {schema}): this one only reads it."
+    return problem("newer", address, text, "Bring this Croft up to date.")
+
+
+def same_uuid(address: str, first: str) -> Problem:
+    """Two sidecars that claim to be one asset."""
+    text = f"It holds the same uuid as {first}: one is a copy."
+    return problem("identity", address, text, "Start Croft: the copy gets a uuid of its own.")
+
+
+def as_data(problem: Problem) -> Mapping[str, Any]:
+    """As the API tells it."""
+    return {
+        "id": problem.id,
+        "kind": problem.kind,
+        "address": problem.address,
+        "text": problem.text,
+        "mend": problem.mend,
+        "severity": problem.severity,
+        "command": problem.command,
+        "actions": [action_data(action) for action in problem.actions],
+    }
+
+
+def action_data(action: Action) -> Mapping[str, Any]:
+    """A button as the API tells it."""
+    return {
+        "label": action.label,
+        "method": action.method,
+        "path": action.path,
+        "body": dict(action.body),
+        "role": action.role,
+    }

@@ -1,0 +1,127 @@
+"""Problems that follow from what the index knows, kept in step with it: names that clash, records without
+their file, times that lie in the future.
+
+Told of changes, it looks at the folders that they are in and at no others; at all of them once at the start
+and when a share comes. Reads no disk.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from urllib.parse import quote
+
+from server.disk import faults, paths
+from server.disk.records import Action, Change, Problem
+from server.disk.store import Store
+
+FUTURE_S = 300.0  # a computer's clock that is off by less does no harm
+MOST = 2000  # of each kind: more are told in one sentence
+
+
+class Standing:
+    """`note` is told of changes, by any thread; `problems` says what stands."""
+
+    def __init__(self, store: Store, wall: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._wall = wall
+        self._guard = threading.Lock()
+        self._everything = True
+        self._touched: set[str] = set()  # folders to look at again
+        self._clashes: dict[str, list[Problem]] = {}
+        self._future: dict[str, set[str]] = {}  # folder -> addresses whose time lies ahead
+
+    def note(self, changes: Iterable[Change]) -> None:
+        """Remember where something changed."""
+        with self._guard:
+            for change in changes:
+                if change.kind == "asset":
+                    self._touched.add(paths.folder_of(change.id))
+                elif change.kind in ("share", "project"):
+                    self._everything = True
+
+    def problems(self) -> list[Problem]:
+        """What stands now."""
+        self._look()
+        found = [problem for told in list(self._clashes.values()) for problem in told]
+        return [*found[:MOST], *self._orphans(), *self._from_the_future()]
+
+    def _look(self) -> None:
+        index = self._store.index
+        with self._guard:
+            everything, self._everything = self._everything, False
+            touched, self._touched = self._touched, set()
+        if everything:
+            touched = {
+                folder for share in self._store.shares for folder in index.tree(paths.address(share.name))
+            }
+            for folder in [known for known in self._clashes if known not in touched]:
+                del self._clashes[folder]
+            self._future = {folder: held for folder, held in self._future.items() if folder in touched}
+        limit = (self._wall() + FUTURE_S) * 1e9
+        for folder in touched:
+            self._look_at(folder, limit)
+
+    def _look_at(self, folder: str, limit: float) -> None:
+        index = self._store.index
+        entries = [entry for entry in index.folder(folder) if entry.stat is not None]
+        names = [paths.name_of(entry.address) for entry in entries]
+        names += index.folders(folder)
+        told = [
+            faults.clash(folder, name, other, *self._apart(folder, name))
+            for name, other in faults.clashes(names)
+        ]
+        if told:
+            self._clashes[folder] = told
+        else:
+            self._clashes.pop(folder, None)
+        ahead = {entry.address for entry in entries if entry.stat is not None and entry.stat.mtime_ns > limit}
+        if ahead:
+            self._future[folder] = ahead
+        else:
+            self._future.pop(folder, None)
+
+    def _apart(self, folder: str, name: str) -> list[Action]:
+        address = paths.join(folder, name)
+        return [faults.mending("Rename this one", "rename-apart", address)]
+
+    def _orphans(self) -> list[Problem]:
+        gone = self._store.index.missing()
+        found = []
+        for entry in gone[:MOST]:
+            quoted = quote(entry.address, safe="/:@")
+            found.append(
+                faults.orphan(
+                    entry.address, Action("Let its record go", "POST", f"/api/assets/{quoted}/forget")
+                )
+            )
+        if len(gone) > MOST:
+            found.append(more("orphan", len(gone) - MOST, "files are gone whose records are still there"))
+        return found
+
+    def _from_the_future(self) -> list[Problem]:
+        limit = (self._wall() + FUTURE_S) * 1e9
+        found = []
+        for address in sorted(address for held in self._future.values() for address in held)[:MOST]:
+            entry = self._store.index.get(address)
+            if entry is None or entry.stat is None or entry.stat.mtime_ns <= limit:
+                continue  # its day has come
+            when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(entry.stat.mtime_ns / 1e9))
+            found.append(
+                faults.problem(
+                    "clock",
+                    address,
+                    f"{paths.name_of(address)} says that it was changed on {when} UTC: that is still "
+                    "to come. Lists that are sorted by time show it first, and programs that compare times "
+                    "may keep an older copy.",
+                    "Set the clock of the computer that saved it; then set this file’s time.",
+                    faults.mending("Set its time to now", "touch", address),
+                )
+            )
+        return found
+
+
+def more(kind: str, count: int, what: str) -> Problem:
+    """The rest of a list that is too long to be of use."""
+    return Problem(f"{kind}:more", kind, "", f"{count:,} more {what}.", "Mend these first.")

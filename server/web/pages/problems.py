@@ -1,0 +1,155 @@
+"""The page of what is wrong: in groups, in plain words, each with the button or the command that mends it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import bottle
+
+from server.disk import paths
+from server.disk.records import Problem
+from server.library.problems import of_project
+from server.web.pages.listing import key
+from server.web.pages.shell import Shell
+from server.web.requests import Call
+
+if TYPE_CHECKING:
+    from server.library.projects import Project
+
+SHOWN = 50  # of one group
+GLYPHS = {"error": ("failed", "Urgent"), "warning": ("needs", "To do"), "note": ("waiting", "Good to know")}
+GROUPS = {  # kind: title, and what it means; in the order of the page
+    "share": ("Folders that aren’t connected", "Nothing is lost: what lies there is shown as it was."),
+    "full": ("Disks that are full", "Nothing more can be saved there."),
+    "read-only": ("Disks that can’t be written to", "Everything can be looked at, nothing changed."),
+    "sidecar": (
+        "What Croft wrote down and can’t read any more",
+        "Something cut it off, or it was edited by hand.",
+    ),
+    "missing-library": ("Scenes that are missing", "What links them renders without them."),
+    "missing-texture": (
+        "Textures and other files that are missing",
+        "They render pink, silent or not at all.",
+    ),
+    "absolute-path": (
+        "Files that only some computers find",
+        "A scene names them by a drive or folder of one computer. Others look there, and find nothing.",
+    ),
+    "orphan": ("Files that are gone", "What was known of them stays until somebody says that it may go."),
+    "incomplete": ("Copies that never ended", "They are cut off, and aren’t used."),
+    "conflict": ("Saved in two places at once", "Both are kept. Choose the better one."),
+    "copy": ("Copies", "Files that look like another one, saved twice."),
+    "duplicate": ("The same file twice", "Equal to the last byte."),
+    "case-clash": ("Names that are too alike", "Windows and macOS take them for one file."),
+    "name": ("Names that some systems can’t show", "They open on Linux alone."),
+    "identity": ("Which file is it?", "A file went, and more than one could be it under a new name."),
+    "unreadable": ("What Croft can’t look at", "Its rights keep Croft out, or its disk is failing."),
+    "clock": ("Clocks that are wrong", "Croft sorts by time, and so do backups."),
+    "leftover": ("Leftovers", "They do no harm and take room."),
+    "history": ("Gaps in a history", "The change itself was made."),
+    "job": ("Renders", "Something in what is written down of a render doesn’t fit."),
+    "node": ("Computers", ""),
+    "watch": ("Watching the folders", "Changes show later than usual."),
+    "watcher": ("Watching the folders", "Changes show later than usual."),
+    "backup": ("Backups", ""),
+    "setup": ("Setting up", ""),
+    "config": ("Configuration", "What was valid last is used."),
+    "settings": ("Configuration", "What was valid last is used."),
+}
+OTHER = ("Other things", "")
+
+
+def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
+    """`/problems` and `/p/<project>/problems`; `?kind=` shows the whole of one group."""
+    project = shell.project(ident) if ident else None
+    found = list(shell.services.problems.all())
+    if project is not None:
+        found = of_project(found, project.address)
+    kind = call.query.get("kind", "")
+    groups = grouped([one for one in found if not kind or one.kind == kind])
+    return shell.page(
+        call,
+        "problems.html",
+        title=f"Problems of {project.title}" if project else "Problems",
+        here="Problems",
+        project=project,
+        summary=summary(found),
+        kind=kind,
+        groups=[
+            {
+                "key": key(name),
+                "title": title,
+                "means": means,
+                "rows": [row(shell, call, problem) for problem in (members if kind else members[:SHOWN])],
+                "more": len(members) - SHOWN if not kind and len(members) > SHOWN else 0,
+                "url": f"?kind={quote(members[0].kind)}",
+            }
+            for name, title, means, members in groups
+        ],
+    )
+
+
+def grouped(found: list[Problem]) -> list[tuple[str, str, str, list[Problem]]]:
+    """Groups in their order: name, title, what it means, and its problems, the worst first."""
+    groups: dict[tuple[str, str], list[Problem]] = {}
+    for problem in found:
+        groups.setdefault(GROUPS.get(problem.kind, OTHER), []).append(problem)
+    places = {group: place for place, group in reversed(list(enumerate(GROUPS.values())))}
+    ordered = sorted(groups.items(), key=lambda group: places.get(group[0], len(places)))
+    return [(group[0], *group, members) for group, members in ordered]
+
+
+def summary(found: list[Problem]) -> str:
+    """How many of each severity, as a person says it."""
+    if not found:
+        return "Nothing is wrong."
+    counts = {severity: sum(one.severity == severity for one in found) for severity in GLYPHS}
+    said = [
+        f"{counts['error']} urgent" if counts["error"] else "",
+        f"{counts['warning']} to do" if counts["warning"] else "",
+        f"{counts['note']} good to know" if counts["note"] else "",
+    ]
+    return " · ".join(part for part in said if part)
+
+
+def row(shell: Shell, call: Call, problem: Problem) -> dict[str, Any]:
+    """One problem as the template shows it."""
+    user = call.user
+    glyph, spoken = GLYPHS.get(problem.severity, GLYPHS["warning"])
+    place, url = "", ""
+    if paths.SEPARATOR in problem.address:
+        place = problem.address.partition(paths.SEPARATOR)[2]
+        project = shell.services.projects.of(problem.address)
+        subject = problem.address
+        if project is not None and shell.services.store.index.get(subject) is None:
+            subject = subject.removesuffix(".json")
+        if project is not None and shell.services.store.index.get(subject) is not None:
+            inside = quote(project.inside(subject), safe="/")
+            url = f"/p/{quote(project.ident, safe='')}/asset/{inside}"
+    return {
+        "key": key(problem.id),
+        "glyph": glyph,
+        "spoken": spoken,
+        "text": problem.text,
+        "mend": problem.mend,
+        "place": place,
+        "url": url if not place.endswith(paths.PROJECT_FILE) else "",
+        "command": problem.command if user is not None and user.at_least("supervisor") else "",
+        "acts": [
+            {"label": act.label, "call": f"{act.method} {act.path}", "body": json.dumps(dict(act.body))}
+            for act in problem.actions
+            if user is not None and user.at_least(act.role)
+        ],
+    }
+
+
+def of_asset(shell: Shell, call: Call, address: str, project: Project | None) -> list[dict[str, Any]]:
+    """What is wrong with one file, for its own page."""
+    beside = paths.sidecar_of(address)
+    return [
+        row(shell, call, problem)
+        for problem in shell.services.problems.all()
+        if problem.address in (address, beside)
+    ]

@@ -1,0 +1,162 @@
+"""Is each problem told, mended by its button, and gone by itself?"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import pytest
+from house import Browser, House
+
+
+def told(browser: Browser, kind: str = "") -> list[dict[str, Any]]:
+    return list(browser.get(f"/api/problems?kind={kind}").data)
+
+
+def press(browser: Browser, action: dict[str, Any]) -> dict[str, Any]:
+    """What the page does when a button is pressed; its undo is in the answer."""
+    reply = browser.ask(action["method"], action["path"], action["body"])
+    assert reply.status in (200, 201), reply.message
+    return dict(reply.data)
+
+
+@pytest.fixture
+def ana(house: House) -> Browser:
+    house.make("demo/project.json", b'{"title": "Demo"}')
+    return house.browser("supervisor")
+
+
+def test_nothing_is_wrong(house: House, ana: Browser) -> None:
+    house.scene()
+    assert told(ana) == []
+    page = ana.get("/p/demo/problems").body.decode()
+    assert "Nothing is wrong" in page
+    assert 'class="count"' not in page
+
+
+def test_a_broken_record_is_put_back_and_undone(house: House, ana: Browser) -> None:
+    address = house.asset("demo/shots/sh010.blend", owner="student", description="the chase")
+    beside = house.data / "demo/shots/sh010.blend.json"
+    good = beside.read_bytes()
+    beside.write_bytes(b'{\n  "owner": "student",\n  "name" oops\n}')
+    house.croft.services.store.refresh(address)
+    [problem] = told(ana)
+    assert problem["kind"] == "sidecar"
+    assert problem["severity"] == "error"
+    assert "line 3, column 10" in problem["text"]
+    [action] = problem["actions"]
+    assert action["label"] == "Put the last good one back"
+    page = ana.get("/p/demo/problems").body.decode()
+    assert "line 3, column 10" in page
+    assert "Put the last good one back" in page
+    done = press(ana, action)
+    assert told(ana) == []
+    import json
+
+    assert json.loads(beside.read_bytes()) == json.loads(good)
+    kept = list((house.data / "demo/shots/old").glob("*/sh010.blend.json"))
+    assert [path.read_bytes() for path in kept] == [b'{\n  "owner": "student",\n  "name" oops\n}']
+    again = ana.ask(action["method"], action["path"], action["body"])
+    assert again.status == 409
+    press(ana, done["undo"])
+    assert b"oops" in beside.read_bytes()
+    assert [problem["kind"] for problem in told(ana)] == ["sidecar"]
+
+
+def test_a_record_that_was_mended_by_hand_is_no_problem(house: House, ana: Browser) -> None:
+    address = house.asset("demo/shots/sh010.blend")
+    beside = house.data / "demo/shots/sh010.blend.json"
+    good = beside.read_bytes()
+    beside.write_bytes(b"{")
+    house.until(lambda: told(ana, "sidecar"))
+    assert house.croft.services.store.index.get(address).status == "broken"  # type: ignore[union-attr]
+    beside.write_bytes(good)
+    house.until(lambda: not told(ana))
+
+
+def test_a_broken_project(house: House, ana: Browser) -> None:
+    house.scene()
+    path = house.data / "demo/project.json"
+    assert ana.get("/api/projects").data[0]["title"] == "Demo"
+    path.write_bytes(b'{"title": "Demo"')
+    [problem] = house.until(lambda: told(ana))
+    assert problem["address"] == "data::demo/project.json"
+    done = press(ana, problem["actions"][0])
+    assert path.read_bytes() == b'{\n  "title": "Demo"\n}\n'
+    assert told(ana) == []
+    press(ana, done["undo"])
+    assert path.read_bytes() == b'{"title": "Demo"'
+    path.write_bytes(b"{}")
+    house.until(lambda: not told(ana))
+
+
+def test_names_that_differ_in_case_alone(house: House, ana: Browser) -> None:
+    house.asset("demo/props/hero.blend", owner="student")
+    house.asset("demo/props/Hero.blend")
+    [problem] = told(ana)
+    assert problem["kind"] == "case-clash"
+    done = press(ana, problem["actions"][0])
+    assert sorted(os.listdir(house.data / "demo/props")) == [
+        ".croft", "Hero.blend", "Hero.blend.json", "hero_2.blend", "hero_2.blend.json",
+    ]  # fmt: skip
+    assert told(ana) == []
+    press(ana, done["undo"])
+    assert [problem["kind"] for problem in told(ana)] == ["case-clash"]
+    (house.data / "demo/props/Hero.blend").rename(house.data / "demo/props/villain.blend")
+    house.until(lambda: not told(ana, "case-clash"))
+
+
+def test_one_name_in_two_unicode_forms(house: House, ana: Browser) -> None:
+    house.make("demo/tex/caf\u00e9.png", b"1")
+    house.make("demo/tex/cafe\u0301.png", b"2")
+    [problem] = told(ana)
+    assert "accents" in problem["text"]
+    press(ana, problem["actions"][0])
+    assert told(ana) == []
+
+
+def test_a_file_from_the_future(house: House, ana: Browser) -> None:
+    house.scene()
+    path = house.data / "demo/shots/sh010.blend"
+    ahead = time.time_ns() + 10**9 * 86400 * 400
+    os.utime(path, ns=(ahead, ahead))
+    house.croft.services.store.refresh("data::demo/shots/sh010.blend")
+    [problem] = told(ana)
+    assert problem["kind"] == "clock"
+    done = press(ana, problem["actions"][0])
+    assert abs(path.stat().st_mtime - time.time()) < 60
+    assert told(ana) == []
+    press(ana, done["undo"])
+    assert path.stat().st_mtime_ns == ahead
+    assert [problem["kind"] for problem in told(ana)] == ["clock"]
+
+
+def test_a_change_of_the_list_is_told(house: House, ana: Browser) -> None:
+    house.scene()
+    assert told(ana) == []
+    since = house.croft.services.events.last_id
+    (house.data / "demo/shots/sh010.blend.json").write_bytes(b"{")
+
+    def heard() -> bool:
+        changes = ana.get(f"/api/events?since={since}").data["changes"]
+        return any(change["kind"] == "problems" for change in changes)
+
+    house.until(heard)
+    page = ana.get("/p/demo/home").body.decode()
+    assert 'Problems<span class="count">1</span>' in page
+
+
+def test_who_may_not(house: House, ana: Browser) -> None:
+    house.scene()
+    mend = {"mend": "touch", "address": "data::demo/shots/sh010.blend"}
+    assert house.browser().post("/api/problems/mend", mend).status == 401
+    for wrong in (
+        {"mend": "nonsense", "address": "data::demo/shots/sh010.blend"},
+        {"mend": "put-back", "address": "data::demo/shots/sh010.blend"},
+        {"mend": "touch", "address": "data::demo/.croft/project.json/x"},
+        {"mend": "touch", "address": "data::../x"},
+        {"mend": "drop", "address": "data::demo/shots/sh010.blend"},
+        {"mend": "undo-put-back", "address": "data::demo/shots/sh010.blend.json", "kept": "data::demo/shots"},
+    ):
+        assert ana.post("/api/problems/mend", wrong).status == 400, wrong
