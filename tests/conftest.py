@@ -22,6 +22,7 @@ PACKAGES = {
     "chromium": "chromium",
     "chromedriver": "chromium-driver",
     "nginx": "nginx-light",
+    "rsync": "rsync",
 }
 
 

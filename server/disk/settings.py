@@ -65,6 +65,9 @@ KEYS: dict[str, Key] = {
     "max_frames": Key(100_000, int, "frames", "Most tasks that one job may have.", 1),
     "settle_s": Key(1.0, float, "seconds", "How long a new file must be unchanged before it is used.", 0),
     "scan_every_s": Key(20.0, float, "seconds", "How often unwatched folders are looked at while in use.", 1),
+    "backup": Key(
+        {}, dict, "", "Where misc/backup copies to (path), how long it keeps what (keep), and late_minutes."
+    ),
     "ignore": Key([], list, "globs", "Names that are never assets, besides the built-in ones."),
     "lease_s": Key(90.0, float, "seconds", "How long a node may be silent before its task is given away.", 1),
     "heartbeat_s": Key(10.0, float, "seconds", "How often a node reports while it renders.", 0.1),
@@ -323,6 +326,7 @@ def check_value(name: str, value: object) -> str:
         fits = isinstance(value, key.type)
     if not fits:
         words = {int: "a whole number", float: "a number", str: "text", list: "a list of texts"}
+        words[dict] = "an object"
         return f"server.json: {name} must be {words.get(key.type, 'true or false')}, not {value!r}."[:300]
     if key.least is not None and isinstance(value, (int, float)) and value < key.least:
         return f"server.json: {name} must be at least {key.least:g}, not {value}."
