@@ -23,6 +23,10 @@ PACKAGES = {
     "chromedriver": "chromium-driver",
     "nginx": "nginx-light",
     "rsync": "rsync",
+    "smbpasswd": "samba",
+    "testparm": "samba",
+    "snapraid": "snapraid",
+    "exportfs": "nfs-kernel-server",
 }
 
 
