@@ -27,6 +27,8 @@ PACKAGES = {
     "testparm": "samba",
     "snapraid": "snapraid",
     "exportfs": "nfs-kernel-server",
+    "ffmpeg": "ffmpeg",
+    "ffprobe": "ffmpeg",
 }
 
 

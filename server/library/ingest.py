@@ -27,6 +27,7 @@ from server.disk.store import Store
 from .assets import Assets, rfc3339, tells_of
 from .assets.listing import ASSET_KINDS
 from .media import Media, facts_of, kinds
+from .media.thumbs import PASSING
 from .projects import Projects
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ CHUNK_BYTES = 4 << 20
 HASH_AT_ONCE_BYTES = 64 << 20  # larger files are usable before their hash is known
 NICE = 10
 RETRY_S = (1.0, 5.0, 30.0, 120.0)  # after a busy lock or a full disk
+SLOW_RETRY_S = (10.0, 120.0)  # before a file that takes too long is said to
+SLOW_KEPT = 1000
 UNREADABLE = ("time", "memory", "damaged", "crash")  # of this state of the file, for good
 
 
@@ -62,6 +65,7 @@ class Ingest:
         self._later: dict[str, tuple[float, int]] = {}  # address: when again, how often it was tried
         self._to_read: OrderedDict[str, int] = OrderedDict()  # likewise; the newest is read first
         self._to_hash: OrderedDict[str, None] = OrderedDict()
+        self._slow: dict[tuple[str, int, int], int] = {}  # a state of a file: how often it was too slow
         self._busy = False
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -223,16 +227,19 @@ class Ingest:
         """Facts and hash into `file.json`, unless the file changes meanwhile: then it comes again."""
         record: dict[str, Any] = {
             "schema": FILE_SCHEMA,
+            "reader": kinds.READER,
             "size": stat.size,
             "mtime_ns": stat.mtime_ns,
             "read": rfc3339(time.time_ns()),
         }
-        if kinds.kind(address) == "scene":
+        if kinds.kind(paths.name_of(address)) in kinds.READ:
             answer = self._media.look(address)
             if answer.error in ("gone", "dropped"):
                 return
             seen = (answer.data.get("size", stat.size), answer.data.get("mtime_ns", stat.mtime_ns))
             if seen != (stat.size, stat.mtime_ns):
+                return
+            if answer.error in PASSING and self._once_more(address, stat):
                 return
             record["facts"] = facts_of(answer)
             if answer.error in UNREADABLE:
@@ -248,6 +255,19 @@ class Ingest:
         if "hash" not in record:
             with self._condition:
                 self._to_hash[address] = None
+
+    def _once_more(self, address: str, stat: Stat) -> bool:
+        """Whether a file that took too long is read again later: the machine may have been busy."""
+        state = (address, stat.size, stat.mtime_ns)
+        tried = self._slow.pop(state, 0)
+        if tried >= len(SLOW_RETRY_S):
+            return False
+        self._slow[state] = tried + 1
+        if len(self._slow) > SLOW_KEPT:
+            self._slow.pop(next(iter(self._slow)))
+        with self._condition:
+            self._later[address] = (self._clock() + SLOW_RETRY_S[tried], 0)
+        return True
 
     def _hash(self, address: str) -> None:
         """The hash of a large file, which was usable without it."""

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from server.library.media import blend, helper, pipe, workers
+from server.library.media import scenes as scene_facts
 from server.library.media.workers import Answer, Workers
 
 from .conftest import Scenes
@@ -96,7 +97,7 @@ def test_a_scene_too_large_to_read_in_time_tells_its_frames(scenes: Scenes) -> N
     """Given a packed scene whose time runs out among the meshes, then its preview and frames are known."""
     with scenes.zstd.open("rb") as file:
         found = blend.read(file, until=time.monotonic() - 1)
-    facts = blend.facts(found)
+    facts = scene_facts.facts(found)
     assert found.preview is not None
     assert facts["frames"] == [3, 26]
     assert facts["why"] == "it takes too long to read"

@@ -350,8 +350,9 @@ class Assets:
 
 
 def tells_of(record: Mapping[str, Any], stat: Stat) -> bool:
-    """Whether a `file.json` was made of this state of the file."""
-    return (record.get("size"), record.get("mtime_ns")) == (stat.size, stat.mtime_ns)
+    """Whether a `file.json` was made of this state of the file, by what reads files now."""
+    of = (record.get("size"), record.get("mtime_ns"), record.get("reader", 1))
+    return of == (stat.size, stat.mtime_ns, kinds.READER)
 
 
 def pretty(name: str) -> str:

@@ -1,9 +1,8 @@
-"""What a .blend file tells of itself: its embedded preview and the facts of its scenes.
+"""One pass over the blocks of a .blend file, plain, gzip or zstd, that keeps the few that matter.
 
-Runs only inside the bounded helper. One pass over the blocks, plain, gzip or zstd, keeps the few that
-matter; blender-asset-tracer then reads those from a small file in memory, so neither a packed file nor a
-million meshes costs more than the pass. Every length is checked. Raises Damaged, and whatever a malformed
-file makes the libraries raise: the helper expects anything.
+Runs only inside the bounded helper. What is kept is a small .blend again, for `scenes` to read its facts
+from, so neither a packed file nor a million meshes costs more than the pass. Every length is checked.
+Raises Damaged, and whatever a malformed file makes the libraries raise: the helper expects anything.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import zstandard
 
@@ -27,23 +25,14 @@ KEPT_BYTES = 32 << 20  # of all blocks that are kept for the facts
 DNA_BYTES = 16 << 20
 RANGE_BYTES = 1024  # of a REND block: 72 until Blender 4, 264 since 5
 BLOCKS = 20_000_000
-SCENES, FILES = 200, 2000  # how many of each are told
-KEEP = {b"SC", b"LI", b"IM", b"MC", b"SO", b"VF", b"CF", b"VO", b"GLOB", b"DNA1"}
-FILE_BLOCKS = {  # block: the field that holds its file's name, by age of the format
-    b"LI": ("library", (b"name", b"filepath")),
-    b"IM": ("texture", (b"name", b"filepath")),
-    b"MC": ("film", (b"name", b"filepath")),
-    b"SO": ("sound", (b"name", b"filepath")),
-    b"VF": ("font", (b"name", b"filepath")),
-    b"CF": ("cache", (b"filepath",)),
-    b"VO": ("volume", (b"filepath",)),
-}
-IMAGE_FORMATS = {  # R_IMF_IMTYPE_* of Blender's DNA_scene_types.h
-    0: "TARGA", 1: "IRIS", 4: "JPEG", 14: "TARGA_RAW", 15: "AVI_RAW", 16: "AVI_JPEG", 17: "PNG", 20: "BMP",
-    21: "HDR", 22: "TIFF", 23: "OPEN_EXR", 24: "FFMPEG", 26: "CINEON", 27: "DPX", 28: "OPEN_EXR_MULTILAYER",
-    30: "JPEG2000", 34: "WEBP",
+KEEP = {b"SC", b"LI", b"IM", b"MC", b"SO", b"VF", b"CF", b"VO", b"TX", b"GLOB", b"DNA1"}
+DATA_WHOLE, DATA_HEAD = 8192, 1024  # bytes: blocks up to the first are kept, of longer ones the second
+DATA_BYTES = 24 << 20  # of all of them
+STRUCTS = {  # whose DATA blocks name files
+    b"Strip", b"StripElem", b"MeshCacheModifierData", b"OceanModifierData", b"FluidDomainSettings",
+    b"PointCache", b"CustomDataExternal", b"NodeShaderTexIES", b"NodeShaderScript",
 }  # fmt: skip
-NO_NAMES = {b"<builtin>", b"", b"Render Result"}
+STRUCT_COUNT = 10_000
 
 
 class Damaged(Exception):
@@ -61,6 +50,7 @@ class Blend:
     whole: bool = False  # ENDB was reached
     why: str = ""  # it wasn't
     ranges: list[tuple[str, int, int]] = field(default_factory=list)  # scene, first, last; the present first
+    partial: bool = False  # so much is in it that not every file it uses was looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +60,7 @@ class Header:
     raw: bytes
     version: str
     block: struct.Struct
-    order: tuple[int, int, int]  # where code, length, old address stand in a block's header
+    order: tuple[int, int, int, int]  # where code, length, structure, count stand in a block's header
     endian: str
 
 
@@ -97,9 +87,13 @@ def read(raw: BinaryIO, *, preview_only: bool = False, until: float = math.inf) 
 def _pass(stream: BinaryIO, header: Header, found: Blend, preview_only: bool, until: float) -> None:
     kept = io.BytesIO()
     kept.write(header.raw)
+    data = _Data(header)
+    dna = b""
     for code, head, length in _blocks(stream, header):
         if code == b"ENDB":
+            data.put(kept, dna)
             kept.write(head)
+            found.partial = data.partial
             found.kept = kept.getvalue()
             found.whole = True
             return
@@ -113,13 +107,94 @@ def _pass(stream: BinaryIO, header: Header, found: Blend, preview_only: bool, un
             continue
         if preview_only and code not in (b"REND", b"TEST"):
             break  # Blender writes the preview right after REND, before all else
+        if code == b"DATA":
+            length -= data.keep(stream, head, length)
         if code in KEEP:
+            block = _exactly(stream, length, DNA_BYTES if code == b"DNA1" else KEPT_BYTES)
             kept.write(head)
-            kept.write(_exactly(stream, length, DNA_BYTES if code == b"DNA1" else KEPT_BYTES))
+            kept.write(block)
+            dna = block if code == b"DNA1" else dna
+            data.after_text = code == b"TX"
             if kept.tell() > KEPT_BYTES:
                 raise Damaged("more scene data than any scene has")
         else:
             _skip(stream, length, until)
+
+
+class _Data:
+    """The small DATA blocks, until the file's last block tells which structures they hold."""
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+        self._blocks: dict[int, list[tuple[bytes, bytes]]] = {}  # by structure
+        self._texts: list[tuple[bytes, bytes]] = []
+        self._room = DATA_BYTES
+        self.after_text = False  # the next block is the path of the text before it
+        self.partial = False
+
+    def keep(self, stream: BinaryIO, head: bytes, length: int) -> int:
+        """Reads what may matter of a block; how many bytes that was."""
+        _, _, struct_at, count_at = self._header.order
+        fields = list(self._header.block.unpack(head))
+        structure, text = fields[struct_at], self.after_text
+        self.after_text = False
+        if not structure and not text:  # bare numbers and characters
+            return 0
+        size = length if length <= DATA_WHOLE else DATA_HEAD
+        if self._room < size:
+            self.partial = True
+            return 0
+        block = _exactly(stream, size, DATA_WHOLE)
+        if size < length:
+            fields[self._header.order[1]], fields[count_at] = size, 1
+            head = self._header.block.pack(*fields)
+        if text:
+            self._texts.append((head, block))
+        else:
+            self._blocks.setdefault(structure, []).append((head, block))
+        self._room -= size + len(head)
+        return size
+
+    def put(self, kept: BinaryIO, dna: bytes) -> None:
+        """Those that name files to the others that are kept."""
+        names = struct_names(dna, self._header.endian)
+        wanted = [self._blocks.get(number, []) for number, name in enumerate(names) if name in STRUCTS]
+        for head, block in (*self._texts, *(one for blocks in wanted for one in blocks)):
+            kept.write(head)
+            kept.write(block)
+
+
+def struct_names(dna: bytes, endian: str) -> list[bytes]:
+    """The names of the structures in a DNA1 block, in their order; [] if it is malformed."""
+    try:
+        number = struct.Struct(endian + "I")
+        place = 8
+
+        def skip_names() -> list[bytes]:
+            nonlocal place
+            (count,) = number.unpack_from(dna, place)
+            place += 4
+            parts = dna[place:].split(b"\0", min(count, len(dna)))[:count]
+            if len(parts) < count:
+                raise ValueError("names go past the end")
+            place += sum(len(part) + 1 for part in parts)
+            place = (place + 3 & ~3) + 4  # and the next part's own name
+            return parts
+
+        skip_names()
+        types = skip_names()
+        place = (place + 2 * len(types) + 3 & ~3) + 4
+        (count,) = number.unpack_from(dna, place)
+        place += 4
+        names = []
+        pair = struct.Struct(endian + "HH")
+        for _ in range(min(count, STRUCT_COUNT)):
+            kind, fields = pair.unpack_from(dna, place)
+            names.append(types[kind])
+            place += 4 + 4 * fields
+        return names
+    except (struct.error, IndexError, ValueError):
+        return []
 
 
 def unpacked(raw: BinaryIO) -> tuple[BinaryIO, str]:
@@ -150,18 +225,18 @@ def read_header(stream: BinaryIO) -> Header:
         endian = "<" if start[8:9] == b"v" else ">"
         pointer = "I" if start[7:8] == b"_" else "Q"
         block = struct.Struct(f"{endian}4si{pointer}ii")
-        return Header(start, f"{number // 100}.{number % 100}", block, (0, 1, 2), endian)
+        return Header(start, f"{number // 100}.{number % 100}", block, (0, 1, 3, 4), endian)
     start += stream.read(5)
     if start[7:13] != b"17-01v" or not start[13:17].isdigit():
         raise Damaged("a .blend header of a kind not known yet")
     number = int(start[13:17])
-    return Header(start, f"{number // 100}.{number % 100}", struct.Struct("<4siQqq"), (0, 3, 2), "<")
+    return Header(start, f"{number // 100}.{number % 100}", struct.Struct("<4siQqq"), (0, 3, 1, 4), "<")
 
 
 def _blocks(stream: BinaryIO, header: Header) -> Iterator[tuple[bytes, bytes, int]]:
     """Each block's code, raw header and length in bytes; its reader must take exactly that length."""
     size = header.block.size
-    code_at, length_at, _ = header.order
+    code_at, length_at, _, _ = header.order
     for _ in range(BLOCKS):
         head = stream.read(size)
         if len(head) < size:
@@ -204,7 +279,7 @@ def _skip(stream: BinaryIO, length: int, until: float) -> None:
 def _range(data: bytes, header: Header) -> tuple[str, int, int]:
     """A REND block: first and last frame, and the scene's name."""
     first, last = struct.unpack_from(header.endian + "ii", data)
-    return _text(data[8:].split(b"\0", 1)[0]), first, last
+    return data[8:].split(b"\0", 1)[0].decode("utf-8", "replace"), first, last
 
 
 def _preview(data: bytes, header: Header) -> tuple[int, int, bytes] | None:
@@ -216,100 +291,3 @@ def _preview(data: bytes, header: Header) -> tuple[int, int, bytes] | None:
     return width, height, data[8 : 8 + 4 * width * height]
 
 
-def facts(found: Blend) -> dict[str, Any]:
-    """The facts for `file.json`, of what `read` found: see DESIGN's words; paths as the file has them.
-
-    `blender` version, `compression`, `scenes` (each: name, frames [first, last], step, fps, resolution
-    [w, h] in pixels as rendered, percentage, engine, output, format), the present scene's own as
-    `scene frames fps resolution engine output format`, `libraries`, `textures`, `files` ({kind, path,
-    packed} of the rest). Of a file that isn't `whole`: `why`, and names and frames of the scenes alone.
-    """
-    told: dict[str, Any] = {"blender": found.version, "compression": found.compression, "whole": found.whole}
-    if not found.whole:
-        told["why"] = found.why
-        told["scenes"] = [
-            {"name": name, "frames": [first, last]} for name, first, last in found.ranges[:SCENES]
-        ]
-        if found.ranges:
-            told["scene"], told["frames"] = found.ranges[0][0], list(found.ranges[0][1:])
-        return told
-    current = 0
-    used: dict[str, list[dict[str, Any]]] = {"library": [], "texture": [], "file": []}
-    with _opened(found.kept) as blendfile:
-        glob = blendfile.find_blocks_from_code(b"GLOB")
-        if glob:
-            current = glob[0].get(b"curscene", default=0)
-            minor = glob[0].get(b"minversion", default=0)
-            told["reads_from"] = f"{minor // 100}.{minor % 100}" if minor else ""
-        blocks = blendfile.find_blocks_from_code(b"SC")[:SCENES]
-        scenes = [{**_scene(block), "_old": block.addr_old} for block in blocks]
-        for code, (kind, names) in FILE_BLOCKS.items():
-            for block in blendfile.find_blocks_from_code(code)[:FILES]:
-                one = _used(block, names)
-                if one is not None:
-                    used[kind if kind in used else "file"].append({"kind": kind, **one})
-    present = next((scene for scene in scenes if scene["_old"] == current), scenes[0] if scenes else None)
-    for scene in scenes:
-        del scene["_old"]
-    told["scenes"] = scenes
-    if present is not None:
-        told["scene"] = present["name"]
-        told.update({key: value for key, value in present.items() if key != "name"})
-    told["libraries"] = _paths(used["library"])
-    told["textures"] = _paths(used["texture"])
-    told["files"] = used["file"]
-    return told
-
-
-def _opened(kept: bytes) -> Any:
-    """blender-asset-tracer's view of the kept blocks, through a file that is only in memory."""
-    from blender_asset_tracer import blendfile
-
-    memory = os.memfd_create("blend")
-    with os.fdopen(memory, "wb") as file:
-        file.write(kept)
-        file.flush()
-        return blendfile.BlendFile(Path(f"/proc/self/fd/{memory}"))
-
-
-def _scene(block: Any) -> dict[str, Any]:
-    def render(name: bytes, default: Any = 0) -> Any:
-        return block.get((b"r", name), default=default)
-
-    percentage = int(render(b"size", 100)) or 100
-    rate, base = int(render(b"frs_sec", 24)), float(render(b"frs_sec_base", 1.0)) or 1.0
-    return {
-        "name": _text(block.id_name[2:]),
-        "frames": [int(render(b"sfra", 1)), int(render(b"efra", 1))],
-        "step": int(render(b"frame_step", 1)) or 1,
-        "fps": round(rate / base, 3),
-        "resolution": [
-            int(render(b"xsch")) * percentage // 100,
-            int(render(b"ysch")) * percentage // 100,
-        ],
-        "percentage": percentage,
-        "engine": _text(render(b"engine", b"")),
-        "output": _text(render(b"pic", b"")),
-        "format": IMAGE_FORMATS.get(int(block.get((b"r", b"im_format", b"imtype"), default=-1)), ""),
-        "camera": bool(block.get(b"camera", default=0)),
-    }
-
-
-def _used(block: Any, names: tuple[bytes, ...]) -> dict[str, Any] | None:
-    for name in names:
-        value = block.get(name, default=None)
-        if isinstance(value, bytes):
-            if value in NO_NAMES:
-                return None
-            packed = block.get(b"packedfile", default=0) or block.get((b"packedfiles", b"first"), default=0)
-            return {"path": _text(value), "packed": bool(packed)}
-    return None
-
-
-def _paths(used: list[dict[str, Any]]) -> list[str]:
-    """Without repeats, in their order; packed ones need no file."""
-    return list(dict.fromkeys(one["path"] for one in used if not one["packed"]))
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "replace")

@@ -10,6 +10,7 @@ with its standard input.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -20,13 +21,15 @@ import stat
 import sys
 import time
 import traceback
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
-from server.library.media import blend, images, kinds
+from server.library.media import blend, exif, films, images, kinds, scenes
 from server.library.media.pipe import ANSWER_BYTES, LENGTH, pack
 
 NICE = 10
 UNTIL = 0.7  # of a request's time, after which a huge scene tells what was found until then
+NO_PICTURE = "no picture could be made of this film"
 GRACE_S = 1  # of processor time, between SIGXCPU and SIGKILL
 
 
@@ -44,19 +47,21 @@ def main() -> None:
         body = _read(0, LENGTH.unpack(header)[0])
         if body is None:
             return
-        answers.write(bounded(json.loads(body)))
+        request = json.loads(body)
+        answers.write(film(request) if _kind(request) == "film" else bounded(request))
 
 
-def bounded(request: dict[str, Any]) -> bytes:
+def bounded(request: dict[str, Any], content: bytes | None = None) -> bytes:
     """The answer to one request, made in a fork; an `error` of `time`, `memory` or `crash` if that failed.
 
-    `request`: op (`thumbnail`, `facts`), path, width (pixels), seconds, cpu_seconds, memory_mb.
+    `request`: op (`thumbnail`, `facts`), path, kind (of what it is; else its name says), width (pixels),
+    seconds, cpu_seconds, memory_mb. `content`: what to read in place of the file at `path`.
     """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
-        _child(request, writer)
+        _child(request, writer, content)
     os.close(writer)
     deadline = time.monotonic() + float(request["seconds"])
     answer, late = _collect(reader, deadline)
@@ -74,7 +79,7 @@ def bounded(request: dict[str, Any]) -> bytes:
     return answer
 
 
-def _child(request: dict[str, Any], writer: int) -> None:
+def _child(request: dict[str, Any], writer: int, content: bytes | None) -> None:
     """Does the work and ends the process, whatever happens."""
     try:
         # Nothing of the parent's is for a decoder of hostile files: neither its pipes nor their numbers.
@@ -91,7 +96,7 @@ def _child(request: dict[str, Any], writer: int) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         try:
-            answer = work(request, memory)
+            answer = work(request, memory) if content is None else _picture(request, memory, content)
         except MemoryError:
             answer = pack({"error": "memory", "why": f"it takes more than {request['memory_mb']} MB"})
         except RecursionError:
@@ -99,8 +104,7 @@ def _child(request: dict[str, Any], writer: int) -> None:
         except FileNotFoundError:
             answer = pack({"error": "gone", "why": "it is no longer there"})
         except Exception as error:  # malformed input escapes from the libraries as anything at all
-            why = f"{type(error).__name__}: {error}"[:300]
-            answer = pack({"error": "damaged", "why": why})
+            answer = pack({"error": "damaged", "why": in_words(error)})
         with os.fdopen(writer, "wb") as out:
             out.write(answer)
         os._exit(0)
@@ -110,18 +114,44 @@ def _child(request: dict[str, Any], writer: int) -> None:
         os._exit(1)
 
 
+def film(request: dict[str, Any]) -> bytes:
+    """The answer for a film: its programs are processes of their own, so no fork is needed around them."""
+    deadline = time.monotonic() + float(request["seconds"])
+    try:
+        with opened(request["path"]) as file:
+            told = _told(file)
+            if films.probe() is None:
+                if request["op"] == "facts":
+                    return bounded(request)
+                found: dict[str, Any] = {}
+            else:
+                found = films.facts(file, request, deadline)
+            if request["op"] == "facts":
+                told["facts"] = found
+            picture = films.poster(file, found.get("duration_s", 0.0), request, deadline)
+    except FileNotFoundError:
+        return pack({"error": "gone", "why": "it is no longer there"})
+    except films.Late as error:
+        return pack({"error": "time", "why": str(error)})
+    except Exception as error:  # as in a fork: whatever the programs' answer is
+        return pack({"error": "damaged", "why": in_words(error)})
+    if not picture:
+        return pack({**told, **({"format": ""} if "facts" in told else {"error": "none", "why": NO_PICTURE})})
+    answer = bounded({**request, "op": "thumbnail", "kind": "image"}, picture)
+    lengths = LENGTH.unpack_from(answer)
+    made = json.loads(answer[LENGTH.size : LENGTH.size + lengths[0]])
+    if made.get("error") and "facts" in told:
+        return pack({**told, "format": ""})
+    return pack({**made, **told}, answer[LENGTH.size + lengths[0] :])
+
+
 def work(request: dict[str, Any], memory: int) -> bytes:
     """One request, unbounded: only for a process that may be lost. Raises anything."""
-    path, width = request["path"], int(request.get("width", 256))
-    # Race: the name may be a link or a pipe by now; neither is followed nor waited for.
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode):
-        return pack({"error": "damaged", "why": "it is no regular file"})
+    file = opened(request["path"])
     until = time.monotonic() + float(request.get("seconds", 1)) * UNTIL
-    told: dict[str, Any] = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    told = _told(file)
+    kind, width = _kind(request), int(request.get("width", 256))
     content, form = b"", ""
-    kind = request.get("kind") or kinds.kind(path)
     if kind == "scene":
         found = blend.read(file, preview_only=request["op"] == "thumbnail", until=until)
         if found.preview is not None:
@@ -131,24 +161,66 @@ def work(request: dict[str, Any], memory: int) -> bytes:
         if request["op"] == "facts":
             told["facts"] = facts_of(found)
     elif kind == "film":
-        return pack({**told, "error": "none", "why": "no picture is made of a film yet"})
+        told["facts"] = films.boxes(file)
+    elif request["op"] == "facts":
+        told["facts"] = exif.of_header(file)
+        if not told["facts"]:
+            if kinds.suffix(request["path"]) in kinds.NODE_ONLY:
+                return pack({**told, "facts": {}, "format": ""})
+            told["facts"] = images.facts(file)
+            with contextlib.suppress(Exception):  # damaged further on: its facts are known all the same
+                content, form, _ = images.thumbnail(file, width, memory // 2)
     else:
         content, form, told["pixels"] = images.thumbnail(file, width, memory // 2)
-        if request["op"] == "facts":
-            told["facts"] = {"size": list(told["pixels"])}
     told["format"] = form
     return pack(told, content)
+
+
+def _picture(request: dict[str, Any], memory: int, content: bytes) -> bytes:
+    """The thumbnail of a picture that is in memory."""
+    found, form, _ = images.thumbnail(io.BytesIO(content), int(request.get("width", 256)), memory // 2)
+    return pack({"format": form}, found)
+
+
+def opened(path: str) -> BinaryIO:
+    """The file, if it is one. FileNotFoundError, ValueError and other OSErrors if not."""
+    # Race: the name may be a link or a pipe by now; neither is followed nor waited for.
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError("it is no regular file")
+    return file
+
+
+def in_words(error: Exception) -> str:
+    """What is wrong with a file, in a sentence; libraries' own words only where ours are missing."""
+    if isinstance(error, (blend.Damaged, images.TooBig, ValueError)) and str(error):
+        return str(error)[:300]
+    name = type(error).__name__
+    if name == "UnidentifiedImageError":
+        return "it isn't a picture of a kind that can be read here"
+    return f"its data is malformed ({name}: {error})"[:300]
+
+
+def _kind(request: dict[str, Any]) -> str:
+    return str(request.get("kind") or kinds.kind(Path(request["path"]).name))
+
+
+def _told(file: BinaryIO) -> dict[str, Any]:
+    """Which state of the file an answer tells of."""
+    status = os.fstat(file.fileno())
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def facts_of(found: blend.Blend) -> dict[str, Any]:
     """The facts; where blender-asset-tracer stumbles over them, the few that stand apart."""
     try:
-        return blend.facts(found)
+        return scenes.facts(found)
     except MemoryError:
         raise
     except Exception as error:  # it raises struct.error, IndexError, KeyError and more on malformed files
         found.whole, found.why = False, f"its data is malformed ({type(error).__name__}: {error})"[:200]
-        return blend.facts(found)
+        return scenes.facts(found)
 
 
 def _warm() -> None:

@@ -7,9 +7,11 @@ against the helper's limit, and by JPEG's own reduced decoding.
 from __future__ import annotations
 
 import io
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image, ImageFile, ImageOps
+
+from . import exif
 
 # Named, so that a file can't choose a decoder that starts other programs (EPS, PDF) or is little kept.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "TGA", "PSD", "PPM", "DDS", "JPEG2000", "AVIF", "MPO")
@@ -23,6 +25,14 @@ ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 class TooBig(Exception):
     """The image would take more memory than a thumbnail is worth."""
+
+
+def facts(source: BinaryIO) -> dict[str, Any]:
+    """Facts of an open image, as `exif.of_image` has them; no pixel is decoded."""
+    with Image.open(source, formats=FORMATS) as image:
+        found = exif.of_image(image)
+    source.seek(0)
+    return found
 
 
 def thumbnail(source: BinaryIO, width: int, memory_bytes: int) -> tuple[bytes, str, tuple[int, int]]:

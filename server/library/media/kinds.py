@@ -10,6 +10,7 @@ PILLOW = frozenset({  # what the helper's Pillow decodes; EPS and PDF would star
 NODE_ONLY = frozenset({".exr", ".hdr", ".dpx", ".cin", ".rgb", ".sgi", ".iff"})  # the node makes the preview
 IMAGES = PILLOW | NODE_ONLY
 FILMS = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ogv", ".mxf", ".mts"})
+READER = 2  # what is read, by version: facts of an older one are read again
 READ = frozenset({"scene", "image", "film"})  # kinds whose content tells facts
 
 
@@ -34,6 +35,6 @@ def kind(name: str) -> str:
 
 
 def drawable(name: str) -> bool:
-    """Whether a thumbnail of such a file can be made at all (by Pillow, a .blend's preview, or a node)."""
+    """Whether a thumbnail of such a file can be made at all (by Pillow, ffmpeg, a node)."""
     ending = suffix(name)
-    return ending in SCENES or ending in IMAGES
+    return ending in SCENES or ending in IMAGES or ending in FILMS

@@ -11,12 +11,15 @@ import contextlib
 import hashlib
 import itertools
 import logging
+import math
 import os
 import secrets
 import stat as modes
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +43,35 @@ HOPELESS_KEPT = 20_000
 CPU_S, CPU_BYTES_S = 4.0, 10 << 20  # processor time that a file may take: so much, and more by its size
 VERSIONS_TRIED, FRAMES_TRIED = 3, 20_000  # for a frame that stands in for a scene's preview
 TRANSIENT = ("gone", "dropped")  # errors that say nothing of the file
+PASSING = ("time", "memory", "crash")  # errors that another time, or a larger limit, may not have
+PASSING_S, PASSING_MOST_S = 30.0, 3600.0  # until such a file is tried again; four times as long each time
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A state of a file that gave no thumbnail."""
+
+    until: float  # monotonic; infinite: for good
+    wait_s: float
 
 
 class Media:
     """Thumbnails and facts for the server. Thread-safe; `close` ends its processes."""
 
-    def __init__(self, store: Store, settings: Settings, *, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        cache: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._settings = settings
         self._cache = cache
         self._workers = Workers(int(settings.get("thumbnail_workers")))
-        self._hopeless: OrderedDict[tuple[str, int, int], str] = OrderedDict()
+        self._clock = clock
+        self._hopeless: OrderedDict[tuple[str, int, int], _Failed] = OrderedDict()
         self._lock = threading.Lock()
         self._listeners: list[Callable[[str], None]] = []
         self._full = False  # the disk was full: said once
@@ -102,16 +123,17 @@ class Media:
         return found is not None and not (self.hopeless(address, found[1]) and not self._rendered(address))
 
     def hopeless(self, address: str, stat: Stat) -> bool:
-        """Whether this state of the file is known to give no thumbnail."""
-        return (address, stat.size, stat.mtime_ns) in self._hopeless
+        """Whether this state of the file is known to give no thumbnail; for a passing reason, for a while."""
+        failed = self._hopeless.get((address, stat.size, stat.mtime_ns))
+        return failed is not None and self._clock() < failed.until
 
     def look(self, address: str, *, timeout_s: float = 120.0) -> Answer:
-        """Facts of a scene, waited for; its thumbnail is made in the same pass.
+        """Facts of a scene, image or film, waited for; its thumbnail is made in the same pass.
 
-        `data["facts"]` as `blend.facts` has them, with `size` and `mtime_ns` of what was read; or `error`
-        and `why`. Raises as `Store.path` does.
+        `data["facts"]` as `scenes`, `exif` and `films` have them, with `size` and `mtime_ns` of
+        what was read; or `error` and `why`. Raises as `Store.path` does.
         """
-        found = self._source(address)
+        found = self._source(address, itself=True)
         if found is None:
             return Answer({"error": "gone", "why": "it is no longer there"})
         source, stat = found
@@ -158,8 +180,8 @@ class Media:
 
     # Within
 
-    def _source(self, address: str) -> tuple[Path, Stat] | None:
-        """The file to draw from and its stat; None if it can't be drawn or isn't there."""
+    def _source(self, address: str, *, itself: bool = False) -> tuple[Path, Stat] | None:
+        """The file to draw from (or `itself`) and its stat; None if it can't be drawn or isn't there."""
         name = paths.name_of(address)
         if not kinds.drawable(name):
             return None
@@ -167,7 +189,7 @@ class Media:
             address = self._frame_of(address)
             if not address:
                 return None
-        if kinds.suffix(name) in kinds.NODE_ONLY:
+        if kinds.suffix(name) in kinds.NODE_ONLY and not itself:
             address = paths.join(paths.companion_of(address), THUMBS, NODE_PREVIEW)
         try:
             # Resolved, since the helper follows no link: the share's inner links are followed here.
@@ -221,6 +243,18 @@ class Media:
             key, request, lambda answer: self._take(address, source, stat, width, answer), first=op == "facts"
         )
 
+    def _failed(self, key: tuple[str, int, int], error: str) -> None:
+        """Note that this state of a file gives no thumbnail: for good, or until it may be tried again."""
+        with self._lock:
+            wait_s = math.inf
+            if error in PASSING:
+                before = self._hopeless.get(key)
+                wait_s = min(before.wait_s * 4, PASSING_MOST_S) if before else PASSING_S
+            self._hopeless[key] = _Failed(self._clock() + wait_s, wait_s)
+            self._hopeless.move_to_end(key)
+            if len(self._hopeless) > HOPELESS_KEPT:
+                self._hopeless.popitem(last=False)
+
     def _request(self, op: str, source: Path, stat: Stat, width: int, kind: str) -> dict[str, Any]:
         seconds = float(self._settings.get("thumbnail_seconds"))
         return {
@@ -241,10 +275,8 @@ class Media:
             if error not in TRANSIENT:
                 if error != "none":
                     log.info("no thumbnail of %s: %s", address, answer.data.get("why", error))
-                with self._lock:
-                    self._hopeless[(address, stat.size, stat.mtime_ns)] = error
-                    if len(self._hopeless) > HOPELESS_KEPT:
-                        self._hopeless.popitem(last=False)
+                if "facts" not in answer.data or kinds.suffix(paths.name_of(address)) not in kinds.NODE_ONLY:
+                    self._failed((address, stat.size, stat.mtime_ns), error)
             return
         if (answer.data.get("size"), answer.data.get("mtime_ns")) != (stat.size, stat.mtime_ns):
             return  # Race: it changed meanwhile; whoever asks next asks for the new one.
