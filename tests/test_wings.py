@@ -17,8 +17,10 @@ WINGS = {
     wing: rooms.split()
     for wing, rooms in {
         "disk": "errors records files settings paths faults locks sidecar journal branches probes moves "
-        "index mounts deletions arrivals listing entries scan store inotify hearing identity watcher check",
-        "library": "people projects media search dependencies assets ingest problems versions notes credits",
+        "index mounts intents deletions checkpoints arrivals listing entries scan store inotify hearing "
+        "identity watcher check",
+        "library": "people projects media search dependencies assets ingest versions saves problems "
+        "notes credits",
         "farm": "frames job_types jobs scheduler nodes power statistics committer farm",
         "web": "requests static session events services pages api wire openapi app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings

@@ -1,133 +1,130 @@
-"""Deletions that lose nothing: what goes is moved to `old/<utc>-<id>/` beside it.
+"""Deletions that lose nothing: what goes is moved to `old/<utc>-<id>/` beside it, and can be brought back.
 
-An intent file there says what is to move, before anything does; a pointer among the locks says where such
-an intent lies, until it is done. So a start finishes what a crash interrupted, and finds it at once.
+What is to move is written down first (see `intents`), so a start finishes what a crash interrupted.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
-import secrets
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from server.disk import files, moves, paths, sidecar
-from server.disk.errors import BadInput, CroftError, NotFound
+from server.disk import files, intents, moves, paths
+from server.disk.errors import BadInput, Conflict, NotFound
+from server.disk.intents import INTENT, Intent, pending
 from server.disk.locks import Locks
 from server.disk.paths import Share
 from server.disk.records import utc_now
 
+__all__ = ["INTENT", "WHAT", "belongings", "bring_back", "delete", "finish", "pending"]
+
 log = logging.getLogger("croft.deletions")
 
-INTENT = "intent.json"
-_POINTER = re.compile(r"intent-\d{8}-\d{6}-[0-9a-f]{6}\.json")
+WHAT = ("delete", "forget")  # a file with its record; the record of one that is gone
 
 
-def delete(share: Share, locks: Locks, inside: str, who: str, disk: files.Os = files.REAL) -> str:
-    """Move a file (or sequence, or folder) with its sidecar and companion into `old/`. Returns where."""
+def delete(
+    share: Share, locks: Locks, inside: str, who: str, disk: files.Os = files.REAL, what: str = "delete"
+) -> str:
+    """Move a file (or sequence, or folder) with its sidecar and companion into `old/`. Returns where.
+
+    To 'forget' is the same for one whose file is gone; Conflict when it is there.
+    """
     path = share.path(inside)
-    ident = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-    aside = paths.join(paths.folder_of(inside), paths.OLD, ident)
-    folder = share.path(aside)
-    pointer = share.root / paths.LOCKS / f"intent-{ident}.json"
+    intent = intents.new(share, inside, what, who, disk)
     with locks.hold(paths.lock_key(inside)) as held:
-        what = [name for name in belongings(path) if os.path.lexists(path.parent / name)]
-        if not what:
+        found = [name for name in belongings(path) if os.path.lexists(path.parent / name)]
+        if not found:
             raise NotFound(f"There is no {paths.name_of(inside)}.", path=str(path))
-        files.make_folders(folder, share.root, disk=disk)
-        intent = {
-            "schema": 1,
-            "what": "delete",
-            "inside": inside,
-            "who": who,
-            "at": utc_now(),
-            "done": False,
-            "names": {name: _identity(path.parent / name) for name in what},
-        }
+        own = own_names(path)
+        if what == "forget" and any(name in own for name in found):
+            raise Conflict(f"{paths.name_of(inside)} is there: delete it instead.", path=str(path))
+        intent.data["names"] = {name: intents.identity(path.parent / name) for name in found}
         held.check()
-        files.write_atomic(pointer, sidecar.dump({"folder": aside, "inside": inside}), disk=disk)
-        files.write_atomic(folder / INTENT, sidecar.dump(intent), disk=disk)
-        _finish(share, folder, intent, pointer, disk)
-    return aside
+        intent.begin()
+        finish(intent)
+    return intent.aside
 
 
-def finish_all(share: Share, locks: Locks, disk: files.Os = files.REAL) -> None:
-    """Finish every deletion that a crash interrupted. What can't be finished is logged, and tried again."""
-    for pointer in pending(share):
-        try:
-            said = sidecar.read(pointer).data
-            folder = share.path(str(said["folder"]))
-            if folder.parent.name != paths.OLD:
-                raise BadInput(f"{folder} is no folder of deletions.")
-            with locks.hold(paths.lock_key(str(said["inside"]))):
-                if not os.path.lexists(pointer):
-                    continue  # Race: the server that was at it, or another, finished it.
-                try:
-                    intent = sidecar.read(folder / INTENT).data
-                except NotFound:
-                    disk.unlink(pointer)  # nothing was moved yet: the deletion never began
-                    continue
-                log.info("finishing the deletion of %s", said["inside"])
-                _finish(share, folder, intent, pointer, disk)
-        except (CroftError, OSError, KeyError, AttributeError) as error:
-            log.warning("the deletion that %s names can't be finished: %s", pointer, error)
+def bring_back(share: Share, locks: Locks, aside: str, who: str, disk: files.Os = files.REAL) -> str:
+    """Undo a deletion: move what lies in this folder of `old/` back. Returns the file's place inside.
 
-
-def pending(share: Share) -> Iterator[Path]:
-    """Pointers to deletions that aren't done."""
-    folder = share.root / paths.LOCKS
-    for name in _names(folder):
-        if _POINTER.fullmatch(name):
-            yield folder / name
+    Never over anything: Conflict where a file of that name is there again. Where a record has been made
+    for that name meanwhile, that one stays, and the old one stays in `old/`.
+    """
+    inside = intents.read(share, aside, disk).inside
+    with locks.hold(paths.lock_key(inside)) as held:
+        intent = intents.read(share, aside, disk)  # Race: another server brought it back meanwhile.
+        if intent.data["what"] not in WHAT or not intent.data.get("done"):
+            raise BadInput(f"{aside} isn't a deletion that could be undone.")
+        if intent.data.get("restored"):
+            raise Conflict("This was brought back already.", path=aside)
+        path = intent.home / paths.name_of(inside)
+        record = [paths.sidecar_of(path).name, f"{paths.COMPANION}/{path.name}"]
+        there = [name for name in intent.data["names"] if os.path.lexists(intent.folder / name)]
+        own = [name for name in there if name not in record]
+        for name in own:
+            if os.path.lexists(intent.home / name):
+                raise Conflict(
+                    f"There is a file {name} again. Rename it first, then bring the old one back.",
+                    path=str(intent.home / name),
+                )
+        taken = any(os.path.lexists(intent.home / name) for name in record)
+        if taken and not own:
+            raise Conflict(f"There is a record of {path.name} again.", path=str(path))
+        back = own if taken else there
+        if not back:
+            raise NotFound(f"Nothing lies in {aside} any more.", path=aside)
+        held.check()
+        intent.begin_again(back=back, back_by=who)
+        finish(intent)
+    return inside
 
 
 def belongings(path: Path) -> list[str]:
     """What goes when this file goes, as names in its folder: itself, its sidecar, its companion."""
-    own = [path.name]
+    return [*own_names(path), paths.sidecar_of(path).name, f"{paths.COMPANION}/{path.name}"]
+
+
+def own_names(path: Path) -> list[str]:
+    """The file itself; of an image sequence each frame."""
     if "@" in path.name and not os.path.lexists(path):
-        keys = ((paths.sequence_key(name), name) for name in _names(path.parent))
-        own = sorted(name for key, name in keys if key and key[0] == path.name)
-    return [*own, paths.sidecar_of(path).name, f"{paths.COMPANION}/{path.name}"]
+        keys = ((paths.sequence_key(name), name) for name in intents.names(path.parent))
+        return sorted(name for key, name in keys if key and key[0] == path.name)
+    return [path.name]
 
 
-def _finish(share: Share, folder: Path, intent: dict[str, Any], pointer: Path, disk: files.Os) -> None:
+def finish(intent: Intent) -> None:
     """Move what an intent names and what is still the same; then the intent is a record."""
-    home = folder.parent.parent
-    for name, identity in intent["names"].items():
-        source, target = home / name, folder / name
-        if not os.path.lexists(source) or not _same(source, identity):
+    if "back" in intent.data:
+        _finish_back(intent)
+        return
+    for name, known in intent.data["names"].items():
+        source, target = intent.home / name, intent.folder / name
+        if not os.path.lexists(source) or not intents.is_same(source, known):
             continue  # moved already; or a person put another of this name there: that one stays
-        files.make_folders(target.parent, share.root, disk=disk)
-        moves.resume(source, target, root=share.root, branches=share.branches, disk=disk)
-    files.write_atomic(folder / INTENT, sidecar.dump({**intent, "done": True}), disk=disk)
-    try:
-        disk.unlink(pointer)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        files.fail(error, pointer)
+        _move(intent, source, target)
+    intent.end()
 
 
-def _identity(path: Path) -> list[int]:
-    """What tells a file from a later one of its name."""
-    st = os.lstat(path)
-    return [st.st_ino, st.st_size, st.st_mtime_ns]
+def _finish_back(intent: Intent) -> None:
+    for name in intent.data["back"]:
+        source, target = intent.folder / name, intent.home / name
+        if not os.path.lexists(source) or (os.path.lexists(target) and not source.is_dir()):
+            continue  # moved already; or a person put another of this name there: that one stays
+        _move(intent, source, target)
+    for folder in (intent.folder / paths.COMPANION,):
+        if folder.is_dir() and not intents.names(folder):
+            intent.disk.rmdir(folder)
+    if intents.names(intent.folder) == [INTENT]:
+        intent.withdraw()
+        return
+    rest = {key: value for key, value in intent.data.items() if key != "back"}
+    intent.data = {**rest, "restored": utc_now()}
+    intent.end()
 
 
-def _same(path: Path, identity: object) -> bool:
-    """Folders always count as the same: half of one may have gone, on a pool."""
-    try:
-        return os.path.isdir(path) or _identity(path) == identity
-    except OSError:
-        return False
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
+def _move(intent: Intent, source: Path, target: Path) -> None:
+    share, disk = intent.share, intent.disk
+    files.make_folders(target.parent, share.root, disk=disk)
+    moves.resume(source, target, root=share.root, branches=share.branches, disk=disk)

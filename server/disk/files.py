@@ -7,21 +7,31 @@ by the users of the folder's group.
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import fcntl
+import functools
 import os
 import secrets
 import stat
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from server.disk.errors import Conflict, CroftError, DiskError, DiskFull, NotFound, ReadOnly
+from server.disk.records import Stat
 
 FILE_MODE = 0o664
 FOLDER_MODE = 0o2775  # setgid: what is made inside belongs to the folder's group
 TEMPORARY = ".croft-tmp-"  # a dot-file: listings, scans and Samba's clients skip it
 COPY_BYTES = 1 << 20
 
+FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
+EXCHANGE = 2  # linux/fs.h: RENAME_EXCHANGE
+AT_FDCWD = -100
+
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
+_NO_CLONE = {*NO_LINKS, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.EBADF, errno.ETXTBSY}
+NO_EXCHANGE = {*NO_LINKS, errno.EINVAL, errno.EXDEV}
 _NO_FOLDER_FSYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # some network file systems
 
 
@@ -60,6 +70,33 @@ class Os:
 
     def rmdir(self, path: str | Path) -> None:
         os.rmdir(path)
+
+    def clone(self, source: int, target: int) -> None:
+        """The whole content, sharing its blocks, where the file system can (btrfs, XFS)."""
+        fcntl.ioctl(target, FICLONE, source)
+
+    def copy_range(self, source: int, target: int, count: int) -> int:
+        return os.copy_file_range(source, target, count)
+
+    def exchange(self, one: str | Path, other: str | Path) -> None:
+        """Swap two names in one step, where the file system can."""
+        rename = _renameat2()
+        if rename is None:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        if rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), EXCHANGE):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(one))
+
+
+@functools.cache
+def _renameat2() -> Any:
+    """The C library's function, which Python doesn't offer; None where there is none."""
+    try:
+        function = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+    return function
 
 
 REAL = Os()
@@ -178,6 +215,72 @@ def write_once(path: Path, data: bytes, *, disk: Os = REAL, mode: int = FILE_MOD
         fail(error, path)
     finally:
         _forget(aside)
+
+
+def copy_content(source: int, target: int, disk: Os = REAL) -> int:
+    """All bytes of one open file into another, empty one: shared blocks where the disk can, else in the
+    kernel, else by reading and writing. How many there are. Not flushed."""
+    try:
+        disk.clone(source, target)
+        return os.fstat(target).st_size
+    except OSError as error:
+        if error.errno not in _NO_CLONE:
+            raise
+    count = 0
+    try:
+        while copied := disk.copy_range(source, target, COPY_BYTES << 6):
+            count += copied
+    except OSError as error:
+        if error.errno not in _NO_CLONE:
+            raise
+    # What is left, which is all of it where the kernel can't; some file systems give 0 for what they can't.
+    while chunk := os.pread(source, COPY_BYTES, count):
+        os.lseek(target, count, os.SEEK_SET)
+        write_all(target, chunk, disk)
+        count += len(chunk)
+    return count
+
+
+def copy_aside(source: Path, aside: Path, *, disk: Os = REAL, mode: int = FILE_MODE) -> Stat:
+    """A flushed copy under a new name that listings skip. The state of what was copied.
+
+    Never a hard link: who writes into one must not write into the other. Conflict while somebody writes
+    into the source. The copy keeps the source's time.
+    """
+    folder = aside.parent
+    done = False
+    try:
+        reader = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            before = os.fstat(reader)
+            if not stat.S_ISREG(before.st_mode):
+                raise Conflict(f"{source.name} is no plain file: it can't be copied.", path=str(source))
+            writer = disk.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
+            try:
+                count = copy_content(reader, writer, disk)
+                after = os.fstat(reader)
+                if Stat.of(after).content != Stat.of(before).content or count != before.st_size:
+                    raise Conflict(
+                        f"{source.name} is being written just now. Try again in a moment.", path=str(source)
+                    )
+                share_with_group(writer, folder, mode)
+                os.utime(writer, ns=(before.st_atime_ns, before.st_mtime_ns))
+                disk.fsync(writer)
+            finally:
+                disk.close(writer)
+        finally:
+            os.close(reader)
+        done = True
+        return Stat.of(before)
+    except FileNotFoundError as error:
+        raise NotFound(f"{source} is gone.", path=str(source)) from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Conflict(f"{source.name} is a link: go to the file that it leads to.") from error
+        fail(error, folder / source.name)
+    finally:
+        if not done:
+            _forget(aside)
 
 
 def sync_folder(folder: str | Path, disk: Os = REAL) -> None:

@@ -22,6 +22,11 @@ class Stat:
     def of(cls, st: os.stat_result) -> Stat:
         return cls(st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino)
 
+    @property
+    def content(self) -> tuple[int, int]:
+        """What changes when somebody writes into it."""
+        return (self.size, self.mtime_ns)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from server.disk import deletions, faults, files, moves, paths, sidecar
+from server.disk import checkpoints, deletions, faults, files, intents, moves, paths, sidecar
 from server.disk.errors import (
     BadInput,
     Broken,
@@ -44,6 +44,8 @@ log = logging.getLogger("croft.store")
 
 HISTORY_BYTES = 4 << 20  # of each site's history: the newest changes, some 20,000 of them
 JSON_BYTES = 64 << 20  # of a file of Croft's own: facts of a huge scene, a result
+
+FINISHERS = {checkpoints.WHAT: checkpoints.finish, **dict.fromkeys(deletions.WHAT, deletions.finish)}
 
 Changes = Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]]
 Subscriber = Callable[[list[Change]], None]
@@ -129,7 +131,7 @@ class Store:
         one that came back may be scanned on the way."""
         return self.mounts.writable(address, take_in=take_in)
 
-    def _for_people(self, address: str) -> tuple[Share, Path]:
+    def for_people(self, address: str) -> tuple[Share, Path]:
         """Share and path of what a person may change: nothing that is Croft's own."""
         share = self.check_writable(address)
         inside = paths.parse(address)[1]
@@ -189,7 +191,7 @@ class Store:
         the lock: it must be quick). Stale when the sidecar isn't the one of `etag` any more; Broken and
         ReadOnly leave it as it is.
         """
-        share, path = self._for_people(address)
+        share, path = self.for_people(address)
         beside = paths.sidecar_of(path)
         try:
             with self.locks(share.name).hold(paths.lock_key(address), timeout_s) as held:
@@ -246,13 +248,13 @@ class Store:
 
     def temporary(self, address: str) -> Path:
         """A name beside the file of this address, for `place` to give its real name."""
-        share, path = self._for_people(address)
+        share, path = self.for_people(address)
         files.make_folders(path.parent, share.root, disk=self.disk)
         return files.temporary(path.parent)
 
     def place(self, temporary: Path, address: str, who: str) -> None:
         """Give a whole, flushed file its name; Conflict when something is there already."""
-        share, path = self._for_people(address)
+        share, path = self.for_people(address)
         if len(os.fsencode(path.name)) > paths.NAME_BYTES - len(".json"):
             raise BadInput(f"{address} can't be the name of a file: it is too long.")
         files.make_folders(path.parent, share.root, disk=self.disk)
@@ -282,8 +284,8 @@ class Store:
 
     def move(self, address: str, new: str, who: str) -> None:
         """Rename a file with its sidecar and companion, or a folder. Within one share."""
-        share, source = self._for_people(address)
-        other, target = self._for_people(new)
+        share, source = self.for_people(address)
+        other, target = self.for_people(new)
         if other.name != share.name:
             raise BadInput("A move goes within one share; copy it to the other.")
         files.make_folders(target.parent, share.root, disk=self.disk)
@@ -302,7 +304,7 @@ class Store:
 
         An intent file is written first, so that a start finishes what a crash interrupted.
         """
-        share, _ = self._for_people(address)
+        share, _ = self.for_people(address)
         inside = paths.parse(address)[1]
         try:
             aside = deletions.delete(share, self.locks(share.name), inside, who, self.disk)
@@ -310,6 +312,83 @@ class Store:
             self._look(address)
         log.info("%s deleted by %s: it lies in %s", address, who, aside)
         return paths.address(share.name, aside)
+
+    def forget(self, address: str, who: str) -> str:
+        """Move the record of a file that is gone into `old/`; returns that folder's address."""
+        share, _ = self.for_people(address)
+        inside = paths.parse(address)[1]
+        try:
+            aside = deletions.delete(share, self.locks(share.name), inside, who, self.disk, "forget")
+        finally:
+            self._look(address)
+        log.info("%s forgotten by %s: its record lies in %s", address, who, aside)
+        return paths.address(share.name, aside)
+
+    def bring_back(self, folder: str, who: str) -> str:
+        """Undo the deletion that this folder of `old/` holds; the address of what is back.
+
+        Conflict where a file of that name is there again.
+        """
+        share, _ = self.for_people(folder)
+        aside = paths.parse(folder)[1]
+        inside = deletions.bring_back(share, self.locks(share.name), aside, who, self.disk)
+        address = paths.address(share.name, inside)
+        self._look(address)
+        log.info("%s brought back by %s", address, who)
+        return address
+
+    def checkpoint(
+        self, address: str, who: str, comment: str = "", known: checkpoints.Known = lambda stat: ""
+    ) -> str:
+        """Keep a copy of a file's present content in `old/`; returns that folder's address."""
+        share, _ = self.for_people(address)
+        kept = checkpoints.checkpoint(
+            share, self.locks(share.name), paths.parse(address)[1], who, comment, known=known, disk=self.disk
+        )
+        folder = paths.address(share.name, kept.aside)
+        self.tell(address, who, {"kept": folder, "comment": comment})
+        return folder
+
+    def replace(
+        self,
+        address: str,
+        new: Mapping[str, Path],
+        who: str,
+        comment: str = "",
+        *,
+        take: bool = False,
+        known: checkpoints.Known = lambda stat: "",
+    ) -> str:
+        """Give a file new content (by name: of a sequence each frame's), the present content is kept first.
+
+        The sidecar stays. Returns the address of what was kept, '' where no file was there. With `take`
+        the new files, which must lie on this share, are moved here instead of copied.
+        """
+        share, path = self.for_people(address)
+        files.make_folders(path.parent, share.root, disk=self.disk)
+        inside = paths.parse(address)[1]
+        try:
+            kept = checkpoints.replace(
+                share, self.locks(share.name), inside, new, who, comment,
+                take=take, known=known, disk=self.disk,
+            )  # fmt: skip
+        finally:
+            self._look(address)
+        folder = paths.address(share.name, kept.aside) if kept is not None else ""
+        log.info("%s replaced by %s, what it was is kept in %s", address, who, folder or "nothing")
+        return folder
+
+    def tell(self, address: str, who: str, event: Mapping[str, Any]) -> None:
+        """A line in an asset's history that isn't an edit. Not flushed by itself, and lost on a full disk."""
+        share, path = self.for_people(address)
+        try:
+            journal = self._open_history(share, path)
+            try:
+                journal.append([{"at": utc_now(), "who": who, **event}])
+            finally:
+                journal.close()
+        except (CroftError, TypeError) as error:
+            log.warning("the history of %s lacks an event: %s", address, error)
 
     # Looking again, and telling.
 
@@ -389,7 +468,7 @@ class Store:
         )
         self._scanners[name] = scanner
         if not share.read_only:
-            deletions.finish_all(share, self.locks(name), self.disk)
+            intents.finish_all(share, self.locks(name), FINISHERS, self.disk)
             self.locks(name).prune()
         began = time.perf_counter()
         changes = scanner.scan().changes()

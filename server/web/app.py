@@ -31,6 +31,7 @@ from server.library.people import People
 from server.library.problems import Problems
 from server.library.problems.mending import Mending
 from server.library.projects import Projects
+from server.library.saves import Saves
 from server.web import api, openapi, pages
 from server.web.api.files import drop_unfinished
 from server.web.events import Events
@@ -277,6 +278,7 @@ def build(
     media = Media(store, settings, cache=config / "cache")
     assets = Assets(store, projects, people, hopeless=media.hopeless)
     ingest = Ingest(store, projects, assets, media)
+    saves = Saves(store, projects, assets)
     store.open()
     projects.prepare()
     farm = Farm(settings, store, projects)
@@ -304,6 +306,7 @@ def build(
             assets=assets,
             media=media,
             ingest=ingest,
+            saves=saves,
             problems=problems,
             mending=Mending(store, projects, assets),
             farm=farm,

@@ -216,13 +216,14 @@ class Call:
         stated = str(self.environ.get("CONTENT_LENGTH") or "")
         return stated not in ("", "0") or "chunked" in self.header("transfer-encoding").lower()
 
-    def json(self, limit: int = MAX_BODY_BYTES) -> Any:
-        """The body as JSON. A missing content type is taken for JSON, another one is refused."""
+    def json(self, limit: int = MAX_BODY_BYTES, optional: bool = False) -> Any:
+        """The body as JSON. A missing content type is taken for JSON, another one is refused. `optional`:
+        none at all is an empty object."""
         kind = self.content_type
         body = read_body(self.environ, limit)
         if kind and body and kind != "application/json" and not kind.endswith("+json"):
             raise errors.BadContent(f"Send the body as application/json, not {kind}.")
-        return loads(body)
+        return loads(body or (b"{}" if optional else b""))
 
     def form(self, limit: int = 1 << 16) -> dict[str, str]:
         """The fields of an HTML form."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from server.library.problems import Problems
     from server.library.problems.mending import Mending
     from server.library.projects import Projects
+    from server.library.saves import Saves
     from server.web.events import Events
     from server.web.session import Sessions
     from server.web.static import Static
@@ -53,6 +54,7 @@ class Services:
     assets: Assets
     media: Media
     ingest: Ingest
+    saves: Saves
     problems: Problems
     mending: Mending
     farm: Farm

@@ -1,6 +1,6 @@
 """The API's calls. Each room lists its own; `ROUTES` is all of them."""
 
-from server.web.api import assets, farm, files, jobs, operations, people, problems, projects
+from server.web.api import assets, farm, files, jobs, operations, people, problems, projects, saves
 from server.web.api.table import Route, Table
 
 __all__ = ["ROUTES", "Route", "Table"]
@@ -8,6 +8,7 @@ __all__ = ["ROUTES", "Route", "Table"]
 ROUTES: list[Route] = [
     *people.ROUTES,
     *projects.ROUTES,
+    *saves.ROUTES,
     *assets.ROUTES,
     *files.ROUTES,
     *jobs.ROUTES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from server.disk import paths
 from server.disk.errors import Stale
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, Headers, etag_matches, number
@@ -99,7 +100,9 @@ def change_asset(services: Services, call: Call) -> Answer:
 
 def delete_asset(services: Services, call: Call) -> Answer:
     kept = services.assets.delete(call.params["address"], call.require("student"))
-    return Answer({"address": kept}, f"It is kept as {kept}.")
+    back = {"method": "POST", "path": "/api/restore", "body": {"folder": kept}}
+    data = {"address": kept, "folder": kept, "undo": back}
+    return Answer(data, f"{paths.name_of(call.params['address'])} is deleted. It is kept as {kept}.")
 
 
 def etag_of(data: dict[str, Any]) -> Headers:

@@ -24,6 +24,7 @@ TASK_STATES = ["waiting", "claimed", "done", "failed", "skipped"]
 ASSET_STATUS = ["arriving", "ok", "missing", "broken"]
 NODE_STATES = ["idle", "busy", "paused", "away", "sick"]
 OUTPUTS = ["version", "scene"]
+SAVE_KINDS = ["checkpoint", "deleted", "version", "render", "backup"]
 
 
 def shape(required: str, **properties: Schema) -> Schema:
@@ -35,6 +36,13 @@ def texts(most: int, longest: int) -> Schema:
     return {"type": "array", "items": {"type": "string", "maxLength": longest}, "maxItems": most}
 
 
+UNDO: Schema = {
+    "anyOf": [
+        shape("method path", method=TEXT, path=TEXT, body={"type": ["object", "null"]}),
+        {"type": "null"},
+    ],
+    "description": "the call that takes it back",
+}
 ASSET_FIELDS: dict[str, Schema] = {
     "name": {"type": "string", "maxLength": 200},
     "description": {"type": "string", "maxLength": 20_000},
@@ -171,7 +179,40 @@ SHAPES: dict[str, Schema] = {
     "Health": shape(
         "status", status=TEXT, version=TEXT, shares={"type": "object", "additionalProperties": TEXT}
     ),
-    "Kept": shape("address", address=TEXT),
+    "Kept": shape("address folder", address=TEXT, folder=TEXT, undo=UNDO),
+    "Back": shape("address", address=TEXT, undo=UNDO),
+    "Restored": shape("address kept beside", address=TEXT, kept=TEXT, beside=TRUTH, undo=UNDO),
+    "Save": shape(
+        "id kind at who comment size hash",
+        id=TEXT,
+        kind={"type": "string", "enum": SAVE_KINDS},
+        at=TEXT,
+        who=TEXT,
+        comment=TEXT,
+        size={"type": ["integer", "null"]},
+        hash=TEXT,
+    ),
+    "Version": shape(
+        "id version kind approved",
+        id=TEXT,
+        version=TEXT,
+        kind={"type": "string", "enum": ["published", "render"]},
+        approved=TRUTH,
+        at=TIME,
+        who=MAYBE_TEXT,
+        comment=MAYBE_TEXT,
+        size={"type": ["integer", "null"]},
+        hash=MAYBE_TEXT,
+    ),
+    "Deleted": shape(
+        "folder address kind at who size",
+        folder=TEXT,
+        address=TEXT,
+        kind={"type": "string", "enum": ["file", "record"]},
+        at=TEXT,
+        who=TEXT,
+        size={"type": ["integer", "null"]},
+    ),
     "Log": shape("text", text=TEXT),
     "FarmState": shape("paused", paused=TRUTH),
     # What people send.
@@ -189,6 +230,33 @@ SHAPES: dict[str, Schema] = {
             "mend": {"type": "string", "maxLength": 60},
             "address": {"type": "string", "minLength": 1, "maxLength": 4500},
         },
+    },
+    "Comment": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"comment": {"type": ["string", "null"], "maxLength": 2000}},
+    },
+    "Restore": {
+        "type": "object",
+        "required": ["save"],
+        "additionalProperties": False,
+        "properties": {
+            "save": {"type": "string", "minLength": 1, "maxLength": 200},
+            "beside": {"type": "boolean"},
+            "record": {"type": "boolean", "description": "what people had said of it then, too"},
+        },
+    },
+    "Deletion": {
+        "type": "object",
+        "required": ["folder"],
+        "additionalProperties": False,
+        "properties": {"folder": {"type": "string", "minLength": 1, "maxLength": 4000}},
+    },
+    "Approval": {
+        "type": "object",
+        "required": ["approved"],
+        "additionalProperties": False,
+        "properties": {"approved": {"type": "boolean"}},
     },
     "Rescan": {
         "type": "object",

@@ -33,6 +33,7 @@ PARAMETERS: Mapping[str, tuple[Schema, str]] = {
     "name": ({"type": "string", "minLength": 1}, "the node's name"),
     "user": ({"type": "string", "minLength": 1}, "the user's name"),
     "project": ({"type": "string", "minLength": 1}, "the project's ident"),
+    "version": ({"type": "string", "minLength": 1}, "a version's id, as v002"),
 }
 
 
@@ -108,9 +109,14 @@ class Table:
                 raise NotFound(f"{value[:40]!r} isn't a number: there is nothing of that name.")
         if route.body is not None:
             limit = route.body_limit or int(services.settings.get("max_body_bytes"))
-            call.body = call.json(limit)
+            call.body = call.json(limit, optional="required" not in resolved(route.body))
             check(call.body, route.body, "body", SHAPES)
         return route.handler(services, call)
+
+
+def resolved(schema: Schema) -> Schema:
+    """The schema itself, where this only names it."""
+    return SHAPES[str(schema["$ref"]).removeprefix(REF)] if "$ref" in schema else schema
 
 
 def pattern_of(path: str) -> re.Pattern[str]:

@@ -1,0 +1,392 @@
+"""Earlier saves of a file: checkpoints, deletions, published versions, what renders were made of, backups.
+
+Makes checkpoints and versions, lists all there is, and brings any of it back: in place, once the present
+content was kept, or beside the file under a free name. What people said of the file stays as it is unless
+they ask for it. Other rooms register further sources (see `Source`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from server.disk import checkpoints, deletions, files, intents, paths
+from server.disk.errors import BadInput, CroftError, Forbidden, NotFound
+from server.disk.intents import Intent
+from server.disk.records import Stat
+from server.disk.store import Store
+
+from ..assets import Assets, tells_of
+from ..assets.fields import FIELDS
+from ..people import User, require
+from ..projects import Projects
+from . import frozen
+from .naming import beside_name, files_of, label, renamed
+
+__all__ = ["Deleted", "Restored", "Save", "Saves", "Source"]
+
+COMMENT_CHARACTERS = 2000
+RENDERS_MOST = 50  # newest jobs of a file whose snapshots are offered
+KEPT_INTENTS = 20_000  # read ones that are remembered
+RENDER = "render-"  # an id: the snapshot of this job
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """One state of a file that can be brought back."""
+
+    id: str
+    kind: str  # checkpoint, deleted, version, render, backup
+    at: str  # RFC 3339, UTC
+    who: str = ""
+    comment: str = ""
+    size: int | None = None
+    hash: str = ""
+
+    def view(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What came of it: the file's address, and the id of the save that its content before became ('':
+    there was none). Restoring that one is the undo."""
+
+    address: str
+    kept: str
+    beside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A deletion that can be undone."""
+
+    folder: str  # address of old/<id>
+    address: str  # where the file was, and would be again
+    kind: str  # file or record
+    at: str
+    who: str
+    size: int | None = None
+
+    def view(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Source(Protocol):
+    """Where further saves come from: backups. The ids begin with a word of the source's own and '-'."""
+
+    def list(self, address: str) -> Sequence[Save]: ...
+
+    def open(self, address: str, id: str) -> Path:
+        """The saved file, or for a sequence the folder of its frames. NotFound."""
+        ...
+
+
+class Saves:
+    """Thread-safe. Ids are unique for one file, not beyond."""
+
+    def __init__(self, store: Store, projects: Projects, assets: Assets) -> None:
+        self._store = store
+        self._projects = projects
+        self._assets = assets
+        self._lock = threading.Lock()
+        self._read: OrderedDict[str, tuple[tuple[int, int], Intent | None]] = OrderedDict()
+        self.sources: list[Source] = []
+
+    # Making
+
+    def checkpoint(self, address: str, user: User, comment: str = "") -> str:
+        """Keep the present content; the save's id."""
+        self._may(address, user)
+        folder = self._store.checkpoint(address, user.ident, _checked(comment), self._known(address))
+        return paths.name_of(folder)
+
+    def publish(self, address: str, user: User, comment: str = "") -> dict[str, Any]:
+        """Freeze the present content as the next version; its record, `version` first of all."""
+        self._may(address, user)
+        return frozen.publish(self._store, address, user.ident, _checked(comment), self._known(address))
+
+    def replace(
+        self, address: str, source: Path, user: User, comment: str = "", *, take: bool = False
+    ) -> str:
+        """Give a file that is there other content; the id of the save that the present one became.
+
+        `take`: the source, on the same share, is moved here, else copied. The sidecar stays.
+        """
+        self._may(address, user, over=True)
+        return self._replace(address, {paths.name_of(address): source}, user, comment, take=take)
+
+    # Finding
+
+    def list(self, address: str) -> Sequence[Save]:
+        """What a file, or one that is missing, can be brought back to; newest first."""
+        paths.parse(address)
+        found = [
+            _save(
+                paths.name_of(intent.aside),
+                "checkpoint" if intent.data["what"] == checkpoints.WHAT else "deleted",
+                {**intent.data, "size": _size(intent)},
+            )
+            for intent in self._intents_of(address)
+        ]
+        versions = frozen.listed(self._store, address)
+        found += [_save(str(record["version"]), "version", record) for record in versions]
+        found += [save for save, _ in self._renders(address)]
+        for source in self.sources:
+            found += source.list(address)
+        return sorted(found, key=lambda save: (save.at, save.id), reverse=True)
+
+    def versions(self, address: str) -> Sequence[dict[str, Any]]:
+        """The published versions, newest first."""
+        self._assets.get(address)
+        return frozen.listed(self._store, address)
+
+    def approve(self, address: str, version: str, user: User, approved: bool = True) -> dict[str, Any]:
+        """A supervisor's word on a published version."""
+        require(user, "supervisor")
+        return frozen.approve(self._store, address, version, user.ident, approved)
+
+    def open(self, address: str, id: str) -> dict[str, Path]:
+        """The content of a save, by the names that its files had. NotFound."""
+        if intents.is_ident(id):
+            for intent in self._intents_of(address):
+                if paths.name_of(intent.aside) == id:
+                    return checkpoints.content_of(intent)
+        elif paths.version_number(id) is not None:
+            return frozen.content(self._store, address, id)
+        elif id.startswith(RENDER):
+            for save, path in self._renders(address):
+                if save.id == id:
+                    return {paths.name_of(address): path}
+        else:
+            for source in self.sources:
+                if any(save.id == id for save in source.list(address)):
+                    return files_of(source.open(address, id), paths.name_of(address))
+        raise NotFound(f"{paths.name_of(address)} has no earlier save {id[:80]}.", address=address)
+
+    def deleted(self, project: str) -> Sequence[Deleted]:
+        """Deletions in a project that can be undone, newest first."""
+        found = self._projects.get(project)
+        rows = [
+            Deleted(
+                paths.address(share, intent.aside),
+                paths.address(share, intent.inside),
+                "file" if intent.data["what"] == "delete" else "record",
+                str(intent.data.get("at", "")),
+                str(intent.data.get("who", "")),
+                _size(intent),
+            )
+            for share, inside in map(paths.parse, self._store.index.tree(found.address))
+            for intent in self._intents_in(share, paths.join(inside, paths.OLD))
+            if intent.data["what"] in deletions.WHAT and not intent.data.get("restored")
+        ]
+        return sorted(rows, key=lambda row: (row.at, row.folder), reverse=True)
+
+    # Bringing back
+
+    def restore(
+        self, address: str, id: str, user: User, *, beside: bool = False, record: bool = False
+    ) -> Restored:
+        """Bring a save back: in place, its present content kept first; or `beside` it, under a free name.
+
+        `record`: what people had said of it then comes back, too. Works for a file that is missing.
+        """
+        self._may(address, user, over=not beside)
+        found = self.open(address, id)
+        if not found:
+            raise NotFound("Nothing is left of this save.", address=address)
+        if beside:
+            return Restored(self._beside(address, id, found, user), "", True)
+        told = f"before {label(id)} was brought back"
+        kept = self._replace(address, renamed(found, paths.name_of(address)), user, told)
+        self._store.tell(address, user.ident, {"restored": id, "kept": kept})
+        if record:
+            self._bring_record(address, id, user)
+        return Restored(address, kept)
+
+    def bring_back(self, folder: str, user: User) -> str:
+        """Undo a deletion; the file's address. Conflict where a file of its name is there again."""
+        require(user, "student")
+        return self._store.bring_back(folder, user.ident)
+
+    def forget(self, address: str, user: User) -> str:
+        """Put away what is known of a file that is gone; the address of the folder in `old/`."""
+        self._may(address, user, over=True)
+        entry = self._assets.get(address)
+        if entry.stat is not None:
+            raise BadInput(f"{paths.name_of(address)} is there: delete it instead.", address=address)
+        return self._store.forget(address, user.ident)
+
+    # Within
+
+    def _may(self, address: str, user: User, over: bool = False) -> None:
+        require(user, "student")
+        if self._projects.of(address) is None or paths.name_of(address) == paths.PROJECT_FILE:
+            raise BadInput(f"{address} isn't a file of a project.", address=address)
+        entry = self._store.index.get(address)
+        protected = entry is not None and entry.facts is not None and entry.facts.protect
+        if over and protected and not user.at_least("supervisor"):
+            raise Forbidden(f"{paths.name_of(address)} is protected. Ask a supervisor to change it.")
+
+    def _known(self, address: str) -> Callable[[Stat], str]:
+        def known(stat: Stat) -> str:
+            said = self._assets.file_record(address)
+            return str(said.get("hash") or "") if tells_of(said, stat) else ""
+
+        return known
+
+    def _replace(
+        self, address: str, new: dict[str, Path], user: User, comment: str, *, take: bool = False
+    ) -> str:
+        folder = self._store.replace(
+            address, new, user.ident, _checked(comment), take=take, known=self._known(address)
+        )
+        return paths.name_of(folder) if folder else ""
+
+    def _beside(self, address: str, id: str, found: dict[str, Path], user: User) -> str:
+        """In the same folder, so that its `//` paths lead where they did."""
+        store = self._store
+        folder, name = paths.split(address)
+        for number in range(1, 1000):
+            free = beside_name(name, label(id) if number == 1 else f"{label(id)} {number}")
+            new = paths.join(folder, free)
+            if not any(os.path.lexists(store.path(paths.join(folder, n))) for n in renamed(found, free)):
+                break
+        for frame, source in renamed(found, free).items():
+            place = paths.join(folder, frame)
+            aside = store.temporary(place)
+            try:
+                files.copy_aside(source, aside, disk=store.disk)
+                os.utime(aside)
+                store.place(aside, place, user.ident)
+            finally:
+                aside.unlink(missing_ok=True)
+        entry = store.index.get(address)
+        if entry is not None and entry.facts is not None and entry.facts.uuid:
+            origin = entry.facts.uuid
+
+            def make(data: dict[str, Any]) -> dict[str, Any]:
+                # Race: it may have been taken in as a new asset already.
+                return {**(data or self._assets.first_record(new, user.ident)), "derived_from": origin}
+
+            store.edit(new, make, who=user.ident)
+        return new
+
+    def _bring_record(self, address: str, id: str, user: User) -> None:
+        """What people had said of the file when this was saved."""
+        share = paths.parse(address)[0]
+        said: dict[str, Any] = {}
+        if intents.is_ident(id):
+            for intent in self._intents_of(address):
+                if paths.name_of(intent.aside) == id:
+                    beside = paths.sidecar_of(paths.name_of(str(intent.data["inside"])))
+                    said = self._store.read_json(paths.address(share, paths.join(intent.aside, beside)))
+        elif paths.version_number(id) is not None:
+            folder = paths.join(paths.companion_of(address), "versions", id)
+            record = self._store.read_json(paths.join(folder, frozen.RECORD))
+            beside = paths.sidecar_of(str(record.get("name") or paths.name_of(address)))
+            said = self._store.read_json(paths.join(folder, beside))
+        fields = {key: value for key, value in said.items() if key in FIELDS}
+        if fields:
+            self._store.edit(address, fields, who=user.ident)
+
+    def _intents_of(self, address: str) -> Iterator[Intent]:
+        """Checkpoints and deletions of a file: in `old/` beside it, and where it was before it moved."""
+        share, inside = paths.parse(address)
+        entry = self._store.index.get(address)
+        uuid = entry.facts.uuid if entry is not None and entry.facts is not None else ""
+        name = paths.name_of(inside)
+        seen = set()
+        for intent in self._intents_in(share, paths.join(paths.folder_of(inside), paths.OLD)):
+            own = uuid and intent.data.get("uuid") == uuid
+            if own or paths.name_of(str(intent.data["inside"])) == name:
+                seen.add(paths.name_of(intent.aside))
+                if checkpoints.content_of(intent):
+                    yield intent
+        for event in self._store.history(address):
+            kept = event.get("kept")
+            if isinstance(kept, str) and paths.name_of(kept) not in seen and paths.SEPARATOR in kept:
+                seen.add(paths.name_of(kept))
+                other, aside = kept.split(paths.SEPARATOR, 1)
+                found = self._intent(share, aside) if other == share else None
+                if found is not None and (not uuid or found.data.get("uuid") == uuid):
+                    yield found
+
+    def _intents_in(self, share: str, old: str) -> Iterator[Intent]:
+        for ident in intents.names(self._store.share(share).root / old):
+            if intents.is_ident(ident):
+                intent = self._intent(share, paths.join(old, ident))
+                if intent is not None and intent.data.get("done"):
+                    yield intent
+
+    def _intent(self, share: str, aside: str) -> Intent | None:
+        """What lies in a folder of `old/`, remembered until its intent changes."""
+        key = paths.address(share, aside)
+        try:
+            st = os.stat(self._store.share(share).root / aside / intents.INTENT)
+        except OSError:
+            return None
+        stamp = (st.st_mtime_ns, st.st_ino)
+        known = self._read.get(key)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        try:
+            intent = intents.read(self._store.share(share), aside)
+        except CroftError:
+            intent = None
+        with self._lock:
+            self._read[key] = (stamp, intent)
+            if len(self._read) > KEPT_INTENTS:
+                self._read.popitem(last=False)
+        return intent
+
+    def _renders(self, address: str) -> Iterator[tuple[Save, Path]]:
+        """The snapshots that renders were made of."""
+        entry = self._store.index.get(address)
+        for job in sorted(entry.jobs, reverse=True)[:RENDERS_MOST] if entry is not None else ():
+            folder = paths.job_folder(address, job)
+            try:
+                record = self._store.read_json(paths.join(folder, "job.json"))
+                name = str(record.get("snapshot") or "")
+                if not name or "/" in name:
+                    continue
+                kept = "snapshot" + "".join(Path(name).suffixes[-1:])
+                places = (paths.join(folder, kept), paths.join(paths.folder_of(address), name))
+                path = next(p for place in places if (p := self._store.path(place)).is_file())
+                size = path.stat().st_size
+            except (CroftError, OSError, StopIteration):
+                continue
+            source = record.get("source")
+            known = source.get("sha256") if isinstance(source, dict) else None
+            hashed = f"sha256:{known}" if known else ""
+            at, who = str(record.get("created") or ""), str(record.get("user") or "")
+            yield Save(RENDER + job, "render", at, who, str(record.get("version") or ""), size, hashed), path
+
+
+def _save(id: str, kind: str, said: Mapping[str, Any]) -> Save:
+    at, who, comment, hashed = (str(said.get(key) or "") for key in ("at", "who", "comment", "hash"))
+    size = said.get("size")
+    return Save(id, kind, at, who, comment, size if isinstance(size, int) else None, hashed)
+
+
+def _size(intent: Intent) -> int | None:
+    size = intent.data.get("size")
+    if isinstance(size, int):
+        return size
+    beside = paths.sidecar_of(paths.name_of(str(intent.data["inside"])))
+    own = [known for name, known in intent.data["names"].items() if name != beside and "/" not in name]
+    try:
+        return sum(int(known[1]) for known in own) if own else None
+    except (TypeError, ValueError, IndexError):
+        return None
+
+
+def _checked(comment: str) -> str:
+    if len(comment) > COMMENT_CHARACTERS:
+        raise BadInput(f"The comment is longer than {COMMENT_CHARACTERS} characters.", field="comment")
+    return comment.strip()

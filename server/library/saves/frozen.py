@@ -1,0 +1,145 @@
+"""Published versions: frozen copies of a file and its sidecar, in its companion's `versions/v001` ….
+
+A version counts once its `version.json` is there, which is written last; what a crash left without one is
+never shown, and its number never given again. Nothing here is ever changed but a supervisor's approval.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from server.disk import deletions, files, paths, sidecar
+from server.disk.checkpoints import HASH_NAME, Known, digest
+from server.disk.errors import Broken, Conflict, CroftError, NotFound
+from server.disk.records import utc_now
+from server.disk.store import Store
+
+SCHEMA = 1
+RECORD = "version.json"
+FROZEN_MODE = 0o444  # nobody writes into one by mistake
+
+__all__ = ["HASH_NAME", "RECORD", "approve", "content", "listed", "publish"]
+
+
+def publish(store: Store, address: str, who: str, comment: str, known: Known) -> dict[str, Any]:
+    """Freeze the present content as the next version; what its `version.json` says."""
+    share, path = store.for_people(address)
+    own = [name for name in deletions.own_names(path) if os.path.isfile(path.parent / name)]
+    if not own:
+        raise NotFound(f"There is no {path.name}.", path=str(path))
+    folder = _folder(path)
+    with store.locks(share.name).hold(_lock(address)):
+        files.make_folders(folder, share.root, disk=store.disk)
+        name = paths.version_folder(_highest(folder) + 1)
+        place = folder / name
+        files.make_folders(place, share.root, disk=store.disk)
+        try:
+            record = _freeze(store, path, own, place, known)
+            record = {"schema": SCHEMA, "version": name, "at": utc_now(), "who": who, "comment": comment,
+                      "name": path.name, **record, "approved": False}  # fmt: skip
+            files.sync_folder(place, store.disk)
+            files.write_atomic(place / RECORD, sidecar.dump(record), disk=store.disk)
+        except OSError as error:
+            _undo(place)
+            files.fail(error, place)
+        except BaseException:
+            _undo(place)
+            raise
+    store.tell(address, who, {"published": name, "comment": comment})
+    return record
+
+
+def listed(store: Store, address: str) -> list[dict[str, Any]]:
+    """What is known of each published version, newest first."""
+    folder = _folder(store.path(address))
+    found = []
+    for name in _names(folder):
+        with contextlib.suppress(CroftError):  # without its record it was never published
+            found.append({**sidecar.read(folder / name / RECORD).data, "version": name})
+    return sorted(found, key=lambda record: paths.version_number(record["version"]) or 0, reverse=True)
+
+
+def content(store: Store, address: str, name: str) -> dict[str, Path]:
+    """The frozen files of a version, by the names they had."""
+    place = _folder(store.path(address)) / name
+    if paths.version_number(name) is None or not (place / RECORD).is_file():
+        raise NotFound(f"{paths.name_of(address)} has no version {name[:40]}.")
+    beside = paths.sidecar_of(str(sidecar.read(place / RECORD).data.get("name") or paths.name_of(address)))
+    return {
+        entry.name: place / entry.name
+        for entry in os.scandir(place)
+        if entry.name not in (RECORD, beside) and entry.is_file(follow_symlinks=False)
+    }
+
+
+def approve(store: Store, address: str, name: str, who: str, approved: bool) -> dict[str, Any]:
+    """A supervisor's word on a version. At most one of a file's published versions is approved."""
+    share, path = store.for_people(address)
+    folder = _folder(path)
+    content(store, address, name)
+    with store.locks(share.name).hold(_lock(address)):
+        for other in _names(folder):
+            try:
+                record = sidecar.read(folder / other / RECORD).data
+            except (NotFound, Broken):
+                continue
+            wanted: Mapping[str, Any] = {"approved": False}
+            if other == name:
+                wanted = {"approved": approved, "approved_by": who, "approved_at": utc_now()}
+            elif not (approved and record.get("approved")):
+                continue
+            files.write_atomic(folder / other / RECORD, sidecar.dump({**record, **wanted}), disk=store.disk)
+        return {**sidecar.read(folder / name / RECORD).data, "version": name}
+
+
+def _freeze(store: Store, path: Path, own: list[str], place: Path, known: Known) -> dict[str, Any]:
+    size, hashed = 0, ""
+    beside = paths.sidecar_of(path)
+    for name in (*own, beside.name):
+        aside = files.temporary(place)
+        try:
+            stat = files.copy_aside(path.parent / name, aside, disk=store.disk, mode=FROZEN_MODE)
+        except NotFound:
+            if name == beside.name:
+                continue  # a file that is no asset
+            raise
+        target = place / name
+        if os.path.lexists(target) or name == RECORD:
+            aside.unlink()
+            raise Conflict(f"A file of the name {name} can't be published.")
+        store.disk.rename(aside, target)
+        if name != beside.name:
+            size += stat.size
+            if len(own) == 1:
+                hashed = known(stat) or digest(target)
+    return {"size": size, "hash": hashed}
+
+
+def _undo(place: Path) -> None:
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(place)):
+            os.unlink(entry.path)
+        os.rmdir(place)
+
+
+def _folder(path: Path) -> Path:
+    return paths.companion_of(path) / "versions"
+
+
+def _lock(address: str) -> str:
+    return paths.lock_key(address + "/published")
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [name for name in os.listdir(folder) if paths.version_number(name) is not None]
+    except OSError:
+        return []
+
+
+def _highest(folder: Path) -> int:
+    return max((paths.version_number(name) or 0 for name in _names(folder)), default=0)

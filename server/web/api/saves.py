@@ -1,0 +1,159 @@
+"""The API of earlier saves: keeping one, publishing, listing, bringing back, and deletions undone.
+
+What can be undone answers with its `undo`: the call that takes it back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from server.disk import paths
+from server.disk.errors import NotFound
+from server.library import versions
+from server.web.api.table import PAGING, TEXT, Route, ref
+from server.web.requests import Answer, Call, page_of
+from server.web.services import Services
+
+RENDERED = "render-"  # before the number of a render's version, to tell it from a published one's
+
+
+def list_saves(services: Services, call: Call) -> Answer:
+    address = call.params["address"]
+    services.assets.get(address)
+    found = services.saves.list(address)
+    rows, following = page_of(found, call.query)
+    return Answer([row.view() for row in rows], f"{len(found)} earlier saves.", next=following, is_list=True)
+
+
+def keep_save(services: Services, call: Call) -> Answer:
+    address = call.params["address"]
+    ident = services.saves.checkpoint(address, call.require("student"), call.body.get("comment") or "")
+    return Answer(one_save(services, address, ident), f"This save of {named(address)} is kept.", 201)
+
+
+def publish(services: Services, call: Call) -> Answer:
+    address = call.params["address"]
+    record = services.saves.publish(address, call.require("student"), call.body.get("comment") or "")
+    return Answer(
+        version_view(record, "published"), f"{named(address)} is published as {record['version']}.", 201
+    )
+
+
+def bring_back_save(services: Services, call: Call) -> Answer:
+    address, body = call.params["address"], call.body
+    done = services.saves.restore(
+        address, body["save"], call.require("student"),
+        beside=body.get("beside", False), record=body.get("record", False),
+    )  # fmt: skip
+    data: dict[str, Any] = {"address": done.address, "kept": done.kept, "beside": done.beside, "undo": None}
+    if done.beside:
+        data["undo"] = undo("DELETE", f"/api/assets/{quoted(done.address)}")
+        return Answer(data, f"It lies beside {named(address)} as {named(done.address)}.")
+    if done.kept:
+        data["undo"] = undo("POST", f"/api/assets/{quoted(address)}/restore", {"save": done.kept})
+    return Answer(data, f"{named(address)} is back as it was. What it was before is kept, too.")
+
+
+def forget(services: Services, call: Call) -> Answer:
+    address = call.params["address"]
+    folder = services.saves.forget(address, call.require("student"))
+    data = {"address": folder, "folder": folder, "undo": undo("POST", "/api/restore", {"folder": folder})}
+    return Answer(data, f"What was known of {named(address)} is put away.")
+
+
+def list_versions(services: Services, call: Call) -> Answer:
+    address = call.params["address"]
+    published = [version_view(record, "published") for record in services.saves.versions(address)]
+    rendered = [version_view(record, "render") for record in versions.listed(services.store, address)]
+    rows, following = page_of([*published, *rendered], call.query)
+    text = f"{len(published)} published, {len(rendered)} rendered."
+    return Answer(rows, text, next=following, is_list=True)
+
+
+def approve(services: Services, call: Call) -> Answer:
+    address, ident = call.params["address"], call.params["version"]
+    user, approved = call.require("supervisor"), call.body["approved"]
+    services.assets.get(address)
+    name = ident.removeprefix(RENDERED)
+    if paths.version_number(name) is None or name.endswith(".json"):
+        raise NotFound(f"{named(address)} has no version {ident[:40]}.")
+    published = any(record["version"] == name for record in services.saves.versions(address))
+    if published and not ident.startswith(RENDERED):
+        record = version_view(services.saves.approve(address, name, user, approved), "published")
+    else:
+        services.store.check_writable(address)
+        said = versions.approve(services.store, address, name, user.ident, approved)
+        record = version_view({**said, "version": name}, "render")
+    return Answer(record, f"{record['id']} is {'approved' if approved else 'not approved any more'}.")
+
+
+def list_deleted(services: Services, call: Call) -> Answer:
+    ident = call.query.get("project", "")
+    projects = [ident] if ident else [project.ident for project in services.projects.list()]
+    found = [row for project in projects for row in services.saves.deleted(project)]
+    if len(projects) > 1:
+        found.sort(key=lambda row: (row.at, row.folder), reverse=True)
+    rows, following = page_of(found, call.query)
+    return Answer([row.view() for row in rows], f"{len(found)} deleted.", next=following, is_list=True)
+
+
+def undo_deletion(services: Services, call: Call) -> Answer:
+    address = services.saves.bring_back(call.body["folder"], call.require("student"))
+    data = {"address": address, "undo": undo("DELETE", f"/api/assets/{quoted(address)}")}
+    return Answer(data, f"{named(address)} is back.")
+
+
+def one_save(services: Services, address: str, ident: str) -> dict[str, Any]:
+    for save in services.saves.list(address):
+        if save.id == ident:
+            return save.view()
+    raise NotFound(f"{named(address)} has no earlier save {ident}.")  # Race: it was deleted at once.
+
+
+def version_view(record: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The same for both kinds: a version's `id`, which is unique for its file, and what is known of it."""
+    prefix = RENDERED if kind == "render" else ""
+    return {
+        **record,
+        "id": f"{prefix}{record['version']}",
+        "kind": kind,
+        "approved": bool(record.get("approved")),
+    }
+
+
+def undo(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"method": method, "path": path, "body": body}
+
+
+def named(address: str) -> str:
+    return paths.name_of(address)
+
+
+def quoted(address: str) -> str:
+    return quote(address, safe="/:")
+
+
+ASSET = "/api/assets/{address}"
+ROUTES = [
+    Route("GET", ASSET + "/saves", list_saves, "earlier saves of a file, newest first", query=PAGING,
+          listing=True, data=ref("Save"), tag="saves"),
+    Route("POST", ASSET + "/checkpoint", keep_save, "keep the present content of a file", role="student",
+          body=ref("Comment"), data=ref("Save"), status=201, errors=(409,), tag="saves"),
+    Route("POST", ASSET + "/publish", publish, "freeze the present content as the next version",
+          role="student", body=ref("Comment"), data=ref("Version"), status=201, errors=(409,), tag="saves"),
+    Route("POST", ASSET + "/restore", bring_back_save,
+          "bring an earlier save back, the present one is kept; or beside it, under a free name",
+          role="student", body=ref("Restore"), data=ref("Restored"), errors=(409,), tag="saves"),
+    Route("POST", ASSET + "/forget", forget, "put away what is known of a file that is gone",
+          role="student", data=ref("Kept"), errors=(409,), tag="saves"),
+    Route("GET", ASSET + "/versions", list_versions, "published versions and those of renders, newest first",
+          query=PAGING, listing=True, data=ref("Version"), errors=(409,), tag="saves"),
+    Route("PATCH", ASSET + "/versions/{version}", approve, "approve a version, or take that back",
+          role="supervisor", body=ref("Approval"), data=ref("Version"), errors=(409,), tag="saves"),
+    Route("GET", "/api/deleted", list_deleted, "what was deleted and can be brought back, newest first",
+          query={"project": (TEXT, "only this project's"), **PAGING}, listing=True, data=ref("Deleted"),
+          errors=(404,), tag="saves"),
+    Route("POST", "/api/restore", undo_deletion, "undo a deletion, by its folder in old/", role="student",
+          body=ref("Deletion"), data=ref("Back"), errors=(404, 409), tag="saves"),
+]  # fmt: skip

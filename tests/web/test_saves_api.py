@@ -1,0 +1,262 @@
+"""Earlier saves over the API: keeping, publishing, listing, bringing back, undoing a deletion."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from house import SCENE, Browser, House
+
+OTHER = SCENE.replace(b"v304", b"v305")
+ANOTHER = SCENE.replace(b"v304", b"v306")
+
+
+def save_as(path: Path, content: bytes) -> None:
+    """As Blender does: aside, then a rename."""
+    aside = path.with_name(path.name + "@")
+    aside.write_bytes(content)
+    os.replace(aside, path)
+
+
+def undo(browser: Browser, data: dict[str, Any]) -> Any:
+    call = data["undo"]
+    return browser.ask(call["method"], unquote(call["path"]), call["body"])
+
+
+def test_a_kept_save_comes_back_and_that_is_undone(house: House) -> None:
+    address = house.scene()
+    path = house.data / "demo/shots/sh010.blend"
+    student = house.browser("student")
+    url = f"/api/assets/{address}"
+    student.patch(url, {"description": "a person's words"})
+    kept = student.post(f"{url}/checkpoint", {"comment": "before the big change"})
+    assert kept.status == 201
+    assert (kept.data["kind"], kept.data["who"]) == ("checkpoint", "student")
+    assert kept.data["size"] == len(SCENE)
+    save_as(path, OTHER)
+    record = path.with_name("sh010.blend.json").read_bytes()
+    back = student.post(f"{url}/restore", {"save": kept.data["id"]})
+    assert back.status == 200, back.message
+    assert path.read_bytes() == SCENE
+    assert path.with_name("sh010.blend.json").read_bytes() == record
+    assert undo(student, back.data).status == 200
+    assert path.read_bytes() == OTHER
+    saves = student.get(f"{url}/saves").data
+    assert [save["kind"] for save in saves] == ["checkpoint"] * 3
+    assert saves[-1]["comment"] == "before the big change"
+    assert len({save["id"] for save in saves}) == 3
+
+
+def test_a_checkpoint_shares_nothing_with_the_file(house: House) -> None:
+    """Samba's clients write in place: that must not reach a copy."""
+    address = house.scene()
+    path = house.data / "demo/shots/sh010.blend"
+    ident = house.browser("student").post(f"/api/assets/{address}/checkpoint").data["id"]
+    copy = path.parent / "old" / ident / "sh010.blend"
+    assert copy.stat().st_nlink == path.stat().st_nlink == 1
+    with open(path, "r+b") as file:
+        file.write(b"XXXX")
+    assert copy.read_bytes() == SCENE
+    intent = json.loads((copy.parent / "intent.json").read_text())
+    assert (intent["what"], intent["who"], intent["done"]) == ("checkpoint", "student", True)
+    assert (copy.parent / "sh010.blend.json").is_file()
+
+
+def test_opened_beside_it_is_another_asset_that_knows_where_it_came_from(house: House) -> None:
+    address = house.scene()
+    path = house.data / "demo/shots/sh010.blend"
+    student = house.browser("student")
+    url = f"/api/assets/{address}"
+    version = student.post(f"{url}/publish", {"comment": "for the director"}).data
+    assert (version["id"], version["kind"], version["approved"]) == ("v001", "published", False)
+    save_as(path, OTHER)
+    assert student.post(f"{url}/publish").data["id"] == "v002"
+    beside = student.post(f"{url}/restore", {"save": "v001", "beside": True})
+    assert beside.data["address"] == "data::demo/shots/sh010 v001.blend"
+    assert path.read_bytes() == OTHER
+    assert path.with_name("sh010 v001.blend").read_bytes() == SCENE
+    house.settle(beside.data["address"])
+    mine, other = student.get(url).data, student.get(f"/api/assets/{beside.data['address']}").data
+    record = json.loads(path.with_name("sh010 v001.blend.json").read_text())
+    assert record["derived_from"] == mine["uuid"] != other["uuid"]
+    again = student.post(f"{url}/restore", {"save": "v001", "beside": True})
+    assert again.data["address"] not in (address, beside.data["address"])
+    assert undo(student, beside.data).status == 200
+    assert not path.with_name("sh010 v001.blend").exists()
+
+
+def test_a_published_version_is_frozen_and_approved(house: House) -> None:
+    address = house.scene()
+    path = house.data / "demo/shots/sh010.blend"
+    student, supervisor = house.browser("student"), house.browser("supervisor")
+    url = f"/api/assets/{address}"
+    assert student.post(f"{url}/publish").status == 201
+    save_as(path, OTHER)
+    student.post(f"{url}/publish")
+    frozen = path.parent / ".croft/sh010.blend/versions/v001"
+    assert (frozen / "sh010.blend").read_bytes() == SCENE
+    assert (frozen / "sh010.blend").stat().st_mode & 0o222 == 0
+    assert (frozen / "sh010.blend.json").is_file()
+    record = json.loads((frozen / "version.json").read_text())
+    assert (record["schema"], record["who"], record["size"]) == (1, "student", len(SCENE))
+    assert record["hash"].startswith("blake2b-160:")
+    assert student.patch(f"{url}/versions/v001", {"approved": True}).status == 403
+    assert supervisor.patch(f"{url}/versions/v001", {"approved": True}).data["approved"]
+    assert supervisor.patch(f"{url}/versions/v002", {"approved": True}).data["approved"]
+    approved = {row["id"]: row["approved"] for row in student.get(f"{url}/versions").data}
+    assert approved == {"v002": True, "v001": False}
+    assert supervisor.patch(f"{url}/versions/v003", {"approved": True}).status == 404
+    assert supervisor.patch(f"{url}/versions/../../x", {"approved": True}).status == 400
+    assert student.post(f"{url}/restore", {"save": "v001"}).status == 200
+    assert path.read_bytes() == SCENE
+
+
+def test_what_people_said_comes_back_only_when_asked(house: House) -> None:
+    address = house.scene()
+    student = house.browser("student")
+    url = f"/api/assets/{address}"
+    student.patch(url, {"description": "early"})
+    ident = student.post(f"{url}/checkpoint").data["id"]
+    student.patch(url, {"description": "late"})
+    student.post(f"{url}/restore", {"save": ident})
+    assert student.get(url).data["description"] == "late"
+    student.post(f"{url}/restore", {"save": ident, "record": True})
+    assert student.get(url).data["description"] == "early"
+
+
+def test_a_deletion_is_listed_and_undone(house: House) -> None:
+    address = house.scene()
+    path = house.data / "demo/shots/sh010.blend"
+    student = house.browser("student")
+    url = f"/api/assets/{address}"
+    student.patch(url, {"description": "mine"})
+    uuid = student.get(url).data["uuid"]
+    gone = student.ask("DELETE", url)
+    assert gone.status == 200
+    assert student.get(url).status == 404
+    rows = student.get("/api/deleted?project=demo").data
+    assert [(row["address"], row["who"], row["kind"]) for row in rows] == [(address, "student", "file")]
+    assert student.get("/api/deleted").data == rows
+    assert undo(student, gone.data).status == 200
+    assert path.read_bytes() == SCENE
+    assert student.get(url).data["uuid"] == uuid
+    assert student.get("/api/deleted?project=demo").data == []
+    assert not (path.parent / "old").exists()
+    assert undo(student, gone.data).status == 404
+
+
+def test_a_deletion_never_comes_back_over_a_file(house: House) -> None:
+    address = house.scene()
+    path = house.data / "demo/shots/sh010.blend"
+    student = house.browser("student")
+    gone = student.ask("DELETE", f"/api/assets/{address}").data
+    path.write_bytes(OTHER)
+    refused = undo(student, gone)
+    assert refused.status == 409
+    assert path.read_bytes() == OTHER
+    house.croft.services.store.refresh(address)
+    house.settle(address)
+    # But its content can be had back as an earlier save of what is there now.
+    saves = student.get(f"/api/assets/{address}/saves").data
+    assert [save["kind"] for save in saves] == ["deleted"]
+    assert student.post(f"/api/assets/{address}/restore", {"save": saves[0]["id"]}).status == 200
+    assert path.read_bytes() == SCENE
+
+
+def test_a_file_that_is_missing_comes_back_from_its_saves_or_is_forgotten(house: House) -> None:
+    address = house.scene()
+    path = house.data / "demo/shots/sh010.blend"
+    student = house.browser("student")
+    url = f"/api/assets/{address}"
+    ident = student.post(f"{url}/checkpoint").data["id"]
+    assert student.post(f"{url}/forget").status == 400
+    path.unlink()
+    house.croft.services.store.refresh(address)
+    assert student.get(url).data["status"] == "missing"
+    assert [save["id"] for save in student.get(f"{url}/saves").data] == [ident]
+    back = student.post(f"{url}/restore", {"save": ident})
+    assert (back.status, back.data["kept"]) == (200, "")
+    assert path.read_bytes() == SCENE
+    assert student.get(url).data["status"] != "missing"
+    path.unlink()
+    house.croft.services.store.refresh(address)
+    forgotten = student.post(f"{url}/forget")
+    assert student.get(url).status == 404
+    assert not path.with_name("sh010.blend.json").exists()
+    assert [row["kind"] for row in student.get("/api/deleted").data] == ["record"]
+    assert undo(student, forgotten.data).status == 200
+    assert student.get(url).data["status"] == "missing"
+
+
+def test_a_protected_file_is_a_supervisors(house: House) -> None:
+    address = house.scene()
+    student, supervisor = house.browser("student"), house.browser("supervisor")
+    url = f"/api/assets/{address}"
+    ident = student.post(f"{url}/checkpoint").data["id"]
+    supervisor.patch(url, {"protect": True})
+    assert student.post(f"{url}/restore", {"save": ident}).status == 403
+    assert supervisor.post(f"{url}/restore", {"save": ident}).status == 200
+
+
+@pytest.mark.parametrize("ident", ["nothing", "v001", "render-x", "20260101-000000-abcdef", "../../x"])
+def test_a_save_that_isnt_there(house: House, ident: str) -> None:
+    address = house.scene()
+    answer = house.browser("student").post(f"/api/assets/{address}/restore", {"save": ident})
+    assert answer.status == 404
+    assert not (house.data / "demo/shots/old").exists()
+
+
+def test_the_snapshot_of_a_render_is_an_earlier_save(house: House) -> None:
+    address = house.scene()
+    path = house.data / "demo/shots/sh010.blend"
+    student = house.browser("student")
+    job = student.post("/api/jobs", {"file": address, "frames": "1-2", "type": "test-pattern"}).data
+    save_as(path, OTHER)
+    saves = student.get(f"/api/assets/{address}/saves").data
+    assert [(save["id"], save["kind"]) for save in saves] == [(f"render-{job['id']}", "render")]
+    assert student.post(f"/api/assets/{address}/restore", {"save": saves[0]["id"]}).status == 200
+    assert path.read_bytes() == SCENE
+
+
+def test_a_file_that_moved_keeps_its_earlier_saves(house: House) -> None:
+    address = house.scene()
+    path = house.data / "demo/shots/sh010.blend"
+    student = house.browser("student")
+    ident = student.post(f"/api/assets/{address}/checkpoint").data["id"]
+    save_as(path, OTHER)
+    house.croft.services.store.refresh(address)
+    new = "data::demo/props/lamp.blend"
+    house.croft.services.store.move(address, new, "student")
+    assert [save["id"] for save in student.get(f"/api/assets/{new}/saves").data] == [ident]
+    assert student.post(f"/api/assets/{new}/restore", {"save": ident}).status == 200
+    assert (house.data / "demo/props/lamp.blend").read_bytes() == SCENE
+
+
+def test_nobody_undoes_a_deletion_elsewhere(house: House) -> None:
+    student = house.browser("student")
+    house.scene()
+    for folder in ("data::demo/shots", "data::demo/old/x", "data::", "nowhere::old/20260101-000000-abcdef",
+                   "data::.croft/old/20260101-000000-abcdef", "demo"):  # fmt: skip
+        assert student.post("/api/restore", {"folder": folder}).status in (400, 404), folder
+    assert house.browser().post("/api/restore", {"folder": "data::x"}).status == 401
+
+
+def test_a_record_in_old_that_somebody_wrote_leads_nowhere_else(house: House) -> None:
+    folder = house.data / "demo/shots/old/20260101-000000-abcdef"
+    folder.mkdir(parents=True)
+    (folder / "victim").write_text("x")
+    said = {
+        "what": "delete",
+        "inside": "demo/shots/a.blend",
+        "done": True,
+        "names": {"../../../a": [1, 1, 1]},
+    }
+    (folder / "intent.json").write_text(json.dumps(said))
+    student = house.browser("student")
+    answer = student.post("/api/restore", {"folder": "data::demo/shots/old/20260101-000000-abcdef"})
+    assert answer.status == 400
+    assert student.get("/api/deleted?project=demo").data == []
