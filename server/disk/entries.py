@@ -100,7 +100,8 @@ class Entries:
         old = self.index.get(address)
         facts, etag, why = (None, "", "") if side is None else self._sidecar(address, side, old)
         arriving = stat is not None and self._arriving(address, stat, old, how)
-        return Entry(address, stat, facts, etag, why, arriving, jobs)
+        incomplete = arriving and self.arrivals is not None and self.arrivals.incomplete(address)
+        return Entry(address, stat, facts, etag, why, arriving, jobs, incomplete)
 
     def _sidecar(self, address: str, item: Item, old: Entry | None) -> tuple[Facts | None, str, str]:
         """Facts, ETag and what is wrong with it."""

@@ -35,6 +35,7 @@ class Index:
         self._uuids: dict[str, str | tuple[str, ...]] = {}
         self._contested: set[str] = set()  # of these, the ones with several holders
         self._missing: set[str] = set()
+        self._incomplete: set[str] = set()
         self._broken: set[str] = set()
         self._count = 0
         self._generations: dict[str, int] = {}
@@ -121,6 +122,11 @@ class Index:
     def broken(self) -> list[Entry]:
         """Entries whose sidecar can't be read."""
         found = (self.get(address) for address in sorted(self._broken.copy()))
+        return [entry for entry in found if entry is not None]
+
+    def incomplete(self) -> list[Entry]:
+        """Entries of copies that were cut off."""
+        found = (self.get(address) for address in sorted(self._incomplete.copy()))
         return [entry for entry in found if entry is not None]
 
     def generation_of(self, top: str) -> int:
@@ -278,6 +284,10 @@ class Index:
             self._broken.add(address)
         elif old is not None and old.broken:
             self._broken.discard(address)
+        if new is not None and new.incomplete:
+            self._incomplete.add(address)
+        elif old is not None and old.incomplete:
+            self._incomplete.discard(address)
         if name == PROJECT_FILE and "/" not in folder and not folder.endswith("::"):
             there = new is not None and new.stat is not None
             self._projects = self._projects | {folder} if there else self._projects - {folder}

@@ -104,6 +104,7 @@ class Entry:
     broken: str = ""  # why the sidecar can't be read; `facts` are then the last good ones
     arriving: bool = False
     jobs: tuple[str, ...] = ()
+    incomplete: bool = False  # it has been arriving for an hour, without its end: a copy that was cut off
 
     @property
     def status(self) -> str:

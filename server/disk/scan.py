@@ -118,12 +118,20 @@ class Scanner:
 
     def has_settled(self, address: str) -> Found:
         """What was arriving has come to rest, as the look a moment ago saw it."""
+        return self._mark(address, arriving=False)
+
+    def has_no_end(self, address: str) -> Found:
+        """What seemed at rest has no end, or has had none for an hour: it is arriving, still."""
+        return self._mark(address, arriving=True)
+
+    def _mark(self, address: str, *, arriving: bool) -> Found:
         found = Found()
         with self._lock:
             entry = self.index.get(address)
-            if entry is not None and entry.arriving:
-                self.index.put(replace(entry, arriving=False))
-                found.addresses.add(address)
+            if entry is not None and entry.stat is not None:
+                lacking = arriving and self._arrivals is not None and self._arrivals.incomplete(address)
+                if self.index.put(replace(entry, arriving=arriving, incomplete=lacking)):
+                    found.addresses.add(address)
         return found
 
     def refresh_names(self, folder: str, names: Mapping[str, int]) -> Found:

@@ -402,6 +402,17 @@ class Store:
         self.notify(changes)
         return changes
 
+    def doubt(self, address: str, stat: Stat) -> None:
+        """Who read this file found no end, though it seemed at rest: it is arriving until it has one."""
+        share = self.share(address)
+        scanner = self._scanners.get(share.name)
+        entry = self.index.get(address)
+        if scanner is None or entry is None or entry.stat != stat:
+            return  # it changed meanwhile: it will be looked at anyway
+        if self.arrivals is not None:
+            self.arrivals.doubt(address, stat)
+        self.notify(scanner.has_no_end(address).changes())
+
     def rescan(self, share: str | None = None) -> list[Change]:
         """Look at everything again."""
         changes: list[Change] = []

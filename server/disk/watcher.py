@@ -47,7 +47,7 @@ class Watcher:
         self,
         store: Store,
         *,
-        complete: Callable[[Path], bool] | None = None,
+        complete: Callable[[Path], bool | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], datetime] | None = None,
         contest_s: float = CONTEST_S,
@@ -292,15 +292,18 @@ class Watcher:
                 stat = entry.stat if entry is not None else None
                 if self.arrivals.settled(address, stat, lambda at=address: self._has_end(at)):  # type: ignore[misc]
                     found.add(scanner.has_settled(address))
+                elif self.arrivals.incomplete(address):
+                    found.add(scanner.has_no_end(address))
 
-    def _has_end(self, address: str) -> bool:
+    def _has_end(self, address: str) -> bool | None:
+        """Whether a file's end is there; None where it has none to look for."""
         if "@" in paths.name_of(address):
             return True  # a sequence: no more frames came
         try:
             return self._complete(self._store.path(address))
         except Exception:
             log.exception("%s can't be asked for its end", address)
-            return True
+            return None
 
     def _take(self, found: Found) -> None:
         """What a look found goes to identity, and to whoever listens."""
@@ -399,6 +402,6 @@ class Watcher:
             self._busy
             or self.hearing.waiting
             or self._delayed
-            or len(self.arrivals)
+            or self.arrivals.unsettled()
             or self.identity.undecided()
         )

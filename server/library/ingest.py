@@ -4,6 +4,10 @@ A scene or film without a sidecar gets one, made under its lock and only if ther
 servers may do this at once. A scene is then read in the bounded helper and hashed without any lock, and
 what it told goes to `file.json`, which no edit depends on. Textures and other files stay files. Works from
 a queue in one thread of low priority; nothing is read or written while nothing changes.
+
+A file that lacks its end is no asset and isn't read, whoever says that it has settled: the store hears of it
+and waits for the rest. A start looks for the end of what came lately, so that no copy that was cut off
+while no server ran is taken for whole.
 """
 
 from __future__ import annotations
@@ -18,16 +22,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from server.disk import paths
+from server.disk import faults, paths
 from server.disk.errors import Broken, Busy, CroftError, DiskFull, NotFound, ReadOnly, ShareAway
-from server.disk.records import Change, Entry, Stat
+from server.disk.records import Action, Change, Entry, Problem, Stat
 from server.disk.store import Store
 
 from .assets import Assets, rfc3339, tells_of
 from .assets.listing import ASSET_KINDS
-from .media import Media, facts_of, kinds
 from .media.thumbs import PASSING
+from .media import Media, complete, facts_of, kinds
+from .media.ends import CHECKS
 from .projects import Projects
 
 log = logging.getLogger(__name__)
@@ -41,6 +47,7 @@ NICE = 10
 RETRY_S = (1.0, 5.0, 30.0, 120.0)  # after a busy lock or a full disk
 SLOW_RETRY_S = (10.0, 120.0)  # before a file that takes too long is said to
 SLOW_KEPT = 1000
+LATELY_S = 7 * 86400  # a start looks for the ends of files that came since
 UNREADABLE = ("time", "memory", "damaged", "crash")  # of this state of the file, for good
 
 
@@ -54,8 +61,10 @@ class Ingest:
         assets: Assets,
         media: Media,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._wall = wall
         self._projects = projects
         self._assets = assets
         self._media = media
@@ -93,7 +102,12 @@ class Ingest:
         """Look again at what has no sidecar yet, everywhere or below an address."""
         index = self._store.index
         entries: Iterable[Entry] = index.under(place) if place else index.entries()
-        self.ask([entry.address for entry in entries if entry.facts is None and _wanted(entry)])
+        since = (self._wall() - LATELY_S) * 1e9
+        self.ask([
+            entry.address
+            for entry in entries
+            if entry.facts is None and (_wanted(entry) or _may_lack_its_end(entry, since))
+        ])  # fmt: skip
 
     def ask(self, addresses: Iterable[str]) -> None:
         """Have files looked at: facts that are out of date are read again."""
@@ -120,7 +134,20 @@ class Ingest:
         self.ask([address])
         return False
 
+    def problems(self) -> list[Problem]:
+        """Copies that were broken off: an hour has passed, and their end isn't there."""
+        return [self._incomplete(entry) for entry in self._store.index.incomplete()]
+
     # Within
+
+    def _incomplete(self, entry: Entry) -> Problem:
+        name, size = paths.name_of(entry.address), entry.stat.size if entry.stat else 0
+        text = f"{name} is incomplete: its copy was broken off after {size:,} bytes. It isn’t used."
+        actions: tuple[Action, ...] = ()
+        if self._projects.of(entry.address) is not None:
+            path = "/api/assets/" + quote(entry.address, safe="/:@")
+            actions = (Action("Delete it", "DELETE", path, role="student"),)
+        return faults.problem("incomplete", entry.address, text, "Copy it again.", *actions)
 
     def _changed(self, changes: list[Change]) -> None:
         """In whichever thread made the change: only note what to look at."""
@@ -195,17 +222,33 @@ class Ingest:
     def _take(self, address: str) -> None:
         """One settled file: its sidecar if it lacks one. Its content is read when no sidecar is wanted."""
         entry = self._store.index.get(address)
-        if entry is None or entry.stat is None or not _wanted(entry):
+        if entry is None or entry.stat is None or entry.arriving:
             return
-        if self._projects.of(address) is None:
+        wanted = _wanted(entry)
+        record = self._assets.file_record(address) if wanted else {}
+        known = tells_of(record, entry.stat)
+        # Of an asset that was never read it is taken for granted: it came with its sidecar, by a restore.
+        if (entry.facts is None or (record and not known)) and not self._has_its_end(entry):
+            return
+        if not wanted or self._projects.of(address) is None:
             return
         self._store.check_writable(address)
         if entry.facts is None and not entry.broken:
             self._make_sidecar(address)
-        if not tells_of(self._assets.file_record(address), entry.stat):
+        if not known:
             with self._condition:
                 self._to_read[address] = 0
                 self._to_read.move_to_end(address)
+
+    def _has_its_end(self, entry: Entry) -> bool:
+        """Whether a file is whole. If not, the store is told, and waits for the rest of it."""
+        if entry.stat is None or kinds.kind(paths.name_of(entry.address)) == "sequence":
+            return True
+        if complete(self._store.path(entry.address), thorough=True):
+            return True
+        log.info("%s lacks its end: it is taken for a copy that goes on", entry.address)
+        self._store.doubt(entry.address, entry.stat)
+        return False
 
     def _read(self, address: str) -> None:
         """Facts and hash of a file, if they are still wanted."""
@@ -318,3 +361,14 @@ def _wanted(entry: Entry) -> bool:
         return False
     kind = kinds.kind(paths.name_of(entry.address))
     return kind in ASSET_KINDS or (entry.facts is not None and kind != "sequence")
+
+
+def _may_lack_its_end(entry: Entry, since_ns: float) -> bool:
+    """Whether a file that is none of our assets came lately, and is of a kind that has an end."""
+    return (
+        entry.stat is not None
+        and not entry.arriving
+        and entry.stat.ctime_ns >= since_ns
+        and kinds.suffix(paths.name_of(entry.address)) in CHECKS
+        and kinds.kind(paths.name_of(entry.address)) != "sequence"
+    )

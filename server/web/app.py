@@ -26,7 +26,7 @@ from server.disk.watcher import Watcher
 from server.farm.farm import Farm
 from server.library.assets import Assets
 from server.library.ingest import Ingest
-from server.library.media import Media, complete
+from server.library.media import Media, ending
 from server.library.people import People
 from server.library.problems import Problems
 from server.library.problems.mending import Mending
@@ -272,7 +272,7 @@ def build(
     config = Path(config_dir)
     settings = Settings(config)
     store = Store(settings, configured_shares(settings, data_dir))
-    Watcher(store, complete=complete)
+    Watcher(store, complete=ending)
     people = People(settings)
     projects = Projects(settings, store)
     media = Media(store, settings, cache=config / "cache")
@@ -283,7 +283,7 @@ def build(
     projects.prepare()
     farm = Farm(settings, store, projects)
     problems = Problems(store)
-    for source in (projects.problems, farm.problems):
+    for source in (projects.problems, ingest.problems, farm.problems):
         problems.add(source)
 
     def watched() -> None:

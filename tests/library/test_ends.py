@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import random
 import struct
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from server.library.media import ends
 from server.library.media.ends import CHECKS, complete
 
 from .conftest import Scenes
@@ -107,3 +113,99 @@ def test_any_bytes_get_an_answer(tmp_path: Path, ending: str, data: bytes, magic
     path = tmp_path / f"any{ending}"
     path.write_bytes(magic + data)
     assert complete(path) in (True, False)
+
+
+def test_a_long_packed_scene_is_unpacked_to_its_end_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gzip stream of many megabytes, cut: only unpacking it tells."""
+    monkeypatch.setattr(ends, "GZIP_BYTES", 1000)
+    whole = gzip.compress(b"BLENDER-v280" + random.Random(1).randbytes(5000) + b"ENDB" + bytes(20))
+    path = tmp_path / "a.blend"
+    path.write_bytes(whole)
+    assert complete(path, thorough=True)
+    path.write_bytes(whole[:-9])
+    assert complete(path)
+    assert not complete(path, thorough=True)
+
+
+def test_a_zstd_scene_cut_between_two_frames_lacks_blenders_last_block(tmp_path: Path) -> None:
+    frames = [b"BLENDER-v300" + bytes(range(200)), b"more of it" * 30, b"last" + b"ENDB" + bytes(20)]
+    packed = [zstandard.compress(frame) for frame in frames]
+    path = tmp_path / "a.blend"
+    path.write_bytes(b"".join(packed))
+    assert complete(path, thorough=True)
+    path.write_bytes(b"".join(packed[:2]))
+    assert complete(path)
+    assert not complete(path, thorough=True)
+
+
+def test_a_cameras_preview_is_no_end_and_a_film_behind_the_picture_no_harm(tmp_path: Path) -> None:
+    """The preview within a JPEG has an end mark of its own, in front of the pixels."""
+    noise = Image.effect_noise((300, 200), 90).convert("RGB")
+    noise.resize((60, 40)).save(tmp_path / "preview.jpg")
+    preview = (tmp_path / "preview.jpg").read_bytes()
+    path = tmp_path / "a.jpg"
+    noise.save(path, exif=b"Exif\0\0" + preview)
+    whole = path.read_bytes()
+    place = whole.index(preview) + len(preview)
+    for part in (place, place + 100, len(whole) - 2):
+        path.write_bytes(whole[:part])
+        assert not complete(path), part
+    path.write_bytes(whole + box(b"ftyp", b"isom" * 3) + box(b"mdat", b"film" * 3000))
+    assert complete(path)
+
+
+def test_films_end_where_they_say(tmp_path: Path, needs: Callable[[str], str]) -> None:
+    ffmpeg = needs("ffmpeg")
+    for name in ("a.mp4", "a.mov", "a.mkv", "a.webm", "a.avi"):
+        path = tmp_path / name
+        codec = ["-c:v", "libvpx", "-b:v", "200k"] if name == "a.webm" else ["-c:v", "mpeg4"]
+        subprocess.run(
+            [ffmpeg, "-v", "error", "-f", "lavfi", "-i", "testsrc=d=1:s=160x90:r=10", *codec, str(path)],
+            check=True, timeout=50,
+        )  # fmt: skip
+        whole = path.read_bytes()
+        assert complete(path), name
+        for part in (len(whole) // 2, len(whole) - 30):
+            path.write_bytes(whole[:part])
+            assert not complete(path), (name, part)
+        path.write_bytes(whole[: len(whole) // 3] + bytes(200_000 + len(whole)))
+        if name != "a.avi":  # whose length would be that of the whole
+            assert not complete(path), name
+
+
+def test_pictures_of_other_kinds(tmp_path: Path) -> None:
+    noise = Image.effect_noise((200, 150), 90)
+    for compression in ("raw", "tiff_lzw"):
+        path = tmp_path / "a.tif"
+        noise.save(path, compression=compression)
+        whole = path.read_bytes()
+        assert complete(path), compression
+        for part in (8, len(whole) // 2):
+            path.write_bytes(whole[:part])
+            assert not complete(path), (compression, part)
+
+
+def test_a_multi_part_exr_has_all_its_tables(tmp_path: Path) -> None:
+    def attribute(name: bytes, kind: bytes, value: bytes) -> bytes:
+        return name + b"\0" + kind + b"\0" + struct.pack("<I", len(value)) + value
+
+    header = attribute(b"chunkCount", b"int", struct.pack("<i", 2)) + b"\0"
+    start = struct.pack("<iI", 20000630, 2 | 0x1000) + header + header + b"\0"
+    chunks = b"".join(struct.pack("<iiI", part, 0, 50) + b"x" * 50 for part in (0, 0, 1, 1))
+    table = struct.pack("<4Q", *(len(start) + 32 + 62 * n for n in range(4)))
+    path = tmp_path / "a.exr"
+    path.write_bytes(start + table + chunks)
+    assert complete(path)
+    for cut in (start + bytes(32) + chunks, start + table[:16], start + table + chunks[:150]):
+        path.write_bytes(cut)
+        assert not complete(path)
+
+
+def test_a_file_that_nobody_may_read_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("builtins.open", refuse)
+    assert ends.ending(tmp_path / "a.png") is None

@@ -226,7 +226,7 @@ def test_a_read_only_share_gets_thumbnails_in_the_cache_alone(house: House, tmp_
     marker = house.root / ".croft-share.json"
     marker.write_text(json.dumps({**json.loads(marker.read_text()), "locks": "of another kind"}))
     Image.new("RGB", (300, 200)).save(house.root / "demo/a.png")
-    (house.root / "demo/b.blend").write_bytes(b"x")
+    (house.root / "demo/b.blend").write_bytes(b"no scene at all")
     guest = build(tmp_path, "config2")
     try:
         assert guest.store.share("data").read_only
@@ -569,3 +569,43 @@ def test_a_file_that_no_index_knows_is_read_where_it_lies(house: House, scenes: 
     assert house.media.look_path(waiting, "file").error == "none"
     assert house.media.look_path(waiting.with_name("gone"), "image").error == "gone"
     assert os.listdir(waiting.parent) == ["content"]
+
+
+def test_a_copy_that_was_cut_off_while_no_server_ran_is_no_asset_and_has_no_picture(
+    tmp_path: Path, scenes: Scenes
+) -> None:
+    """Given halves of files that came before the start, then nobody takes them for whole ones."""
+    Image.effect_noise((400, 300), 90).save(tmp_path / "wood.png")
+    for inside, source in (("a.blend", scenes.zstd), ("tex/wood.png", tmp_path / "wood.png")):
+        path = tmp_path / "data/demo" / inside
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    made = build(tmp_path)
+    try:
+        made.ingest._wall = lambda: 9e9  # nothing came lately: only who asks for the picture sees it
+        made.ingest.start()
+        made.settle()
+        assert made.assets.get("data::demo/a.blend").status == "arriving"
+        assert not (made.root / "demo/a.blend.json").exists()
+        assert made.assets.get("data::demo/tex/wood.png").status == "ok"
+        assert made.media.thumbnail("data::demo/tex/wood.png", wait_s=5) is None
+        assert made.assets.get("data::demo/tex/wood.png").status == "arriving"
+        assert not (made.root / "demo/tex/.croft").exists()
+        # The rest comes: now it is one.
+        address = made.put("demo/a.blend", scenes.zstd)
+        made.settle()
+        assert made.assets.one(address)["facts"]["frames"] == [3, 26]
+    finally:
+        made.ingest.close()
+        made.media.close()
+        made.store.close()
+
+
+def test_an_asset_overwritten_by_half_a_copy_is_arriving(house: House, scenes: Scenes) -> None:
+    address = house.put("demo/a.blend", scenes.plain)
+    house.settle()
+    (house.root / "cut").write_bytes(scenes.zstd.read_bytes()[:-1000])
+    house.put("demo/a.blend", house.root / "cut")
+    house.settle()
+    assert house.assets.get(address).status == "arriving"
+    assert house.assets.get(address).facts is not None

@@ -136,7 +136,7 @@ class Assets:
     def thumbnail_url(self, entry: Entry) -> str | None:
         """Where the picture of a file is; None where there can't be one. It changes with the file."""
         stat = entry.stat
-        if stat is None or not kinds.drawable(paths.name_of(entry.address)):
+        if stat is None or entry.incomplete or not kinds.drawable(paths.name_of(entry.address)):
             return None
         if self.kind(entry) == "scene":
             # A scene shows its newest render, which a new version changes.
@@ -336,6 +336,7 @@ class Assets:
             "final": facts.final if facts else False,
             "protect": facts.protect if facts else False,
             "status": entry.status,
+            "incomplete": entry.incomplete,
             "broken": entry.broken,
             "kind": kinds.kind(name),
             "size": stat.size if stat else None,

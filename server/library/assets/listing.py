@@ -155,7 +155,9 @@ def is_asset(entry: Entry) -> bool:
     """Whether people track this file: it has a sidecar (or a broken one), or will get one by itself."""
     if entry.facts is not None or entry.broken:
         return True
-    return entry.stat is not None and kinds.kind(paths.name_of(entry.address)) in ASSET_KINDS
+    if entry.stat is None or entry.incomplete:  # a copy that was cut off becomes none
+        return False
+    return kinds.kind(paths.name_of(entry.address)) in ASSET_KINDS
 
 
 def listed(entry: Entry) -> bool:

@@ -103,7 +103,9 @@ class Media:
         if self.hopeless(address, stat):
             return None
         entry = self._store.index.get(address)
-        if entry is not None and entry.arriving and not complete(source):
+        if not complete(source):
+            if entry is not None and not entry.arriving and entry.stat == stat:
+                self._store.doubt(address, stat)  # a copy that was cut off while nobody looked
             return None
         work = self._ask(address, source, stat, width, "thumbnail")
         if wait_s > 0 and work.done.wait(wait_s):
@@ -119,6 +121,9 @@ class Media:
 
     def possible(self, address: str) -> bool:
         """Whether asking again may give a thumbnail: nothing is known against it."""
+        entry = self._store.index.get(address)
+        if entry is not None and entry.incomplete:
+            return False
         found = self._source(address)
         return found is not None and not (self.hopeless(address, found[1]) and not self._rendered(address))
 

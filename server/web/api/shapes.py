@@ -85,6 +85,7 @@ SHAPES: dict[str, Schema] = {
         type=TEXT,
         state=TEXT,
         status={"type": "string", "enum": ASSET_STATUS},
+        incomplete=TRUTH,
         kind=TEXT,
         priority={"type": "integer"},
         owner=MAYBE_TEXT,

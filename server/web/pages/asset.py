@@ -90,18 +90,36 @@ def picture(a: dict[str, Any]) -> str:
 
 def notice(a: dict[str, Any]) -> dict[str, Any] | None:
     """What is the matter with the file, and what to do."""
+    if a["incomplete"]:
+        text = f"This file is incomplete: its copy ended at {words.size(a['size'])}, before its end. "
+        text += "Croft doesn’t use it. Copy it again."
+        path = "/api/assets/" + quote(a["address"], safe="/:@")
+        return {"bad": True, "text": text, "actions": [button("Delete it", "DELETE", path)]}
     if a["status"] == "arriving":
         text = "This file is still arriving. It can be used a moment after the copy has ended."
-        return {"bad": False, "text": text}
+        return {"bad": False, "text": text, "actions": []}
     if a["status"] == "missing":
         text = "The file is gone; what is known of it stays. "
         text += "Put it back under this name, and all is as it was."
-        return {"bad": True, "text": text}
+        return {"bad": True, "text": text, "actions": []}
     if a["status"] == "broken":
         text = f"What Croft wrote down of this file can’t be read: {a.get('broken') or 'it isn’t valid'}. "
         text += "It is shown as it was last. Mend the .json file beside it, or restore it from the backup."
-        return {"bad": True, "text": text}
+        return {"bad": True, "text": text, "actions": []}
     return None
+
+
+def button(
+    label: str,
+    method: str,
+    path: str,
+    body: Thing | None = None,
+    undo: str = "",
+    undo_body: Thing | None = None,
+) -> Thing:
+    """A button that calls the API, and what takes it back: `PATCH /api/…`."""
+    made = {"label": label, "act": f"{method} {path}", "body": json.dumps(body) if body else ""}
+    return {**made, "undo": undo, "undo_body": json.dumps(undo_body) if undo_body else ""}
 
 
 def render_box(a: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
