@@ -146,7 +146,13 @@ class Ingest:
         actions: tuple[Action, ...] = ()
         if self._projects.of(entry.address) is not None:
             path = "/api/assets/" + quote(entry.address, safe="/:@")
-            actions = (Action("Delete it", "DELETE", path, role="student"),)
+            actions = (
+                Action(
+                    "Delete it",
+                    "DELETE",
+                    path,
+                ),
+            )
         return faults.problem("incomplete", entry.address, text, "Copy it again.", *actions)
 
     def _changed(self, changes: list[Change]) -> None:
