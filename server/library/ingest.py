@@ -31,9 +31,9 @@ from server.disk.store import Store
 
 from .assets import Assets, rfc3339, tells_of
 from .assets.listing import ASSET_KINDS
-from .media.thumbs import PASSING
 from .media import Media, complete, facts_of, kinds
 from .media.ends import CHECKS
+from .media.thumbs import PASSING
 from .projects import Projects
 
 log = logging.getLogger(__name__)
