@@ -22,6 +22,11 @@ from pathlib import Path
 CLONE = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("CROFT_VENV") or CLONE / ".venv")
 OLDEST_PYTHON = (3, 11)
+# What pip calls the systems that Croft's packages come ready-made for: Debian 12's glibc takes all of these.
+PLATFORMS = {
+    machine: [f"{name}_{machine}" for name in ("manylinux2014", "manylinux_2_17", "manylinux_2_28")]
+    for machine in ("aarch64", "x86_64")
+}
 
 
 class Trouble(Exception):
@@ -39,6 +44,8 @@ def main(arguments: Sequence[str]) -> int:
             sys.argv = ["node", *(["--config", options.config] if options.config else [])]
             runpy.run_path(str(CLONE / "node"), run_name="__main__")
             return 0
+        if options.command == "wheels":
+            return fetch_wheels(Path(options.folder), options.machine, options.python)
         for requirements in what_it_needs(options.command):
             enter_environment(requirements)
         return carry_out(options)
@@ -135,6 +142,11 @@ def command_line() -> argparse.ArgumentParser:
     submit.add_argument("--priority", type=int, help="1 to 5")
     submit.add_argument("--wait", action="store_true", help="show progress until the job has ended")
 
+    wheels = command("wheels", "fetch what Croft needs, to install it without internet", places=False)
+    wheels.add_argument("folder", help="where to; name it in CROFT_WHEELS, or put it beside run.py")
+    wheels.add_argument("--machine", choices=sorted(PLATFORMS), help="for another kind of computer")
+    wheels.add_argument("--python", metavar="3.11", help="for another version of Python")
+
     check = command("check", "walk the shares and report every fault, with its path and what to do")
     check.add_argument("share", nargs="*", help="only these shares")
     rescan = command("rescan", "let the running server look at every file again", server=True)
@@ -207,12 +219,50 @@ def make_environment(requirements: str) -> None:
         pip = usable_pip()
         # --no-deps: the file names every package, or the hash of one would be missing anyway.
         install = [*pip, "install", "-qq", "--disable-pip-version-check", "--no-input", "--no-deps"]
+        brought = wheels_brought_along(requirements)
+        install += ["--no-index", "--find-links", str(brought)] if brought else []
         done = subprocess.run([*install, "--require-hashes", "-r", str(CLONE / requirements)], check=False)
+        if done.returncode and brought:
+            ours = ".".join(map(str, sys.version_info[:2]))
+            raise Trouble(
+                f"{brought} has not all that {requirements} names for this computer and Python {ours}; "
+                "'run.py wheels DIR' fetches it where there is internet."
+            )
         if done.returncode:
             raise Trouble(f"pip could not install {requirements}; its message stands above.")
         (VENV / f"croft-{requirements}.sha256").write_text(fingerprint(requirements))
     finally:
         os.close(folder)
+
+
+def wheels_brought_along(requirements: str) -> Path | None:
+    """The folder of packages to install from, instead of the internet; None without one."""
+    named = os.environ.get("CROFT_WHEELS")
+    if named:
+        if not Path(named).is_dir():
+            raise Trouble(f"CROFT_WHEELS names {named}, and there is no such folder.")
+        return Path(named).resolve()
+    beside = CLONE / "wheels"  # filled by `run.py wheels`, which knows nothing of the tests' packages
+    return beside if requirements == "requirements.txt" and beside.is_dir() else None
+
+
+def fetch_wheels(folder: Path, machine: str | None, python: str | None) -> int:
+    """Fill a folder with every package of requirements.txt, checked by its hash."""
+    command = [*usable_pip(), "download", "-q", "--disable-pip-version-check", "--no-input", "--no-deps"]
+    command += ["--require-hashes", "--only-binary=:all:", "--dest", str(folder)]
+    if machine or python:
+        for platform in PLATFORMS[machine or os.uname().machine]:
+            command += ["--platform", platform]
+        command += ["--implementation", "cp"]
+        command += ["--python-version", python or ".".join(map(str, sys.version_info[:2]))]
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"Fetching what Croft needs into {folder} …")
+    done = subprocess.run([*command, "-r", str(CLONE / "requirements.txt")], check=False)
+    if done.returncode:
+        raise Trouble("pip could not fetch everything; its message stands above.")
+    count = sum(1 for path in folder.iterdir() if path.suffix == ".whl")
+    print(f"{count} packages are in {folder}. There: CROFT_WHEELS={folder.resolve()} python3 run.py")
+    return 0
 
 
 def usable_pip() -> list[str]:

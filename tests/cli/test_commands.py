@@ -15,7 +15,7 @@ from server.disk.settings import Settings
 from server.library.people import People
 
 CLONE = Path(__file__).resolve().parents[2]
-COMMANDS = ["serve", "demo", "test", "node", "token", "user", "submit", "check", "rescan"]
+COMMANDS = ["serve", "demo", "test", "node", "token", "user", "submit", "check", "rescan", "wheels"]
 
 
 def call(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
