@@ -87,6 +87,7 @@ class Ingest:
         self._thread.start()
         self._unsubscribe = self._store.subscribe(self._changed)
         self._assets.outdated = lambda address: self.ask([address])
+        self._assets.peek = self._media.peek
         self.sweep()
 
     def close(self) -> None:
@@ -281,7 +282,13 @@ class Ingest:
             "mtime_ns": stat.mtime_ns,
             "read": rfc3339(time.time_ns()),
         }
-        if kinds.kind(paths.name_of(address)) in kinds.READ:
+        kind = kinds.kind(paths.name_of(address))
+        if kind == "sequence":
+            record["facts"] = self._media.sequence(address)
+            if record["facts"]:
+                self._write(address, record)
+            return
+        if kind in kinds.READ:
             answer = self._media.look(address)
             if answer.error in ("gone", "dropped"):
                 return
@@ -330,7 +337,8 @@ class Ingest:
 
     def _write(self, address: str, record: dict[str, Any]) -> None:
         place = paths.join(paths.companion_of(address), "file.json")
-        if not os.path.lexists(self._store.path(address)):
+        sequence = kinds.kind(paths.name_of(address)) == "sequence"  # which is no file of its own
+        if not sequence and not os.path.lexists(self._store.path(address)):
             return  # Race: moved away; its companion must not be made again here.
         self._store.write_json(place, record)
         self._store.notify([Change("asset", address)])

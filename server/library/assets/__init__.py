@@ -62,6 +62,7 @@ class Assets:
         self._people = people
         self._hopeless = hopeless
         self.outdated: Callable[[str], None] = lambda address: None  # told of files to be read again
+        self.peek: Callable[[str], dict[str, Any]] = lambda address: {}  # what a file that is no asset tells
         self._listings: dict[str, Listing] = {}
         self._lock = threading.Lock()
         self._views: OrderedDict[str, tuple[Entry, dict[str, Any]]] = OrderedDict()
@@ -180,9 +181,12 @@ class Assets:
         """
         entry = self.get(address)
         record = self.file_record(address)
+        facts = dict(record.get("facts") or {})
         if entry.stat is not None and not tells_of(record, entry.stat):
             self.outdated(address)  # it changed while no server looked
-        return {**self.view(entry), "facts": dict(record.get("facts") or {})}
+            if not record and entry.facts is None and not entry.arriving:
+                facts = self.peek(address)
+        return {**self.view(entry), "facts": facts}
 
     def facts(self, address: str) -> dict[str, Any]:
         """What was read from the file's content: `file.json`'s `facts`; {} while nothing was."""

@@ -29,7 +29,7 @@ from server.disk.records import Stat
 from server.disk.settings import Settings
 from server.disk.store import Store
 
-from . import kinds
+from . import kinds, sequences
 from .ends import complete
 from .workers import Answer, Work, Workers
 
@@ -41,6 +41,7 @@ NODE_PREVIEW = "node.png"  # made by a node, of a format that Pillow can't read
 FORMS = (".jpg", ".png")
 HOPELESS_KEPT = 20_000
 CPU_S, CPU_BYTES_S = 4.0, 10 << 20  # processor time that a file may take: so much, and more by its size
+PEEK_S, PEEKED_KEPT = 0.3, 2000  # how long a page waits for facts, and of how many files they are kept
 VERSIONS_TRIED, FRAMES_TRIED = 3, 20_000  # for a frame that stands in for a scene's preview
 TRANSIENT = ("gone", "dropped")  # errors that say nothing of the file
 PASSING = ("time", "memory", "crash")  # errors that another time, or a larger limit, may not have
@@ -72,6 +73,7 @@ class Media:
         self._workers = Workers(int(settings.get("thumbnail_workers")))
         self._clock = clock
         self._hopeless: OrderedDict[tuple[str, int, int], _Failed] = OrderedDict()
+        self._peeked: OrderedDict[tuple[str, int, int], dict[str, Any]] = OrderedDict()
         self._lock = threading.Lock()
         self._listeners: list[Callable[[str], None]] = []
         self._full = False  # the disk was full: said once
@@ -146,6 +148,38 @@ class Media:
         if not work.done.wait(timeout_s) or work.answer is None:
             return Answer({"error": "dropped", "why": "too much else was asked for"})
         return work.answer
+
+    def sequence(self, address: str, *, timeout_s: float = 120.0) -> dict[str, Any]:
+        """Facts of an image sequence, from the names of its frames and one of them; {} if none is left."""
+        folder, key = paths.split(address)
+        names = [name for name in self._names(folder) if (paths.sequence_key(name) or ("",))[0] == key]
+        found = sequences.facts(names)
+        if found:
+            picture = facts_of(self.look(address, timeout_s=timeout_s))
+            found |= {name: picture[name] for name in ("size", "mode") if name in picture}
+        return found
+
+    def peek(self, address: str) -> dict[str, Any]:
+        """Facts of a file that has no `file.json`, if they are known already; else they are asked for.
+
+        For what is shown of textures and other files that are no assets: kept in memory, not on the disk.
+        """
+        kind = kinds.kind(paths.name_of(address))
+        if kind == "sequence":
+            return self.sequence(address, timeout_s=PEEK_S)
+        if kind not in kinds.READ:
+            return {}
+        found = self._source(address, itself=True)
+        if found is None:
+            return {}
+        key = (address, found[1].size, found[1].mtime_ns)
+        with self._lock:
+            kept = self._peeked.get(key)
+        if kept is None:
+            self._ask(address, *found, 256, "facts").done.wait(PEEK_S)
+            with self._lock:
+                kept = self._peeked.get(key)
+        return dict(kept or {})
 
     def look_path(self, path: Path, kind: str, *, width: int = 256, timeout_s: float = 120.0) -> Answer:
         """Facts and thumbnail of a file that no index knows (an upload that waits), waited for.
@@ -275,6 +309,11 @@ class Media:
 
     def _take(self, address: str, source: Path, stat: Stat, width: int, answer: Answer) -> None:
         """In a worker's thread: keep what came, or that nothing will."""
+        if "facts" in answer.data or answer.error == "damaged":
+            with self._lock:
+                self._peeked[(address, stat.size, stat.mtime_ns)] = facts_of(answer)
+                if len(self._peeked) > PEEKED_KEPT:
+                    self._peeked.popitem(last=False)
         error = answer.error or ("" if answer.content else "none")
         if error:
             if error not in TRANSIENT:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import bottle
 
-from server.web.pages import listing, rendering, sheets, words
+from server.web.pages import content, listing, rendering, sheets, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -179,10 +179,16 @@ def fields(shell: Shell, a: dict[str, Any], wording: AssetSet) -> list[dict[str,
     ]
 
 
+def scenes_in_words(scenes: Any) -> str:
+    """'Walk (3 to 26), Second (1 to 250)', of a file with several."""
+    if not isinstance(scenes, list) or len(scenes) < 2:
+        return ""
+    return ", ".join("{} ({} to {})".format(one["name"], *one["frames"]) for one in scenes[:12])
+
+
 def in_words(shell: Shell, a: Thing, facts: Thing) -> list[tuple[str, str]]:
     """The facts of the file and of its content."""
     frames, resolution = facts.get("frames"), facts.get("resolution")
-    scenes = [str(scene["name"]) for scene in facts.get("scenes") or []]
     found = [
         ("Size", words.size(a["size"])),
         ("Changed", words.when(a["modified"], shell.now())),
@@ -192,8 +198,10 @@ def in_words(shell: Shell, a: Thing, facts: Thing) -> list[tuple[str, str]]:
         ("Frames a second", f"{facts['fps']:g}" if facts.get("fps") else ""),
         ("Picture", "{} × {}".format(*resolution) if resolution else ""),
         ("Rendered by", ENGINES.get(str(facts.get("engine")), str(facts.get("engine") or ""))),
-        ("Scenes", ", ".join(scenes) if len(scenes) > 1 else ""),
+        ("Writes to", str(facts.get("output") or "")),
+        ("Scenes", scenes_in_words(facts.get("scenes"))),
         ("Linked files", ", ".join(str(path) for path in (facts.get("libraries") or [])[:12])),
         ("Textures", words.number(len(facts["textures"]), "file") if facts.get("textures") else ""),
+        *content.in_words(a["kind"], facts),
     ]
     return [(word, value) for word, value in found if value]
