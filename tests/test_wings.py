@@ -20,7 +20,7 @@ WINGS = {
         "index mounts intents deletions checkpoints arrivals listing entries scan store inotify hearing "
         "identity watcher check",
         "library": "people projects media search dependencies assets ingest versions saves problems "
-        "notes credits",
+        "notes credits uploads",
         "farm": "frames job_types jobs scheduler nodes power statistics committer farm",
         "web": "requests static session events services pages api wire openapi app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings

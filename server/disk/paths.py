@@ -206,6 +206,12 @@ def job_folder(place: str, job_id: str) -> str:
     return join(companion_of(place), "jobs", job_id)
 
 
+def uploads_folder(place: str, user: str = "") -> str:
+    """Where what people upload into a project waits until they add it: each person's apart."""
+    base = join(companion_of(join(place, PROJECT_FILE)), "uploads")
+    return join(base, user) if user else base
+
+
 def render_folder(place: str) -> str:
     """`shots/sh010.blend` -> `shots/render/sh010`: where its render versions lie."""
     folder, name = split(place)

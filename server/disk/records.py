@@ -30,8 +30,8 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something changed: look again. `kind` is asset, job, node, frame, project, share, config, problems
-    (the list of them) or uses (what a file uses, or who uses it)."""
+    """Something changed: look again. `kind` is asset, job, node, frame, project, share, config, upload,
+    problems (the list of them) or uses (what a file uses, or who uses it)."""
 
     kind: str
     id: str  # an address, a job id, a node name, a project ident

@@ -62,6 +62,11 @@ KEYS: dict[str, Key] = {
     "event_streams": Key(64, int, "streams", "How many browsers may follow changes live at once.", 1),
     "max_body_bytes": Key(8 << 20, int, "bytes", "Longest body of a request, uploads apart.", 1024),
     "max_upload_bytes": Key(64 << 30, int, "bytes", "Largest file that can be uploaded.", 1024),
+    "upload_kinds": Key([], list, "endings", "What can be uploaded; none: what studios make; *: everything."),
+    "upload_chunk_bytes": Key(8 << 20, int, "bytes", "How much a browser sends at once.", 1 << 14),
+    "upload_keep_days": Key(
+        14.0, float, "days", "How long an upload waits to be added.", 0.01
+    ),
     "max_frames": Key(100_000, int, "frames", "Most tasks that one job may have.", 1),
     "settle_s": Key(1.0, float, "seconds", "How long a new file must be unchanged before it is used.", 0),
     "scan_every_s": Key(20.0, float, "seconds", "How often unwatched folders are looked at while in use.", 1),

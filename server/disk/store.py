@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from server.disk import checkpoints, deletions, faults, files, intents, moves, paths, sidecar
+from server.disk.entries import MOVED
 from server.disk.errors import (
     BadInput,
     Broken,
@@ -273,7 +274,17 @@ class Store:
             else:
                 moves.move(temporary, path, root=share.root, branches=share.branches, disk=self.disk)
         log.info("%s placed by %s", address, who)
-        self._look(address)
+        self.take_whole(address)
+
+    def take_whole(self, address: str) -> None:
+        """Take in a file that got its name when it was whole: nobody has to wait for it to settle."""
+        folder, name = paths.split(address)
+        scanner = self._scanners.get(self.share(address).name)
+        try:
+            if scanner is not None:
+                self.notify(scanner.refresh_names(folder, {name: MOVED}).changes())
+        except Exception:
+            log.exception("%s can't be looked at", address)
 
     def make_folder(self, address: str) -> None:
         """Make a folder and its parents, for the group."""

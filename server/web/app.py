@@ -24,6 +24,7 @@ from server.disk.settings import Settings
 from server.disk.store import Store, configured_shares
 from server.disk.watcher import Watcher
 from server.farm.farm import Farm
+from server.farm.jobs.states import ENDED
 from server.library.assets import Assets
 from server.library.ingest import Ingest
 from server.library.media import Media, ending
@@ -32,6 +33,7 @@ from server.library.problems import Problems
 from server.library.problems.mending import Mending
 from server.library.projects import Projects
 from server.library.saves import Saves
+from server.library.uploads import Uploads
 from server.web import api, openapi, pages
 from server.web.api.files import drop_unfinished
 from server.web.events import Events
@@ -90,9 +92,10 @@ class Croft:
             return
         self._closed = True
         rooms = self.services
-        for close in (rooms.events.close,
-            drop_unfinished, rooms.problems.close, rooms.farm.close, rooms.ingest.close, rooms.media.close,
-                      rooms.store.close):  # fmt: skip
+        for close in (
+            rooms.events.close, drop_unfinished, rooms.uploads.close, rooms.problems.close, rooms.farm.close,
+            rooms.ingest.close, rooms.media.close, rooms.store.close,
+        ):  # fmt: skip
             try:
                 close()
             except Exception:
@@ -282,8 +285,9 @@ def build(
     store.open()
     projects.prepare()
     farm = Farm(settings, store, projects)
+    uploads = Uploads(store, settings, projects, assets, media)
     problems = Problems(store)
-    for source in (projects.problems, ingest.problems, farm.problems):
+    for source in (projects.problems, ingest.problems, farm.problems, uploads.problems):
         problems.add(source)
 
     def watched() -> None:
@@ -296,6 +300,13 @@ def build(
     media.subscribe(lambda address: events.notify([Change("thumbnail", address)]))
     ingest.start()
     problems.start()
+    uploads.adder.replace = lambda file, content, who, said, take: saves.replace(
+        file, content, people.user(who), said, take=take
+    )
+    uploads.start(
+        submit=lambda who, request: str(farm.view(farm.submit(who, request))["id"]),
+        rendering=lambda file: next((job.id for job in farm.jobs(file=file) if job.state not in ENDED), ""),
+    )
     return Croft(
         Services(
             config_dir=config,
@@ -309,6 +320,7 @@ def build(
             saves=saves,
             problems=problems,
             mending=Mending(store, projects, assets),
+            uploads=uploads,
             farm=farm,
             sessions=Sessions(config, settings, people),
             events=events,

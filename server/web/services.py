@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from server.library.problems.mending import Mending
     from server.library.projects import Projects
     from server.library.saves import Saves
+    from server.library.uploads import Uploads
     from server.web.events import Events
     from server.web.session import Sessions
     from server.web.static import Static
@@ -57,6 +58,7 @@ class Services:
     saves: Saves
     problems: Problems
     mending: Mending
+    uploads: Uploads
     farm: Farm
     sessions: Sessions
     events: Events

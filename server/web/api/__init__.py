@@ -1,6 +1,6 @@
 """The API's calls. Each room lists its own; `ROUTES` is all of them."""
 
-from server.web.api import assets, farm, files, jobs, operations, people, problems, projects, saves
+from server.web.api import assets, farm, files, jobs, operations, people, problems, projects, saves, uploads
 from server.web.api.table import Route, Table
 
 __all__ = ["ROUTES", "Route", "Table"]
@@ -11,6 +11,7 @@ ROUTES: list[Route] = [
     *saves.ROUTES,
     *assets.ROUTES,
     *files.ROUTES,
+    *uploads.ROUTES,
     *jobs.ROUTES,
     *farm.ROUTES,
     *operations.ROUTES,

@@ -18,7 +18,8 @@ from urllib.parse import quote
 
 from server.disk import files as disk_files
 from server.disk import paths
-from server.disk.errors import BadContent, BadInput, Busy, Conflict, NotFound
+from server.disk.errors import BadInput, Busy, Conflict, NotFound
+from server.library.uploads import limits
 from server.web.api.table import Route, ref
 from server.web.requests import Answer, Call, Headers, body_parts, etag_matches, http_date, number, too_large
 from server.web.services import Services
@@ -44,15 +45,6 @@ INLINE = {
     ".mov": "video/quicktime", ".wav": "audio/wav", ".ogg": "audio/ogg", ".mp3": "audio/mpeg",
 }  # fmt: skip
 SANDBOX = "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
-
-# What may be uploaded: what studios make. No sidecars (Croft's own), no programs, no web pages.
-UPLOADS = frozenset({
-    ".blend", ".fbx", ".obj", ".mtl", ".glb", ".gltf", ".bin", ".abc", ".usd", ".usda", ".usdc", ".usdz",
-    ".dae", ".stl", ".ply", ".vdb", ".bvh", ".kra", ".psd", ".xcf", ".ora", ".clip", ".svg", ".png", ".jpg",
-    ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".exr", ".hdr", ".tga", ".bmp", ".dpx", ".mp4", ".mov", ".mkv",
-    ".webm", ".avi", ".ogv", ".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".txt", ".md", ".pdf", ".csv",
-    ".srt", ".odt", ".ods", ".zip", ".ttf", ".otf", ".cube",
-})  # fmt: skip
 
 _receiving: set[Path] = set()  # uploads on their way
 _waiting = threading.BoundedSemaphore(THUMBNAILS_AT_ONCE)
@@ -280,8 +272,7 @@ def check_upload(services: Services, address: str, inside: str, name: str) -> No
         raise BadInput(f"{address} can't be the name of a file: parts that begin with a dot are Croft's.")
     if services.projects.of(address) is None:
         raise NotFound(f"{address} lies in no project: begin with a project's folder.", address=address)
-    if Path(name).suffix.lower() not in UPLOADS:
-        raise BadContent(f"Files like {name[:80]} can't be uploaded here. Copy it to the share instead.")
+    limits.check_name(services.settings, name)
 
 
 # Helpers

@@ -23,6 +23,7 @@ JOB_STATES = ["waiting", "running", "paused", "done", "failed", "cancelled"]
 TASK_STATES = ["waiting", "claimed", "done", "failed", "skipped"]
 ASSET_STATUS = ["arriving", "ok", "missing", "broken"]
 NODE_STATES = ["idle", "busy", "paused", "away", "sick"]
+UPLOAD_STATES = ["receiving", "checking", "ready", "added", "removed", "expired"]
 OUTPUTS = ["version", "scene"]
 SAVE_KINDS = ["checkpoint", "deleted", "version", "render", "backup"]
 
@@ -164,6 +165,47 @@ SHAPES: dict[str, Schema] = {
         actions={"type": "array", "items": ACTION},
     ),
     "Mended": shape("undo", undo={"anyOf": [ACTION, {"type": "null"}]}),
+    "Upload": shape(
+        "id state project path name address kind size offset type render there",
+        id=TEXT,
+        state={"type": "string", "enum": UPLOAD_STATES},
+        why=TEXT,
+        project=TEXT,
+        path={"type": "string", "description": "the folder inside the project"},
+        name=TEXT,
+        dropped={"type": "string", "description": "its path where it came from"},
+        address={"type": "string", "description": "where it is to lie"},
+        kind=TEXT,
+        size=WHOLE,
+        modified={"type": ["integer", "null"]},
+        offset={"type": "integer", "minimum": 0, "description": "bytes that are here"},
+        hash={"type": "string", "description": "SHA-256; empty while it isn't known"},
+        type=TEXT,
+        title=TEXT,
+        render=TRUTH,
+        frames={"type": "string", "description": "the scene's own range"},
+        choice={"type": "string", "enum": ["", "version"]},
+        facts=ANYTHING,
+        unread={"type": "string", "description": "why its content couldn't be read"},
+        picture=MAYBE_TEXT,
+        there={"type": ["object", "null"], "description": "what has the name already"},
+        created=TIME,
+        chunks={
+            "type": "array",
+            "items": shape("at size crc32", at=WHOLE, size=WHOLE, crc32=TEXT),
+            "description": "what is here, piece by piece (of one upload alone)",
+        },
+    ),
+    "Received": shape("offset", offset=WHOLE),
+    "Added": shape(
+        "id ok message address job url",
+        id=TEXT,
+        ok=TRUTH,
+        message=TEXT,
+        address=MAYBE_TEXT,
+        job=MAYBE_TEXT,
+        url=TEXT,
+    ),
     "File": shape("address size", address=TEXT, size=WHOLE, url=TEXT),
     "Changes": shape(
         "id changes reload",
@@ -258,6 +300,42 @@ SHAPES: dict[str, Schema] = {
         "required": ["approved"],
         "additionalProperties": False,
         "properties": {"approved": {"type": "boolean"}},
+    },
+    "NewUpload": {
+        "type": "object",
+        "required": ["project", "name", "size"],
+        "additionalProperties": False,
+        "properties": {
+            "project": {"type": "string", "minLength": 1, "maxLength": 200},
+            "name": {"type": "string", "minLength": 1, "maxLength": 400},
+            "path": {"type": "string", "maxLength": 2000},
+            "dropped": {"type": "string", "maxLength": 2000},
+            "size": {"type": "integer", "minimum": 0, "maximum": 1 << 50},
+            "modified": {"type": ["integer", "null"], "minimum": -(1 << 53), "maximum": 1 << 53},
+            "hash": {"type": "string", "pattern": "^([0-9a-f]{64})?$"},
+        },
+    },
+    "UploadChange": {
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": False,
+        "properties": {
+            "project": {"type": "string", "minLength": 1, "maxLength": 200},
+            "path": {"type": "string", "maxLength": 2000},
+            "name": {"type": "string", "minLength": 1, "maxLength": 400},
+            "title": {"type": "string", "maxLength": 200},
+            "type": {"type": "string", "maxLength": 100},
+            "render": {"type": "boolean"},
+            "choice": {"type": "string", "enum": ["", "version"]},
+            "hash": {"type": "string", "pattern": "^([0-9a-f]{64})?$"},
+            "removed": {"type": "boolean"},
+        },
+    },
+    "Adding": {
+        "type": "object",
+        "required": ["ids"],
+        "additionalProperties": False,
+        "properties": {"ids": texts(2000, 100)},
     },
     "Rescan": {
         "type": "object",

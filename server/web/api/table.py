@@ -28,7 +28,7 @@ PAGING: Mapping[str, tuple[Schema, str]] = {
 }
 PARAMETERS: Mapping[str, tuple[Schema, str]] = {
     "address": ({"type": "string", "minLength": 1}, "share::path/inside; its slashes may stand as they are"),
-    "id": ({"type": "string", "minLength": 1}, "the job's id"),
+    "id": ({"type": "string", "minLength": 1}, "the job's or the upload's id"),
     "n": ({"type": "integer", "minimum": 0}, "the task's number in its job"),
     "name": ({"type": "string", "minLength": 1}, "the node's name"),
     "user": ({"type": "string", "minLength": 1}, "the user's name"),

@@ -1,0 +1,319 @@
+"""Uploads: files that people drop onto a page, from the first byte until they lie where they belong.
+
+Each person's wait in a folder of their own, on the project's share, hidden: nobody else sees or changes
+them. They come in chunks that count once they are flushed, so any break is gone on from. What was read from
+them is shown, their person corrects it, and `add` moves them into place: never over a file that is there,
+and finished at the next start where a crash came between. Any number of servers may work on one share.
+"""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from server.disk import files, paths
+from server.disk.errors import BadInput, Conflict, CroftError, DiskFull, NotFound
+from server.disk.records import Change, Problem, utc_now
+from server.disk.settings import Settings
+from server.disk.store import Store
+
+from ..assets import Assets
+from ..media import Media
+from ..people import User
+from ..projects import Project, Projects
+from . import limits, staging, views
+from .adding import Adder, Submit
+from .reading import Reader
+from .record import CONTENT, IDENT, SCHEMA, Upload
+from .shelf import Shelf
+from .targets import Digests, Looks
+from .tidy import Tidy
+
+__all__ = ["Misfit", "Upload", "Uploads", "limits"]
+
+ROOM_LEFT = 64 << 20  # bytes that an upload leaves for others
+PICTURES = ("picture.jpg", "picture.png")
+PICTURE_BYTES = 8 << 20
+KNOWN_BY = ("project", "dropped", "size", "modified")  # a file that is dropped once more
+
+
+class Misfit(Conflict):
+    """A chunk that doesn't fit. Facts: `offset`, where to go on."""
+
+
+class Uploads:
+    """Everything about uploads. Thread-safe, and safe beside other servers."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        projects: Projects,
+        assets: Assets,
+        media: Media,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._projects = projects
+        self._wall = wall
+        self._shelf = shelf = Shelf(store, projects)
+        self._digests = Digests()
+        self.adder = Adder(store, projects, assets, shelf, self._digests)
+        self.reader = Reader(
+            store, media, shelf, self._digests, self._begin_again, self._tell, lambda: self.tidy.sweep()
+        )
+        self.tidy = Tidy(store, settings, shelf, self.adder, wall, self.reader.ask, self._tell)
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    def start(self, submit: Submit, rendering: Callable[[str], str]) -> None:
+        """Finish what a crash interrupted, read what wasn't, clean up. `submit` asks for a render;
+        `rendering` gives the job that renders a file already."""
+        self.adder.submit, self.adder.rendering = submit, rendering
+        self.tidy.sweep()
+        self.reader.start()
+        self._unsubscribe = self._store.subscribe(self._changed)
+
+    def close(self) -> None:
+        self._unsubscribe()
+        self.reader.close()
+
+    # Looking
+
+    def waiting(self, user: User, project: str = "") -> list[Upload]:
+        """What a person has waiting, oldest first in each project."""
+        if project:
+            self._projects.get(project)
+        found = [upload for upload in self._shelf.of(user.ident) if upload.open]
+        return [upload for upload in found if project in ("", upload.project)]
+
+    def one(self, user: User, ident: str) -> Upload:
+        """One of this person's uploads; NotFound for everything else, other people's too."""
+        if IDENT.fullmatch(ident):
+            for project in self._projects.list():
+                place = paths.join(paths.uploads_folder(project.address, user.ident), ident)
+                if (upload := self._shelf.load(place)) is not None:
+                    return upload
+        raise NotFound(f"You have no upload {ident[:60]}. Drop the file once more.")
+
+    def chunks(self, upload: Upload) -> list[staging.Chunk]:
+        """What of it is on the disk for sure, piece by piece."""
+        return self._shelf.chunks(upload)
+
+    def views(self, found: Iterable[Upload]) -> list[dict[str, Any]]:
+        """Uploads as the API shows them; each folder is looked at once."""
+        looks = Looks(self._store)
+        return [self._view(upload, looks) for upload in found]
+
+    def view(self, upload: Upload) -> dict[str, Any]:
+        return self._view(upload, Looks(self._store))
+
+    def picture(self, upload: Upload) -> tuple[bytes, str]:
+        """The thumbnail and its form (jpg, png); NotFound while there is none."""
+        name = str(upload.data.get("picture") or "")
+        if name in PICTURES:
+            try:
+                data, _ = files.read_bounded(self._shelf.path(upload.place, name), PICTURE_BYTES)
+                return data, name[-3:]
+            except OSError:
+                pass  # added or removed since
+        raise NotFound("There is no picture of this file.")
+
+    def problems(self) -> list[Problem]:
+        """What waits for its person too long."""
+        return self.tidy.problems()
+
+    # Receiving
+
+    def begin(self, user: User, given: Mapping[str, Any]) -> Upload:
+        """A new upload, or the one that this file was begun as already.
+
+        BadInput, BadContent and TooLarge as `limits` has them, DiskFull where there is no room for it.
+        """
+        project = self._projects.get(str(given["project"]))
+        share = self._store.check_writable(project.address)
+        folder = limits.check_folder(self._settings, given.get("path") or "")
+        name = limits.check_name(self._settings, given["name"])
+        size = int(given["size"])
+        limits.check_size(self._settings, name, size)
+        data = {
+            "schema": SCHEMA,
+            "user": user.ident,
+            "project": project.ident,
+            "folder": folder,
+            "name": name,
+            "dropped": str(given.get("dropped") or given["name"]),
+            "size": size,
+            "modified": given.get("modified"),
+            "hash": given.get("hash") or "",
+            "title": "" if name == given["name"] else paths.stem_of(given["name"]),
+            "created": utc_now(),
+        }
+        waiting = [upload for upload in self._shelf.of(user.ident) if upload.open]
+        for upload in waiting:
+            same = all(upload.data.get(key) == data[key] for key in KNOWN_BY)
+            if same and not upload.data.get("expired"):
+                return upload
+        if len(waiting) >= limits.WAITING_MOST:
+            most = f"{limits.WAITING_MOST:,}"
+            raise Conflict(f"{most} of your files wait already: add or remove some of them first.")
+        free = shutil.disk_usage(share.root).free
+        if size > free - ROOM_LEFT:
+            text = f"There is no room for {name[:80]}: it has {size:,} bytes, and only {free:,} are free."
+            raise DiskFull(text, path=str(share.root))
+        now = datetime.datetime.fromtimestamp(self._wall(), datetime.UTC)
+        ident = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(5)}"
+        place = paths.join(paths.uploads_folder(project.address, user.ident), ident)
+        files.make_folders(self._shelf.path(place), share.root, disk=self._store.disk)
+        upload = self._shelf.write(place, data)
+        if not size:  # here as a whole at once
+            self._shelf.path(place, CONTENT).touch()
+            self.reader.ask(place)
+        self._tell(ident)
+        return upload
+
+    def receive(self, upload: Upload, at: int, data: bytes, crc: int | None, digest: str = "") -> Upload:
+        """Take a chunk: on the disk when this returns. Misfit says where to go on instead.
+
+        A repeated chunk is taken as done. `digest` is the sender's SHA-256 of the whole file.
+        """
+        chunk = staging.Chunk(at, len(data), zlib.crc32(data))
+        if crc is not None and chunk.crc != crc:
+            offset = staging.offset_of(self.chunks(upload))
+            raise Misfit("This part came damaged. Send it again.", offset=offset)
+        self._store.check_writable(upload.place)
+        with self._shelf.hold(upload.place):
+            upload = self._shelf.must(upload.place)
+            check_open(upload)
+            there = self.chunks(upload)
+            end = staging.offset_of(there)
+            if chunk in there:
+                return upload
+            if at != end:
+                raise Misfit(f"{end:,} bytes of this file are here: go on from there.", offset=end)
+            if chunk.end > upload.size:
+                text = f"The file was said to have {upload.size:,} bytes; this is more."
+                raise BadInput(text, field="offset")
+            if digest and digest != upload.data.get("hash"):
+                upload = self._shelf.write(upload.place, {**upload.data, "hash": digest})
+            if data:
+                staging.append(self._shelf.path(upload.place), chunk, data, self._store.disk)
+        if chunk.end == upload.size:
+            self.reader.ask(upload.place)
+            self._tell(upload.id)
+        return upload
+
+    # Correcting
+
+    def change(self, upload: Upload, given: Mapping[str, Any]) -> Upload:
+        """Where it is to go, what it is called, what it is, whether it is rendered, what of one there."""
+        changes = self._checked(upload, given)
+        with self._shelf.hold(upload.place):
+            upload = self._shelf.must(upload.place)
+            if upload.added is not None:
+                check_open(upload)
+            upload = self._shelf.write(upload.place, {**upload.data, **changes})
+        if given.get("removed") is False:
+            self.reader.ask(upload.place)
+        self._tell(upload.id)
+        return upload
+
+    def _checked(self, upload: Upload, given: Mapping[str, Any]) -> dict[str, Any]:
+        changes = {key: given[key] for key in ("type", "title", "render", "choice", "hash") if key in given}
+        if "project" in given:
+            changes["project"] = self._projects.get(given["project"]).ident
+        if "path" in given:
+            changes["folder"] = limits.check_folder(self._settings, given["path"])
+        if "name" in given:
+            changes["name"] = self._new_name(upload, given["name"])
+        if given.get("type"):
+            words = self._projects.set_of(self._project(changes.get("project", upload.project)))
+            if given["type"] not in words.types:
+                known = ", ".join(words.types)
+                raise BadInput(f"{given['type'][:60]!r} is no type here. Known are {known}.", field="type")
+        if given.get("render") and upload.kind != "scene":
+            raise BadInput(f"{upload.name} is no scene: there is nothing to render.", field="render")
+        if "removed" in given:
+            changes["removed"] = utc_now() if given["removed"] else ""
+        if {"folder", "name", "project"} & changes.keys():
+            changes.setdefault("choice", "")  # it was said of another file
+        return changes
+
+    def _new_name(self, upload: Upload, name: str) -> str:
+        safe = limits.check_name(self._settings, name)
+        ending = upload.name[len(paths.stem_of(upload.name)) :]
+        if safe[len(paths.stem_of(safe)) :].lower() != ending.lower():
+            raise BadInput(f"The name must end in {ending or 'no dot'}, as the file does.", field="name")
+        return safe
+
+    def add(self, user: User, idents: Iterable[str]) -> list[dict[str, Any]]:
+        """Move uploads into place; what came of each, in their order. What was added stays added."""
+        results = []
+        looks = Looks(self._store)
+        for ident in idents:
+            try:
+                results.append(self._add(self.one(user, ident), looks))
+            except CroftError as error:
+                kept = {"id": ident, "ok": False, "message": error.message, "address": None, "job": None}
+                results.append(kept)
+        return results
+
+    def _add(self, upload: Upload, looks: Looks) -> dict[str, Any]:
+        with self._shelf.hold(upload.place):
+            upload = self._shelf.must(upload.place)
+            if upload.added is None and not upload.data.get("adding"):
+                check_open(upload)
+                if not upload.read:
+                    raise Conflict(f"{upload.name} isn’t here as a whole yet.")
+            result = self.adder.add(upload, looks)
+        self._tell(upload.id)
+        return result
+
+    # Within
+
+    def _view(self, upload: Upload, looks: Looks) -> dict[str, Any]:
+        project = self._project(upload.project)
+        offset = upload.size if upload.read else staging.offset_of(self.chunks(upload))
+        view = views.view(upload, project, self._projects.set_of(project), offset)
+        there = looks.there(view["address"]) if project is not None and upload.open else None
+        if there is not None:
+            same = self._digests.same(upload, there)
+            if same is None and upload.digest:
+                self.reader.compare(there.state, upload.id)
+            view["there"] = views.there(there, same, looks.free(view["address"]), self._store.index)
+        return view
+
+    def _begin_again(self, place: str, why: str) -> None:
+        with self._shelf.hold(place):
+            upload = self._shelf.must(place)
+            staging.begin_again(self._shelf.path(place), self._store.disk)
+            self._shelf.write(place, {**upload.data, "hash": "", "sha256": "", "why": why})
+        self._tell(upload.id)
+
+    def _project(self, ident: str) -> Project | None:
+        try:
+            return self._projects.get(ident)
+        except NotFound:
+            return None
+
+    def _changed(self, changes: list[Change]) -> None:
+        if any(change.kind == "share" for change in changes):
+            self.reader.sweep_soon()  # it came back: what was interrupted there is finished
+
+    def _tell(self, ident: str) -> None:
+        self._store.notify([Change("upload", ident)])
+
+
+def check_open(upload: Upload) -> None:
+    """Conflict for what can't be gone on with."""
+    if upload.added is not None:
+        raise Conflict(f"{upload.name} was added already.")
+    if upload.data.get("expired"):
+        raise Conflict(f"{upload.name} waited too long and was taken away. Drop it once more.")
+    if upload.data.get("removed"):
+        raise Conflict(f"{upload.name} was removed. Undo that first.")

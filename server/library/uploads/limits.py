@@ -1,0 +1,94 @@
+"""What may be uploaded, and under which names: the server's word, which pages say beforehand, too.
+
+Pure but for the configuration. A name that some system can't take gets one that every system takes; the
+pretty one stays as the asset's title.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from server.disk import paths
+from server.disk.errors import BadContent, BadInput, TooLarge
+from server.disk.settings import Settings
+
+from ..media import kinds
+
+WAITING_MOST = 2000  # uploads that one person may have waiting
+CLOSED = (paths.RENDER, paths.OLD)  # folders that only Croft fills
+NO_FILES = ("project.json",)
+EVERYTHING = "*"
+
+# What may be uploaded if nobody says otherwise: what studios make. No sidecars (Croft's own), no programs, no
+# web pages.
+STUDIO_KINDS = [
+    ".blend", ".fbx", ".obj", ".mtl", ".glb", ".gltf", ".bin", ".abc", ".usd", ".usda", ".usdc", ".usdz",
+    ".dae", ".stl", ".ply", ".vdb", ".bvh", ".kra", ".psd", ".xcf", ".ora", ".clip", ".svg", ".png", ".jpg",
+    ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".exr", ".hdr", ".tga", ".bmp", ".dpx", ".mp4", ".mov", ".mkv",
+    ".webm", ".avi", ".ogv", ".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".txt", ".md", ".pdf", ".csv",
+    ".srt", ".odt", ".ods", ".zip", ".ttf", ".otf", ".cube",
+]  # fmt: skip
+
+
+def told(settings: Settings) -> dict[str, Any]:
+    """The limits as a page tells and checks them before anything is sent."""
+    return {
+        "max_bytes": int(settings.get("max_upload_bytes")),
+        "kinds": endings(settings),
+        "chunk_bytes": int(settings.get("upload_chunk_bytes")),
+        "ignored": [*paths.IGNORED, *settings.get("ignore")],
+        "closed": list(CLOSED),
+        "waiting": WAITING_MOST,
+    }
+
+
+def endings(settings: Settings) -> list[str]:
+    """The endings that are allowed, in small letters with their dot; none: all are."""
+    given = [str(one).strip().lower() for one in settings.get("upload_kinds")] or STUDIO_KINDS
+    if EVERYTHING in given:
+        return []
+    return [one if one.startswith(".") else f".{one}" for one in given if one]
+
+
+def check_size(settings: Settings, name: str, size: int) -> None:
+    """TooLarge beyond the configured limit."""
+    limit = int(settings.get("max_upload_bytes"))
+    if size > limit:
+        raise TooLarge(
+            f"{name[:80]} has {size:,} bytes; {limit:,} at most can be uploaded. Copy it to the share.",
+            limit=limit,
+        )
+
+
+def check_name(settings: Settings, name: str) -> str:
+    """The name that the file will have. BadInput or BadContent for one that can't be uploaded."""
+    if not isinstance(name, str) or not name or "/" in name or "\0" in name:
+        raise BadInput(f"{str(name)[:80]!r} can't be the name of a file.", field="name")
+    if paths.is_own(name):
+        raise BadInput(f"{name[:80]} can't be the name of a file: names with a dot in front are Croft's.")
+    if paths.is_ignored(name, settings.get("ignore")):
+        raise BadContent(f"{name[:80]} is a file that programs keep for themselves: it is left out.")
+    safe = paths.safe_name(name)
+    allowed = endings(settings)
+    if name.lower() in NO_FILES or safe.lower().endswith(".json"):
+        raise BadContent(f"{name[:80]} can't be uploaded: what ends in .json is Croft's own.")
+    if allowed and kinds.suffix(safe) not in allowed:
+        raise BadContent(f"Files like {name[:80]} can't be uploaded here. Copy it to the share instead.")
+    return safe
+
+
+def check_folder(settings: Settings, folder: str) -> str:
+    """A folder inside a project, each part safe on every system. BadInput for Croft's own."""
+    if not isinstance(folder, str):
+        raise BadInput("path must be a folder inside the project.", field="path")
+    parts = [part for part in folder.replace("\\", "/").split("/") if part not in ("", ".")]
+    for part in parts:
+        if part == ".." or paths.is_own(part) or part in CLOSED or "\0" in part:
+            raise BadInput(f"Nothing can be added to a folder named {part[:80]!r}.", field="path")
+        if paths.is_ignored(part, settings.get("ignore")):
+            raise BadContent(
+                f"The folder {part[:80]} is one that programs keep for themselves: it is left out."
+            )
+    inside = "/".join(paths.safe_name(part) for part in parts)
+    paths.check_inside(inside)
+    return inside

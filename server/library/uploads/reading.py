@@ -1,0 +1,155 @@
+"""What happens to an upload once all of it came: it is compared with what was sent, and read.
+
+One thread works from a queue. What doesn't agree with its checksums is begun again, and says so; what does
+is looked into by the bounded helper, as a file on the share would be. Nothing is locked while it reads.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from server.disk import files
+from server.disk.errors import CroftError
+from server.disk.store import Store
+
+from ..media import Media, facts_of
+from . import staging
+from .record import CONTENT, PICTURE
+from .shelf import Shelf
+from .targets import Digests, State
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 24 * 3600.0
+FAILED = "time", "memory", "damaged", "crash"
+
+
+class Reader:
+    """Reads what came, in the background, from `start` to `close`.
+
+    `begin_again(place, why)` forgets what came, `tell(id)` says that an upload changed, `sweep()` is called
+    once a day.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        media: Media,
+        shelf: Shelf,
+        digests: Digests,
+        begin_again: Callable[[str, str], None],
+        tell: Callable[[str], None],
+        sweep: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store, self._media, self._shelf, self._digests = store, media, shelf, digests
+        self._begin_again, self._tell, self._sweep = begin_again, tell, sweep
+        self._clock = clock
+        self._condition = threading.Condition()
+        self._queue: OrderedDict[str, None] = OrderedDict()  # places of uploads to be read
+        self._compare: OrderedDict[State, dict[str, None]] = OrderedDict()  # files to hash: ids to tell
+        self._busy = self._closed = False
+        self._sweep_at = 0.0
+        self._thread: threading.Thread | None = None
+        self.failures = 0
+
+    def start(self) -> None:
+        self._sweep_at = self._clock() + SWEEP_S
+        self._thread = threading.Thread(target=self._work, name="uploads", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+        if self._thread is not None:
+            self._thread.join(timeout=30)
+
+    def sweep_soon(self) -> None:
+        """Have `sweep` called, before its day is over."""
+        with self._condition:
+            self._sweep_at = self._clock()
+            self._condition.notify()
+
+    def ask(self, place: str) -> None:
+        """Have an upload read of which everything came."""
+        with self._condition:
+            self._queue[place] = None
+            self._condition.notify()
+
+    def compare(self, state: State, ident: str) -> None:
+        """Have a file hashed that an upload may be the same as; its person's page is told then."""
+        with self._condition:
+            self._compare.setdefault(state, {})[ident] = None
+            self._condition.notify()
+
+    def wait(self, timeout_s: float = 30.0) -> bool:
+        """Until nothing is left to read. For tests."""
+        with self._condition:
+            return self._condition.wait_for(
+                lambda: not (self._queue or self._compare or self._busy), timeout_s
+            )
+
+    def _work(self) -> None:
+        """The thread: survives whatever a file does."""
+        while True:
+            with self._condition:
+                self._busy = False
+                left_s = self._sweep_at - self._clock()
+                if not (self._queue or self._compare or self._closed) and left_s > 0:
+                    self._condition.notify_all()
+                    self._condition.wait(left_s)
+                if self._closed:
+                    return
+                self._busy = True
+                place = self._queue.popitem(last=False)[0] if self._queue else ""
+                compare = self._compare.popitem(last=False) if not place and self._compare else None
+            try:
+                if place:
+                    self._read(place)
+                elif compare is not None:
+                    self._digests.make(compare[0])
+                    for ident in compare[1]:
+                        self._tell(ident)
+                elif self._clock() >= self._sweep_at:
+                    self._sweep_at = self._clock() + SWEEP_S
+                    self._sweep()
+            except CroftError as error:
+                log.info("upload %s not read: %s", place, error.message)
+            except Exception:
+                self.failures += 1
+                log.exception("an upload can't be read: %s", place)
+
+    def _read(self, place: str) -> None:
+        upload = self._shelf.load(place)
+        if upload is None or upload.read or not upload.open or upload.data.get("expired"):
+            return
+        chunks = self._shelf.chunks(upload)
+        if staging.offset_of(chunks) != upload.size:
+            return
+        folder = self._shelf.path(place)
+        digest = staging.digest(folder, chunks, lambda: self._closed)
+        if self._closed:
+            return
+        if not digest:
+            self._begin_again(place, "The disk didn't keep what came. It is sent again.")
+            return
+        said = upload.data.get("hash")
+        if said and said != digest:
+            self._begin_again(place, "What came isn't what was sent. It is sent again.")
+            return
+        answer = self._media.look_path(folder / CONTENT, upload.kind)
+        changes: dict[str, Any] = {"sha256": digest, "facts": facts_of(answer), "why": ""}
+        if answer.error in FAILED:
+            changes["unread"] = str(answer.data.get("why", answer.error))[:300]
+        if answer.content and answer.data.get("format") in ("jpg", "png"):
+            name = f"{PICTURE}.{answer.data['format']}"
+            files.write_atomic(folder / name, answer.content, disk=self._store.disk)
+            changes["picture"] = name
+        self._shelf.keep(place, changes)
+        self._tell(upload.id)

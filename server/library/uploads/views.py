@@ -1,0 +1,95 @@
+"""Uploads as the API and the pages show them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from server.disk import paths
+from server.disk.index import Index
+
+from ..assets import rfc3339
+from ..projects import AssetSet, Project
+from .record import Upload
+from .targets import There, address_of
+
+ALWAYS = ("scene", "film", "sequence")  # kinds that become assets, whether or not somebody says so
+
+
+def view(upload: Upload, project: Project | None, words: AssetSet, offset: int) -> dict[str, Any]:
+    """An upload without what lies at its place."""
+    data = upload.data
+    facts = data.get("facts") if isinstance(data.get("facts"), dict) else {}
+    return {
+        "id": upload.id,
+        "state": state(upload, offset),
+        "why": str(data.get("why") or ""),
+        "project": upload.project,
+        "path": upload.folder,
+        "name": upload.name,
+        "dropped": upload.dropped,
+        "address": address_of(project, upload) if project else "",
+        "kind": upload.kind,
+        "size": upload.size,
+        "modified": data.get("modified"),
+        "offset": offset,
+        "hash": upload.digest,
+        "type": type_of(upload, words),
+        "title": str(data.get("title") or ""),
+        "render": bool(data.get("render")),
+        "frames": frames_of(facts or {}),
+        "choice": str(data.get("choice") or ""),
+        "facts": facts,
+        "unread": str(data.get("unread") or ""),
+        "picture": f"/api/uploads/{quote(upload.id)}/picture" if data.get("picture") else None,
+        "there": None,
+        "created": data.get("created"),
+    }
+
+
+def state(upload: Upload, offset: int) -> str:
+    """`receiving`, `checking`, `ready`, `added`, `removed` or `expired`."""
+    if upload.added is not None:
+        return "added"
+    if upload.data.get("removed"):
+        return "removed"
+    if upload.data.get("expired"):
+        return "expired"
+    if offset < upload.size:
+        return "receiving"
+    return "ready" if upload.read else "checking"
+
+
+def type_of(upload: Upload, words: AssetSet) -> str:
+    """What it is to be: what its person said, else by its folder and kind; '' for a file of no type."""
+    said = upload.data.get("type")
+    if isinstance(said, str) and (said in words.types or (said == "" and upload.kind not in ALWAYS)):
+        return said
+    if upload.kind not in ALWAYS:
+        return ""
+    return words.type_for("/".join(filter(None, (upload.folder, upload.name))), upload.kind)
+
+
+def frames_of(facts: Mapping[str, Any]) -> str:
+    """The scene's own range; '' where it isn't known."""
+    frames = facts.get("frames")
+    if not isinstance(frames, list) or len(frames) != 2:
+        return ""
+    return str(frames[0]) if frames[0] == frames[1] else f"{frames[0]}-{frames[1]}"
+
+
+def there(found: There, same: bool | None, free: str, index: Index) -> dict[str, Any]:
+    """What has the name already."""
+    entry = index.get(found.address)
+    owner = entry.facts.owner if entry is not None and entry.facts is not None else ""
+    return {
+        "name": paths.name_of(found.address),
+        "address": found.address,
+        "size": found.size,
+        "modified": rfc3339(found.mtime_ns),
+        "owner": owner,
+        "folder": found.folder,
+        "same": same,
+        "free": free,
+    }

@@ -1,0 +1,146 @@
+"""The API of uploads: begin, send chunk by chunk, correct, add. Everybody sees their own alone."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+from urllib.parse import quote
+
+from server.disk.errors import BadInput, Busy
+from server.library.uploads import Misfit
+from server.web.api.table import PAGING, TEXT, Route, ref
+from server.web.requests import Answer, Call, Headers, number, page_of, read_body, too_large
+from server.web.services import Services
+
+CHUNK_MOST = 64 << 20  # whatever the configuration says: chunks are held in memory
+CHUNKS_AT_ONCE = 16
+CHUNK_WAIT_S = 10.0
+SIZE_MOST = 1 << 50
+OCTETS = "application/octet-stream"
+CRC = {"type": "string", "pattern": "^[0-9a-f]{8}$"}
+SHA = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+SANDBOX = "sandbox; default-src 'none'; img-src 'self'"
+
+_chunks = threading.BoundedSemaphore(CHUNKS_AT_ONCE)
+
+
+def list_uploads(services: Services, call: Call) -> Answer:
+    user = call.require("student")
+    found = services.uploads.waiting(user, call.query.get("project", ""))
+    rows, following = page_of(found, call.query)
+    text = f"{len(found)} of your files wait."
+    return Answer(services.uploads.views(list(rows)), text, next=following, is_list=True)
+
+
+def begin_upload(services: Services, call: Call) -> Answer:
+    upload = services.uploads.begin(call.require("student"), call.body)
+    view = services.uploads.view(upload)
+    return Answer(view, f"{view['name']} can be sent.", 201, [("Location", f"/api/uploads/{upload.id}")])
+
+
+def show_upload(services: Services, call: Call) -> Answer:
+    upload = services.uploads.one(call.require("student"), call.params["id"])
+    view = services.uploads.view(upload)
+    chunks = services.uploads.chunks(upload)
+    view["chunks"] = [{"at": one.at, "size": one.size, "crc32": f"{one.crc:08x}"} for one in chunks]
+    return Answer(view, f"{view['offset']:,} of {view['size']:,} bytes are here.")
+
+
+def send_chunk(services: Services, call: Call) -> Answer:
+    """PUT /api/uploads/<id>?offset=…: held in memory until it is known to be whole and right."""
+    user = call.require("student")
+    upload = services.uploads.one(user, call.params["id"])
+    at = number(call.query, "offset", 0, 0, SIZE_MOST)
+    limit = min(CHUNK_MOST, 2 * int(services.settings.get("upload_chunk_bytes")))
+    stated = str(call.environ.get("CONTENT_LENGTH") or "")
+    if not stated:
+        raise BadInput("Say how long this part is: Content-Length.", status=411)
+    if stated.isdigit() and int(stated) > limit:
+        raise too_large(limit)
+    if not _chunks.acquire(timeout=CHUNK_WAIT_S):
+        raise Busy("Many files are being uploaded just now. Try again in a moment.", path=upload.name)
+    try:
+        data = read_body(call.environ, limit)
+        crc = call.query.get("crc32")
+        upload = services.uploads.receive(
+            upload, at, data, int(crc, 16) if crc else None, call.query.get("sha256", "")
+        )
+    except Misfit as error:
+        return Answer({"offset": error.offset}, error.message, 409)
+    finally:
+        _chunks.release()
+    offset = at + len(data)
+    return Answer({"offset": offset}, f"{offset:,} of {upload.size:,} bytes are here.")
+
+
+def change_upload(services: Services, call: Call) -> Answer:
+    upload = services.uploads.one(call.require("student"), call.params["id"])
+    view = services.uploads.view(services.uploads.change(upload, call.body))
+    if call.body.get("removed") is False:
+        return Answer(view, f"{view['name']} is back.")
+    return Answer(view, f"{view['name']} is changed.")
+
+
+def remove_upload(services: Services, call: Call) -> Answer:
+    upload = services.uploads.one(call.require("student"), call.params["id"])
+    view = services.uploads.view(services.uploads.change(upload, {"removed": True}))
+    return Answer(view, f"{view['name']} won’t be added.")
+
+
+def show_picture(services: Services, call: Call) -> Answer:
+    upload = services.uploads.one(call.require("student"), call.params["id"])
+    data, form = services.uploads.picture(upload)
+    headers: Headers = [
+        ("Content-Type", "image/jpeg" if form == "jpg" else "image/png"),
+        ("Content-Length", str(len(data))),
+        ("Cache-Control", "private, max-age=3600"),
+        ("Content-Security-Policy", SANDBOX),
+    ]
+    return Answer(headers=headers, body=[data])
+
+
+def add_uploads(services: Services, call: Call) -> Answer:
+    user = call.require("student")
+    results: list[dict[str, Any]] = services.uploads.add(user, call.body["ids"])
+    for one in results:
+        one["url"] = page_of_file(services, one["address"]) if one["address"] else ""
+    there = [one for one in results if one["ok"]]
+    failed = len(results) - len(there)
+    if len(results) == 1:
+        text = str(results[0]["message"])
+    elif failed:
+        text = f"{len(there)} of {len(results)} files were added; {failed} need you."
+    else:
+        text = f"{len(there)} files were added."
+    return Answer(results, text)
+
+
+def page_of_file(services: Services, address: str) -> str:
+    project = services.projects.of(address)
+    return f"/p/{quote(project.ident)}/asset/{quote(project.inside(address))}" if project else ""
+
+
+ROUTES = [
+    Route("GET", "/api/uploads", list_uploads, "your files that wait to be sent or added", role="student",
+          query={"project": (TEXT, "only this project's"), **PAGING}, listing=True, data=ref("Upload"),
+          errors=(404,), tag="uploads"),
+    Route("POST", "/api/uploads", begin_upload, "begin to upload a file", role="student",
+          body=ref("NewUpload"), data=ref("Upload"), status=201, errors=(404, 409), tag="uploads"),
+    Route("POST", "/api/uploads/add", add_uploads,
+          "move uploads into place; each says by itself what came of it", role="student", body=ref("Adding"),
+          data={"type": "array", "items": ref("Added")}, errors=(404, 409), tag="uploads"),
+    Route("GET", "/api/uploads/{id}", show_upload, "one upload, with what of it is here", role="student",
+          data=ref("Upload"), tag="uploads"),
+    Route("PUT", "/api/uploads/{id}", send_chunk, "the next part; 409 says from where to go on",
+          role="student", stream=OCTETS, data=ref("Received"), errors=(409, 411), tag="uploads",
+          query={"offset": ({"type": "integer", "minimum": 0, "maximum": SIZE_MOST}, "where it begins"),
+                 "crc32": (CRC, "CRC-32 of this part, as zlib and PNG have it"),
+                 "sha256": (SHA, "SHA-256 of the whole file; with the last part, say")}),
+    Route("PATCH", "/api/uploads/{id}", change_upload, "where it is to go, and as what", role="student",
+          body=ref("UploadChange"), data=ref("Upload"), errors=(409,), tag="uploads"),
+    Route("DELETE", "/api/uploads/{id}", remove_upload,
+          'don\'t add it; {"removed": false} takes that back for a day', role="student", data=ref("Upload"),
+          errors=(409,), tag="uploads"),
+    Route("GET", "/api/uploads/{id}/picture", show_picture, "its picture, PNG or JPEG", role="student",
+          media="image/png", tag="uploads"),
+]  # fmt: skip
