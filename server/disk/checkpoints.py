@@ -315,7 +315,11 @@ def _exchange(hidden: Path, path: Path, step: Mapping[str, Any], disk: files.Os)
 
 def _close(intent: Intent) -> bool:
     """It is done. False when nothing had to be kept: then nothing of it stays."""
-    _drop_staged(intent)
+    try:
+        _drop_staged(intent)
+    except OSError as error:
+        log.warning("%s isn't tidied up yet, a start will do it: %s", intent.aside, error)
+        return bool(intent.data["names"])
     if not intent.data["names"]:
         intent.withdraw()
         return False
@@ -361,6 +365,10 @@ def _take_back(intent: Intent) -> None:
 
 def _drop_staged(intent: Intent) -> None:
     home, share = intent.home, intent.share
+    for step in intent.data.get("steps", {}).values():
+        hidden = home / step["by"]
+        if step["by"] and intents.is_same(hidden, step["was"]) and not intents.is_same(hidden, step["is"]):
+            intent.disk.unlink(hidden)  # the old content, which was kept
     for hidden, origin in intent.data.get("taken", ()):
         source = home / hidden
         if os.path.lexists(source):

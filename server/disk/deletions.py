@@ -28,17 +28,15 @@ def delete(
 ) -> str:
     """Move a file (or sequence, or folder) with its sidecar and companion into `old/`. Returns where.
 
-    To 'forget' is the same for one whose file is gone; Conflict when it is there.
+    To 'forget' moves sidecar and companion alone.
     """
     path = share.path(inside)
     intent = intents.new(share, inside, what, who, disk)
     with locks.hold(paths.lock_key(inside)) as held:
-        found = [name for name in belongings(path) if os.path.lexists(path.parent / name)]
+        wanted = belongings(path) if what == "delete" else record_names(path)
+        found = [name for name in wanted if os.path.lexists(path.parent / name)]
         if not found:
-            raise NotFound(f"There is no {paths.name_of(inside)}.", path=str(path))
-        own = own_names(path)
-        if what == "forget" and any(name in own for name in found):
-            raise Conflict(f"{paths.name_of(inside)} is there: delete it instead.", path=str(path))
+            raise NotFound(f"There is no {paths.name_of(inside)}, or no record of it.", path=str(path))
         intent.data["names"] = {name: intents.identity(path.parent / name) for name in found}
         held.check()
         intent.begin()
@@ -60,7 +58,7 @@ def bring_back(share: Share, locks: Locks, aside: str, who: str, disk: files.Os 
         if intent.data.get("restored"):
             raise Conflict("This was brought back already.", path=aside)
         path = intent.home / paths.name_of(inside)
-        record = [paths.sidecar_of(path).name, f"{paths.COMPANION}/{path.name}"]
+        record = record_names(path)
         there = [name for name in intent.data["names"] if os.path.lexists(intent.folder / name)]
         own = [name for name in there if name not in record]
         for name in own:
@@ -83,7 +81,12 @@ def bring_back(share: Share, locks: Locks, aside: str, who: str, disk: files.Os 
 
 def belongings(path: Path) -> list[str]:
     """What goes when this file goes, as names in its folder: itself, its sidecar, its companion."""
-    return [*own_names(path), paths.sidecar_of(path).name, f"{paths.COMPANION}/{path.name}"]
+    return [*own_names(path), *record_names(path)]
+
+
+def record_names(path: Path) -> list[str]:
+    """What is known of this file: its sidecar and its companion."""
+    return [paths.sidecar_of(path).name, f"{paths.COMPANION}/{path.name}"]
 
 
 def own_names(path: Path) -> list[str]:

@@ -217,9 +217,9 @@ def write_once(path: Path, data: bytes, *, disk: Os = REAL, mode: int = FILE_MOD
         _forget(aside)
 
 
-def copy_content(source: int, target: int, disk: Os = REAL) -> int:
-    """All bytes of one open file into another, empty one: shared blocks where the disk can, else in the
-    kernel, else by reading and writing. How many there are. Not flushed."""
+def copy_content(source: int, target: int, size: int, disk: Os = REAL) -> int:
+    """The bytes of one open file into another, empty one: shared blocks where the disk can, else in the
+    kernel, else by reading and writing. How many came; `size` at most, however long it grows. Not flushed."""
     try:
         disk.clone(source, target)
         return os.fstat(target).st_size
@@ -228,13 +228,15 @@ def copy_content(source: int, target: int, disk: Os = REAL) -> int:
             raise
     count = 0
     try:
-        while copied := disk.copy_range(source, target, COPY_BYTES << 6):
+        while count < size and (
+            copied := disk.copy_range(source, target, min(size - count, COPY_BYTES << 6))
+        ):
             count += copied
     except OSError as error:
         if error.errno not in _NO_CLONE:
             raise
     # What is left, which is all of it where the kernel can't; some file systems give 0 for what they can't.
-    while chunk := os.pread(source, COPY_BYTES, count):
+    while count < size and (chunk := os.pread(source, min(size - count, COPY_BYTES), count)):
         os.lseek(target, count, os.SEEK_SET)
         write_all(target, chunk, disk)
         count += len(chunk)
@@ -257,7 +259,7 @@ def copy_aside(source: Path, aside: Path, *, disk: Os = REAL, mode: int = FILE_M
                 raise Conflict(f"{source.name} is no plain file: it can't be copied.", path=str(source))
             writer = disk.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
             try:
-                count = copy_content(reader, writer, disk)
+                count = copy_content(reader, writer, before.st_size, disk)
                 after = os.fstat(reader)
                 if Stat.of(after).content != Stat.of(before).content or count != before.st_size:
                     raise Conflict(

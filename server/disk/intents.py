@@ -60,12 +60,16 @@ class Intent:
 
     def begin(self, lock: str = "") -> None:
         """Say what is to be done. `lock` is held until it is; the file's own if not given."""
-        files.make_folders(self.folder, self.share.root, disk=self.disk)
-        said = {"folder": self.aside, "inside": self.data["inside"], "lock": lock}
-        if not lock:
-            del said["lock"]
-        files.write_atomic(self.pointer, sidecar.dump(said), disk=self.disk)
-        self.write()
+        said = {"folder": self.aside, "inside": self.data["inside"], **({"lock": lock} if lock else {})}
+        try:
+            files.make_folders(self.folder, self.share.root, disk=self.disk)
+            files.write_atomic(self.pointer, sidecar.dump(said), disk=self.disk)
+            self.write()
+        except CroftError:
+            if not os.path.lexists(self.folder / INTENT):
+                with contextlib.suppress(CroftError):
+                    self.withdraw()
+            raise
 
     def begin_again(self, **changes: Any) -> None:
         """Something more is to be done with what lies in the folder."""
@@ -92,8 +96,16 @@ class Intent:
         except OSError as error:
             files.fail(error, self.pointer)
 
+    def sweep(self) -> None:
+        """Delete what a crash left half written in the folder. Under the lock."""
+        for name in names(self.folder):
+            if name.startswith(files.TEMPORARY):
+                with contextlib.suppress(OSError):
+                    os.unlink(self.folder / name)
+
     def withdraw(self) -> None:
         """As if it had never begun; a folder with something else in it stays."""
+        self.sweep()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.folder / INTENT)
         for folder in (self.folder / paths.COMPANION, self.folder, self.folder.parent):
@@ -156,10 +168,9 @@ def finish_all(
                     continue  # Race: the server that was at it, or another, finished it.
                 try:
                     intent = read(share, aside, disk)
+                    intent.sweep()
                 except NotFound:
-                    disk.unlink(pointer)  # nothing was done yet: it never began
-                    with contextlib.suppress(OSError):
-                        os.rmdir(share.path(aside))
+                    Intent(share, aside, said, disk).withdraw()  # it never began
                     continue
                 if intent.data.get("done"):
                     intent.drop_pointer()  # all but this was done, or nothing of what was to follow

@@ -325,7 +325,7 @@ class Store:
         return paths.address(share.name, aside)
 
     def forget(self, address: str, who: str) -> str:
-        """Move the record of a file that is gone into `old/`; returns that folder's address."""
+        """Move sidecar and companion of a file into `old/`; returns that folder's address."""
         share, _ = self.for_people(address)
         inside = paths.parse(address)[1]
         try:

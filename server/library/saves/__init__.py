@@ -23,6 +23,7 @@ from server.disk.store import Store
 
 from ..assets import Assets, tells_of
 from ..assets.fields import FIELDS
+from ..assets.listing import ASSET_KINDS
 from ..people import User, require
 from ..projects import Projects
 from . import frozen
@@ -215,10 +216,13 @@ class Saves:
         return self._store.bring_back(folder, user.ident)
 
     def forget(self, address: str, user: User) -> str:
-        """Put away what is known of a file that is gone; the address of the folder in `old/`."""
+        """Put away what is known of a file that is gone; the address of the folder in `old/`.
+
+        Also of a file that is there, if it doesn't become an asset by itself: it is a file again.
+        """
         self._may(address, user, over=True)
         entry = self._assets.get(address)
-        if entry.stat is not None:
+        if entry.stat is not None and self._assets.kind(entry) in ASSET_KINDS:
             raise BadInput(f"{paths.name_of(address)} is there: delete it instead.", address=address)
         return self._store.forget(address, user.ident)
 
