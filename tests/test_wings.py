@@ -16,9 +16,9 @@ CLONE = Path(__file__).resolve().parents[1]
 WINGS = {
     wing: rooms.split()
     for wing, rooms in {
-        "disk": "errors records files settings paths faults locks sidecar journal branches probes moves "
-        "index mounts intents deletions checkpoints arrivals listing entries scan store inotify hearing "
-        "identity watcher check",
+        "disk": "errors records files settings paths conflicts faults locks sidecar journal merge branches "
+        "probes moves index mounts intents deletions checkpoints arrivals listing entries scan store inotify "
+        "hearing identity watcher check",
         "library": "people projects media search dependencies assets ingest versions saves problems "
         "notes credits uploads",
         "farm": "frames job_types jobs scheduler nodes power statistics committer farm",
