@@ -16,11 +16,11 @@ CLONE = Path(__file__).resolve().parents[1]
 WINGS = {
     wing: rooms.split()
     for wing, rooms in {
-        "disk": "errors records files settings paths conflicts faults locks sidecar journal merge branches "
-        "probes moves index mounts intents deletions checkpoints arrivals listing entries scan store inotify "
-        "hearing identity watcher check",
-        "library": "people projects media search dependencies assets ingest versions saves problems "
-        "notes credits uploads",
+        "disk": "errors records files settings paths backups conflicts faults locks sidecar journal "
+        "merge branches probes moves index mounts intents deletions checkpoints arrivals listing entries "
+        "scan store inotify hearing identity watcher check",
+        "library": "people projects media search dependencies assets ingest versions saves backups "
+        "problems notes credits uploads",
         "farm": "frames job_types jobs scheduler nodes power statistics committer farm",
         "web": "requests static session events services pages api wire openapi app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings

@@ -26,6 +26,7 @@ from server.disk.watcher import Watcher
 from server.farm.farm import Farm
 from server.farm.jobs.states import ENDED
 from server.library.assets import Assets
+from server.library.backups import Backups
 from server.library.ingest import Ingest
 from server.library.media import Media, ending
 from server.library.people import People
@@ -282,12 +283,14 @@ def build(
     assets = Assets(store, projects, people, hopeless=media.hopeless)
     ingest = Ingest(store, projects, assets, media)
     saves = Saves(store, projects, assets)
+    backups = Backups(settings, store, clock)
+    saves.sources.append(backups)
     store.open()
     projects.prepare()
     farm = Farm(settings, store, projects)
     uploads = Uploads(store, settings, projects, assets, media)
     problems = Problems(store)
-    for source in (projects.problems, ingest.problems, farm.problems, uploads.problems):
+    for source in (projects.problems, ingest.problems, farm.problems, uploads.problems, backups.problems):
         problems.add(source)
 
     def watched() -> None:

@@ -48,6 +48,7 @@ class Save:
     comment: str = ""
     size: int | None = None
     hash: str = ""
+    until: str = ""  # it was so at this time still, as a backup knows; '' where nothing says it
 
     def view(self) -> dict[str, Any]:
         return asdict(self)
@@ -87,6 +88,10 @@ class Source(Protocol):
         """The saved file, or for a sequence the folder of its frames. NotFound."""
         ...
 
+    def check(self, address: str, user: User | None) -> None:
+        """Forbidden to who may not see or bring back its saves of this file."""
+        ...
+
 
 class Saves:
     """Thread-safe. Ids are unique for one file, not beyond."""
@@ -124,7 +129,11 @@ class Saves:
 
     # Finding
 
-    def list(self, address: str) -> Sequence[Save]:
+    def list_for(self, address: str, user: User | None) -> Sequence[Save]:
+        """As `list`, without what this person may not bring back."""
+        return self.list(address, [source for source in self.sources if _lets(source, address, user)])
+
+    def list(self, address: str, sources: Sequence[Source] | None = None) -> Sequence[Save]:
         """What a file, or one that is missing, can be brought back to; newest first."""
         paths.parse(address)
         found = [
@@ -138,7 +147,7 @@ class Saves:
         versions = frozen.listed(self._store, address)
         found += [_save(str(record["version"]), "version", record) for record in versions]
         found += [save for save, _ in self._renders(address)]
-        for source in self.sources:
+        for source in self.sources if sources is None else sources:
             found += source.list(address)
         return sorted(found, key=lambda save: (save.at, save.id), reverse=True)
 
@@ -152,8 +161,8 @@ class Saves:
         require(user, "supervisor")
         return frozen.approve(self._store, address, version, user.ident, approved)
 
-    def open(self, address: str, id: str) -> dict[str, Path]:
-        """The content of a save, by the names that its files had. NotFound."""
+    def open(self, address: str, id: str, user: User | None = None) -> dict[str, Path]:
+        """The content of a save, by the names that its files had. NotFound; Forbidden to this user."""
         if intents.is_ident(id):
             for intent in self._intents_of(address):
                 if paths.name_of(intent.aside) == id:
@@ -167,6 +176,8 @@ class Saves:
         else:
             for source in self.sources:
                 if any(save.id == id for save in source.list(address)):
+                    if user is not None:
+                        source.check(address, user)
                     return files_of(source.open(address, id), paths.name_of(address))
         raise NotFound(f"{paths.name_of(address)} has no earlier save {id[:80]}.", address=address)
 
@@ -198,7 +209,7 @@ class Saves:
         `record`: what people had said of it then comes back, too. Works for a file that is missing.
         """
         self._may(address, user, over=not beside)
-        found = self.open(address, id)
+        found = self.open(address, id, user)
         if not found:
             raise NotFound("Nothing is left of this save.", address=address)
         if beside:
@@ -370,6 +381,14 @@ class Saves:
             hashed = f"sha256:{known}" if known else ""
             at, who = str(record.get("created") or ""), str(record.get("user") or "")
             yield Save(RENDER + job, "render", at, who, str(record.get("version") or ""), size, hashed), path
+
+
+def _lets(source: Source, address: str, user: User | None) -> bool:
+    try:
+        source.check(address, user)
+    except Forbidden:
+        return False
+    return True
 
 
 def _save(id: str, kind: str, said: Mapping[str, Any]) -> Save:

@@ -21,7 +21,7 @@ RENDERED = "render-"  # before the number of a render's version, to tell it from
 def list_saves(services: Services, call: Call) -> Answer:
     address = call.params["address"]
     services.assets.get(address)
-    found = services.saves.list(address)
+    found = services.saves.list_for(address, call.user)
     rows, following = page_of(found, call.query)
     return Answer([row.view() for row in rows], f"{len(found)} earlier saves.", next=following, is_list=True)
 

@@ -234,6 +234,7 @@ SHAPES: dict[str, Schema] = {
         comment=TEXT,
         size={"type": ["integer", "null"]},
         hash=TEXT,
+        until=TEXT,
     ),
     "Version": shape(
         "id version kind approved",
