@@ -19,8 +19,8 @@ WINGS = {
         "disk": "errors records files settings paths backups conflicts faults locks sidecar journal "
         "merge branches probes moves index mounts intents deletions checkpoints arrivals listing entries "
         "scan store inotify hearing identity watcher check",
-        "library": "people projects media search dependencies assets ingest versions saves backups "
-        "problems notes credits uploads",
+        "library": "people media names projects search dependencies assets ingest versions saves copies "
+        "backups problems notes credits uploads",
         "farm": "frames job_types jobs scheduler nodes power statistics committer farm",
         "web": "requests static session events services pages api wire openapi app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings

@@ -74,6 +74,12 @@ KEYS: dict[str, Key] = {
         {}, dict, "", "Where misc/backup copies to (path), how long it keeps what (keep), and late_minutes."
     ),
     "ignore": Key([], list, "globs", "Names that are never assets, besides the built-in ones."),
+    "name_patterns": Key(
+        ["{project}_{sequence}_{shot}_{task}_v{version}"],
+        list,
+        "patterns",
+        "What files' names say; the first that fits counts. A set's own stand in its file as patterns.",
+    ),
     "lease_s": Key(90.0, float, "seconds", "How long a node may be silent before its task is given away.", 1),
     "heartbeat_s": Key(10.0, float, "seconds", "How often a node reports while it renders.", 0.1),
     "retries": Key(3, int, "attempts", "How often a task is tried before it counts as failed.", 1),

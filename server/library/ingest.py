@@ -30,7 +30,7 @@ from server.disk.records import Action, Change, Entry, Problem, Stat
 from server.disk.store import Store
 
 from .assets import Assets, rfc3339, tells_of
-from .assets.listing import ASSET_KINDS
+from .assets.listing import becomes_asset
 from .media import Media, complete, facts_of, kinds
 from .media.ends import CHECKS
 from .media.thumbs import PASSING
@@ -373,8 +373,7 @@ def _wanted(entry: Entry) -> bool:
     """Whether this file becomes an asset by itself, now; or is one, to be known again by its content."""
     if entry.stat is None or entry.arriving or f"/{paths.RENDER}/" in entry.address:
         return False
-    kind = kinds.kind(paths.name_of(entry.address))
-    return kind in ASSET_KINDS or (entry.facts is not None and kind != "sequence")
+    return entry.facts is not None or becomes_asset(entry.address)
 
 
 def _may_lack_its_end(entry: Entry, since_ns: float) -> bool:

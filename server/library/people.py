@@ -12,6 +12,8 @@ import binascii
 import datetime
 import hashlib
 import hmac
+import os
+import pwd
 import re
 import secrets
 import threading
@@ -30,6 +32,7 @@ SCOPES = ("all", "read")  # what a user's token may do; a node's token is for th
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**14, 8, 1  # 16 MB and some 40 ms: RFC 7914's figures for signing in
 PASSWORD_LIMIT = 1024  # characters; scrypt would hash megabytes gladly
 TOKENS_REMEMBERED = 4096
+LOGINS_KEPT_S = 300.0  # a directory of people that is asked over the network is slow
 LOOK_AGAIN_S = 0.1  # between two looks for a token that another process has just made
 
 
@@ -80,9 +83,19 @@ GUEST = User("", "Guest", "guest")  # nobody is signed in
 class People:
     """Users and tokens of one configuration. Thread-safe; holds nothing that files don't."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float] = time.time,
+        login_of: Callable[[int], str] | None = None,
+        own_uid: int | None = None,
+    ) -> None:
+        """`login_of(uid)`: a uid's login name, '' for none; `own_uid`: whose process this is."""
         self._settings = settings
         self._clock = clock
+        self._login_of = login_of or _login_of
+        self._own_uid = os.getuid() if own_uid is None else own_uid
+        self._logins: dict[int, tuple[float, str]] = {}
         self._lock = threading.Lock()
         self._looked_again = -LOOK_AGAIN_S
         self._checked: dict[bytes, tuple[Mapping[str, Any], Token]] = {}  # sha256 of the whole token
@@ -104,6 +117,30 @@ class People:
     def known(self, ident: str) -> bool:
         """Whether there is such a user."""
         return ident in self._settings.folder("users")
+
+    def of_uid(self, uid: int) -> User | None:
+        """Whose files of this uid are: the one user whose file says so (`uid`, or `system`, a login name),
+        else the user who is called like the login name.
+
+        root's, and those of the server's own user (which every file has where Samba says `force user`, and
+        every upload), are nobody's as long as no user's file says otherwise.
+        """
+        found = self._settings.folder("users")
+        login = self._login(uid)
+        short = login.rpartition("\\")[2].partition("@")[0]  # of a domain: SCHOOL\ana, ana@school
+        said = [ident for ident, data in found.items() if _is_said(data, uid, login, short)]
+        called = found.get(short, {}) if uid not in (0, self._own_uid) else {}
+        if not said and called and not called.get("system") and called.get("uid") is None:
+            said = [short]
+        user = _user(said[0], found[said[0]]) if len(said) == 1 else None
+        return None if user is None or user.disabled else user
+
+    def _login(self, uid: int) -> str:
+        now = time.monotonic()
+        kept = self._logins.get(uid)
+        if kept is None or kept[0] < now:
+            kept = self._logins[uid] = (now + LOGINS_KEPT_S, self._login_of(uid).casefold())
+        return kept[1]
 
     def sign_in(self, ident: str, password: str) -> User:
         """The user, if the password is right. NotSignedIn otherwise, whatever was wrong, in the same time.
@@ -294,6 +331,22 @@ def _scrypt(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
 
 # The hash of nothing: verifying against it takes as long as against a real one.
 NOBODY = "$".join(("scrypt", str(SCRYPT_N), str(SCRYPT_R), str(SCRYPT_P), "A" * 22 + "==", "A" * 43 + "="))
+
+
+def _login_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return ""
+
+
+def _is_said(data: Mapping[str, Any], uid: int, login: str, short: str) -> bool:
+    """Whether a user's file claims the files of this uid."""
+    system = str(data.get("system") or "").casefold()
+    own = data.get("uid")
+    return (isinstance(own, int) and not isinstance(own, bool) and own == uid) or (
+        bool(system) and system in (login, short)
+    )
 
 
 def _secret_hash(secret: str) -> str:

@@ -19,6 +19,8 @@ from server.disk.records import Problem, Stat
 from server.disk.settings import Settings
 from server.disk.store import Store
 
+from .names import Named, Pattern, Patterns, read_first
+
 log = logging.getLogger(__name__)
 
 DEFAULT_SET = "default"
@@ -61,6 +63,11 @@ class AssetSet:
     default_type: str
     default_state: str
     default_priority: int
+    patterns: tuple[Pattern, ...] = ()
+
+    def named(self, name: str) -> Named:
+        """What a file's name says, as the set's patterns read it. Shared: not to be changed."""
+        return read_first(self.patterns, name)
 
     @cached_property
     def _by_folder(self) -> dict[str, list[AssetType]]:
@@ -127,7 +134,8 @@ class Projects:
         self._settings = settings
         self._store = store
         self._files: dict[str, tuple[Stat, dict[str, Any]]] = {}  # address of project.json: as last read
-        self._sets: tuple[object, dict[str, AssetSet]] = (None, {})
+        self._sets: tuple[object, object, dict[str, AssetSet]] = (None, None, {})
+        self._patterns = Patterns()
         self._known: tuple[object, dict[str, Project]] = (None, {})
         self._broken: dict[str, str] = {}  # address of project.json -> why it can't be read
 
@@ -186,14 +194,16 @@ class Projects:
                 log.warning("project %s: %s", ident, error.message)
 
     def problems(self) -> tuple[Problem, ...]:
-        """Projects whose file can't be read: they are shown as they were last."""
+        """Projects whose file can't be read: they are shown as they were last. Patterns with a mistake."""
         self._all()
+        self._all_sets()
         index = self._store.index
         there = [(address, why) for address, why in self._broken.copy().items() if index.get(address)]
-        return tuple(
+        broken = tuple(
             faults.broken(address, why, faults.mending("Put the last good one back", "put-back", address))
             for address, why in there
         )
+        return (*broken, *self._patterns.problems())
 
     def last_good(self, address: str) -> dict[str, Any]:
         """What a `project.json` said when it could be read last; {} where this process never saw it so."""
@@ -245,13 +255,21 @@ class Projects:
         return data
 
     def _all_sets(self) -> dict[str, AssetSet]:
-        data = self._settings.folder("sets")
-        if self._sets[0] is not data:
-            self._sets = (data, {ident: read_set(ident, one) for ident, one in data.items()})
-        return self._sets[1]
+        data, texts = self._settings.folder("sets"), self._settings.get("name_patterns")
+        if self._sets[0] is not data or self._sets[1] is not texts:
+            common = self._patterns.of("server.json", texts)
+            sets = {DEFAULT_SET: read_set(DEFAULT_SET, {}, common)}
+            for ident, one in data.items():
+                own = one.get("patterns")
+                asked = own if isinstance(own, list) else [own]
+                patterns = common if own is None else self._patterns.of(f"sets/{ident}.json", asked)
+                sets[ident] = read_set(ident, one, patterns)
+            self._patterns.keep(["server.json", *(f"sets/{ident}.json" for ident in data)])
+            self._sets = (data, texts, sets)
+        return self._sets[2]
 
 
-def read_set(ident: str, data: Mapping[str, Any]) -> AssetSet:
+def read_set(ident: str, data: Mapping[str, Any], patterns: tuple[Pattern, ...] = ()) -> AssetSet:
     """A set from its file; what is missing or of the wrong kind gets a plain default."""
     types = {
         key: AssetType(
@@ -292,6 +310,7 @@ def read_set(ident: str, data: Mapping[str, Any]) -> AssetSet:
         default_type if default_type in types else list(types)[-1],
         default_state if default_state in states else next(iter(states)),
         default_priority if default_priority in priorities else list(priorities)[len(priorities) // 2],
+        patterns,
     )
 
 

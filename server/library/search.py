@@ -31,6 +31,7 @@ NOBODY = ("none", "nobody", "-")  # as a value of owner:
 _TERM = re.compile(r'(-?)(?:(\w+):)?(?:"([^"]*)"|(\S+))')
 _COMPARE = re.compile(r"(>=|<=|>|<)?(\d+)$")
 _DIGITS = re.compile(r"\d+")
+_LETTERS = "abcdefghijklmnopqrstuvwxyz_-"
 
 
 class Row:
@@ -280,19 +281,55 @@ def _path(value: str, words: AssetSet) -> Callable[[Row], bool]:
 
 
 def _priority(value: str, words: AssetSet) -> Callable[[Row], bool]:
-    found = _COMPARE.match(value)
-    if found is None:
+    fits = _number(value)
+    if fits is None:
         fitting = {number for number, title in words.priorities.items() if fold(title).startswith(value)}
         return lambda row: row.entry.facts is not None and row.entry.facts.priority in fitting
+    return lambda row: row.entry.facts is not None and fits(row.entry.facts.priority)
+
+
+def _number(value: str) -> Callable[[int], bool] | None:
+    """`3`, `>3`, `>=3` …; None for what is no number."""
+    found = _COMPARE.match(value)
+    if found is None:
+        return None
     sign, number = found[1] or "=", int(found[2])
     compare: dict[str, Callable[[int], bool]] = {
-        "=": lambda priority: priority == number,
-        ">": lambda priority: priority > number,
-        "<": lambda priority: priority < number,
-        ">=": lambda priority: priority >= number,
-        "<=": lambda priority: priority <= number,
+        "=": lambda one: one == number,
+        ">": lambda one: one > number,
+        "<": lambda one: one < number,
+        ">=": lambda one: one >= number,
+        "<=": lambda one: one <= number,
     }
-    return lambda row: row.entry.facts is not None and compare[sign](row.entry.facts.priority)
+    return compare[sign]
+
+
+def _by_name(field: str) -> Callable[[str, AssetSet], Callable[[Row], bool]]:
+    """What the file's name says: by its beginning, or by that of what follows its first letters."""
+
+    def make(value: str, words: AssetSet) -> Callable[[Row], bool]:
+        def test(row: Row) -> bool:
+            said = words.named(paths.name_of(row.entry.address)).get(field)
+            if said is None:
+                return False
+            text = fold(str(said))
+            return text.startswith(value) or text.lstrip(_LETTERS).startswith(value)
+
+        return test
+
+    return make
+
+
+def _version(value: str, words: AssetSet) -> Callable[[Row], bool]:
+    compare = _number(value.removeprefix("v"))
+    if compare is None:
+        return lambda row: False
+
+    def test(row: Row) -> bool:
+        said = words.named(paths.name_of(row.entry.address)).get("version")
+        return said is not None and compare(said)
+
+    return test
 
 
 FIELDS: dict[str, Callable[[str, AssetSet], Callable[[Row], bool]]] = {
@@ -305,4 +342,8 @@ FIELDS: dict[str, Callable[[str, AssetSet], Callable[[Row], bool]]] = {
     "kind": _kind,
     "path": _path,
     "priority": _priority,
+    "sequence": _by_name("sequence"),
+    "shot": _by_name("shot"),
+    "task": _by_name("task"),
+    "version": _version,
 }

@@ -24,7 +24,7 @@ from server.disk.store import Store
 
 from ..media import kinds
 from ..people import People, User, require
-from ..projects import Project, Projects
+from ..projects import AssetSet, Project, Projects
 from ..search import Query, Row, parse_cursor
 from .fields import validate
 from .listing import Listing, is_asset
@@ -65,7 +65,7 @@ class Assets:
         self.peek: Callable[[str], dict[str, Any]] = lambda address: {}  # what a file that is no asset tells
         self._listings: dict[str, Listing] = {}
         self._lock = threading.Lock()
-        self._views: OrderedDict[str, tuple[Entry, dict[str, Any]]] = OrderedDict()
+        self._views: OrderedDict[str, tuple[Entry, AssetSet, dict[str, Any]]] = OrderedDict()
         self._facts: OrderedDict[str, tuple[tuple[int, int, int], dict[str, Any]]] = OrderedDict()
 
     # Finding
@@ -164,12 +164,15 @@ class Assets:
     def view(self, entry: Entry, project: Project | None = None) -> dict[str, Any]:
         """An asset as the API shows it, without reading the disk; shared, so not to be changed."""
         kept = self._views.get(entry.address)
-        if kept is not None and kept[0] is entry and kept[1]["thumbnail"] == self.thumbnail_url(entry):
-            return kept[1]
         project = project or self._projects.of(entry.address)
+        words = self._projects.set_of(project)
+        thumbnail = self.thumbnail_url(entry)
+        if kept is not None and kept[0] is entry and kept[1] is words and kept[2]["thumbnail"] == thumbnail:
+            return kept[2]
         view = self._make_view(entry, project)
+        view["named"] = dict(words.named(paths.name_of(entry.address)))
         with self._lock:
-            self._views[entry.address] = (entry, view)
+            self._views[entry.address] = (entry, words, view)
             if len(self._views) > VIEWS_KEPT:
                 self._views.popitem(last=False)
         return view
@@ -245,9 +248,37 @@ class Assets:
         if project is None:
             raise BadInput(f"{address} lies in no project.", address=address)
         checked = validate(changes, self._projects.set_of(project), user, self._people)
-        if checked:
+        if checked and entry.facts is None and not entry.broken:
+            # Who says something of a file that nobody tracks makes it an asset.
+            self._check_here(entry)
+            first = {**self.first_record(address, user.ident), **checked}
+            self._store.edit(
+                address, lambda data: {**data, **checked} if data else first, etag=etag, who=user.ident
+            )
+        elif checked:
             self._store.edit(address, checked, etag=etag, who=user.ident)
         return self.one(entry.address)
+
+    def take(self, address: str, user: User) -> dict[str, Any]:
+        """Make an asset that nobody owns this user's; its view.
+
+        Conflict where somebody else does, or where the file isn't an asset, or isn't there whole.
+        """
+        require(user, "student")
+        entry = self.get(address)
+        self._check_here(entry)
+        if entry.facts is None:
+            raise Conflict(f"{paths.name_of(address)} isn't an asset. Make it one first.", address=address)
+
+        def make(data: dict[str, Any]) -> dict[str, Any]:
+            owner = data.get("owner") or ""
+            if owner not in ("", user.ident):  # Race: somebody was quicker.
+                title = self._people.user(owner).title if self._people.known(owner) else owner
+                raise Conflict(f"{paths.name_of(address)} is {title}’s.", address=address, owner=owner)
+            return {**data, "owner": user.ident}
+
+        self._store.edit(address, make, who=user.ident)
+        return self.one(address)
 
     def create(self, address: str, fields: Mapping[str, Any], user: User) -> dict[str, Any]:
         """Make an asset of a file that is there; its view.
@@ -261,8 +292,7 @@ class Assets:
             raise BadInput(f"{address} lies in no project.", address=address)
         if entry.facts is not None:
             raise Conflict(f"{address} is an asset already.", address=address)
-        if entry.stat is None:
-            raise NotFound(f"The file {address} is gone.", address=address)
+        self._check_here(entry)
         checked = validate(fields, self._projects.set_of(project), user, self._people)
         record = {**self.first_record(address, user.ident), **checked}
 
@@ -292,13 +322,14 @@ class Assets:
         kind = kinds.kind(paths.name_of(address))
         ident = words.type_for(inside, kind)
         chosen = words.types.get(ident)
+        person = self._owner_of(address)
         return {
             "schema": 1,
             "name": pretty(paths.name_of(address)),
             "description": "",
             "type": ident,
-            "creator": who,
-            "owner": "",
+            "creator": person if person and not self._people.known(who) else who,
+            "owner": person,
             "support": [],
             "state": words.default_state,
             "priority": project.render_priority
@@ -311,6 +342,30 @@ class Assets:
         }
 
     # Within
+
+    def _check_here(self, entry: Entry) -> None:
+        """NotFound where the file is gone, Conflict while it is still being copied."""
+        name = paths.name_of(entry.address)
+        if entry.stat is None:
+            raise NotFound(f"The file {entry.address} is gone.", address=entry.address)
+        if entry.incomplete:
+            raise Conflict(f"{name} is incomplete. Copy it again.", address=entry.address)
+        if entry.arriving and entry.facts is None:
+            raise Conflict(f"{name} is still arriving. Try again in a moment.", address=entry.address)
+
+    def _owner_of(self, address: str) -> str:
+        """Who put this file there, as its uid says; '' for nobody who is known. A sequence is whose its
+        first frame is."""
+        folder, name = paths.split(address)
+        path = self._store.path(folder)
+        try:
+            if kinds.kind(name) == "sequence":
+                frames = (one.name for one in os.scandir(path))
+                name = min(frame for frame in frames if (paths.sequence_key(frame) or ("",))[0] == name)
+            user = self._people.of_uid(os.stat(path / name).st_uid)
+        except (OSError, ValueError):
+            return ""  # Race: it went meanwhile
+        return user.ident if user is not None else ""
 
     def _listing(self, project: Project) -> Listing:
         listing = self._listings.get(project.address)

@@ -22,7 +22,11 @@ from ..search import Change, Query, Row
 
 QUERIES_KEPT = 16  # answers remembered for each project
 BEHIND = 2000  # changes from which on an answer is made anew rather than followed
-ASSET_KINDS = ("scene", "film")  # what becomes an asset by itself
+ASSET_KINDS = ("scene", "film", "sequence")  # what becomes an asset by itself
+SUPPORT = frozenset({  # in folders of these names a sequence is a texture or a cache
+    "tex", "texs", "texture", "textures", "maps", "udim", "udims", "cache", "caches", "hdri", "hdris",
+    "refs", "references", "brushes",
+})  # fmt: skip
 
 
 Key = tuple[Query, AssetSet]
@@ -157,7 +161,15 @@ def is_asset(entry: Entry) -> bool:
         return True
     if entry.stat is None or entry.incomplete:  # a copy that was cut off becomes none
         return False
-    return kinds.kind(paths.name_of(entry.address)) in ASSET_KINDS
+    return becomes_asset(entry.address)
+
+
+def becomes_asset(address: str) -> bool:
+    """Whether a file of this name, at this place, becomes an asset by itself."""
+    kind = kinds.kind(paths.name_of(address))
+    if kind not in ASSET_KINDS:
+        return False
+    return kind != "sequence" or SUPPORT.isdisjoint(part.casefold() for part in address.split("/")[1:-1])
 
 
 def listed(entry: Entry) -> bool:

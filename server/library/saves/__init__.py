@@ -23,7 +23,7 @@ from server.disk.store import Store
 
 from ..assets import Assets, tells_of
 from ..assets.fields import FIELDS
-from ..assets.listing import ASSET_KINDS
+from ..assets.listing import becomes_asset
 from ..people import User, require
 from ..projects import Projects
 from . import frozen
@@ -233,7 +233,7 @@ class Saves:
         """
         self._may(address, user, over=True)
         entry = self._assets.get(address)
-        if entry.stat is not None and self._assets.kind(entry) in ASSET_KINDS:
+        if entry.stat is not None and becomes_asset(address):
             raise BadInput(f"{paths.name_of(address)} is there: delete it instead.", address=address)
         return self._store.forget(address, user.ident)
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from server.disk import paths
 from server.disk.errors import Stale
+from server.library.assets.listing import becomes_asset
+from server.web.api.saves import quoted, undo
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, Headers, etag_matches, number
 from server.web.services import Services
@@ -76,7 +78,18 @@ def create_asset(services: Services, call: Call) -> Answer:
     address = fields.pop("address")
     data = services.assets.create(address, fields, call.require("student"))
     location = ("Location", "/api/assets/" + address)
+    if not becomes_asset(address):  # else it would be one again at once
+        data = {**data, "undo": undo("POST", f"/api/assets/{quoted(address)}/forget")}
     return Answer(data, f"{data['name']} is an asset now.", 201, [*etag_of(data), location])
+
+
+def take_asset(services: Services, call: Call) -> Answer:
+    address = call.params["address"]
+    before = services.assets.get(address)
+    data = services.assets.take(address, call.require("student"))
+    if before.facts is not None and not before.facts.owner:
+        data = {**data, "undo": undo("PATCH", f"/api/assets/{quoted(address)}", {"owner": ""})}
+    return Answer(data, f"{data['name']} is yours now.", headers=etag_of(data))
 
 
 def change_asset(services: Services, call: Call) -> Answer:
@@ -119,6 +132,8 @@ ROUTES = [
           tag="assets"),
     Route("PATCH", "/api/assets/{address}", change_asset, "change fields of one asset", role="student",
           body=ref("AssetChange"), data=ref("Asset"), headers=EDITED_ON, errors=(409, 412), tag="assets"),
+    Route("POST", "/api/assets/{address}/mine", take_asset, "take an asset that nobody owns", role="student",
+          data=ref("Asset"), errors=(409,), tag="assets"),
     Route("DELETE", "/api/assets/{address}", delete_asset,
           "move an asset to old/, with all that is known of it", role="student", data=ref("Kept"),
           errors=(409,), tag="assets"),

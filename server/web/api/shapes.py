@@ -100,7 +100,9 @@ SHAPES: dict[str, Schema] = {
         thumbnail=MAYBE_TEXT,
         url=TEXT,
         facts=ANYTHING,
+        named=ANYTHING,
         jobs=TEXTS,
+        undo=UNDO,
     ),
     "Job": shape(
         "id name file project state total counts progress",

@@ -34,6 +34,8 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
     strip, view = newest_frames(shell, views)
     shown = rendering.newest_picture(strip)
     facts = a["facts"]
+    tracked, api = bool(a["etag"]), "/api/assets/" + quote(a["address"], safe="/:")
+    is_asset = tracked or becomes_asset(a["address"])
     wording = shell.wording(project)
     status = listing.STATUS.get(a["status"])
     if status is None:
@@ -62,9 +64,13 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         more_jobs=f"and {len(found) - JOBS} earlier ones" if len(found) > JOBS else "",
         priorities=rendering.priorities(shell, project),
         render=render_box(a, facts) if a["kind"] == "scene" and a["status"] == "ok" else None,
-        api="/api/assets/" + quote(a["address"], safe="/:"),
-        fields=fields(shell, a, wording),
+        api=api,
+        fields=fields(shell, a, wording) if is_asset else [],
         may_edit=call.user is not None and a["status"] in ("ok", "arriving"),
+        mine=button("Mine", "POST", api + "/mine") if call.user and tracked and not a["owner"] else None,
+        make_asset=button("Make it an asset", "POST", "/api/assets", {"address": a["address"]})
+        if call.user and not is_asset and a["status"] == "ok"
+        else None,
         facts=in_words(shell, a, facts),
         download="/files/" + quote(a["address"], safe="/:") if a["status"] != "missing" else "",
         statistics=sheets.sums(view, farm.tasks(view["id"], 0, 1000)[0]) if view else [],
