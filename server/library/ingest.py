@@ -282,6 +282,9 @@ class Ingest:
             "mtime_ns": stat.mtime_ns,
             "read": rfc3339(time.time_ns()),
         }
+        words = self._projects.set_of(self._projects.of(address))
+        if named := words.named(paths.name_of(address)):
+            record["named"] = dict(named)
         kind = kinds.kind(paths.name_of(address))
         if kind == "sequence":
             record["facts"] = self._media.sequence(address)

@@ -259,12 +259,15 @@ class Projects:
         if self._sets[0] is not data or self._sets[1] is not texts:
             common = self._patterns.of("server.json", texts)
             sets = {DEFAULT_SET: read_set(DEFAULT_SET, {}, common)}
+            own_lists = [
+                f"sets/{ident}.json" for ident, one in data.items() if one.get("patterns") is not None
+            ]
             for ident, one in data.items():
                 own = one.get("patterns")
                 asked = own if isinstance(own, list) else [own]
                 patterns = common if own is None else self._patterns.of(f"sets/{ident}.json", asked)
                 sets[ident] = read_set(ident, one, patterns)
-            self._patterns.keep(["server.json", *(f"sets/{ident}.json" for ident in data)])
+            self._patterns.keep(["server.json", *own_lists])
             self._sets = (data, texts, sets)
         return self._sets[2]
 

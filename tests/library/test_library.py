@@ -539,19 +539,114 @@ def test_a_link_within_the_share_shows_what_it_points_to(house: House) -> None:
     assert house.media.thumbnail("data::demo/link.png", wait_s=30) is not None
 
 
-def test_a_sequence_shows_a_frame_from_its_middle_and_can_be_promoted(house: House) -> None:
-    for number, colour in enumerate(("red", "lime", "blue")):
+def test_a_sequence_is_one_asset_with_a_frame_for_its_picture(house: House) -> None:
+    for number, colour in enumerate(("red", "lime", "blue"), 8):
         Image.new("RGB", (300, 200), colour).save(house.root / f"demo/plate.{number:04d}.png")
     house.store.rescan()
+    house.settle()
     address = "data::demo/plate.@.png"
     thumb = house.media.thumbnail(address, wait_s=30)
     assert thumb is not None
     assert thumb.parent == house.root / "demo/.croft/plate.@.png/thumbs"
     with Image.open(thumb) as image:
         assert image.convert("RGB").getpixel((50, 50))[1] > 230
-    view = house.assets.create(address, {"name": "Plate"}, house.people.user("student"))
+    view = house.assets.one(address)
     assert (view["kind"], view["name"], view["status"]) == ("sequence", "Plate", "ok")
-    assert [one["name"] for one in house.assets.search("demo").items] == ["Plate"]
+    assert house.sidecar("demo/plate.@.png")["name"] == "Plate"
+    assert [one["address"] for one in house.assets.search("demo").items] == [address]
+    # It grows, with a gap; its picture stays that of the same frame until there are twice as many.
+    Image.new("RGB", (300, 200)).save(house.root / "demo/plate.0013.png")
+    house.store.rescan()
+    house.settle()
+    facts = house.assets.facts(address)
+    assert (facts["first"], facts["last"], facts["count"], facts["missing"]) == (8, 13, 4, "11-12")
+
+
+def test_tiles_of_a_texture_are_no_film(house: House) -> None:
+    for number in (1001, 1002):
+        house.put(f"demo/props/textures/wood.{number}.png", b"x")
+    house.store.rescan()
+    house.settle()
+    assert not (house.root / "demo/props/textures/wood.@.png.json").exists()
+    assert house.assets.search("demo").items == []
+    address = "data::demo/props/textures/wood.@.png"
+    assert [one["address"] for one in house.assets.search("demo", files=True).items] == [address]
+    house.assets.create(address, {}, house.people.user("student"))
+    assert [one["address"] for one in house.assets.search("demo").items] == [address]
+
+
+def test_a_files_owner_is_whom_its_uid_says(house: House) -> None:
+    """Given people whose files say their uid or login name, then what they drop is theirs."""
+    logins = {
+        4001: "SCHOOL\\Ana",
+        4002: "ben",
+        4003: "cem@school",
+        4004: "nobody-here",
+        4005: "dua",
+        0: "root",
+    }
+    house.people._login_of = lambda uid: logins.get(uid, "")
+    house.people._own_uid = 4005
+    for ident, more in {
+        "ana": {}, "ben": {"uid": 4999}, "bo": {"system": "Ben"}, "cem": {}, "dua": {}, "root": {},
+        "eva": {"uid": 4010}, "fay": {"uid": 4010}, "gus": {"uid": 4011, "disabled": True},
+    }.items():  # fmt: skip
+        house.people.add(ident, **more)
+    owners = {
+        4001: "ana",
+        4002: "bo",
+        4003: "cem",
+        4999: "ben",
+        4004: "",
+        4005: "",
+        0: "",
+        4010: "",
+        4011: "",
+    }
+    assert {uid: getattr(house.people.of_uid(uid), "ident", "") for uid in owners} == owners
+    house.settings.write("users", "dua", {"role": "student", "uid": 4005})
+    assert getattr(house.people.of_uid(4005), "ident", "") == "dua", "a user's file has the last word"
+
+
+def test_what_is_nobodys_can_be_taken_and_given_back(house: House, scenes: Scenes) -> None:
+    house.people._login_of = lambda uid: ""
+    address = house.put("demo/a.blend", scenes.plain)
+    house.settle()
+    assert house.sidecar("demo/a.blend")["owner"] == ""
+    student, other = house.people.user("student"), house.people.user("supervisor")
+    assert house.assets.take(address, student)["owner"] == "student"
+    assert house.assets.take(address, student)["owner"] == "student"
+    with pytest.raises(Conflict, match="Student"):
+        house.assets.take(address, other)
+    with pytest.raises(Conflict):
+        house.assets.take(house.put("demo/notes.txt", b"x"), student)
+    with pytest.raises(NotSignedIn):
+        house.assets.take(address, GUEST)
+
+
+def test_what_a_name_says_stands_in_the_view_and_is_found(house: House, scenes: Scenes) -> None:
+    house.put("demo/shots/demo_sq01_sh010_anim_v003.blend", scenes.plain)
+    house.put("demo/shots/other.blend", scenes.plain)
+    house.settle()
+    view = house.assets.search("demo", "shot:010 task:anim version:>2 sequence:sq").items[0]
+    said = {"project": "demo", "sequence": "sq01", "shot": "sh010", "task": "anim", "version": 3}
+    assert view["named"] == said
+    assert house.assets.search("demo", "shot:01 version:4").items == []
+    assert house.assets.search("demo", "shot:sh02").items == []
+    record = house.assets.file_record(view["address"])
+    assert record["named"] == said
+    assert "named" not in house.assets.file_record("data::demo/shots/other.blend")
+    # Another pattern is in use as soon as it is written down, and one with a mistake isn't.
+    words = dict(house.settings.folder("sets")["default"])
+    house.settings.write("sets", "default", {**words, "patterns": ["{project}_{sequence}_{shot:text}"]})
+    assert house.assets.one(view["address"])["named"]["shot"] == "sh010_anim_v003"
+    house.settings.write("sets", "default", {**words, "patterns": ["{project}_{shoot}"]})
+    assert house.assets.one(view["address"])["named"]["shot"] == "sh010_anim_v003"
+    (problem,) = [one for one in house.projects.problems() if one.kind == "name"]
+    assert "character 12" in problem.text
+    house.settings.write("sets", "default", words)
+    assert house.assets.one(view["address"])["named"] == said
+    assert not house.projects.problems()
 
 
 def test_a_file_that_no_index_knows_is_read_where_it_lies(house: House, scenes: Scenes) -> None:

@@ -127,3 +127,49 @@ def test_names_of_all_sorts(house: House) -> None:
         reply = browser.get(f"/api/assets/{address}".replace("?", "\x00")) if "?" not in name else None
         if reply is not None:
             assert (reply.status, reply.data["address"]) == (200, address)
+
+
+def test_what_is_nobodys_can_be_taken_and_undone(house: House) -> None:
+    address = house.asset("demo/shots/a.blend")
+    student = house.browser("student")
+    page = student.get("/p/demo/asset/shots/a.blend").body.decode()
+    assert f'data-act="POST /api/assets/{address}/mine"' in page
+    taken = student.post(f"/api/assets/{address}/mine")
+    assert (taken.status, taken.data["owner"]) == (200, "student")
+    assert "/mine" not in student.get("/p/demo/asset/shots/a.blend").body.decode()
+    assert house.browser("supervisor").post(f"/api/assets/{address}/mine").status == 409
+    again = student.post(f"/api/assets/{address}/mine")
+    assert (again.status, "undo" in again.data) == (200, False)
+    back = taken.data["undo"]
+    assert student.ask(back["method"], back["path"], back["body"]).data["owner"] == ""
+    assert student.post("/api/assets/data::demo/shots/none.blend/mine").status == 404
+
+
+def test_a_texture_becomes_an_asset_by_a_button_and_a_file_again(house: House) -> None:
+    address = house.make("demo/textures/wood.png", b"\x89PNG")
+    student = house.browser("student")
+    house.until(lambda: student.get(f"/api/assets/{address}").data["status"] == "ok")
+    page = student.get("/p/demo/asset/textures/wood.png").body.decode()
+    assert "Make it an asset" in page
+    assert 'name="state"' not in page
+    made = student.post("/api/assets", {"address": address})
+    page = student.get("/p/demo/asset/textures/wood.png").body.decode()
+    assert "Make it an asset" not in page
+    assert 'name="state"' in page
+    back = made.data["undo"]
+    assert student.ask(back["method"], back["path"], back["body"]).status == 200
+    assert (house.data / "demo/textures/wood.png").exists()
+    assert not (house.data / "demo/textures/wood.png.json").exists()
+    assert "Make it an asset" in student.get("/p/demo/asset/textures/wood.png").body.decode()
+
+
+def test_half_a_copy_can_not_be_made_an_asset(house: House) -> None:
+    student = house.browser("student")
+    for name in ("shots/a.blend", "textures/b.png"):
+        address = house.make(
+            f"demo/{name}", b"\x89PNG\r\n\x1a\n" if name.endswith("png") else b"BLENDER-v304"
+        )
+        assert student.post("/api/assets", {"address": address}).status == 409
+        assert student.patch(f"/api/assets/{address}", {"state": "done"}).status == 409
+        assert student.post(f"/api/assets/{address}/mine").status == 409
+        assert not (house.data / f"demo/{name}.json").exists()

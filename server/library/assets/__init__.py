@@ -22,7 +22,7 @@ from server.disk.errors import BadInput, Broken, Conflict, Forbidden, NotFound
 from server.disk.records import Entry, Stat
 from server.disk.store import Store
 
-from ..media import kinds
+from ..media import complete, kinds
 from ..people import People, User, require
 from ..projects import AssetSet, Project, Projects
 from ..search import Query, Row, parse_cursor
@@ -350,8 +350,13 @@ class Assets:
             raise NotFound(f"The file {entry.address} is gone.", address=entry.address)
         if entry.incomplete:
             raise Conflict(f"{name} is incomplete. Copy it again.", address=entry.address)
-        if entry.arriving and entry.facts is None:
+        if entry.arriving and entry.facts is None and not self._is_whole(entry):
             raise Conflict(f"{name} is still arriving. Try again in a moment.", address=entry.address)
+
+    def _is_whole(self, entry: Entry) -> bool:
+        if self.kind(entry) == "sequence":
+            return True
+        return complete(self._store.path(entry.address), thorough=True)
 
     def _owner_of(self, address: str) -> str:
         """Who put this file there, as its uid says; '' for nobody who is known. A sequence is whose its

@@ -253,10 +253,13 @@ class Media:
         return ""
 
     def _frame_of(self, address: str) -> str:
-        """A frame from the middle of an image sequence; '' if none is left."""
+        """A frame from the first half of an image sequence; '' if none is left.
+
+        The same one until there are twice as many: a sequence that grows isn't drawn anew for each frame.
+        """
         folder, key = paths.split(address)
         frames = sorted(name for name in self._names(folder) if (paths.sequence_key(name) or ("",))[0] == key)
-        return paths.join(folder, frames[len(frames) // 2]) if frames else ""
+        return paths.join(folder, frames[(1 << len(frames).bit_length()) // 4]) if frames else ""
 
     def _names(self, folder: str) -> list[str]:
         try:

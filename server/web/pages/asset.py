@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import bottle
 
+from server.library.assets.listing import becomes_asset
 from server.web.pages import content, listing, rendering, sheets, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
