@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,20 +24,26 @@ class Backed:
     def __init__(self, house: House, target: Path) -> None:
         self.house = house
         self.target = target
-        self.number = 0
+        self.start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=3)
         target.mkdir()
         said = json.loads((house.config / "server.json").read_text())
         said["backup"] = {"path": str(target)}
         (house.config / "server.json").write_text(json.dumps(said))
         house.croft.services.settings.look_again("server.json")
 
-    def run(self, at: str) -> None:
-        """A real backup, as if it had been made at this time of an earlier day."""
+    def run(self, at: int) -> None:
+        """A real backup, as if it had been made so many minutes after the first one, hours ago."""
         command = [sys.executable, str(PROGRAM), "--config", str(self.house.config)]
         before = set(self.target.iterdir())
         subprocess.run(command, check=True, capture_output=True, timeout=50)
         [new] = [path for path in set(self.target.iterdir()) - before if path.name.endswith("Z")]
-        new.rename(self.target / f"2026-01-01T{at}00Z")
+        new.rename(self.target / self.name(at))
+
+    def name(self, minutes: int) -> str:
+        return (self.start + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H%M%SZ")
+
+    def at(self, minutes: int) -> str:
+        return (self.start + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def saves(self, address: str, user: str = "student") -> list[dict[str, Any]]:
         reply = self.house.browser(user).get(f"/api/assets/{quote(address, safe='/:@')}/saves")
@@ -65,7 +72,7 @@ def make(backed: Backed, *texts: bytes, inside: str = "demo/shots/sh010.blend") 
     for number, text in enumerate(texts):
         (house.data / inside).write_bytes(scene(text))
         house.croft.services.store.refresh(address)
-        backed.run(f"14{number}0")
+        backed.run(10 * number)
     return address
 
 
@@ -73,20 +80,20 @@ def test_bring_back_my_file_as_it_was(backed: Backed) -> None:
     # Given a file that was spoilt, and backups from before
     house = backed.house
     address = make(backed, b"good", b"good, too")
-    backed.run("1420")
+    backed.run(20)
     path = house.data / "demo/shots/sh010.blend"
     path.write_bytes(scene(b"spoilt"))
     house.croft.services.store.refresh(address)
     # Then its states are told, one for each, however many backups hold it
     newest, oldest = backed.saves(address)
-    assert newest["id"] == "backup-2026-01-01T142000Z"
-    assert (newest["at"], newest["until"]) == ("2026-01-01T14:10:00Z", "2026-01-01T14:20:00Z")
-    assert oldest["until"] == "2026-01-01T14:00:00Z"
+    assert newest["id"] == "backup-" + backed.name(20)
+    assert (newest["at"], newest["until"]) == (backed.at(10), backed.at(20))
+    assert oldest["until"] == backed.at(0)
     # When its owner brings one back, then the file has it, and what it was before is kept
     reply = backed.restore(address, oldest["id"])
     assert reply.status == 200, reply.message
     assert path.read_bytes() == scene(b"good")
-    assert (backed.target / "2026-01-01T140000Z/data/demo/shots/sh010.blend").read_bytes() == scene(b"good")
+    assert (backed.target / backed.name(0) / "data/demo/shots/sh010.blend").read_bytes() == scene(b"good")
     assert path.stat().st_nlink == 1  # a copy: whoever saves over it changes no backup
     # And Undo takes it back
     undo = reply.data["undo"]
@@ -111,7 +118,7 @@ def test_beside_the_present_one(backed: Backed) -> None:
     address = make(backed, b"good", b"better")
     save = backed.saves(address)[-1]
     reply = backed.restore(address, save["id"], beside=True)
-    assert reply.data["address"] == "data::demo/shots/sh010 (2026-01-01 14.00).blend"
+    assert reply.data["address"] == f"data::demo/shots/sh010 ({backed.start:%Y-%m-%d %H.%M}).blend"
 
 
 def test_a_sequence(backed: Backed) -> None:
@@ -120,7 +127,7 @@ def test_a_sequence(backed: Backed) -> None:
         house.make(f"demo/shots/walk.000{number}.png", b"good %d" % number)
     address = "data::demo/shots/walk.@.png"
     house.croft.services.store.edit(address, {"name": "Walk", "owner": "student"}, who="test")
-    backed.run("1400")
+    backed.run(0)
     assert backed.saves(address) == []  # it is as it was
     (house.data / "demo/shots/walk.0001.png").write_bytes(b"spoilt")
     (house.data / "demo/shots/walk.0002.png").unlink()
@@ -150,7 +157,7 @@ def test_nothing_leads_out_of_a_backup(backed: Backed, tmp_path: Path) -> None:
     secret.mkdir()
     (secret / "sh020.blend").write_bytes(scene(b"secret"))
     address = make(backed, b"good", inside="demo/shots/sh020.blend")
-    tree = backed.target / "2026-01-01T140000Z/data/demo"
+    tree = backed.target / backed.name(0) / "data/demo"
     (tree / "shots").rename(tree / "was")
     (tree / "shots").symlink_to(secret)
     assert backed.saves(address) == []
@@ -158,9 +165,9 @@ def test_nothing_leads_out_of_a_backup(backed: Backed, tmp_path: Path) -> None:
     (tree / "shots").mkdir()
     (tree / "shots/sh020.blend").symlink_to(secret / "sh020.blend")
     assert backed.saves(address) == []
-    for ident in ("backup-2026-01-01T140000Z", "backup-../..", "backup-", "backup-2026-01-01T140000Z/../x"):
+    for ident in (f"backup-{backed.name(0)}", "backup-../..", "backup-", f"backup-{backed.name(0)}/../x"):
         assert backed.restore(address, ident, "admin").status in (400, 404)
-    assert backed.restore("data::demo/../../x", "backup-2026-01-01T140000Z", "admin").status in (400, 404)
+    assert backed.restore("data::demo/../../x", f"backup-{backed.name(0)}", "admin").status in (400, 404)
 
 
 def problems(backed: Backed, ahead_s: float = 0.0) -> list[str]:
