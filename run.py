@@ -22,6 +22,7 @@ from pathlib import Path
 CLONE = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("CROFT_VENV") or CLONE / ".venv")
 OLDEST_PYTHON = (3, 11)
+SETUP_STEPS = ("you", "pool", "samba", "people", "nodes", "render", "speed", "service", "backup")
 # What pip calls the systems that Croft's packages come ready-made for: Debian 12's glibc takes all of these.
 PLATFORMS = {
     machine: [f"{name}_{machine}" for name in ("manylinux2014", "manylinux_2_17", "manylinux_2_28")]
@@ -60,7 +61,8 @@ def carry_out(options: argparse.Namespace) -> int:
     from server.disk.errors import CroftError
 
     try:
-        return int(importlib.import_module(f"server.cli.{options.command}").run(options) or 0)
+        command = importlib.import_module("server.cli." + options.command.replace("-", "_"))
+        return int(command.run(options) or 0)
     except CroftError as error:
         raise Trouble(error.message) from error
     except OSError as error:
@@ -142,6 +144,21 @@ def command_line() -> argparse.ArgumentParser:
     submit.add_argument("--priority", type=int, help="1 to 5")
     submit.add_argument("--wait", action="store_true", help="show progress until the job has ended")
 
+    setup = command("setup", "set Croft up, step by step: what is wrong, and what mends it", server=True)
+    setup.add_argument("step", nargs="?", choices=SETUP_STEPS, help="only this one (default: all)")
+    setup.add_argument("value", nargs="?", help="the folder (pool, backup) or the class list (people)")
+    setup.add_argument("--user", metavar="NAME", help="Croft's user (default: the configuration's owner)")
+    setup.add_argument("--student", metavar="NAME", help="samba: try this login; its password is asked for")
+    setup.add_argument("--share", metavar="NAME", help="samba: what Samba calls the folder")
+    setup.add_argument("--samba-port", type=port, default=445, help=argparse.SUPPRESS)
+    setup.add_argument("--dry-run", action="store_true", help="people: only say what would be done")
+    setup.add_argument("--write", metavar="DIR", help="service, backup: write the units there")
+    setup.add_argument("--practise", action="store_true", help="backup: lose a file and bring it back")
+
+    people = command("import-csv", "add a class: a list of name, ident, role, one person a line")
+    people.add_argument("file", help="the list as CSV, '-' for standard input")
+    people.add_argument("--dry-run", action="store_true", help="only say what would be done")
+
     wheels = command("wheels", "fetch what Croft needs, to install it without internet", places=False)
     wheels.add_argument("folder", help="where to; name it in CROFT_WHEELS, or put it beside run.py")
     wheels.add_argument("--machine", choices=sorted(PLATFORMS), help="for another kind of computer")
@@ -149,6 +166,7 @@ def command_line() -> argparse.ArgumentParser:
 
     check = command("check", "walk the shares and report every fault, with its path and what to do")
     check.add_argument("share", nargs="*", help="only these shares")
+    check.add_argument("--speed", action="store_true", help="instead: how fast the disks are")
     rescan = command("rescan", "let the running server look at every file again", server=True)
     rescan.add_argument("share", nargs="?", help="only this share")
     return parser

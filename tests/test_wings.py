@@ -20,7 +20,7 @@ WINGS = {
         "merge branches probes moves index mounts intents deletions checkpoints arrivals listing entries "
         "scan store inotify hearing identity watcher check",
         "library": "people media names projects search dependencies assets ingest versions saves copies "
-        "backups problems notes credits uploads",
+        "backups problems notes credits uploads setup",
         "farm": "frames job_types jobs scheduler nodes power statistics committer farm",
         "web": "requests static session events services pages api wire openapi app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings

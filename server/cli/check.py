@@ -10,9 +10,11 @@ from pathlib import Path
 
 from server.cli import places
 from server.disk import check
-from server.disk.errors import BadInput, Broken, NotFound
+from server.disk.errors import BadInput, Broken, DiskError, NotFound
 from server.disk.mounts import configured_shares
+from server.disk.paths import Share
 from server.farm.jobs.record import read_record
+from server.library.setup import speed
 
 
 def run(options: argparse.Namespace) -> int:
@@ -21,11 +23,28 @@ def run(options: argparse.Namespace) -> int:
     if unknown:
         raise BadInput(f"there is no share {sorted(unknown)[0]!r}.")
     wanted = [share for share in shares if not options.share or share.name in options.share]
+    if options.speed:
+        return speed_of(wanted)
     looked = Looked()
     try:
         return check.main(wanted, sys.stdout, looked, job_fault)
     finally:
         looked.end()
+
+
+def speed_of(shares: list[Share]) -> int:
+    """What each share's disk takes for what Croft does all day; 1 when one is too slow."""
+    worst_found = 0
+    for share in shares:
+        try:
+            found = speed.measure(share.root)
+        except OSError as error:
+            raise DiskError(f"{share.root} can't be tried: {error.strerror}.") from error
+        print(f"{share.name}: {found.line()}")
+        for said in speed.verdict(found):
+            print(f"  {said.text}{' ' + said.mend if said.mend else ''}")
+            worst_found |= said.state == "wrong"
+    return worst_found
 
 
 def job_fault(folder: Path) -> str:

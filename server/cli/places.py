@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from server.disk.mounts import chosen_data
 from server.disk.settings import Settings
 
 CLONE = Path(__file__).resolve().parents[2]
@@ -15,7 +16,11 @@ def config_dir(options: argparse.Namespace) -> Path:
 
 
 def data_dir(options: argparse.Namespace) -> Path:
-    return Path(getattr(options, "data", None) or CLONE / "var" / "data").expanduser().resolve()
+    """Where the share `data` lies: as --data says, else as `run.py setup pool` chose, else var/data."""
+    named = getattr(options, "data", None)
+    if named:
+        return Path(named).expanduser().resolve()
+    return chosen_data(settings(options), CLONE / "var" / "data")
 
 
 def settings(options: argparse.Namespace) -> Settings:

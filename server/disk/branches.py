@@ -25,7 +25,7 @@ def branches_of(root: Path) -> tuple[Path, ...]:
     pool's paths may lead elsewhere, so the share's marker has to be found in one of them.
     """
     mount = mount_point(root)
-    names = _branch_names(mount)
+    names = branch_names(mount)
     if not names:
         return ()
     inside = os.path.relpath(os.path.realpath(root), mount)
@@ -68,7 +68,8 @@ def filesystem_of(path: Path) -> str:
     return found
 
 
-def _branch_names(mount: str) -> list[str]:
+def branch_names(mount: str) -> list[str]:
+    """The folders that a mounted pool is made of; empty for what is none."""
     for xattr in BRANCH_XATTRS:
         try:
             value = os.fsdecode(os.getxattr(os.path.join(mount, CONTROL_FILE), xattr))

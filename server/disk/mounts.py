@@ -198,6 +198,12 @@ class Mounts:
         return dataclasses.replace(share, id=marker.id, branches=branches, read_only=why)
 
 
+def chosen_data(settings: Settings, default: Path) -> Path:
+    """Where the share `data` lies when no command line says so: as `shares/data.json` has it."""
+    path = settings.folder("shares").get("data", {}).get("path")
+    return Path(os.path.abspath(path)) if isinstance(path, str) and path else default
+
+
 def configured_shares(settings: Settings, data: Path | str | None) -> list[Share]:
     """The shares that the configuration names, `data` always among them."""
     found: dict[str, Share] = {}

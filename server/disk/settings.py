@@ -151,6 +151,25 @@ class Settings:
                 raise NotFound(f"There is no {ident} in {kind}.") from error
             self._looked.pop(kind, None)
 
+    def change(self, **keys: Any) -> None:
+        """Set keys of server.json; what else stands there stays. BadInput for a value that can't be."""
+        wrong = next((said for name, value in keys.items() if (said := check_value(name, value))), "")
+        if wrong:
+            raise BadInput(wrong)
+        path = self.folder_path / "server.json"
+        with self._guard:
+            try:
+                data = json.loads(files.read_bounded(path, MAX_BYTES)[0].decode("utf-8-sig") or "{}")
+            except FileNotFoundError:
+                data = {}
+            except (OSError, ValueError, RecursionError) as error:
+                raise BadInput(f"{path} can't be changed before it is mended: {error}.") from error
+            if not isinstance(data, dict):
+                raise BadInput(f"{path} can't be changed before it is mended: it holds no object in braces.")
+            text = json.dumps({**data, **keys}, indent=2, ensure_ascii=False) + "\n"
+            files.write_atomic(path, text.encode("utf-8", "replace"), disk=self._disk)
+            self._looked.pop("server.json", None)
+
     def secret(self, name: str = "secret") -> bytes:
         """32 random bytes that stay the same: made once, kept in a file that only this user reads."""
         path = self.folder_path / name

@@ -1,0 +1,160 @@
+"""How fast a share's disk is at what Croft does with it, and what that means.
+
+Measures in a folder among the locks, which it takes away again; a few seconds, and a few hundred small files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.disk import files, paths
+from server.disk.branches import branches_of, filesystem_of
+from server.disk.locks import Locks
+from server.library.setup.records import Check, note, right, wrong
+
+SIDECARS = 300
+SIDECAR = (
+    json.dumps({"name": "sh010", "owner": "ana", "state": "doing", "tags": ["x" * 40] * 5}, indent=2)
+).encode()
+FLUSHES, LOCKS, RENAMES = 20, 200, 200
+LONGEST_S = 4.0  # for each of them: a very slow disk is told from fewer
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Medians. `branch_reads` is of the pool's disk below, where this machine sees it; else 0."""
+
+    reads: float  # sidecars opened, read and closed a second
+    lists: float  # names a second, with size and time
+    flush_ms: float  # write aside, flush, replace, flush the folder
+    rename_us: float
+    lock_us: float  # take a lock and give it back
+    branch_reads: float = 0.0
+    file_system: str = ""
+
+    def line(self) -> str:
+        below = f" ({self.branch_reads:,.0f} on the disk below)" if self.branch_reads else ""
+        return (
+            f"{self.reads:,.0f} records a second{below}, {self.lists:,.0f} names listed a second,"
+            f" {self.flush_ms:.1f} ms for a save, {self.rename_us:.0f} µs for a rename, {self.lock_us:.0f} µs"
+            " for a lock"
+        )
+
+
+def measure(root: Path, clock: Callable[[], float] = time.perf_counter) -> Speed:
+    """Try the share at `root`. OSError or CroftError where it can't be written to."""
+    folder = root / paths.LOCKS / f".speed-{secrets.token_hex(4)}"
+    files.make_folders(folder / paths.LOCKS, root)
+    try:
+        names = [folder / f"{number}.json" for number in range(SIDECARS)]
+        for name in names:
+            name.write_bytes(SIDECAR)
+        below = [branch / folder.relative_to(root) for branch in branches_of(root)]
+        reads = _each(lambda n: _read(names[n % SIDECARS]), SIDECARS, clock)
+        listing = _each(lambda n: sum(1 for entry in os.scandir(folder) if entry.stat().st_size), 5, clock)
+        flush = _each(lambda n: files.write_atomic(folder / "saved.json", SIDECAR), FLUSHES, clock)
+        two = (names[0], names[0].with_suffix(".renamed"))
+        rename = _each(lambda n: os.replace(two[n % 2], two[1 - n % 2]), RENAMES, clock)
+        locks = Locks(folder, "run.py check --speed")
+        lock = _each(lambda n: _lock(locks), LOCKS, clock)
+        there = [place / name.name for name in names for place in below if (place / name.name).exists()]
+        branch = 1 / _each(lambda n: _read(there[n % len(there)]), SIDECARS, clock) if there else 0.0
+        return Speed(
+            1 / reads,
+            (SIDECARS + 1) / listing,
+            flush * 1e3,
+            rename * 1e6,
+            lock * 1e6,
+            branch,
+            filesystem_of(root),
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _each(action: Callable[[int], object], times: int, clock: Callable[[], float]) -> float:
+    """The median of seconds; never 0."""
+    taken: list[float] = []
+    end = clock() + LONGEST_S
+    for number in range(times):
+        began = clock()
+        action(number)
+        now = clock()
+        taken.append(now - began)
+        if now > end:
+            break
+    return max(statistics.median(taken), 1e-9)
+
+
+def _read(path: Path) -> bytes:
+    return files.read_bounded(path, 1 << 20)[0]
+
+
+def _lock(locks: Locks) -> None:
+    with locks.hold("speed"):
+        pass
+
+
+# What it means. A class of thirty saves a few times a minute; ten nodes report some frames a second.
+FLUSH_FINE_MS, FLUSH_SLOW_MS = 30.0, 120.0  # an old disk takes 10 to 25 ms for the two flushes of a save
+READS_FINE, READS_SLOW = (
+    5_000.0,
+    1_000.0,
+)  # through FUSE 10,000; 100,000 files then take 100 s at the slow end
+LOCK_SLOW_US = 5_000.0  # a network mount's
+
+
+def verdict(speed: Speed) -> list[Check]:
+    """One sentence on the whole, then what is worth changing."""
+    reads = speed.branch_reads or speed.reads
+    saves, start = 1000 / speed.flush_ms, 100_000 / reads
+    pace = f"{start:,.0f} s" if start >= 1 else "less than a second"
+    figures = f"about {saves:,.0f} saves a second one after the other, and {pace} to look at 100,000 files"
+    found: list[Check] = []
+    if speed.flush_ms > FLUSH_SLOW_MS:
+        text = f"A save takes {speed.flush_ms:.0f} ms until it is on the disk; a healthy old disk needs 25."
+        mend = (
+            "Is it failing (`smartctl -a`), asleep, a shingled (SMR) disk, or a USB stick? Replace it in the"
+            " pool."
+        )
+        found.append(wrong(text, mend))
+    elif speed.flush_ms > FLUSH_FINE_MS:
+        text = (
+            f"A save takes {speed.flush_ms:.0f} ms until it is on the disk: enough for a class, slow for a"
+            " big farm."
+        )
+        found.append(note(text, "An SSD as one disk of the pool, or 'noatime' in /etc/fstab, helps."))
+    if reads < READS_SLOW:
+        text = f"{reads:,.0f} records a second: looking at 100,000 files takes {start:,.0f} s at each start."
+        found.append(wrong(text, _for_reads(speed)))
+    elif reads < READS_FINE:
+        found.append(
+            note(f"{reads:,.0f} records a second: a start with many files takes a while.", _for_reads(speed))
+        )
+    if speed.lock_us > LOCK_SLOW_US:
+        text = f"A lock takes {speed.lock_us / 1000:.1f} ms, as on a network mount: each change waits for it."
+        found.append(note(text, "Run Croft on the machine that has the disks."))
+    if not found:
+        return [right(f"Fast enough for a class of thirty and their renders: {figures}.")]
+    grave = any(check.state == "wrong" for check in found)
+    summary = f"Too slow for a class: {figures}." if grave else f"Good enough for a class: {figures}."
+    return [wrong(summary, "See below.") if grave else right(summary), *found]
+
+
+def _for_reads(speed: Speed) -> str:
+    if speed.file_system == "fuse.mergerfs" and not speed.branch_reads:
+        return (
+            "Croft doesn't see the pool's disks from here: run it on the machine that has them, not in a"
+            " container, or mount with cache.attr=30,cache.entry=30,cache.readdir=true."
+        )
+    if speed.file_system.startswith(("nfs", "cifs", "smb")):
+        return "Run Croft on the machine that has the disks."
+    return "Is the disk busy with something else (`iotop`), or failing (`smartctl -a`)?"
