@@ -6,6 +6,7 @@ whole listing and some names of it give the same entries, so a scan and an event
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -27,6 +28,7 @@ CREATED, CLOSED, MOVED, GONE, FOLDER = 1, 2, 4, 8, 16
 
 ORPHAN_BYTES = 64 << 10  # a lone JSON file longer than this is a file of its own
 FRESH_S = 10.0  # a file whose ctime is younger may still be written
+TICK_S = 3.0  # no disk's clock is coarser
 TORN_S = 2.0  # a sidecar that is as young and can't be read is looked at again
 
 
@@ -43,6 +45,7 @@ class Entries:
         self.index = index
         self.arrivals = arrivals
         self.torn: list[tuple[str, str]] = []
+        self.unwatched = False  # whether things change there that nobody tells of
         self._ignored = ignored
         self._wall = wall
 
@@ -98,29 +101,36 @@ class Entries:
         how: int,
     ) -> Entry:
         old = self.index.get(address)
-        facts, etag, why = (None, "", "") if side is None else self._sidecar(address, side, old)
+        facts, etag, why, token = (None, "", "", 0) if side is None else self._sidecar(address, side, old)
         arriving = stat is not None and self._arriving(address, stat, old, how)
         incomplete = arriving and self.arrivals is not None and self.arrivals.incomplete(address)
-        return Entry(address, stat, facts, etag, why, arriving, jobs, incomplete)
+        return Entry(address, stat, facts, etag, why, arriving, jobs, incomplete, token)
 
-    def _sidecar(self, address: str, item: Item, old: Entry | None) -> tuple[Facts | None, str, str]:
-        """Facts, ETag and what is wrong with it."""
+    def _sidecar(self, address: str, item: Item, old: Entry | None) -> tuple[Facts | None, str, str, int]:
+        """Facts, ETag, what is wrong with it, and the token of its stat."""
         try:
-            raw = _read(item.path)
+            raw, st = disk_files.read_bounded(item.path, sidecar.MAX_BYTES)
             etag = sidecar.etag(raw)
+            token = self._token(st)
             if old is not None and old.etag == etag and old.facts is not None and not old.broken:
-                return old.facts, etag, ""
-            return self._facts(raw, item.path), etag, ""
+                return old.facts, etag, "", token
+            return self._facts(raw, item.path), etag, "", token
         except Broken as error:
             why, etag = str(error.why), ""
         except FileNotFoundError:
-            return None, "", ""  # Race: it went after the listing
+            return None, "", "", 0  # Race: it went after the listing
         except OSError as error:
             why, etag = str(error.strerror), ""
         if self._is_torn(item):
             folder, name = split(address)
             self.torn.append((folder, name + ".json"))
-        return (old.facts if old else None), etag, why
+        return (old.facts if old else None), etag, why, 0
+
+    def _token(self, st: os.stat_result) -> int:
+        """0 where a write may follow in the same tick of the disk's clock, and nobody would tell of it."""
+        if self.unwatched and self._wall() - st.st_ctime < TICK_S:
+            return 0
+        return hash((st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino))
 
     def _facts(self, raw: bytes, path: str) -> Facts:
         try:

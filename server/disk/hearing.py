@@ -94,6 +94,12 @@ class Hearing:
     def watched(self, folder: str) -> bool:
         return self._inotify is not None and self._inotify.watched(folder)
 
+    def folders(self, prefix: str) -> list[str] | None:
+        """The watched folders whose names begin so; None where not every one could be watched."""
+        if self._inotify is None or self.limit_reached:
+            return None
+        return self._inotify.folders(prefix)
+
     def forget(self, folder: str) -> None:
         """A folder went: no more watches of it and of what was below it."""
         if self._inotify is not None:
@@ -103,6 +109,11 @@ class Hearing:
     def waiting(self) -> bool:
         """Whether something was heard that nobody has taken."""
         return bool(self._heard or self.everything)
+
+    def pending(self) -> set[str] | None:
+        """The folders in which something was heard that nobody has taken; None: perhaps in any."""
+        with self.condition:
+            return None if self.everything else set(self._heard)
 
     @property
     def names_waiting(self) -> bool:

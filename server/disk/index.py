@@ -40,6 +40,7 @@ class Index:
         self._count = 0
         self._generations: dict[str, int] = {}
         self._changes: dict[str, deque[tuple[int, str]]] = {}  # top -> (generation, address), the newest
+        self._filled: dict[str, int] = {}  # top -> generation before which no change is remembered
         self.generation = 0
         """Grows with every change: an answer made from the index is good for as long as this stays."""
 
@@ -137,6 +138,8 @@ class Index:
         """The addresses of the entries below a top folder that changed after its generation was this one,
         each once; None where that is longer ago than the index remembers: look at all of them."""
         with self._lock:
+            if generation < self._filled.get(top, 0):
+                return None
             changes = self._changes.get(top)
             if changes is None:
                 return []
@@ -187,6 +190,7 @@ class Index:
                 files = self._make_folder(folder)
             old = files.get(name)
             if old == entry:
+                files[name] = entry  # what doesn't count may differ: when its sidecar was read
                 return False
             files[name] = entry
             self._follow(folder, name, entry.address, old, entry)
@@ -223,6 +227,33 @@ class Index:
                 changed.append(address)
             changed += [entry.address for entry in fresh.values() if self.put(entry)]
             return changed
+
+    def fill(self, folders: Iterable[tuple[str, tuple[str, ...], tuple[str, ...], dict[str, Entry]]]) -> None:
+        """Folders that nothing is known of yet, many at once: address, the folders in it, the versions
+        (of a `render/<stem>`), and the entries by name."""
+        with self._lock:
+            uuids = self._uuids
+            for folder, names, versions, files in folders:
+                self._files[folder] = files
+                self._count += len(files)
+                if names:
+                    self._folders[folder] = names
+                if versions:
+                    self._versions[folder] = versions
+                special = []
+                for name, entry in files.items():
+                    if entry.stat is None or entry.jobs or entry.broken or name == PROJECT_FILE:
+                        special.append((name, entry))
+                    elif (facts := entry.facts) is not None and (uuid := facts.uuid):
+                        held = uuids.setdefault(uuid, entry.address)
+                        if held is not entry.address:
+                            self._set_holders(uuid, {*self.holders(uuid), entry.address})
+                for name, entry in special:
+                    self._count -= 1
+                    self._follow(folder, name, entry.address, None, entry)
+                self._touch(folder)
+                top = top_of(folder)
+                self._filled[top] = self._generations[top]
 
     def drop_folder(self, folder: str) -> list[str]:
         """Forgets a folder and all below it. Answers the addresses of the files it held."""

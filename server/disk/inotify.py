@@ -114,6 +114,11 @@ class Inotify:
     def watched(self, folder: str) -> bool:
         return folder in self._watches
 
+    def folders(self, prefix: str) -> list[str]:
+        """The watched folders whose names begin so."""
+        with self._lock:
+            return [folder for folder in self._watches if folder.startswith(prefix)]
+
     def close(self) -> None:
         with self._lock:
             if self._stopping.is_set():

@@ -27,7 +27,7 @@ FRAMES = (".png", ".jpg", ".jpeg", ".exr", ".tif", ".tiff", ".tga", ".dpx", ".hd
 NO_JOBS: tuple[str, ...] = ()
 
 # What of a companion folder makes a file that left no sidecar worth showing as missing, besides jobs.
-_WORTH_KEEPING = frozenset(("notes", "versions"))
+WORTH_KEEPING = frozenset(("notes", "versions"))
 
 
 class Item(Protocol):
@@ -79,7 +79,7 @@ class Lister:
         self.unwatched = not share.branches and is_remote(share.root)
         """Whether things change there that inotify doesn't tell of."""
         self.mtimes: dict[str, tuple[int, ...]] | None = {} if self.unwatched else None  # of folders
-        self._roots = tuple(str(branch) for branch in share.branches) or (str(share.root),)
+        self.roots = tuple(str(branch) for branch in share.branches) or (str(share.root),)
         self._prefix = share.name + SEPARATOR
         self._branches = tuple((str(branch), _device(branch)) for branch in share.branches)
 
@@ -89,7 +89,7 @@ class Lister:
 
     def paths(self, inside: str) -> list[str]:
         """Where a folder lies: once, or once on each branch."""
-        return [f"{root}/{inside}" for root in self._roots] if inside else list(self._roots)
+        return [f"{root}/{inside}" for root in self.roots] if inside else list(self.roots)
 
     def folder(self, inside: str) -> Listing | None:
         """What is in a folder; None when it isn't there. Watches it first."""
@@ -252,7 +252,7 @@ class Lister:
         except OSError:
             return
         jobs = self._job_ids(f"{path}/jobs", f"{address}/jobs") if "jobs" in content else NO_JOBS
-        keeps = bool(jobs) or not _WORTH_KEEPING.isdisjoint(content)
+        keeps = bool(jobs) or not WORTH_KEEPING.isdisjoint(content)
         if name in companions:
             more, kept = companions[name]
             jobs, keeps = tuple(sorted({*more, *jobs})), kept or keeps
@@ -292,7 +292,7 @@ class Lister:
         """A link to a file counts as that file, where it doesn't lead out of the share."""
         try:
             real = os.path.realpath(path)
-            if not any(paths.within(real, os.path.realpath(root)) for root in self._roots):
+            if not any(paths.within(real, os.path.realpath(root)) for root in self.roots):
                 return None
             status = os.stat(real)
         except OSError:

@@ -74,8 +74,10 @@ class Scanner:
         mounted, and is asked before anything is taken for lost."""
         self.share = share
         self.index = index
-        self.lister = Lister(share, globs, watch)
+        self.globs = tuple(globs)
+        self.lister = Lister(share, self.globs, watch)
         self.entries = Entries(index, self.lister.ignored, arrivals, wall)
+        self.entries.unwatched = self.lister.unwatched
         self.here = here
         self._arrivals = arrivals
         self._lock = threading.RLock()
@@ -107,6 +109,40 @@ class Scanner:
         finally:
             if collecting:
                 gc.enable()
+        return found
+
+    def look_again(self, folders: Iterable[str], trusted: Iterable[str]) -> Found:
+        """After a start that took some folders on trust: looks at the others (paths inside the share) by
+        themselves, and at all below them that nothing is known of. What was trusted goes where the folder
+        above doesn't name it: a link may lie there, and all below it look as before."""
+        found = Found()
+        chosen = set(folders)
+        below: dict[str, list[str]] = {}
+        for address in trusted:
+            below.setdefault(split(address)[0], []).append(address)
+        try:
+            for inside in sorted(chosen):
+                folder = self._prefix + inside
+                above, name = split(folder)
+                names: list[str] = []
+                with self._lock:
+                    if inside and name not in self.index.folders(above):
+                        pass  # it went, or a link lies there
+                    elif paths.name_of(above) == RENDER:
+                        self._look_versions(inside, found)
+                    else:
+                        names = self._look(inside, found)
+                    there = self.index.folders(folder)
+                    waiting = [a for a in below.get(folder, ()) if split(a)[1] not in there]
+                    while waiting:
+                        address = waiting.pop()
+                        waiting += below.get(address, ())
+                        self.index.drop_folder(address)
+                for inner in (join(inside, name) for name in names):
+                    if inner not in chosen and not self.index.has_folder(self._prefix + inner):
+                        found.add(self.scan(inner))
+        except ShareAway:
+            found.complete = False
         return found
 
     def refresh(self, address: str) -> Found:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from server.disk import checkpoints, deletions, faults, files, intents, moves, paths, sidecar
+from server.disk import checkpoints, deletions, faults, files, intents, moves, paths, restart, sidecar
 from server.disk.entries import MOVED
 from server.disk.errors import (
     BadInput,
@@ -59,6 +59,8 @@ class Watcher(Protocol):
     def close(self) -> None: ...
     def problems(self) -> list[Problem]: ...
     def watch(self, path: str, folder: str) -> None: ...
+    def watched(self, share: str) -> list[str] | None: ...
+    def unsure(self) -> set[str] | None: ...
     def someone_is_active(self) -> None: ...
 
 
@@ -98,8 +100,38 @@ class Store:
             self.watcher.start()
 
     def close(self) -> None:
+        self.keep_index()
         if self.watcher is not None:
             self.watcher.close()
+
+    def keep_index(self) -> None:
+        """Keep what is known of the shares for the next start, in the cache folder."""
+        unsure = self.watcher.unsure() if self.watcher is not None else None
+        if self.watcher is None or unsure is None:
+            return
+        for share in self.shares:
+            scanner = self._scanners.get(share.name)
+            watched = self.watcher.watched(share.name)
+            if (
+                scanner is None
+                or not watched
+                or scanner.lister.lost_branches()
+                or self.mounts.away(share.name)
+            ):
+                continue
+            began = time.perf_counter()
+            try:
+                count = restart.keep(scanner, self._snapshot(share.name), watched, unsure)
+            except Exception as error:
+                log.warning(
+                    "what is known of share %s can't be kept for the next start: %s", share.name, error
+                )
+            else:
+                took = time.perf_counter() - began
+                log.info("share %s: %d entries kept for the next start, %.2f s", share.name, count, took)
+
+    def _snapshot(self, share: str) -> Path:
+        return self.settings.folder_path / "cache" / f"{share}.index"
 
     # Where things are.
 
@@ -493,7 +525,7 @@ class Store:
             intents.finish_all(share, self.locks(name), FINISHERS, self.disk)
             self.locks(name).prune()
         began = time.perf_counter()
-        changes = scanner.scan().changes()
+        changes = restart.start(scanner, self._snapshot(name)).changes()
         log.info("share %s scanned in %.2f s", name, time.perf_counter() - began)
         self.notify([*changes, Change("share", name)])
 

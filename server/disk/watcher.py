@@ -38,6 +38,7 @@ AWAY_LOOK_S = 5.0  # how often a share's marker is asked for
 IDLE_LOOK_S = 30.0
 FULL_SHARE = 10  # looking at everything may take a tenth of the time, while people are active
 NIGHT_HOUR = 3
+KEEP_EVERY_S = 600.0  # what is known is kept for the next start, while people are active
 
 
 class Watcher:
@@ -74,6 +75,8 @@ class Watcher:
         self._last_full = clock()
         self._full_s = 0.0
         self._last_away_look = clock()
+        self._last_kept = clock()
+        self._kept_generation = 0
         self._last_night = self._wall().date()
         self._failed = 0  # looks in a row
         self._thread: threading.Thread | None = None
@@ -108,6 +111,17 @@ class Watcher:
     def watch(self, path: str, folder: str) -> None:
         """Set the watch of a folder that is about to be listed. FileNotFoundError when it went."""
         self.hearing.watch(path, folder)
+
+    def watched(self, share: str) -> list[str] | None:
+        """The folders of a share that are watched; None where not every one could be."""
+        return self.hearing.folders(share + paths.SEPARATOR)
+
+    def unsure(self) -> set[str] | None:
+        """The folders in which something has happened that wasn't looked at; None: perhaps in any."""
+        pending = self.hearing.pending()
+        if pending is not None:
+            pending.update(folder for _, folder, _, _ in self._delayed.copy())
+        return pending
 
     def settled(self, timeout_s: float = 30.0) -> bool:
         """Wait until all that happened on the disks before this call is in the index, and nothing is
@@ -197,6 +211,8 @@ class Watcher:
         identity = self.identity.next_due_s()
         if identity is not None:
             pauses.append(identity)
+        if active and self._store.index.generation != self._kept_generation:
+            pauses.append(self._last_kept + KEEP_EVERY_S - now)
         if active and self._unwatched():
             pauses.append(self._last_look + float(self._store.settings.get("scan_every_s")) / 2 - now)
         return min(pauses)
@@ -218,6 +234,7 @@ class Watcher:
         self._take(found)
         self._look_at_unwatched()
         self._at_night()
+        self._keep()
         self._take(self.identity.due())
 
     def _look(self, folder: str, names: dict[str, int], found: Found) -> None:
@@ -396,6 +413,18 @@ class Watcher:
         if now.hour == NIGHT_HOUR and now.date() != self._last_night:
             self._last_night = now.date()
             self._look_at_everything("it is night")
+
+    def _keep(self) -> None:
+        """Now and then, so that a start after a crash has something to begin with."""
+        now = self._clock()
+        generation = self._store.index.generation
+        if (
+            now - self._last_kept >= KEEP_EVERY_S
+            and self._is_active(now)
+            and generation != self._kept_generation
+        ):
+            self._store.keep_index()
+            self._last_kept, self._kept_generation = self._clock(), generation
 
     def _is_at_rest(self) -> bool:
         return not (

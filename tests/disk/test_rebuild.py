@@ -48,10 +48,25 @@ class People(RuleBasedStateMachine):
         self.home = Path(tempfile.mkdtemp(prefix="croft-people-"))
         self.stack = contextlib.ExitStack()
         self.places = self.make_places()
-        options: dict[str, Any] = {"contest_s": 0.1, "gone_s": 0.03, "keys": {"settle_s": 0.03}}
-        self.live: Live = self.stack.enter_context(living(self.places[0], self.home / "config", **options))
+        self.running = contextlib.ExitStack()
+        self.is_off = True
+        self.start()
         self.backups: list[tuple[str, Path]] = []
         self.count = 0
+
+    @precondition(lambda self: self.is_off)
+    @rule()
+    def start(self) -> None:
+        """With a snapshot of what was known when it stopped."""
+        options: dict[str, Any] = {"contest_s": 0.1, "gone_s": 0.03, "keys": {"settle_s": 0.03}}
+        self.live: Live = self.running.enter_context(living(self.places[0], self.home / "config", **options))
+        self.is_off = False
+
+    @precondition(lambda self: not self.is_off)
+    @rule()
+    def stop(self) -> None:
+        self.running.close()
+        self.is_off = True
 
     def make_places(self) -> list[Path]:
         root = self.home / "share"
@@ -60,8 +75,11 @@ class People(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
+            if self.is_off:
+                self.start()
             self.live.assert_true("at the end", self.patience_s)
         finally:
+            self.running.close()
             self.stack.close()
             shutil.rmtree(self.home, ignore_errors=True)
 
@@ -103,6 +121,16 @@ class People(RuleBasedStateMachine):
         with self.trying():
             write(self.at(data, f"{folder}/{name}.json"), text if whole else text[:9])
 
+    @rule(data=st.data(), folder=FOLDERS, name=FILES)
+    def change_a_file_and_keep_its_time(self, data: st.DataObject, folder: str, name: str) -> None:
+        """As rsync, a restore, or a clock that stands still: only inode or ctime tell."""
+        for path in (self.at(data, f"{folder}/{name}"), self.at(data, f"{folder}/{name}.json")):
+            with self.trying():
+                before, raw = path.stat(), path.read_bytes()
+                path.write_bytes(raw.replace(b"u1", b"u2").replace(b"mia", b"tom"))
+                os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    @precondition(lambda self: not self.is_off)
     @rule(folder=FOLDERS, name=FILES, owner=st.sampled_from(["mia", "tom"]))
     def edit_on_a_page(self, folder: str, name: str, owner: str) -> None:
         with self.trying():
@@ -166,6 +194,7 @@ class People(RuleBasedStateMachine):
                 delete(self.places[0] / folder)
             shutil.copytree(backup, self.at(data, folder), dirs_exist_ok=True)
 
+    @precondition(lambda self: not self.is_off)
     @rule()
     def look(self) -> None:
         self.live.assert_true("after a while", self.patience_s)

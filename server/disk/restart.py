@@ -1,0 +1,238 @@
+"""Begins with what the last run knew of a share, as far as the disk still looks so.
+
+All watches of the last run are set first, so that nothing is lost from then on; helper processes compare
+the disk with the snapshot while this one makes the index of it; folders in doubt are looked at as in any
+first look. So the index is what a full look would give. Keeps the snapshot, in the cache folder alone.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import marshal
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Set
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from server.disk import unchanged
+from server.disk.paths import COMPANION, RENDER, SEPARATOR, folder_of, join, name_of
+from server.disk.records import Entry
+from server.disk.scan import Found, Scanner
+from server.disk.snapshot import (
+    FILES,
+    RENDERS,
+    VERSIONS,
+    Folder,
+    Known,
+    Look,
+    NoSnapshot,
+    Snapshot,
+    key_of,
+    write,
+)
+
+log = logging.getLogger(__name__)
+
+HELPERS = 4
+PARTS_ALONE = 1  # so small a snapshot isn't worth a process
+
+# Of one folder the companions that are watched, and which of their jobs are.
+Watched = dict[str, dict[str, set[str]]]
+
+
+def start(scanner: Scanner, path: Path) -> Found:
+    """The share's first look, by means of the snapshot at `path` where there is a good one."""
+    name = scanner.share.name
+    began = time.perf_counter()
+    try:
+        if scanner.index.has_folder(name + SEPARATOR):
+            raise NoSnapshot("the share is known already")
+        snapshot = Snapshot(path, _key(scanner))
+        found, doubtful = _start(scanner, snapshot)
+    except NoSnapshot as why:
+        log.info("share %s: no snapshot of the index: %s", name, why)
+    except Exception:
+        # It is there to save time: whatever is wrong with it must not keep a share from being looked at.
+        log.exception("the snapshot of share %s is of no use", name)
+        scanner.index.drop_folder(name + SEPARATOR)
+    else:
+        if found.complete:
+            took = time.perf_counter() - began
+            log.info("share %s: as the last run left it but for %d folders, %.2f s", name, doubtful, took)
+            return found
+        scanner.index.drop_folder(name + SEPARATOR)
+    return scanner.scan()
+
+
+def keep(scanner: Scanner, path: Path, watched: list[str], unsure: Set[str]) -> int:
+    """Write the snapshot of a share for the next start; how many entries it holds. `watched`: the folders
+    of the share that are watched, all of them; `unsure`: those in which something has just happened."""
+    companions = _companions(watched)
+    return write(path, _key(scanner), watched, _known(scanner, companions, unsure))
+
+
+def _key(scanner: Scanner) -> dict[str, Any]:
+    return key_of(scanner.share.id, scanner.lister.roots, scanner.globs)
+
+
+# -- beginning ------------------------------------------------------------------------------------
+
+
+def _start(scanner: Scanner, snapshot: Snapshot) -> tuple[Found, int]:
+    """What differed from the snapshot, and how many folders did."""
+    index, lister = scanner.index, scanner.lister
+    prefix = scanner.share.name + SEPARATOR
+    collecting = gc.isenabled()
+    gc.disable()  # every object stays: looking for garbage would double the time
+    try:
+        with _Comparison(scanner, snapshot) as comparison:
+            if lister.watch is not None:
+                for folder in snapshot.watched:
+                    for path in lister.paths(folder.removeprefix(prefix)):
+                        with suppress(OSError):  # gone, or on another branch: the comparison tells
+                            lister.watch(path, folder)
+            comparison.begin()
+            parts = list(snapshot.folders(scanner.share.name))
+            doubtful = comparison.doubtful()
+        unsure = {prefix + inside for inside in doubtful}
+        trusted: list[Folder] = [folder for part in parts for folder in part if folder[0] not in unsure]
+        index.fill(trusted)
+        # What the snapshot left out: folders in which something was going on, or that couldn't be read.
+        for address, names, _, _ in trusted:
+            for inner in (join(address, name) for name in names):
+                if not index.has_folder(inner):
+                    unsure.add(inner)
+        if not index.has_folder(prefix):
+            unsure.add(prefix)
+        insides = [folder.removeprefix(prefix) for folder in unsure]
+        return scanner.look_again(insides, [folder[0] for folder in trusted]), len(unsure)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+class _Comparison:
+    """The disk is compared with the snapshot: by other processes, or where it is small by this one."""
+
+    def __init__(self, scanner: Scanner, snapshot: Snapshot) -> None:
+        self._scanner = scanner
+        self._snapshot = snapshot
+        self._stack = ExitStack()
+        self._helpers: list[subprocess.Popen[bytes]] = []
+        count = min(HELPERS, len(os.sched_getaffinity(0)), len(snapshot))
+        if len(snapshot) <= PARTS_ALONE or not sys.executable:
+            return
+        spec = json.dumps({"roots": scanner.lister.roots, "globs": scanner.globs})
+        for number in range(count):
+            # Without our own packages: it starts in the time that the watches take.
+            program = [sys.executable, "-I", "-S", unchanged.__file__]
+            command = [*program, str(snapshot.path), str(number), str(count), spec]
+            helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self._helpers.append(self._stack.enter_context(helper))
+
+    def __enter__(self) -> _Comparison:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for helper in self._helpers:
+            with suppress(OSError):
+                helper.kill()
+        self._stack.close()
+
+    def begin(self) -> None:
+        """All watches are set: what happens from now on is heard."""
+        for helper in self._helpers:
+            assert helper.stdin is not None
+            with suppress(BrokenPipeError):
+                helper.stdin.write(b"\n")
+                helper.stdin.flush()
+
+    def doubtful(self) -> list[str]:
+        """The folders that don't look as they should."""
+        if not self._helpers:
+            looks = [look for part in range(len(self._snapshot)) for look in self._snapshot.looks(part)]
+            lister = self._scanner.lister
+            return unchanged.doubtful(looks, lister.roots, lister.ignored)
+        found: list[str] = []
+        for helper in self._helpers:
+            told, _ = helper.communicate()
+            if helper.returncode:
+                raise NoSnapshot("a helper couldn't compare it with the disk")
+            found += marshal.loads(told)
+        return found
+
+
+# -- keeping --------------------------------------------------------------------------------------
+
+
+def _companions(watched: list[str]) -> Watched:
+    """By folder its watched companions, and which of their jobs are."""
+    found: Watched = {}
+    for address in watched:
+        folder, between, rest = address.partition(f"/{COMPANION}/")
+        if not between:
+            folder, between, rest = address.partition(f"{SEPARATOR}{COMPANION}/")
+            folder += SEPARATOR
+        if between:
+            name, _, below = rest.partition("/")
+            jobs = found.setdefault(folder, {}).setdefault(name, set())
+            if below.startswith("jobs/"):
+                jobs.add(below[5:])
+    return found
+
+
+def _known(scanner: Scanner, companions: Watched, unsure: Set[str]) -> Iterator[Known]:
+    """What is worth keeping of each folder of the share. What is left out is read at the next start."""
+    index = scanner.index
+    prefix = scanner.share.name + SEPARATOR
+    for folder in list(index.tree(prefix)):
+        names = index.folders(folder)
+        inside = folder.removeprefix(prefix)
+        if name_of(inside) == RENDER:
+            look = Look(inside, RENDERS, {}, frozenset(names), {}, ())
+            yield Known(look, names, [])
+        elif inside and name_of(folder_of(inside)) == RENDER:
+            look = Look(inside, VERSIONS, {}, frozenset(), {}, index.versions(folder))
+            yield Known(look, names, [])
+        elif folder not in unsure:
+            entries = index.folder(folder)
+            tokens = _tokens(entries)
+            if tokens is not None:
+                there = _companion_looks(entries, companions.get(folder, {}))
+                look = Look(inside, FILES, tokens, frozenset(names), there, ())
+                yield Known(look, names, [(name_of(entry.address), entry) for entry in entries])
+
+
+def _tokens(entries: list[Entry]) -> dict[str, int] | None:
+    """The state of each file that these entries were made of; None where one isn't sure."""
+    tokens: dict[str, int] = {}
+    for entry in entries:
+        name = name_of(entry.address)
+        has_sidecar = bool(entry.etag)
+        # A sequence is many files. A sidecar of unknown state has no token.
+        if entry.broken or entry.arriving or "@" in name or (has_sidecar and not entry.side):
+            return None
+        if entry.stat is not None:
+            tokens[name] = entry.stat.token
+        if has_sidecar:
+            tokens[name + ".json"] = entry.side
+    return tokens
+
+
+def _companion_looks(
+    entries: list[Entry], watched: dict[str, set[str]]
+) -> dict[str, tuple[tuple[str, ...], tuple[str, ...], bool]]:
+    looks = {name: ((), tuple(sorted(jobs)), False) for name, jobs in watched.items()}
+    found: dict[str, tuple[tuple[str, ...], tuple[str, ...], bool]] = dict(looks)
+    for entry in entries:
+        name = name_of(entry.address)
+        if entry.jobs or entry.stat is None:
+            alone = entry.stat is None and not entry.etag
+            found[name] = (entry.jobs, looks.get(name, ((), (), False))[1], alone)
+    return found
