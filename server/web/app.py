@@ -27,6 +27,7 @@ from server.farm.farm import Farm
 from server.farm.jobs.states import ENDED
 from server.library.assets import Assets
 from server.library.backups import Backups
+from server.library.copies import Copies
 from server.library.ingest import Ingest
 from server.library.media import Media, ending
 from server.library.people import People
@@ -94,8 +95,8 @@ class Croft:
         self._closed = True
         rooms = self.services
         for close in (
-            rooms.events.close, drop_unfinished, rooms.uploads.close, rooms.problems.close, rooms.farm.close,
-            rooms.ingest.close, rooms.media.close, rooms.store.close,
+            rooms.events.close, drop_unfinished, rooms.uploads.close, rooms.problems.close,
+            rooms.copies.close, rooms.farm.close, rooms.ingest.close, rooms.media.close, rooms.store.close,
         ):  # fmt: skip
             try:
                 close()
@@ -285,12 +286,20 @@ def build(
     saves = Saves(store, projects, assets)
     backups = Backups(settings, store, clock)
     saves.sources.append(backups)
+    copies = Copies(store, projects, assets, saves)
     store.open()
     projects.prepare()
     farm = Farm(settings, store, projects)
     uploads = Uploads(store, settings, projects, assets, media)
     problems = Problems(store)
-    for source in (projects.problems, ingest.problems, farm.problems, uploads.problems, backups.problems):
+    for source in (
+        projects.problems,
+        ingest.problems,
+        copies.problems,
+        farm.problems,
+        uploads.problems,
+        backups.problems,
+    ):
         problems.add(source)
 
     def watched() -> None:
@@ -302,6 +311,7 @@ def build(
     farm.subscribe(lambda changes: tell_of_frames(changes, media, events))
     media.subscribe(lambda address: events.notify([Change("thumbnail", address)]))
     ingest.start()
+    copies.start()
     problems.start()
     uploads.adder.replace = lambda file, content, who, said, take: saves.replace(
         file, content, people.user(who), said, take=take
@@ -321,6 +331,7 @@ def build(
             media=media,
             ingest=ingest,
             saves=saves,
+            copies=copies,
             problems=problems,
             mending=Mending(store, projects, assets),
             uploads=uploads,

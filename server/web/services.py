@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from server.disk.store import Store
     from server.farm.farm import Farm
     from server.library.assets import Assets
+    from server.library.copies import Copies
     from server.library.ingest import Ingest
     from server.library.media import Media
     from server.library.people import People
@@ -56,6 +57,7 @@ class Services:
     media: Media
     ingest: Ingest
     saves: Saves
+    copies: Copies
     problems: Problems
     mending: Mending
     uploads: Uploads

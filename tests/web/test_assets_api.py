@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from house import House
 
@@ -173,3 +174,32 @@ def test_half_a_copy_can_not_be_made_an_asset(house: House) -> None:
         assert student.patch(f"/api/assets/{address}", {"state": "done"}).status == 409
         assert student.post(f"/api/assets/{address}/mine").status == 409
         assert not (house.data / f"demo/{name}.json").exists()
+
+
+def test_a_copy_is_offered_on_its_page_and_among_the_problems(house: House) -> None:
+    house.make("demo/shots/hero.blend")
+    address = house.make("demo/shots/hero (1).blend")
+    student = house.browser("student")
+
+    def offered() -> list[dict[str, Any]]:
+        found = student.get("/api/problems").data
+        return [problem for problem in found if problem["address"] == address]
+
+    (problem,) = house.until(offered)
+    assert problem["kind"] == "duplicate"
+    page = student.get("/p/demo/asset/shots/hero%20(1).blend").body.decode()
+    assert "looks like a copy of hero.blend" in page
+    assert "Discard it" in page
+    action = problem["actions"][0]
+    assert house.browser().ask(action["method"], action["path"], action["body"]).status == 401
+    done = student.ask(action["method"], action["path"], action["body"])
+    assert done.status == 200
+    assert not (house.data / "demo/shots/hero (1).blend").exists()
+    back = done.data["undo"]
+    assert student.ask(back["method"], back["path"], back["body"]).status == 200
+    (problem,) = house.until(offered)
+    kept = student.ask("POST", problem["actions"][1]["path"], problem["actions"][1]["body"])
+    assert kept.status == 200
+    house.until(lambda: not offered())
+    assert student.post(problem["actions"][1]["path"], {"do": "sing"}).status == 400
+    assert student.post(problem["actions"][1]["path"], {"do": "undo"}).status == 400

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from server.disk import paths
+from server.disk import faults, paths
 from server.disk.errors import Stale
 from server.library.assets.listing import becomes_asset
 from server.web.api.saves import quoted, undo
@@ -111,6 +111,16 @@ def change_asset(services: Services, call: Call) -> Answer:
     return Answer(data, f"{data['name']} is changed.", headers=etag_of(data))
 
 
+def about_copy(services: Services, call: Call) -> Answer:
+    body = call.body
+    done = services.copies.do(
+        call.params["address"], body["do"], call.require("student"),
+        save=body.get("save", ""), folder=body.get("folder", ""),
+    )  # fmt: skip
+    back = faults.action_data(done.undo) if done.undo is not None else None
+    return Answer({"undo": back}, done.message)
+
+
 def delete_asset(services: Services, call: Call) -> Answer:
     kept = services.assets.delete(call.params["address"], call.require("student"))
     back = {"method": "POST", "path": "/api/restore", "body": {"folder": kept}}
@@ -134,6 +144,9 @@ ROUTES = [
           body=ref("AssetChange"), data=ref("Asset"), headers=EDITED_ON, errors=(409, 412), tag="assets"),
     Route("POST", "/api/assets/{address}/mine", take_asset, "take an asset that nobody owns", role="student",
           data=ref("Asset"), errors=(409,), tag="assets"),
+    Route("POST", "/api/assets/{address}/copy", about_copy,
+          "discard a file that is a copy, make it a version of its original, or keep it as its own",
+          role="student", body=ref("AboutCopy"), data=ref("Mended"), errors=(409,), tag="assets"),
     Route("DELETE", "/api/assets/{address}", delete_asset,
           "move an asset to old/, with all that is known of it", role="student", data=ref("Kept"),
           errors=(409,), tag="assets"),

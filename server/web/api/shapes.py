@@ -340,6 +340,16 @@ SHAPES: dict[str, Schema] = {
         "additionalProperties": False,
         "properties": {"ids": texts(2000, 100)},
     },
+    "AboutCopy": {
+        "type": "object",
+        "required": ["do"],
+        "additionalProperties": False,
+        "properties": {
+            "do": {"type": "string", "enum": ["discard", "version", "own", "ask", "undo"]},
+            "save": {"type": "string", "maxLength": 200, "description": "with undo: what it was before"},
+            "folder": {"type": "string", "maxLength": 2000, "description": "with undo: where the copy lies"},
+        },
+    },
     "Rescan": {
         "type": "object",
         "additionalProperties": False,

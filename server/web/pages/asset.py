@@ -50,7 +50,7 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         project=project,
         a=a,
         status=status,
-        notice=notice(a),
+        notice=notice(a) or copy_notice(shell, a),
         folder=shell.folder_for_people(a["address"].rpartition("/")[0]),
         picture=shown["large"] if shown else picture(a),
         film="/files/" + quote(a["address"], safe="/:")
@@ -114,6 +114,16 @@ def notice(a: dict[str, Any]) -> dict[str, Any] | None:
         text += "It is shown as it was last. Mend the .json file beside it, or restore it from the backup."
         return {"bad": True, "text": text, "actions": []}
     return None
+
+
+def copy_notice(shell: Shell, a: Thing) -> Thing | None:
+    """That the file looks like a copy of one beside it, and what may be done about it."""
+    copies = shell.services.copies
+    offer = copies.offer(a["address"])
+    if offer is None:
+        return None
+    actions = [button(one.label, one.method, one.path, dict(one.body)) for one in copies.actions(offer)]
+    return {"bad": False, "text": copies.sentence(offer), "actions": actions}
 
 
 def button(
