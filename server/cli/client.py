@@ -77,7 +77,7 @@ class Client:
 
 def quote(address: str) -> str:
     """An address as it stands in a path."""
-    return urllib.parse.quote(address, safe="/:@")
+    return urllib.parse.quote(address, safe="/:@", errors="surrogateescape")
 
 
 def _sentence(error: urllib.error.HTTPError, path: str) -> str:

@@ -6,16 +6,18 @@ the index knows, or a walk), and tell of it with the same id, kind and sentences
 
 from __future__ import annotations
 
+import os
 import shlex
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from server.disk import paths
+from server.disk import encoding, paths
 from server.disk.records import Action, Problem
 
 MEND = "/api/problems/mend"
+LONGEST = paths.NAME_BYTES - len(".json")  # bytes of a name beside which a record fits
 NOTES = frozenset({"leftover", "orphan", "conflict"})  # told by `check`, but no fault of a file
 SEVERITY = {
     **dict.fromkeys(("sidecar", "missing-library", "full", "read-only"), "error"),
@@ -78,6 +80,32 @@ def clash(folder: str, name: str, other: str, *actions: Action) -> Problem:
             "and may save into the wrong one."
         )
     return problem("case-clash", paths.join(folder, name), text, "Rename one.", *actions)
+
+
+def fits_a_record(name: str) -> bool:
+    """Whether a sidecar's name fits beside a file of this name."""
+    return len(name) <= LONGEST and (name.isascii() or len(os.fsencode(name)) <= LONGEST)
+
+
+def odd_name(folder: str, name: str) -> Problem | None:
+    """A name that is no text, or so long that no record fits beside it; None for the others."""
+    if name.isascii() and len(name) <= LONGEST:
+        return None
+    address = paths.join(folder, name)
+    action = mending("Give it a readable name", "readable-name", address)
+    shown = encoding.shown(name)
+    if shown != name:
+        text = f"The name of {shown} isn’t text that every program reads: Windows and macOS may not open it."
+        return problem("name", address, text, "Give it a name in letters that all know.", action)
+    if fits_a_record(name):
+        return None
+    size = len(os.fsencode(name))
+    text = (
+        f"{name[:40]}… has a name of {size} bytes. No record fits beside it, so nobody can own it or give it "
+        "a state. It can be opened, fetched and rendered."
+    )
+    action = mending("Shorten its name", "readable-name", address)
+    return problem("name", address, text, "Give it a shorter name.", action)
 
 
 def leftover(address: str, *actions: Action) -> Problem:

@@ -117,8 +117,7 @@ class Lister:
                         elif name in folders:
                             continue
                         elif item.is_file(follow_symlinks=False):
-                            if name.isascii() or self.named_well(folder, name):
-                                files[name] = item
+                            files[name] = item
                         elif item.is_symlink() and (seen := self._linked(name, item.path)):
                             files[name] = seen
                 there = True
@@ -238,7 +237,7 @@ class Lister:
         except OSError:
             return
         for name in names:
-            if not self.ignored(name) and (name.isascii() or self.named_well(address, name)):
+            if not self.ignored(name):
                 self._add_companion(f"{base}/{name}", f"{address}/{name}", name, listing.companions)
 
     def _add_companion(
@@ -298,15 +297,6 @@ class Lister:
         except OSError:
             return None
         return _Seen(name, real, status) if modes.S_ISREG(status.st_mode) else None
-
-    def named_well(self, folder: str, name: str) -> bool:
-        try:
-            name.encode("utf-8")
-        except UnicodeEncodeError:
-            shown = name.encode("utf-8", "replace").decode("utf-8")
-            self.unreadable[join(folder, shown)] = "its name isn't UTF-8"
-            return False
-        return True
 
 
 def _device(path: str | os.PathLike[str]) -> int:

@@ -40,15 +40,17 @@ _P = TypeVar("_P", str, Path)
 _SHARE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 _VERSION = re.compile(r"v(\d{3,6})(?:-([A-Za-z0-9_.]+))?\Z")
 _FRAME = re.compile(r"(.*?)(\d{2,10})(\.[A-Za-z0-9]+)\Z")
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*\ud800-\udfff]')
 _DEVICES = {
     "con",
     "prn",
     "aux",
     "nul",
-    *(f"com{n}" for n in range(1, 10)),
-    *(f"lpt{n}" for n in range(1, 10)),
+    "conin$",
+    "conout$",
+    *(f"{port}{n}" for port in ("com", "lpt") for n in "123456789¹²³"),
 }
+STEM_BYTES = 100  # of what Croft calls things by: a frame's number, a job's id and endings are added
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,7 @@ def uploads_folder(place: str, user: str = "") -> str:
 def render_folder(place: str) -> str:
     """`shots/sh010.blend` -> `shots/render/sh010`: where its render versions lie."""
     folder, name = split(place)
-    return join(folder, RENDER, stem_of(name))
+    return join(folder, RENDER, own_stem(name))
 
 
 def stem_of(name: str) -> str:
@@ -237,8 +239,11 @@ def version_number(name: str) -> int | None:
 
 def snapshot_name(place: str, job_id: str) -> str:
     """`sh010.blend` -> `.sh010.<job id>.blend`: beside the file, so that `//` paths hold."""
-    stem = stem_of(name_of(place))
-    return f".{stem}.{job_id}{name_of(place)[len(stem) :]}"
+    name = name_of(place)
+    ending = name[len(stem_of(name)) :]
+    if not (ending.isascii() and ending[1:].isalnum() and len(ending) < 12):
+        ending = ""
+    return f".{own_stem(name)}.{job_id}{ending}"
 
 
 def sequence_key(name: str) -> tuple[str, int] | None:
@@ -280,11 +285,31 @@ def safe_name(text: str, fallback: str = "file") -> str:
     name = _UNSAFE.sub("_", unicodedata.normalize("NFC", text)).strip(" .")
     if not name:
         name = fallback
-    if name.partition(".")[0].casefold() in _DEVICES:
+    if name.partition(".")[0].rstrip(" ").casefold() in _DEVICES:
         name = "_" + name
-    raw = name.encode("utf-8", "replace")
-    if len(raw) > 200:  # leaves room for `.json` and a job's id
+    if len(name.encode()) > 200:  # leaves room for `.json` and a job's id
         stem = stem_of(name)
-        ending = name[len(stem) :].encode()[:20].decode("utf-8", "ignore")
-        name = stem.encode()[: 200 - len(ending.encode())].decode("utf-8", "ignore") + ending
+        ending = _cut(name[len(stem) :], 20).rstrip(" .")
+        name = _cut(stem, 200 - len(ending.encode())) + ending
     return name
+
+
+@functools.lru_cache(maxsize=1 << 15)
+def own_stem(name: str) -> str:
+    """What Croft calls that which it makes of a file: `sh010` of `sh010.blend`.
+
+    Where that isn't a name that every system takes, or is too long to add to, a name that is, with a mark
+    that tells it from those of other files: `a_b-1f3c9a` of `a?b.blend`.
+    """
+    stem = stem_of(name)
+    safe = safe_name(stem)
+    if safe == stem and len(safe.encode()) <= STEM_BYTES and not is_ignored(safe):
+        return stem
+    mark = hashlib.blake2b(stem.encode("utf-8", "surrogateescape"), digest_size=3).hexdigest()
+    safe = _cut(safe, STEM_BYTES - len(mark) - 1).rstrip(" .")
+    return f"{'_' if is_ignored(safe) else ''}{safe}-{mark}"
+
+
+def _cut(text: str, size: int) -> str:
+    """As much of a text as so many bytes of UTF-8 hold."""
+    return text.encode()[:size].decode("utf-8", "ignore")

@@ -246,7 +246,7 @@ class Scanner:
         stems = {
             stem_of(name)
             for name in names
-            if not self.lister.ignored(name) and (name.isascii() or self.lister.named_well(folder, name))
+            if not self.lister.ignored(name)
         }
         listed = len(stems) > MANY_NAMES or not known or COMPANION in names
         if listed or any("@" in stem or frame_key(stem) for stem in stems):

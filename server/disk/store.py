@@ -226,6 +226,13 @@ class Store:
         """
         share, path = self.for_people(address)
         beside = paths.sidecar_of(path)
+        size = len(os.fsencode(beside.name))
+        if size > paths.NAME_BYTES:
+            raise Conflict(
+                f"The name of {path.name[:40]}… is too long: no record fits beside it. "
+                f"Make it {size - paths.NAME_BYTES} bytes shorter.",
+                path=str(path),
+            )
         try:
             with self.locks(share.name).hold(paths.lock_key(address), timeout_s) as held:
                 old = self._present(address, path, beside)

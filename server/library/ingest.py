@@ -22,9 +22,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from server.disk import faults, paths
+from server.disk.encoding import quote
 from server.disk.errors import Broken, Busy, CroftError, DiskFull, NotFound, ReadOnly, ShareAway
 from server.disk.records import Action, Change, Entry, Problem, Stat
 from server.disk.store import Store
@@ -240,7 +240,7 @@ class Ingest:
         if not wanted or self._projects.of(address) is None:
             return
         self._store.check_writable(address)
-        if entry.facts is None and not entry.broken:
+        if entry.facts is None and not entry.broken and faults.fits_a_record(paths.name_of(address)):
             self._make_sidecar(address)
         if not known:
             with self._condition:

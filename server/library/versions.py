@@ -12,9 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from server.disk import files, paths
+from server.disk import encoding, files, paths
 from server.disk.errors import Conflict, NotFound
 from server.disk.store import Store
 
@@ -98,7 +96,7 @@ def read(path: Path) -> dict[str, Any]:
     """A version's sidecar; {} where it is gone, Conflict where it is no longer an object."""
     try:
         raw, _ = files.read_bounded(path, MAX_BYTES)
-        data = orjson.loads(raw)
+        data = encoding.loads(raw)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -110,7 +108,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def write(path: Path, record: dict[str, Any]) -> None:
     """Replace a version's sidecar."""
-    files.write_atomic(path, orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
+    files.write_atomic(path, encoding.dumps(record, indent=True) + b"\n")
 
 
 def _place(store: Store, address: str) -> Path:

@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import bottle
 
+from server.disk.encoding import quote
 from server.disk.errors import CroftError, Forbidden, NotFound, NotSignedIn, Stale
 from server.disk.records import Change
 from server.disk.settings import Settings

@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from server.disk import errors
+from server.disk import encoding, errors
 
 if TYPE_CHECKING:
     from server.library.people import User
@@ -89,16 +87,15 @@ def status_line(status: int) -> str:
 def loads(body: bytes) -> Any:
     """The JSON value of a body, or BadInput with a sentence."""
     try:
-        return orjson.loads(body)
+        return encoding.loads(body)
     except ValueError as e:  # orjson's own error is one; so is its word on too deep a nesting
         raise errors.BadInput(f"The body isn't JSON: {e}.") from None
 
 
 def dumps(value: Any) -> bytes:
     try:
-        return orjson.dumps(value)
-    except TypeError:
-        # File names that aren't UTF-8 come as lone surrogates, which orjson refuses.
+        return encoding.dumps(value)
+    except (TypeError, ValueError):
         return json.dumps(value, default=str).encode()
 
 
@@ -253,11 +250,14 @@ def plural(role: str) -> str:
 
 
 def text_of(latin: str) -> str:
-    """WSGI hands bytes as latin-1 text: the UTF-8 that was meant, or BadInput."""
+    """WSGI hands bytes as latin-1 text: the UTF-8 that was meant, or the name of a file that isn't.
+
+    BadInput where it isn't even bytes.
+    """
     try:
-        return latin.encode("latin-1").decode("utf-8")
+        return latin.encode("latin-1").decode("utf-8", "surrogateescape")
     except UnicodeError:
-        raise errors.BadInput("The address isn't UTF-8.") from None
+        raise errors.BadInput("The address isn't one.") from None
 
 
 def parse_form(text: str) -> dict[str, str]:

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-import orjson
-
+from server.disk import encoding
 from server.disk.errors import BadInput, CroftError, Forbidden, NotFound, NotSignedIn
 from server.farm.farm import Farm
 from server.web.requests import MethodNotAllowed, read_body, status_line, status_of
@@ -32,12 +31,12 @@ def farm(body: bytes, token_name: str, the_farm: Farm) -> bytes:
 
 def potential(body: bytes, the_farm: Farm) -> bytes:
     """Answer a prenode."""
-    return orjson.dumps(the_farm.potential(_parse(body)))
+    return encoding.dumps(the_farm.potential(_parse(body)))
 
 
 def _parse(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
+        return encoding.loads(body)
     except ValueError as error:
         raise BadInput(f"The body is not JSON: {error}.") from error
 
@@ -54,7 +53,7 @@ class Wire:
         except CroftError as error:
             code = status_of(error)
             status = status_line(code)
-            body = orjson.dumps({"data": None, "message": error.message})
+            body = encoding.dumps({"data": None, "message": error.message})
         except Exception:
             log.exception("a node's message failed")
             status, body = "500 Internal Server Error", FAILED

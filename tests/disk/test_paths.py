@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,25 @@ def test_what_may_be_one(name: str) -> None:
 def test_one_lock_for_the_names_that_a_disk_takes_for_one() -> None:
     assert paths.lock_key("data::Shots/Ü.blend") == paths.lock_key("shots/u\u0308.blend")
     assert paths.lock_key("a") != paths.lock_key("b")
+
+
+@given(st.binary(min_size=1, max_size=250).filter(lambda raw: b"/" not in raw and b"\0" not in raw))
+def test_what_croft_makes_of_a_file_is_named_safely_and_apart(raw: bytes) -> None:
+    """Given any name that a disk takes, then what is made of it has room for more, and a name of its own."""
+    name = os.fsdecode(raw)
+    stem = paths.own_stem(name)
+    assert paths.safe_name(stem) == stem
+    assert len(stem.encode()) <= paths.STEM_BYTES + 1
+    assert not paths.is_ignored(stem)
+    if stem != paths.stem_of(name):
+        assert paths.own_stem("x" + name) != stem
+    assert len(os.fsencode(paths.snapshot_name(name, "20261122-015318-b7b170"))) < 150
+
+
+@pytest.mark.parametrize(
+    "name", ["con", "COM1.txt", "aux .txt", "NUL", "lpt².x", "a.", " a", "a\u0308", "a\udcff", "CONIN$"]
+)
+def test_a_name_that_some_system_refuses_is_changed(name: str) -> None:
+    assert paths.safe_name(name) != name
+    assert paths.safe_name(paths.safe_name(name)) == paths.safe_name(name)
+    assert paths.own_stem(name + ".blend") != name

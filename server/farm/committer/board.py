@@ -6,6 +6,7 @@ when someone asks. Changed by the committer's thread alone; readable by all.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,9 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
-from server.disk import files, paths
+from server.disk import encoding, files, paths
 from server.disk.errors import CroftError, NotFound
 from server.disk.records import JobPlace
 from server.disk.settings import Settings
@@ -334,12 +333,13 @@ def source_address(job: Job) -> str:
     return paths.join(job.home, str(job.record.get("snapshot") or ""))
 
 
-_FRAME, _UUID, _NUMBER, _ISSUED = "@@frame@@", "@@uuid@@", "@@n@@", "@@issued@@"
+# Words that no file is named by: what stands in their place is filled in for each task.
+_FRAME, _UUID, _NUMBER, _ISSUED = (f"@@{n}{secrets.token_hex(8)}@@" for n in range(4))
 
 
 def _template(job: Job, commands: list[dict[str, Any]]) -> bytes:
     """The commandment of a task as bytes in which four words are left open."""
-    whole = orjson.dumps(
+    whole = encoding.dumps(
         {
             "id": "task",
             "uuid": _UUID,

@@ -11,9 +11,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import orjson
-
-from server.disk import paths
+from server.disk import encoding, paths
 from server.disk.errors import CroftError, NotFound
 from server.farm.committer.board import Board, Live
 from server.farm.jobs import states
@@ -163,11 +161,11 @@ def settle(turn: Turn) -> None:
 
 
 def accepted(attempt: str) -> bytes:
-    return b'{"id":"accepted","uuid":%b}' % orjson.dumps(attempt)
+    return b'{"id":"accepted","uuid":%b}' % encoding.dumps(attempt)
 
 
 def refused(attempt: str, why: str) -> bytes:
-    return b'{"id":"refused","uuid":%b,"why":%b}' % (orjson.dumps(attempt), orjson.dumps(why))
+    return b'{"id":"refused","uuid":%b,"why":%b}' % (encoding.dumps(attempt), encoding.dumps(why))
 
 
 # -- from nodes ---------------------------------------------------------------------------------------

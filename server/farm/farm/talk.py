@@ -12,8 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
-
+from server.disk import encoding
 from server.disk.errors import BadInput, Busy, DiskError, DiskFull, Forbidden
 from server.farm.committer import Bundle, Committer
 from server.farm.committer.board import Board
@@ -170,7 +169,7 @@ class Talk:
             if live is not None or self._surely_gone(job_id):
                 kill = {"id": "kill", "uuid": request.get("uuid"), "frame": request.get("frame")}
                 if not isinstance(kill["frame"], list):  # a video: RFAM's node would end over it
-                    answers.append(orjson.dumps(kill))
+                    answers.append(encoding.dumps(kill))
             return
         now = self._monotonic()
         claim.deadline = now + float(self._board.settings.get("lease_s"))
@@ -222,7 +221,7 @@ class Talk:
 
     def _info(self) -> bytes:
         get = self._board.settings.get
-        return orjson.dumps(
+        return encoding.dumps(
             {
                 "id": "info",
                 "heartbeat": get("heartbeat_s"),

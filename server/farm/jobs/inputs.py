@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from server.disk import files, paths
+from server.disk import encoding, files, paths
 
 MAX_INPUTS = 2000  # of one scene; the rest isn't watched
 MAX_FACTS_BYTES = 16 << 20
@@ -50,7 +48,7 @@ def _named(scene: Path) -> list[str]:
     """Paths from the scene's folder, as the facts read from its content tell; `//` is that folder."""
     try:
         raw, _ = files.read_bounded(paths.companion_of(scene) / "file.json", MAX_FACTS_BYTES)
-        facts = orjson.loads(raw)["facts"]
+        facts = encoding.loads(raw)["facts"]
         named = [*facts.get("libraries", ()), *facts.get("textures", ())]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []

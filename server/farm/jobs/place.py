@@ -16,9 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from server.disk import files, paths
+from server.disk import encoding, files, paths
 from server.disk.errors import CroftError, NotFound, Restored
 from server.disk.journal import Journal
 from server.farm.jobs.job import Claim, Event, Job, split_attempt
@@ -272,7 +270,7 @@ class Place:
         """The job's sum with the journal's length and hash: reading it needs no fold any more."""
         data = {"schema": SCHEMA, **summary, "journal": {"length": length, "sha256": digest}}
         files.write_atomic(
-            self.folder / RESULT, orjson.dumps(data, option=orjson.OPT_INDENT_2) + b"\n", disk=self._disk
+            self.folder / RESULT, encoding.dumps(data, indent=True) + b"\n", disk=self._disk
         )
 
     def hash_journal(self) -> tuple[int, str]:

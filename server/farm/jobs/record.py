@@ -11,9 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from server.disk import files, paths
+from server.disk import encoding, files, paths
 from server.disk.errors import NotFound, broken
 from server.farm.jobs import states
 
@@ -27,7 +25,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     try:
         raw, _ = files.read_bounded(path, MAX_RECORD_BYTES)
-        record = orjson.loads(raw)
+        record = encoding.loads(raw)
     except FileNotFoundError as error:
         raise NotFound(f"There is no job in {folder}.", path=str(folder)) from error
     except (OSError, ValueError) as error:
@@ -79,7 +77,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     """The sum of an ended job, if it is that of the journal that lies there; None otherwise."""
     try:
         raw, _ = files.read_bounded(folder / RESULT, MAX_RECORD_BYTES)
-        result = orjson.loads(raw)
+        result = encoding.loads(raw)
         length = os.stat(folder / JOURNAL).st_size
         told = result["journal"]["length"]
     except (OSError, ValueError, KeyError, TypeError):

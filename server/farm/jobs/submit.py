@@ -18,9 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from server.disk import files, paths
+from server.disk import encoding, files, paths
 from server.disk.errors import BadContent, BadInput, Conflict, CroftError, NotFound
 from server.disk.journal import Journal
 from server.disk.settings import Settings
@@ -85,6 +83,12 @@ class Submitter:
         if asked not in (None, "", project[0]):
             raise NotFound(f"{address} lies in the project {project[0]}, not in {str(asked)[:60]!r}.")
         job_type = self._type(request, paths.name_of(address))
+        if "\\" in paths.folder_of(address) and path.suffix.casefold() == ".blend":
+            raise BadContent(
+                "Blender takes the backslash in this folder's name for the end of one, and finds nothing: "
+                "rename the folder.",
+                path=str(path),
+            )
         try:
             job_type.check_file(path)
         except OSError as error:
@@ -105,7 +109,7 @@ class Submitter:
         order = request.get("order", "linear")
         if order not in frame_ranges.ORDERS:
             raise BadInput(f"order must be one of {', '.join(frame_ranges.ORDERS)}, not {str(order)[:40]!r}.")
-        stem = paths.stem_of(paths.name_of(address))
+        name = paths.name_of(address)
         return {
             "schema": records.SCHEMA,
             "type": job_type.ident,
@@ -119,8 +123,8 @@ class Submitter:
             "priority": self._priority(request, address),
             "retries": _whole(request, "retries", int(self._settings.get("retries")), 1, MAX_RETRIES),
             "requires": sorted(job_type.requires | set(_texts(request, "requires"))),
-            "name": str(request.get("name") or stem)[:200],
-            "base": job_type.name.replace("{stem}", stem),
+            "name": str(request.get("name") or encoding.shown(paths.stem_of(name)))[:200],
+            "base": job_type.name.replace("{stem}", paths.own_stem(name)),
             "timeout_s": job_type.timeout_s,
             "description": str(request.get("description") or "")[:1000],
             "parameters": job_type.check_parameters(given),
@@ -142,18 +146,18 @@ class Submitter:
         version = ""
         try:
             files.make_folders(folder, share.root, disk=self._disk)
-            files.write_atomic(folder / INTENT, orjson.dumps({"snapshot": snapshot.name}), disk=self._disk)
+            files.write_atomic(folder / INTENT, encoding.dumps({"snapshot": snapshot.name}), disk=self._disk)
             record["inputs"] = inputs.look(scene, share.root)
             record["source"] = copy_scene(scene, snapshot, self._disk)
             _link_caches(snapshot, scene.name)
             if record["output"] == "version":
                 version = self._make_version(address, record)
                 record["version"] = version
-                record["folder"] = f"{paths.RENDER}/{paths.stem_of(scene.name)}/{version}"
+                record["folder"] = f"{paths.RENDER}/{paths.own_stem(scene.name)}/{version}"
             self._begin_journal(folder, record)
             files.write_atomic(
                 folder / records.RECORD,
-                orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n",
+                encoding.dumps(record, indent=True) + b"\n",
                 disk=self._disk,
             )
         except BaseException:
@@ -239,7 +243,7 @@ def clean_up(folder: Path, asset_folder: Path, disk: files.Os = files.REAL) -> b
         return False
     try:
         raw, _ = files.read_bounded(folder / INTENT, 65536)
-        name = orjson.loads(raw)["snapshot"]
+        name = encoding.loads(raw)["snapshot"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     if isinstance(name, str) and "/" not in name and f".{folder.name}." in name + ".":
@@ -321,7 +325,7 @@ def _clone(source: int, target: int, disk: files.Os) -> str:
 def _link_caches(snapshot: Path, scene_name: str) -> None:
     """Let the snapshot find the scene's disk caches, which Blender looks for by the file's name."""
     link, caches = places.cache_folders(snapshot, scene_name)
-    if not caches.is_dir():
+    if not os.path.isdir(caches):  # nor is it where the scene's own name leaves no room for such a one
         return
     try:
         os.symlink(caches.name, link)
@@ -345,7 +349,7 @@ def _frames_of_scene(path: Path) -> str | None:
     """The scene's own range, as read from the file when it arrived."""
     try:
         raw, _ = files.read_bounded(paths.companion_of(path) / "file.json", 4 << 20)
-        first, last = orjson.loads(raw)["facts"]["frames"]
+        first, last = encoding.loads(raw)["facts"]["frames"]
         return f"{int(first)}-{int(last)}" if first != last else str(int(first))
     except (OSError, ValueError, KeyError, TypeError, CroftError):
         return None

@@ -15,9 +15,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
-from server.disk import paths
+from server.disk import encoding, paths
+from server.disk.encoding import quote
 from server.disk.errors import BadInput, Broken, Conflict, Forbidden, NotFound
 from server.disk.records import Entry, Stat
 from server.disk.store import Store
@@ -422,8 +422,9 @@ def tells_of(record: Mapping[str, Any], stat: Stat) -> bool:
 
 def pretty(name: str) -> str:
     """A file name as people would write it: `hero_walk-v2.blend` gives `Hero walk v2`."""
-    stem = paths.stem_of(name).replace("_", " ").replace("-", " ").removesuffix("@").rstrip(" .")
-    words = " ".join(stem.split()) or name
+    stem = encoding.shown(paths.stem_of(name)).replace("_", " ").replace("-", " ")
+    stem = stem.removesuffix("@").rstrip(" .")
+    words = " ".join(stem.split()) or encoding.shown(name)
     return words[0].upper() + words[1:]
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from server.disk import deletions, faults, files, moves, paths, sidecar
+from server.disk import deletions, encoding, faults, files, moves, paths, sidecar
 from server.disk.errors import BadInput, Broken, Conflict, CroftError, NotFound
 from server.disk.paths import Share
 from server.disk.records import Action, plain, utc_now
@@ -208,27 +208,21 @@ class Mending:
         return Mended(f"It is named {paths.name_of(to)} again.")
 
     def _readable_name(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
-        """Names in a folder that aren't UTF-8 become ones that every program can show."""
-        folder = paths.folder_of(address)
+        """A name that is no text, or too long, becomes one that every program can show."""
         share, _ = self._for_people(address)
-        path = share.path(paths.parse(folder)[1])
-        there = os.listdir(path)
-        renamed = []
-        for name in there:
-            shown = name.encode("utf-8", "replace").decode("utf-8")
-            if shown == name or shown != paths.name_of(address):
-                continue
-            raw = os.fsencode(name)
-            new = paths.safe_name(raw.decode("cp1252", "replace").replace("\ufffd", "_"))
-            new = free_name(new, there) if new in there else new
-            moves.move(
-                path / name, path / new, root=share.root, branches=share.branches, disk=self._store.disk
-            )
-            renamed.append(new)
-        if not renamed:
-            raise Conflict("There is no such name any more: nothing was changed.", address=address)
-        self._store.refresh(folder)
-        return Mended(f"It is named {', '.join(renamed)} now.")
+        folder, name = paths.split(address)
+        there = os.listdir(share.path(paths.parse(folder)[1]))
+        if name not in there:
+            raise NotFound("There is no such name any more: nothing was changed.", address=address)
+        # Names that aren't UTF-8 mostly come from an old Windows.
+        plain = os.fsencode(name).decode("cp1252", "replace") if encoding.shown(name) != name else name
+        new = paths.safe_name(plain.replace("\ufffd", "_"))
+        if new == name:
+            raise Conflict(f"Every system can show {name}: nothing was changed.", address=address)
+        new = paths.join(folder, free_name(new, there) if new in there else new)
+        self._store.move(address, new, user.ident)
+        undo = faults.mending("Undo", "rename-back", new, to=address)
+        return Mended(f"It is named {paths.name_of(new)} now.", undo)
 
     # Times and leftovers
 

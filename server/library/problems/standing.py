@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from urllib.parse import quote
 
 from server.disk import faults, paths
+from server.disk.encoding import quote
 from server.disk.records import Action, Change, Problem
 from server.disk.store import Store
 
@@ -68,7 +68,8 @@ class Standing:
         entries = [entry for entry in index.folder(folder) if entry.stat is not None]
         names = [paths.name_of(entry.address) for entry in entries]
         names += index.folders(folder)
-        told = [
+        told = [odd for name in names if (odd := faults.odd_name(folder, name)) is not None]
+        told += [
             faults.clash(folder, name, other, *self._apart(folder, name))
             for name, other in faults.clashes(names)
         ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from server.disk import paths
+from server.disk.encoding import quote
 from server.disk.index import Index
 
 from ..assets import rfc3339

@@ -14,10 +14,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+from server.disk import encoding, paths
 from server.disk import files as disk_files
-from server.disk import paths
+from server.disk.encoding import quote
 from server.disk.errors import BadInput, Busy, Conflict, NotFound
 from server.library.uploads import limits
 from server.web.api.table import Route, ref
@@ -69,7 +69,7 @@ def send_file(services: Services, call: Call) -> Answer:
         ("Content-Type", kind or "application/octet-stream"),
         (
             "Content-Disposition",
-            f"{'inline' if kind else 'attachment'}; filename*=UTF-8''{quote(name, safe='')}",
+            f"{'inline' if kind else 'attachment'}; filename*=UTF-8''{quote(encoding.shown(name), safe='')}",
         ),
     ]
     if etag_matches(call.header("if-none-match"), etag):

@@ -6,9 +6,9 @@ Also the agnostic submission (`new_job`) of studios' own tools, and the short pa
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 from server.disk import paths
+from server.disk.encoding import quote
 from server.disk.errors import BadInput, Forbidden, NotFound
 from server.library.people import User
 from server.web.api.shapes import JOB_STATES, TASK_STATES

@@ -6,9 +6,9 @@ What can be undone answers with its `undo`: the call that takes it back.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 from server.disk import paths
+from server.disk.encoding import quote
 from server.disk.errors import NotFound
 from server.library import versions
 from server.web.api.table import PAGING, TEXT, Route, ref

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from typing import Any
-from urllib.parse import quote
 
+from server.disk.encoding import quote
 from server.disk.errors import BadInput, Busy
 from server.library.uploads import Misfit
 from server.web.api.table import PAGING, TEXT, Route, ref

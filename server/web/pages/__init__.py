@@ -12,10 +12,10 @@ import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import bottle
 
+from server.disk.encoding import quote
 from server.disk.errors import CroftError
 from server.web.pages import asset, listing, problems, rendering, start
 from server.web.pages.shell import Shell
@@ -46,6 +46,11 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
     def to_home(project: str) -> bottle.HTTPResponse:
         return bottle.HTTPResponse(status=303, headers={"Location": f"/p/{quote(project, safe='')}/home"})
 
+    def named(asked: Call) -> tuple[str, str]:
+        """Project and path of a file's page: the framework drops what isn't UTF-8, and a name may not be."""
+        _, _, project, _, path = asked.path.split("/", 4)
+        return project, path
+
     routes: dict[str, Callable[..., bottle.HTTPResponse]] = {
         "/": lambda: start.start(shell, services.call()),
         "/sign-in": lambda: start.sign_in(shell, services.call()),
@@ -56,7 +61,9 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/p/<project>/": to_home,
         "/p/<project>/home": lambda project: start.home(shell, call(), rows, project),
         "/p/<project>/assets": lambda project: rows.page(call(), project),
-        "/p/<project>/asset/<path:path>": lambda project, path: asset.page(shell, call(), project, path),
+        "/p/<project>/asset/<path:re:(?s:.+)>": lambda project, path: asset.page(
+            shell, call(), *named(call())
+        ),
         "/p/<project>/rendering": lambda project: rendering.page(shell, call(), project),
         "/p/<project>/problems": lambda project: problems.page(shell, call(), project),
         "/p/<project>/job/<job>": lambda project, job: rendering.one(shell, call(), project, job),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import bottle
 
+from server.disk.encoding import quote
 from server.library.assets.listing import becomes_asset
 from server.web.pages import content, listing, rendering, sheets, words
 from server.web.pages.shell import Shell

@@ -15,11 +15,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import is_
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import bottle
 from markupsafe import Markup
 
+from server.disk.encoding import quote
 from server.disk.records import Entry
 from server.library.search import Row
 from server.web import requests

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import bottle
 
 from server.disk import paths
+from server.disk.encoding import quote
 from server.disk.records import Problem
 from server.library.problems import of_project
 from server.web.pages.listing import key

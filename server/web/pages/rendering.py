@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import bottle
 
+from server.disk.encoding import quote
 from server.disk.errors import CroftError, NotFound
 from server.web import requests
 from server.web.pages import listing, sheets, words

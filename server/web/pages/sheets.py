@@ -12,10 +12,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
 
 from markupsafe import Markup
 
+from server.disk.encoding import quote
 from server.web.pages import words
 
 CARD_CELLS = 144  # three rows of two seconds on a desk, six of one second on a phone

@@ -12,11 +12,12 @@ import threading
 import zoneinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs
 
 import bottle
 import jinja2
 
+from server.disk.encoding import quote
 from server.disk.errors import NotFound, ReadOnly, ShareAway
 from server.web.pages import words
 from server.web.requests import Call, etag_matches

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import bottle
 from markupsafe import Markup
 
+from server.disk.encoding import quote
 from server.library.people import User
 from server.web.pages import listing, rendering
 from server.web.pages.shell import Shell
