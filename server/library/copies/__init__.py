@@ -16,9 +16,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from server.disk import faults, paths
+from server.disk.encoding import quote
 from server.disk.errors import BadInput, Broken, Conflict, CroftError, NotFound
 from server.disk.records import Action, Change, Entry, Problem, Stat
 from server.disk.store import Store
