@@ -36,8 +36,8 @@ def mending(label: str, mend: str, address: str, role: str = "student", **more: 
     return Action(label, "POST", MEND, {"mend": mend, "address": address, **more}, role)
 
 
-def broken(address: str, why: str, *actions: Action) -> Problem:
-    """A file of Croft's that isn't what it should be. `address` is its own, not that of what it tells of."""
+def broken(address: str, why: str, *actions: Action, of: str = "") -> Problem:
+    """A file of Croft's that isn't what it should be: its own address, and that of what it tells `of`."""
     name = paths.name_of(address)
     if name == paths.PROJECT_FILE:
         what = "What the project says of itself"
@@ -47,8 +47,9 @@ def broken(address: str, why: str, *actions: Action) -> Problem:
         what = f"What people said of {name.removesuffix('.json')}"
     text = f"{what} can’t be read: {why}. It is shown as it was last, and stays as it is."
     mend = f"Correct {name} in a text editor, or copy it back from a backup."
-    return problem("sidecar", address, text, f"Put the last good one back. Or: {mend}" if actions else mend,
-                   *actions)  # fmt: skip
+    if actions:
+        mend = f"Put the last good one back. Or: {mend}"
+    return problem("sidecar", of or address, text, mend, *actions)
 
 
 def orphan(address: str, *actions: Action) -> Problem:

@@ -98,6 +98,7 @@ class Facts:
     protect: bool = False
     schema: int = 1
     derived_from: str = ""  # the uuid of what it was copied from
+    dependencies: tuple[str, ...] = ()  # what it waits for, as people name it
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,11 +243,7 @@ class Scanner:
     def _refresh_files(self, inside: str, names: Mapping[str, int], found: Found) -> None:
         folder = self._prefix + inside
         known = self.index.has_folder(folder)  # false only for a share's root that was never scanned
-        stems = {
-            stem_of(name)
-            for name in names
-            if not self.lister.ignored(name)
-        }
+        stems = {stem_of(name) for name in names if not self.lister.ignored(name)}
         listed = len(stems) > MANY_NAMES or not known or COMPANION in names
         if listed or any("@" in stem or frame_key(stem) for stem in stems):
             # A sequence is made of all its frames, so it takes a listing.

@@ -64,9 +64,7 @@ KEYS: dict[str, Key] = {
     "max_upload_bytes": Key(64 << 30, int, "bytes", "Largest file that can be uploaded.", 1024),
     "upload_kinds": Key([], list, "endings", "What can be uploaded; none: what studios make; *: everything."),
     "upload_chunk_bytes": Key(8 << 20, int, "bytes", "How much a browser sends at once.", 1 << 14),
-    "upload_keep_days": Key(
-        14.0, float, "days", "How long an upload waits to be added.", 0.01
-    ),
+    "upload_keep_days": Key(14.0, float, "days", "How long an upload waits to be added.", 0.01),
     "max_frames": Key(100_000, int, "frames", "Most tasks that one job may have.", 1),
     "settle_s": Key(1.0, float, "seconds", "How long a new file must be unchanged before it is used.", 0),
     "scan_every_s": Key(20.0, float, "seconds", "How often unwatched folders are looked at while in use.", 1),

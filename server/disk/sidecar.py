@@ -129,6 +129,7 @@ def facts(data: Mapping[str, Any]) -> Facts:
         protect=get("protect") is True,
         schema=schema_of(data),
         derived_from=_text(get("derived_from")),
+        dependencies=_texts(get("dependencies")),
     )
 
 

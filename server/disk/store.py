@@ -502,7 +502,7 @@ class Store:
         for entry in self.index.broken():
             beside = paths.sidecar_of(entry.address)
             put_back = faults.mending("Put the last good one back", "put-back", beside)
-            found.append(faults.broken(beside, entry.broken, put_back))
+            found.append(faults.broken(beside, entry.broken, put_back, of=entry.address))
         for address, why in list(self._history.items()):
             found.append(
                 Problem(

@@ -37,10 +37,13 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz_-"
 class Row:
     """An entry of a listing, with what searching and sorting ask of it worked out once."""
 
-    __slots__ = ("_text", "asset", "entry", "name_key")
+    __slots__ = ("_text", "asset", "entry", "name_key", "priority")
 
-    def __init__(self, entry: Entry, asset: bool) -> None:
+    def __init__(self, entry: Entry, asset: bool, priority: float | None = None) -> None:
+        """`priority` is the true one, where who waits for it makes that another than its own."""
         self.entry = entry
+        own = entry.facts.priority if entry.facts is not None else 0
+        self.priority = own if priority is None else max(own, priority)
         self.asset = asset
         name = entry.facts.name if entry.facts and entry.facts.name else paths.name_of(entry.address)
         self.name_key = natural(name)
@@ -214,7 +217,7 @@ _SORT_KEYS: dict[str, Callable[[Row, dict[str, int]], Any]] = {
     "path": lambda row, places: natural(row.entry.address),
     "type": lambda row, places: places.get(_facts_text(row, "type"), 999),
     "state": lambda row, places: places.get(_facts_text(row, "state"), 999),
-    "priority": lambda row, places: row.entry.facts.priority if row.entry.facts else 0,
+    "priority": lambda row, places: row.priority,
     "owner": lambda row, places: _facts_text(row, "owner"),
     "modified": lambda row, places: row.entry.stat.mtime_ns if row.entry.stat else 0,
     "size": lambda row, places: row.entry.stat.size if row.entry.stat else -1,

@@ -29,6 +29,7 @@ from server.farm.jobs.states import ENDED
 from server.library.assets import Assets
 from server.library.backups import Backups
 from server.library.copies import Copies
+from server.library.dependencies import Dependencies
 from server.library.ingest import Ingest
 from server.library.media import Media, ending
 from server.library.people import People
@@ -97,7 +98,8 @@ class Croft:
         rooms = self.services
         for close in (
             rooms.events.close, drop_unfinished, rooms.uploads.close, rooms.problems.close,
-            rooms.copies.close, rooms.farm.close, rooms.ingest.close, rooms.media.close, rooms.store.close,
+            rooms.copies.close, rooms.dependencies.close, rooms.farm.close, rooms.ingest.close,
+            rooms.media.close, rooms.store.close,
         ):  # fmt: skip
             try:
                 close()
@@ -282,7 +284,8 @@ def build(
     people = People(settings)
     projects = Projects(settings, store)
     media = Media(store, settings, cache=config / "cache")
-    assets = Assets(store, projects, people, hopeless=media.hopeless)
+    dependencies = Dependencies(store, projects)
+    assets = Assets(store, projects, people, hopeless=media.hopeless, dependencies=dependencies)
     ingest = Ingest(store, projects, assets, media)
     saves = Saves(store, projects, assets)
     backups = Backups(settings, store, clock)
@@ -290,18 +293,11 @@ def build(
     copies = Copies(store, projects, assets, saves)
     store.open()
     projects.prepare()
-    farm = Farm(settings, store, projects)
+    farm = Farm(settings, store, projects, warnings=dependencies.warnings)
     uploads = Uploads(store, settings, projects, assets, media)
     problems = Problems(store)
-    for source in (
-        projects.problems,
-        ingest.problems,
-        copies.problems,
-        farm.problems,
-        uploads.problems,
-        backups.problems,
-    ):
-        problems.add(source)
+    for room in (projects, ingest, copies, farm, uploads, backups, dependencies):
+        problems.add(room.problems)
 
     def watched() -> None:
         store.someone_is_active()
@@ -313,6 +309,7 @@ def build(
     media.subscribe(lambda address: events.notify([Change("thumbnail", address)]))
     ingest.start()
     copies.start()
+    dependencies.start()
     problems.start()
     uploads.adder.replace = lambda file, content, who, said, take: saves.replace(
         file, content, people.user(who), said, take=take
@@ -333,6 +330,7 @@ def build(
             ingest=ingest,
             saves=saves,
             copies=copies,
+            dependencies=dependencies,
             problems=problems,
             mending=Mending(store, projects, assets),
             uploads=uploads,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from server.farm.farm import Farm
     from server.library.assets import Assets
     from server.library.copies import Copies
+    from server.library.dependencies import Dependencies
     from server.library.ingest import Ingest
     from server.library.media import Media
     from server.library.people import People
@@ -58,6 +59,7 @@ class Services:
     ingest: Ingest
     saves: Saves
     copies: Copies
+    dependencies: Dependencies
     problems: Problems
     mending: Mending
     uploads: Uploads

@@ -76,7 +76,7 @@ function hear(message) {
   if ("lost" in message) showLost(message.lost);
   else if (message.reload) lookAgain();
   else if (message.kind === "thumbnail") message.ids.forEach(drawAgain);
-  else if (concerns(message)) lookAgain({ all: false, only: message.kind === "asset" ? message.ids : [] });
+  else if (concerns(message)) lookAgain({ all: false, only: ofFiles(message.kind) ? message.ids : [] });
 }
 
 // A picture that wasn't made yet when the page asked for it is there now: asked for under a new address,
@@ -92,11 +92,14 @@ function drawAgain(address) {
   }
 }
 
+// Who uses a file concerns the same pages as a change of the file itself.
+const ofFiles = (kind) => kind === "asset" || kind === "uses";
+
 function concerns({ kind, ids }) {
   const of = main.dataset;
   if (!of.live.split(" ").includes(kind)) return false;
-  if (kind === "asset" && of.under) return ids.some((id) => id.startsWith(of.under));
-  if (kind === "asset" && of.address) return ids.includes(of.address);
+  if (ofFiles(kind) && of.under) return ids.some((id) => id.startsWith(of.under));
+  if (ofFiles(kind) && of.address) return ids.includes(of.address);
   if (kind === "job" && of.jobs !== undefined) return ids.some((id) => of.jobs.split(" ").includes(id));
   return true;
 }

@@ -1,6 +1,6 @@
 """Run by Blender, or by a Python that has bpy: saves a scene that uses a file of each kind, three ways.
 
-    blender -b --factory-startup --python many_uses.py -- FOLDER
+blender -b --factory-startup --python many_uses.py -- FOLDER
 """
 
 import os

@@ -35,6 +35,7 @@ from server.library.projects import Projects
 
 Job = Live | Ended  # what `job` and `jobs` give: for `view`
 MAX_POTENTIAL_NAMES = 1000
+WARNINGS = 20  # that a job keeps
 
 
 class Farm:
@@ -50,7 +51,9 @@ class Farm:
         wall: Callable[[], float] = time.time,
         disk: files.Os = files.REAL,
         rng: random.Random | None = None,
+        warnings: Callable[[str], list[str]] = lambda address: [],
     ) -> None:
+        """`warnings` says of a file what should be known before it is rendered."""
         self._settings = settings
         self._store = store
         self._projects = projects or Projects(settings, store)
@@ -65,6 +68,7 @@ class Farm:
         self._talk = Talk(self.board, self._committer, monotonic, wall)
         self._views = Views(self.board)
         self._submitter = Submitter(settings, store, self.types, self._project_of, wall, disk)
+        self._warnings = warnings
         self._told: dict[str, set[str]] = {}  # prenode's name -> jobs that it knows
         self._told_lock = threading.Lock()
         self._committer.start()
@@ -117,6 +121,7 @@ class Farm:
         """Make a job: everything is checked before anything is written."""
         who = user if isinstance(user, str) else user.ident
         record = self._submitter.check(who, request)
+        record["warnings"] = self._warnings(record["file"])[:WARNINGS]
         self._store.check_writable(record["file"])
         record, folder = self._submitter.make(record)
         place = JobPlace(record["id"], record["file"], folder)

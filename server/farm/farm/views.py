@@ -81,6 +81,7 @@ class Views:
             "id": record["id"],
             "name": record.get("name") or paths.stem_of(paths.name_of(address)),
             "file": address,
+            "warnings": record.get("warnings") or [],
             "project": record.get("project"),
             "user": record.get("user"),
             "type": record.get("type"),

@@ -269,9 +269,7 @@ class Place:
     def write_result(self, summary: dict[str, Any], length: int, digest: str) -> None:
         """The job's sum with the journal's length and hash: reading it needs no fold any more."""
         data = {"schema": SCHEMA, **summary, "journal": {"length": length, "sha256": digest}}
-        files.write_atomic(
-            self.folder / RESULT, encoding.dumps(data, indent=True) + b"\n", disk=self._disk
-        )
+        files.write_atomic(self.folder / RESULT, encoding.dumps(data, indent=True) + b"\n", disk=self._disk)
 
     def hash_journal(self) -> tuple[int, str]:
         """Length and hash of the journal as it is now. Takes its time: under no lock."""

@@ -45,6 +45,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("description", "site", "version", "folder", "snapshot"), str),
     **dict.fromkeys(("total", "retries", "priority"), int),
     "requires": list,
+    "warnings": list,
     "parameters": dict,
     "source": dict,
     "inputs": dict,

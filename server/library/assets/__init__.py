@@ -22,16 +22,18 @@ from server.disk.errors import BadInput, Broken, Conflict, Forbidden, NotFound
 from server.disk.records import Entry, Stat
 from server.disk.store import Store
 
+from ..dependencies import Dependencies
 from ..media import complete, kinds
 from ..people import People, User, require
 from ..projects import AssetSet, Project, Projects
 from ..search import Query, Row, parse_cursor
 from .fields import validate
-from .listing import Listing, is_asset
+from .listing import NOBODY, Listing, is_asset
 
 LIMIT, LIMIT_MOST = 100, 1000  # assets a page of an answer
 VIEWS_KEPT = 4096
 FACTS_KEPT = 4096
+USED_BY_MOST = 1000  # users told
 HISTORY_MOST = 1000  # changes told
 
 
@@ -56,11 +58,13 @@ class Assets:
         projects: Projects,
         people: People,
         hopeless: Callable[[str, Stat], bool] = lambda address, stat: False,
+        dependencies: Dependencies | None = None,
     ) -> None:
         self._store = store
         self._projects = projects
         self._people = people
         self._hopeless = hopeless
+        self._dependencies = dependencies
         self.outdated: Callable[[str], None] = lambda address: None  # told of files to be read again
         self.peek: Callable[[str], dict[str, Any]] = lambda address: {}  # what a file that is no asset tells
         self._listings: dict[str, Listing] = {}
@@ -166,8 +170,7 @@ class Assets:
         kept = self._views.get(entry.address)
         project = project or self._projects.of(entry.address)
         words = self._projects.set_of(project)
-        thumbnail = self.thumbnail_url(entry)
-        if kept is not None and kept[0] is entry and kept[1] is words and kept[2]["thumbnail"] == thumbnail:
+        if kept is not None and kept[0] is entry and kept[1] is words and self._is_shown_by(kept[2], entry):
             return kept[2]
         view = self._make_view(entry, project)
         view["named"] = dict(words.named(paths.name_of(entry.address)))
@@ -189,7 +192,28 @@ class Assets:
             self.outdated(address)  # it changed while no server looked
             if not record and entry.facts is None and not entry.arriving:
                 facts = self.peek(address)
-        return {**self.view(entry), "facts": facts}
+        view = {**self.view(entry), "facts": facts, "uses": [], "used_by": []}
+        if self._dependencies is not None:
+            view["uses"] = [
+                {"path": use.raw, "kind": use.kind, "address": use.address or None, "status": use.status}
+                for use in self._dependencies.uses(address)
+            ]
+            view["used_by"] = self._dependencies.used_by(address)[:USED_BY_MOST]
+        return view
+
+    def _is_shown_by(self, view: Mapping[str, Any], entry: Entry) -> bool:
+        """Whether what isn't the entry's own, but shown with it, is still so."""
+        if view["thumbnail"] != self.thumbnail_url(entry):
+            return False
+        return (view["waited_for_by"], view["true_priority"]) == self.standing(entry)
+
+    def standing(self, entry: Entry) -> tuple[int, float]:
+        """How many assets wait for this one, and its true priority: its own, or what it rises to by that."""
+        own = entry.facts.priority if entry.facts is not None else 0
+        if self._dependencies is None:
+            return 0, own
+        waiting = self._dependencies.waiting.get(entry.address, 0)
+        return waiting, self._dependencies.true_priority(entry.address, own)
 
     def facts(self, address: str) -> dict[str, Any]:
         """What was read from the file's content: `file.json`'s `facts`; {} while nothing was."""
@@ -376,11 +400,14 @@ class Assets:
         listing = self._listings.get(project.address)
         if listing is None:
             with self._lock:
-                listing = self._listings.setdefault(project.address, Listing(self._store, project.address))
+                rise = self._dependencies.rise if self._dependencies is not None else lambda: NOBODY
+                listing = Listing(self._store, project.address, rise)
+                listing = self._listings.setdefault(project.address, listing)
         return listing
 
     def _make_view(self, entry: Entry, project: Project | None) -> dict[str, Any]:
         facts, stat = entry.facts, entry.stat
+        waiting, true = self.standing(entry)
         name = paths.name_of(entry.address)
         inside = project.inside(entry.address) if project else paths.parse(entry.address)[1]
         return {
@@ -392,6 +419,8 @@ class Assets:
             "type": facts.type if facts else "",
             "state": facts.state if facts else "",
             "priority": facts.priority if facts else 0,
+            "true_priority": true,
+            "waited_for_by": waiting,
             "owner": facts.owner if facts else "",
             "creator": facts.creator if facts else "",
             "support": list(facts.support) if facts else [],

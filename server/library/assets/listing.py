@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ SUPPORT = frozenset({  # in folders of these names a sequence is a texture or a 
     "tex", "texs", "texture", "textures", "maps", "udim", "udims", "cache", "caches", "hdri", "hdris",
     "refs", "references", "brushes",
 })  # fmt: skip
+NOBODY: Mapping[str, float] = {}  # whose true priority is another than its own
 
 
 Key = tuple[Query, AssetSet]
@@ -44,8 +46,13 @@ class Answer:
 class Listing:
     """The rows of one project, kept in step with the index; sorted and filtered as they are asked for."""
 
-    def __init__(self, store: Store, address: str) -> None:
+    def __init__(
+        self, store: Store, address: str, rise: Callable[[], Mapping[str, float]] = lambda: NOBODY
+    ) -> None:
+        """`rise` tells whose true priority is above its own: the same mapping until one changes."""
         self._store = store
+        self._rise = rise
+        self._risen: Mapping[str, float] = NOBODY
         self._address = address
         self._inside = address + "/"
         self._top = paths.top_of(address)
@@ -107,6 +114,9 @@ class Listing:
         """Take over what changed in the index: entries are replaced whole, so identity tells."""
         index = self._store.index
         generation = index.generation_of(self._top)
+        risen = self._rise()
+        if risen is not self._risen:
+            self._follow_priorities(risen)
         if generation == self._generation:
             return
         changed = index.changed_since(self._top, self._generation) if self._generation >= 0 else None
@@ -125,7 +135,7 @@ class Listing:
             if row is None or row.entry is not entry:
                 if not listed(entry):
                     continue
-                row = Row(entry, is_asset(entry))
+                row = self._row(entry)
             rows[entry.address] = row
         self._rows = rows
         self._assets = sum(1 for row in rows.values() if row.asset)
@@ -140,7 +150,7 @@ class Listing:
             entry = self._store.index.get(address)
             if old is not None and old.entry is entry:
                 continue
-            new = Row(entry, is_asset(entry)) if entry is not None and listed(entry) else None
+            new = self._row(entry) if entry is not None and listed(entry) else None
             if new is not None:
                 self._rows[address] = new
             elif old is not None:
@@ -149,6 +159,23 @@ class Listing:
                 continue
             self._assets += (new is not None and new.asset) - (old is not None and old.asset)
             changes.append((old, new))
+        self._take_over(changes)
+
+    def _follow_priorities(self, risen: Mapping[str, float]) -> None:
+        """Rows whose true priority became another one are made anew."""
+        before, self._risen = self._risen, risen
+        changes: list[Change] = []
+        for address in {*before, *risen}:
+            old = self._rows.get(address)
+            if old is not None and before.get(address) != risen.get(address):
+                new = self._rows[address] = self._row(old.entry)
+                changes.append((old, new))
+        self._take_over(changes)
+
+    def _row(self, entry: Entry) -> Row:
+        return Row(entry, is_asset(entry), self._risen.get(entry.address))
+
+    def _take_over(self, changes: list[Change]) -> None:
         for key, answer in list(self._answers.items()):
             answer.behind += changes
             if len(answer.behind) > BEHIND:

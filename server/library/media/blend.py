@@ -289,5 +289,3 @@ def _preview(data: bytes, header: Header) -> tuple[int, int, bytes] | None:
     if not (0 < width <= PREVIEW_EDGE and 0 < height <= PREVIEW_EDGE and len(data) >= 8 + 4 * width * height):
         return None
     return width, height, data[8 : 8 + 4 * width * height]
-
-

@@ -44,6 +44,7 @@ class Problems:
         self._condition = threading.Condition()
         self._found: tuple[Problem, ...] = ()
         self._counts: dict[str, int] = {}
+        self._by_address: dict[str, list[Problem]] = {}
         self._looked = -WATCHED_S
         self._asked = -WATCHED_S
         self._changed = True
@@ -76,6 +77,12 @@ class Problems:
         if self._changed or self._clock() - self._looked > FRESH_S:
             return self._look()
         return self._found
+
+    def of(self, addresses: Iterable[str]) -> list[Problem]:
+        """The problems of these places, as of the last look. Cheap."""
+        self.wake()
+        known = self._by_address
+        return [problem for address in addresses for problem in known.get(address, ())]
 
     def count(self, folder: str = "") -> int:
         """How many aren't mere notes, below a folder or in all, as of the last look. Cheap."""
@@ -152,6 +159,10 @@ class Problems:
             if news:
                 self._found = ordered
                 self._counts = {}
+                by_address: dict[str, list[Problem]] = {}
+                for problem in ordered:
+                    by_address.setdefault(problem.address, []).append(problem)
+                self._by_address = by_address
         if news:
             self._store.notify([Change("problems", "all")])
         return ordered

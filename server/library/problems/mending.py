@@ -53,6 +53,7 @@ class Mending:
             "undo-put-back": ("student", self._undo_put_back),
             "rename-apart": ("student", self._rename_apart),
             "rename-back": ("student", self._rename_back),
+            "move-back": ("student", self._move_back),
             "touch": ("student", self._touch),
             "drop": ("student", self._drop),
             "readable-name": ("student", self._readable_name),
@@ -206,6 +207,20 @@ class Mending:
         self._for_people(to)
         self._store.move(address, to, user.ident)
         return Mended(f"It is named {paths.name_of(to)} again.")
+
+    def _move_back(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
+        """A file goes to the name that others look for it under."""
+        to = more.get("to")
+        if not isinstance(to, str) or paths.SEPARATOR not in to:
+            raise BadInput("Say where it goes: to.", field="to")
+        self._for_people(to)
+        project = self._projects.of(address)
+        if project is None or self._projects.of(to) != project:
+            raise BadInput("It stays in its own project.", field="to")
+        self._for_people(address)
+        self._store.move(address, to, user.ident)
+        undo = faults.mending("Undo", "move-back", to, to=address)
+        return Mended(f"{paths.name_of(address)} is {project.inside(to)} now.", undo)
 
     def _readable_name(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         """A name that is no text, or too long, becomes one that every program can show."""

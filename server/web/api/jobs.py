@@ -49,7 +49,17 @@ def submit_job(services: Services, call: Call) -> Answer:
     user = call.require("student")
     view = submit(services, user, dict(call.body))
     location = ("Location", f"/api/jobs/{view['id']}")
-    return Answer(view, f"{view['name']} waits for a computer: {view['total']} frames.", 201, [location])
+    return Answer(view, said(view), 201, [location])
+
+
+def said(view: dict[str, Any]) -> str:
+    """What a new job waits for, and what it lacks: to be known before it is rendered."""
+    warnings = view["warnings"]
+    text = f"{view['name']} waits for a computer: {view['total']} frames."
+    if warnings:
+        more = f" And {len(warnings) - 1} more like this." if len(warnings) > 1 else ""
+        text += f" But: {warnings[0]}{more}"
+    return text
 
 
 def submit(services: Services, user: User, request: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +84,7 @@ def usual_priority(services: Services, address: str) -> int:
 def submit_new_job(services: Services, call: Call) -> Answer:
     user = call.require("student")
     view = submit(services, user, from_params(services, call.body))
-    return Answer(view["id"], f"{view['name']} waits for a computer: {view['total']} frames.", 201)
+    return Answer(view["id"], said(view), 201)
 
 
 def from_params(services: Services, body: dict[str, Any]) -> dict[str, Any]:

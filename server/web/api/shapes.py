@@ -103,6 +103,19 @@ SHAPES: dict[str, Schema] = {
         named=ANYTHING,
         jobs=TEXTS,
         undo=UNDO,
+        true_priority={"type": "number"},
+        waited_for_by=WHOLE,
+        uses={
+            "type": "array",
+            "items": shape(
+                "path kind address status",
+                path=TEXT,
+                kind=TEXT,
+                address=MAYBE_TEXT,
+                status={"type": "string", "enum": ["ok", "missing", "absolute", "outside"]},
+            ),
+        },
+        used_by=TEXTS,
     ),
     "Job": shape(
         "id name file project state total counts progress",
@@ -127,6 +140,7 @@ SHAPES: dict[str, Schema] = {
         seconds_per_task=MAYBE_NUMBER,
         estimated_end=TIME,
         why=MAYBE_TEXT,
+        warnings=TEXTS,
         cells=TEXT,
     ),
     "Task": shape(

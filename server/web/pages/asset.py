@@ -9,7 +9,7 @@ import bottle
 
 from server.disk.encoding import quote
 from server.library.assets.listing import becomes_asset
-from server.web.pages import content, listing, rendering, sheets, words
+from server.web.pages import content, listing, problems, rendering, sheets, uses, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -64,7 +64,9 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         jobs=rendering.cards(shell, call, views),
         more_jobs=f"and {len(found) - JOBS} earlier ones" if len(found) > JOBS else "",
         priorities=rendering.priorities(shell, project),
-        render=render_box(a, facts) if a["kind"] == "scene" and a["status"] == "ok" else None,
+        uses=uses.section(shell, a, project),
+        troubles=problems.of_asset(shell, call, a["address"]),
+        render=render_box(shell, a, facts) if a["kind"] == "scene" and a["status"] == "ok" else None,
         api=api,
         fields=fields(shell, a, wording) if is_asset else [],
         may_edit=call.user is not None and a["status"] in ("ok", "arriving"),
@@ -139,7 +141,7 @@ def button(
     return {**made, "undo": undo, "undo_body": json.dumps(undo_body) if undo_body else ""}
 
 
-def render_box(a: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+def render_box(shell: Shell, a: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
     """The form that renders: prefilled from the scene, and saying what it will do."""
     frames = facts.get("frames")
     first, last = (frames[0], frames[1]) if isinstance(frames, list) and len(frames) == 2 else ("", "")
@@ -159,7 +161,13 @@ def render_box(a: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
         text += ". This scene has no camera: add one in Blender and save, else every frame fails."
     elif facts.get("format") in ("FFMPEG", "AVI_JPEG", "AVI_RAW"):
         text += ". The scene asks for a film: frames are made as pictures."
-    return {"first": first, "last": last, "words": text, "body": json.dumps({"file": a["address"]})}
+    return {
+        "first": first,
+        "last": last,
+        "words": text,
+        "warnings": uses.warnings(shell, a["address"]),
+        "body": json.dumps({"file": a["address"]}),
+    }
 
 
 def fields(shell: Shell, a: dict[str, Any], wording: AssetSet) -> list[dict[str, Any]]:
@@ -217,8 +225,6 @@ def in_words(shell: Shell, a: Thing, facts: Thing) -> list[tuple[str, str]]:
         ("Rendered by", ENGINES.get(str(facts.get("engine")), str(facts.get("engine") or ""))),
         ("Writes to", str(facts.get("output") or "")),
         ("Scenes", scenes_in_words(facts.get("scenes"))),
-        ("Linked files", ", ".join(str(path) for path in (facts.get("libraries") or [])[:12])),
-        ("Textures", words.number(len(facts["textures"]), "file") if facts.get("textures") else ""),
         *content.in_words(a["kind"], facts),
     ]
     return [(word, value) for word, value in found if value]

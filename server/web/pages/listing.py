@@ -31,6 +31,7 @@ from server.web.requests import Call, etag_matches
 if TYPE_CHECKING:
     from server.library.projects import AssetSet, Project
 
+Look = tuple[str | None, int]
 Choice = tuple[str, str, list[tuple[str, str]]]  # field, label, (value, title) of each option
 
 ROWS = 300  # on one page; the rest behind a link
@@ -88,7 +89,7 @@ class Body:
 
     found: list[Row]
     entries: list[Entry]
-    pictures: list[str | None]
+    pictures: list[Look]
     looked: float  # monotonic: when `pictures` were last compared
     wording: Wording
     html: bytes
@@ -101,7 +102,7 @@ class Listing:
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        self._rows: OrderedDict[str, tuple[Entry, Wording, str | None, str]] = OrderedDict()
+        self._rows: OrderedDict[str, tuple[Entry, Wording, Look, str]] = OrderedDict()
         self._bodies: OrderedDict[tuple[Any, ...], Body] = OrderedDict()
         self._frames: OrderedDict[tuple[Any, ...], tuple[Any, bytes, bytes]] = OrderedDict()
         self._lock = threading.Lock()
@@ -139,9 +140,9 @@ class Listing:
         """The HTML of each entry's row, made once for each of its states."""
         made: list[str] = []
         kept = self._rows
-        make, picture_of = None, self._shell.services.assets.thumbnail_url
+        make, look_of = None, self._look
         for entry in entries:
-            row, picture = kept.get(entry.address), picture_of(entry)
+            row, picture = kept.get(entry.address), look_of(entry)
             if row is not None and row[0] is entry and row[2] == picture and row[1].same(wording):
                 made.append(row[3])
                 continue
@@ -156,7 +157,12 @@ class Listing:
 
     # Within
 
-    def _facts(self, entry: Entry, wording: Wording, picture: str | None) -> dict[str, Any]:
+    def _look(self, entry: Entry) -> Look:
+        """What a row shows that isn't the entry's own: its picture, and how many wait for it."""
+        services = self._shell.services
+        return services.assets.thumbnail_url(entry), services.dependencies.waiting.get(entry.address, 0)
+
+    def _facts(self, entry: Entry, wording: Wording, look: Look) -> dict[str, Any]:
         view = self._shell.services.assets.view(entry, wording.project)
         state = wording.set.states.get(view["state"])
         status = view["status"]
@@ -172,19 +178,20 @@ class Listing:
             "url": view["url"],
             "name": view["name"],
             "path": view["path"],
-            "thumbnail": picture if status != "arriving" else None,
+            "thumbnail": look[0] if status != "arriving" else None,
             "type": kind.title if kind else view["type"],
             "owner": wording.titles.get(owner, owner),
             "glyph": glyph,
             "word": word,
             "priority": priority if 1 <= priority <= 5 else 0,
             "priority_word": wording.set.priorities.get(priority, ""),
+            "waited": look[1],
             "changed": words.when(view["modified"], wording.now),
         }
 
     def _body(self, name: tuple[Any, ...], found: list[Row], start: int, wording: Wording) -> Body:
         body, now = self._bodies.get(name), time.monotonic()
-        picture_of = self._shell.services.assets.thumbnail_url
+        picture_of = self._look
         if body is not None and body.wording.same(wording):
             if body.found is found and now - body.looked < LOOK_S:
                 return body

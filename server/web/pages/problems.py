@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import bottle
 
@@ -14,9 +14,6 @@ from server.library.problems import of_project
 from server.web.pages.listing import key
 from server.web.pages.shell import Shell
 from server.web.requests import Call
-
-if TYPE_CHECKING:
-    from server.library.projects import Project
 
 SHOWN = 50  # of one group
 GLYPHS = {"error": ("failed", "Urgent"), "warning": ("needs", "To do"), "note": ("waiting", "Good to know")}
@@ -58,6 +55,7 @@ GROUPS = {  # kind: title, and what it means; in the order of the page
     "config": ("Configuration", "What was valid last is used."),
     "settings": ("Configuration", "What was valid last is used."),
 }
+SAID = ("orphan", "incomplete")
 OTHER = ("Other things", "")
 
 
@@ -145,11 +143,11 @@ def row(shell: Shell, call: Call, problem: Problem) -> dict[str, Any]:
     }
 
 
-def of_asset(shell: Shell, call: Call, address: str, project: Project | None) -> list[dict[str, Any]]:
-    """What is wrong with one file, for its own page."""
-    beside = paths.sidecar_of(address)
+def of_asset(shell: Shell, call: Call, address: str) -> list[dict[str, Any]]:
+    """What is wrong with one file, for its own page: but for what that page says anyway."""
+    places = (address, paths.sidecar_of(address))
     return [
-        row(shell, call, problem)
-        for problem in shell.services.problems.all()
-        if problem.address in (address, beside)
+        {**row(shell, call, problem), "url": ""}
+        for problem in shell.services.problems.of(places)
+        if problem.kind not in SAID
     ]

@@ -1,0 +1,161 @@
+"""Does Croft know who uses what, whatever systems the paths come from, and who rises above whom?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.disk import paths
+from server.disk.paths import Share
+from server.library.dependencies import named
+from server.library.dependencies.links import Link, Links, alike
+from server.library.dependencies.ranks import components, ranks
+
+SHARES = [Share("data", Path("/pool/films")), Share("lib", Path("/pool/library"))]
+NAMES: Mapping[str, Mapping[str, object]] = {
+    "data": {"people": "\\\\nas\\films", "aliases": ["Z:\\", "/Volumes/films", "/mnt/films/"]},
+    "lib": {"aliases": "L:/"},
+}
+
+
+@pytest.mark.parametrize(
+    ("raw", "address", "absolute"),
+    [
+        ("//hero.blend", "data::green/shots/hero.blend", False),
+        ("//../props/hero.blend", "data::green/props/hero.blend", False),
+        ("//..\\props\\hero.blend", "data::green/props/hero.blend", False),
+        ("//./tex/../tex/wood.png", "data::green/shots/tex/wood.png", False),
+        ("tex/wood.png", "data::green/shots/tex/wood.png", False),
+        ("//../../../library/trees/oak.blend", "lib::trees/oak.blend", False),
+        ("//../../../../etc/passwd", "", False),
+        ("//../../../other/x.png", "", False),
+        ("//tex/wood.<UDIM>.png", "data::green/shots/tex/wood.1001.png", False),
+        ("/pool/films/green/props/hero.blend", "data::green/props/hero.blend", True),
+        ("/pool/films/green/../blue/x.png", "data::blue/x.png", True),
+        ("/pool/filmsofmine/x.png", "", True),
+        ("Z:\\green\\props\\hero.blend", "data::green/props/hero.blend", True),
+        ("z:/green/props/hero.blend", "data::green/props/hero.blend", True),
+        ("\\\\nas\\films\\green\\tex\\wood.png", "data::green/tex/wood.png", True),
+        ("\\\\NAS\\Films\\green\\tex\\wood.png", "data::green/tex/wood.png", True),
+        ("/Volumes/films/green/x.png", "data::green/x.png", True),
+        ("/mnt/films/green/x.png", "data::green/x.png", True),
+        ("L:\\trees\\oak.blend", "lib::trees/oak.blend", True),
+        ("C:\\Users\\ana\\Desktop\\wood.png", "", True),
+        ("/home/ana/wood.png", "", True),
+        ("//../../../../Z:/green/tex/wood.png", "data::green/tex/wood.png", True),
+        ("//../../C:/Users/ana/wood.png", "", True),
+        ("/pool/films", "", True),
+    ],
+)
+def test_where_a_path_leads(raw: str, address: str, absolute: bool) -> None:
+    found = Links(SHARES, NAMES).resolve("data::green/shots/sh010.blend", raw)
+    assert found == Link(address, absolute)
+
+
+@pytest.mark.parametrize("raw", ["", "<builtin>", "//", "a\0b"])
+def test_what_is_no_path(raw: str) -> None:
+    assert Links(SHARES, NAMES).resolve("data::green/x.blend", raw) is None
+
+
+@given(st.text(alphabet=".:/\\aZ~ é<>%\n", max_size=40))
+def test_any_text_is_borne(raw: str) -> None:
+    """Scenes are foreign data: whatever stands there leads within a share, or nowhere."""
+    found = Links(SHARES, NAMES).resolve("data::green/shots/x.blend", raw)
+    if found is not None and found.address:
+        inside = paths.parse(found.address)[1]
+        assert not any(part in ("", ".", "..") for part in inside.split("/"))
+
+
+def test_a_scene_at_the_top_of_a_share() -> None:
+    assert Links(SHARES, {}).resolve("data::x.blend", "//tex/a.png") == Link("data::tex/a.png", False)
+    assert Links(SHARES, {}).resolve("data::x.blend", "//..") == Link("", False)
+
+
+def test_names_that_are_alike() -> None:
+    assert alike("hero.blend", ["Villain.blend", "Hero.blend"]) == "Hero.blend"
+    assert alike("caf\u00e9.png", ["cafe\u0301.png"]) == "cafe\u0301.png"
+    assert alike("a", ["b"]) == ""
+
+
+def test_what_facts_name() -> None:
+    uses = [
+        {"path": "//a.blend", "kind": "library", "packed": False},
+        {"path": "//a.blend", "kind": "library"},
+        {"path": "//in.png", "kind": "image", "packed": True},
+        {"path": 7},
+        "nonsense",
+    ]
+    assert named({"uses": uses}) == (("//a.blend", "library"),)
+    old = {"libraries": ["//a.blend", None], "textures": ["//b.png"]}
+    assert named(old) == (("//a.blend", "library"), ("//b.png", "image"))
+    assert named(None) == named({"uses": 7, "libraries": 3}) == ()
+
+
+# Who rises above whom.
+
+NODES = [chr(97 + n) for n in range(9)]
+GRAPHS = st.tuples(
+    st.dictionaries(st.sampled_from(NODES), st.integers(1, 5), min_size=1),
+    st.dictionaries(st.sampled_from(NODES), st.lists(st.sampled_from(NODES), max_size=5)),
+)
+
+
+def reaches(edges: Mapping[str, list[str]], start: str) -> set[str]:
+    """Whatever can be come to from here, at least one step away."""
+    found: set[str] = set()
+    waiting = list(edges.get(start, ()))
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += edges.get(node, ())
+    return found
+
+
+@settings(max_examples=400, deadline=None)
+@given(GRAPHS)
+def test_what_others_wait_for_rises_above_them(graph: tuple[dict[str, int], dict[str, list[str]]]) -> None:
+    own, waits = graph
+    edges = {node: [n for n in waits.get(node, ()) if n in own and n != node] for node in own}
+    found = ranks(own, waits)
+    reach = {node: reaches(edges, node) for node in own}
+    for node in own:
+        together = {other for other in reach[node] if node in reach[other]}
+        for other in edges[node]:
+            if other in together:
+                assert found[other] == found[node]  # a circle stands together
+            else:
+                assert found[other] > found[node]
+        # Nobody rises above what is more urgent than all who wait for it.
+        above = [own[other] for other in own if node in reach[other] or other == node]
+        assert found[node][0] == max(above)
+        if not any(node in edges[other] for other in own):
+            assert found[node] == (own[node], 0)
+
+
+@given(GRAPHS)
+def test_components_come_after_what_they_lead_to(
+    graph: tuple[dict[str, int], dict[str, list[str]]],
+) -> None:
+    own, waits = graph
+    edges = {node: [n for n in waits.get(node, ()) if n in own] for node in own}
+    groups = components(edges)
+    assert sorted(node for group in groups for node in group) == sorted(own)
+    place = {node: number for number, group in enumerate(groups) for node in group}
+    for node, others in edges.items():
+        assert all(place[other] <= place[node] for other in others)
+
+
+def test_a_long_chain_and_a_wide_circle_need_no_stack() -> None:
+    count = 20_000
+    chain = {str(n): [str(n + 1)] for n in range(count)}
+    found = ranks({str(n): 3 for n in range(count + 1)}, chain)
+    assert found["0"] == (3, 0)
+    assert found["500"] == (3, 500)
+    assert found[str(count)] == (3, 999)
+    circle = {str(n): [str((n + 1) % count)] for n in range(count)}
+    assert set(ranks({str(n): n % 5 for n in range(count)}, circle).values()) == {(4, 0)}
