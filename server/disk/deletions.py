@@ -5,12 +5,14 @@ What is to move is written down first (see `intents`), so a start finishes what 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from server.disk import files, intents, moves, paths
-from server.disk.errors import BadInput, Conflict, NotFound
+from server.disk import files, intents, moves, paths, sidecar
+from server.disk.errors import BadInput, Conflict, CroftError, NotFound
 from server.disk.intents import INTENT, Intent, pending
 from server.disk.locks import Locks
 from server.disk.paths import Share
@@ -30,18 +32,13 @@ def delete(
 
     To 'forget' moves sidecar and companion alone.
     """
-    path = share.path(inside)
-    intent = intents.new(share, inside, what, who, disk)
     with locks.hold(paths.lock_key(inside)) as held:
-        wanted = belongings(path) if what == "delete" else record_names(path)
-        found = [name for name in wanted if os.path.lexists(path.parent / name)]
-        if not found:
-            raise NotFound(f"There is no {paths.name_of(inside)}, or no record of it.", path=str(path))
-        intent.data["names"] = {name: intents.identity(path.parent / name) for name in found}
-        held.check()
-        intent.begin()
-        finish(intent)
-    return intent.aside
+        return _begin(share, inside, who, disk, what, held.check)
+
+
+def put_away(share: Share, inside: str, who: str, disk: files.Os = files.REAL) -> str:
+    """Move sidecar and companion into `old/`; the caller holds the file's lock. Returns where."""
+    return _begin(share, inside, who, disk, "forget", lambda: None)
 
 
 def bring_back(share: Share, locks: Locks, aside: str, who: str, disk: files.Os = files.REAL) -> str:
@@ -108,6 +105,22 @@ def finish(intent: Intent) -> None:
             continue  # moved already; or a person put another of this name there: that one stays
         _move(intent, source, target)
     intent.end()
+
+
+def _begin(share: Share, inside: str, who: str, disk: files.Os, what: str, check: Callable[[], None]) -> str:
+    path = share.path(inside)
+    intent = intents.new(share, inside, what, who, disk)
+    wanted = belongings(path) if what == "delete" else record_names(path)
+    found = [name for name in wanted if os.path.lexists(path.parent / name)]
+    if not found:
+        raise NotFound(f"There is no {paths.name_of(inside)}, or no record of it.", path=str(path))
+    intent.data["names"] = {name: intents.identity(path.parent / name) for name in found}
+    with contextlib.suppress(CroftError):
+        intent.data["uuid"] = str(sidecar.read(paths.sidecar_of(path)).data.get("uuid") or "")
+    check()
+    intent.begin()
+    finish(intent)
+    return intent.aside
 
 
 def _finish_back(intent: Intent) -> None:

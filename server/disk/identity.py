@@ -9,19 +9,20 @@ person made.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import shutil
 import threading
 import time
 import uuid as uuids
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from server.disk import files, moves, paths
-from server.disk.errors import CroftError
+from server.disk import carry, deletions, faults, paths
+from server.disk.carry import CROFT, is_derived
+from server.disk.errors import BadInput, Conflict, CroftError, NotFound
+from server.disk.paths import Share
 from server.disk.records import Entry, Problem, Stat
 from server.disk.scan import Found
 
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CROFT = "croft"  # who, in a history, where no person did it
 DECIDE_S = 0.1  # after the last change that matters
 CONTEST_S = 10.0  # a move over the network is copy, then delete
 RECENT_S = 60.0  # a move that isn't a rename: the copy appears this close to the loss
 CONTESTS_AT_ONCE = 20
+OFFERED = 6  # files that a problem has buttons for
 MANY = 20_000  # candidates remembered; beyond, all entries are looked through
-_DERIVED = frozenset(("file.json", "thumbs"))
+AGAIN_S = (0.8, 5.0, 60.0)  # after a move that didn't work out: a lock, a full disk, a mount that lags behind
+TICK_NS = 100  # what Windows keeps of a time: a copy by Explorer has no finer one
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,11 @@ class _Lost:
 
     stat: Stat | None  # its last, where this process saw it
     at: float
+    uuid: str = ""
 
 
 class Identity:
-    """Used by the watcher's thread; `problems` by any."""
+    """Used by the watcher's thread; `problems` and what a person decides by any."""
 
     def __init__(
         self, store: Store, *, clock: Callable[[], float] = time.monotonic, contest_s: float = CONTEST_S
@@ -65,6 +68,10 @@ class Identity:
         self._contests: dict[str, float] = {}  # uuid -> when it is decided
         self._first: dict[str, str] = {}  # uuid -> who held it before it was contested
         self._unclear: dict[str, tuple[str, ...]] = {}  # lost address -> files that may be it
+        self._not: dict[str, set[str]] = {}  # lost address -> files that a person said aren't it
+        self._tries: dict[str, int] = {}  # lost address -> how often its record couldn't be given back
+        self._alike: dict[tuple[int, int], set[str]] | None = None  # all files by their looks, while deciding
+        self._kept_looks: dict[str, tuple[int, int] | None] = {}  # of missing files, by their file.json
 
     # -- told by the watcher ----------------------------------------------------------------------
 
@@ -74,7 +81,8 @@ class Identity:
         index = self._store.index
         for entry in found.lost:
             if _can_be_known(entry.address):
-                self._lost[entry.address] = _Lost(entry.stat, now)
+                uuid = entry.facts.uuid if entry.facts is not None else ""
+                self._lost[entry.address] = _Lost(entry.stat, now, uuid)
         for address in found.new:
             if _can_be_known(address):
                 self._new[address] = now
@@ -96,25 +104,83 @@ class Identity:
         self._decide_at = self._clock() + DECIDE_S
 
     def renamed(self, found: Found, gone: Iterable[tuple[str, str]]) -> Found:
-        """Right after a look: files that are the very ones (same inode) that just went by a rename get
-        their sidecars at once, before anybody takes them for new."""
+        """Right after a look: files that are the very ones (same inode) that were just elsewhere get their
+        sidecars at once, before anybody takes them for new. So do files that changed places."""
         index = self._store.index
         done = Found()
-        fresh = [entry for address in found.new if (entry := index.get(address)) and _is_bare(entry)]
-        if not fresh:
-            return done
-        before: dict[tuple[int, int, int], list[str]] = {}
+        before = {entry.address: entry for entry in found.changed if _can_be_known(entry.address)}
         for folder, name in gone:
             entry = index.get(paths.join(folder, name))
             if entry is not None and entry.stat is not None and _can_be_known(entry.address):
-                before.setdefault(_same_file(entry.stat), []).append(entry.address)
-        for entry in fresh:
-            matches = before.get(_same_file(entry.stat), []) if entry.stat else []
-            if len(matches) == 1 and matches[0] != entry.address and _can_be_known(entry.address):
-                done.add(self._store.scanner(matches[0]).refresh(matches[0]))
-                left = index.get(matches[0])
-                if left is not None and left.stat is None:
-                    done.add(self._give_back(left.address, entry.address))
+                before.setdefault(entry.address, entry)
+        were: dict[tuple[int, int, int], list[str]] = {}
+        for entry in before.values():
+            if entry.stat is not None:
+                were.setdefault(_same_file(entry.stat), []).append(entry.address)
+        moved: dict[str, str] = {}
+        for address in (*found.new, *(entry.address for entry in found.changed)):
+            now = index.get(address)
+            if now is None or now.stat is None or not _can_be_known(address):
+                continue
+            matches = were.get(_same_file(now.stat), [])
+            if len(matches) == 1 and matches[0] != address and _share_of(matches[0]) == _share_of(address):
+                moved[matches[0]] = address
+        changed = {entry.address for entry in found.changed}
+        for old, new in self._possible(moved, changed).items():
+            if old in changed or new in changed:
+                continue
+            done.add(self._store.scanner(old).refresh(old))
+            left = index.get(old)
+            if left is not None and left.stat is None:
+                done.add(self._give_back(old, new))
+            moved.pop(old)
+        rows = self._possible(moved, changed)
+        if rows:
+            done.add(self._change_places(rows))
+        return done
+
+    def _possible(self, moved: dict[str, str], changed: set[str]) -> dict[str, str]:
+        """Of these moves (from, to) the ones whose records can follow. A name that goes on with a file that
+        is new keeps its record: who puts a file aside and saves another in its place goes on with that."""
+        left = dict(moved)
+        while True:
+            targets = set(left.values())
+            wrong = [
+                old
+                for old, new in left.items()
+                if (old in changed and old not in targets)
+                or (new in left) != (new in changed)
+                or (new not in changed and not self._is_free(new))
+            ]
+            if not wrong:
+                return left
+            for old in wrong:
+                del left[old]
+
+    def _is_free(self, address: str) -> bool:
+        entry = self._store.index.get(address)
+        return entry is not None and _is_bare(entry)
+
+    def _change_places(self, moved: dict[str, str]) -> Found:
+        """Records follow files of which some went to where another was."""
+        store = self._store
+        done = Found()
+        everywhere = sorted({*moved, *moved.values()})
+        inside = {address: paths.parse(address)[1] for address in everywhere}
+        try:
+            share = store.check_writable(everywhere[0])
+            with store.locks(share.name).hold_all(map(paths.lock_key, everywhere)):
+                for new in moved.values():  # Race: it went on meanwhile.
+                    entry = store.index.get(new)
+                    st = os.lstat(share.path(inside[new]))
+                    if entry is None or entry.stat is None or st.st_size != entry.stat.size:
+                        return done
+                carry.rotate(share, {inside[old]: inside[new] for old, new in moved.items()}, store.disk)
+            log.info("these changed places, and so did their records: %s", moved)
+        except (CroftError, OSError) as error:
+            log.warning("the records of %s can't follow them: %s", moved, error)
+        for address in everywhere:
+            done.add(store.scanner(address).refresh(address))
         return done
 
     def next_due_s(self) -> float | None:
@@ -142,17 +208,81 @@ class Identity:
         """What a person has to decide."""
         with self._lock:
             unclear = dict(self._unclear)
-        return [
-            Problem(
-                f"identity:{address}",
-                "identity",
-                address,
-                f"{paths.name_of(address)} is gone, its record stayed. It may have become "
-                f"{' or '.join(map(paths.name_of, candidates))}.",
-                f"Rename its sidecar {paths.name_of(address)}.json to match the right one, or delete it.",
+        found = []
+        for address, candidates in sorted(unclear.items()):
+            name = paths.name_of(address)
+            several = len(candidates) > 1
+            actions = [
+                faults.mending(f"It is {_told_apart(other, candidates)}", "same", address, other=other)
+                for other in candidates[:OFFERED]
+            ]
+            actions.append(
+                faults.mending("Neither" if several else "No, it isn’t", "not-same", address,
+                               others=list(candidates))
+            )  # fmt: skip
+            found.append(
+                faults.problem(
+                    "identity",
+                    address,
+                    f"{name} is gone; what was known of it stayed. It may have become "
+                    f"{' or '.join(_told_apart(other, candidates) for other in candidates)}.",
+                    "Say which one it is: owner, state, notes and renders come back to it.",
+                    *actions,
+                )
             )
-            for address, candidates in sorted(unclear.items())
-        ]
+        return found
+
+    def decide(self, lost: str, found: str, who: str) -> None:
+        """A person says that this file is the lost one: it gets its record. Conflict, NotFound, BadInput."""
+        index = self._store.index
+        left, entry = index.get(lost), index.get(found)
+        if left is None or left.stat is not None:
+            raise Conflict(f"{paths.name_of(lost)} isn't missing any more.", address=lost)
+        if entry is None or entry.stat is None:
+            raise NotFound(f"There is no {paths.name_of(found)}.", address=found)
+        if not _can_be_known(found) or (entry.jobs and not self._is_unclaimed(entry)):
+            raise BadInput(f"{paths.name_of(found)} is an asset of its own by now.", address=found)
+        if not self._may_take(left, entry, asked=True):
+            raise Conflict(f"Somebody has worked with {paths.name_of(found)} already.", address=found)
+        changes = self._give_back(lost, found, asked=True)
+        now = index.get(lost)
+        if now is not None and now.etag:
+            raise Conflict("That didn't work out just now. Try again in a moment.", address=lost)
+        self._set_unclear({})
+        self._store.tell(found, who, {"was": lost})
+        self._store.notify(changes.changes())
+
+    def undecide(self, lost: str, found: str, who: str) -> None:
+        """Takes `decide` back: the record belongs to the lost file again, `found` begins anew."""
+        store = self._store
+        share = store.check_writable(found)
+        if _share_of(lost) != share.name:
+            raise Conflict("The files lie on different shares: what was known was copied.", address=found)
+        old, new = paths.parse(lost)[1], paths.parse(found)[1]
+        with store.locks(share.name).hold_all([paths.lock_key(old), paths.lock_key(new)]):
+            path = share.path(old)
+            if os.path.lexists(path) or os.path.lexists(paths.sidecar_of(path)):
+                raise Conflict(f"{paths.name_of(lost)} is there again.", address=lost)
+            carry.carry(share, new, old, store.disk)
+        for address in (lost, found):
+            store.refresh(address)
+        store.tell(lost, who, {"wasn't": found})
+        self._new[found] = self._clock()
+        self._decide_at = self._clock() + DECIDE_S
+
+    def decide_not(self, lost: str, others: Sequence[str], who: str, undo: bool = False) -> None:
+        """A person says that none of these is the lost one (or, with `undo`, that one may be after all).
+        Kept in its history."""
+        left = self._store.index.get(lost)
+        if left is None or left.stat is not None:
+            raise Conflict(f"{paths.name_of(lost)} isn't missing any more.", address=lost)
+        self._store.tell(lost, who, {"maybe" if undo else "not": sorted(others)})
+        with self._lock:
+            self._not.pop(lost, None)
+            if not undo:
+                self._unclear.pop(lost, None)
+        self._new.update(dict.fromkeys(others, self._clock()))
+        self._decide_at = self._clock() + DECIDE_S
 
     # -- the lost and the found -------------------------------------------------------------------
 
@@ -160,23 +290,27 @@ class Identity:
         """Gives back to each file that appeared what the one lost file that fits it has left behind."""
         index = self._store.index
         missing = {entry.address: entry for entry in index.missing() if _can_be_known(entry.address)}
-        self._lost = {address: lost for address, lost in self._lost.items() if address in missing}
+        self._lost = {address: lost for address, lost in list(self._lost.items()) if address in missing}
         everything, self._all = self._all, False
         if not missing:
             self._forget_old(now, set())
             self._set_unclear({})
             return Found()
-        candidates = list(index.entries()) if everything else [index.get(address) for address in self._new]
+        candidates = (
+            list(index.entries()) if everything else [index.get(address) for address in list(self._new)]
+        )
         fresh = [e for e in candidates if e is not None and e.stat is not None and _can_be_known(e.address)]
         waiting = {entry.address for entry in fresh if entry.arriving}
         if everything:
             self._unseen.update(waiting)
             self._new.update(dict.fromkeys(waiting, now))
-        fresh = [entry for entry in fresh if not entry.arriving and not entry.broken and not entry.jobs]
-        same_content: dict[tuple[str, int, int], list[Entry]] = {}
+        fresh = [entry for entry in fresh if not entry.arriving and not entry.broken]
+        same_content: dict[tuple[int, int], list[Entry]] = {}
         for entry in fresh:
             if entry.stat is not None:
-                same_content.setdefault(_looks(entry.address, entry.stat), []).append(entry)
+                same_content.setdefault(_looks(entry.stat), []).append(entry)
+        self._kept_looks = {a: looks for a, looks in self._kept_looks.items() if a in missing}
+        self._alike = None
         fits: dict[str, list[str]] = {}
         for address, left in missing.items():
             fitting = self._fitting(left, same_content, everything, now)
@@ -199,7 +333,7 @@ class Identity:
 
     def _forget_old(self, now: float, waiting: set[str]) -> None:
         """A file that has been there for a while is nobody's copy that goes on."""
-        self._new = {a: at for a, at in self._new.items() if a in waiting or now - at < RECENT_S}
+        self._new = {a: at for a, at in list(self._new.items()) if a in waiting or now - at < RECENT_S}
         self._unseen &= self._new.keys()
 
     def _set_unclear(self, unclear: dict[str, tuple[str, ...]]) -> None:
@@ -217,24 +351,23 @@ class Identity:
         return entry is not None and entry.stat is not None and not entry.jobs
 
     def _fitting(
-        self, left: Entry, same_content: dict[tuple[str, int, int], list[Entry]], everything: bool, now: float
+        self, left: Entry, same_content: dict[tuple[int, int], list[Entry]], everything: bool, now: float
     ) -> list[str]:
         """The files that may be this lost one."""
         address = left.address
         lost = self._lost.get(address)
-        record = self._record(address)
-        if lost is not None and lost.stat is not None:
-            looks = _looks(address, lost.stat)
-        elif isinstance(record.get("size"), int) and isinstance(record.get("mtime_ns"), int):
-            looks = (_share_of(address), record["size"], record["mtime_ns"])
-        else:
+        looks = _looks(lost.stat) if lost is not None and lost.stat is not None else self._looked(address)
+        if looks is None or looks not in same_content:
             return []
+        record = self._record(address)
         recent = lost is not None and now - lost.at < RECENT_S
         name = paths.name_of(address)
+        others = self._said_not(address)
         fitting = [
             e
-            for e in same_content.get(looks, ())
+            for e in same_content[looks]
             if (recent or everything or e.address in self._unseen or paths.name_of(e.address) == name)
+            and e.address not in others
             and self._may_take(left, e)
             and self._same_content(record, e.address)
         ]
@@ -247,15 +380,35 @@ class Identity:
             found = [e.address for e in fitting if e.stat and e.stat.inode == inode] or found
         return found
 
-    def _is_common(self, looks: tuple[str, int, int], fitting: list[str]) -> bool:
+    def _looked(self, address: str) -> tuple[int, int] | None:
+        """How a missing file looked when Croft read it last. That is read once: it can't change."""
+        if address not in self._kept_looks:
+            record = self._record(address)
+            size, mtime_ns = record.get("size"), record.get("mtime_ns")
+            known = isinstance(size, int) and isinstance(mtime_ns, int)
+            self._kept_looks[address] = (size, mtime_ns // TICK_NS) if known else None  # type: ignore[operator, assignment]
+        return self._kept_looks[address]
+
+    def _said_not(self, address: str) -> set[str]:
+        """What a person said this lost file isn't."""
+        if address not in self._not:
+            ruled_out: set[str] = set()
+            for event in self._store.history(address):
+                for key, change in (("not", ruled_out.update), ("maybe", ruled_out.difference_update)):
+                    others = event.get(key)
+                    if isinstance(others, list):
+                        change(others)
+            self._not[address] = ruled_out
+        return self._not[address]
+
+    def _is_common(self, looks: tuple[int, int], fitting: list[str]) -> bool:
         """Whether files that are other assets look just the same."""
-        return any(
-            entry.stat is not None
-            and entry.stat.size == looks[1]
-            and entry.stat.mtime_ns == looks[2]
-            and entry.address not in fitting
-            for entry in self._store.index.entries()
-        )
+        if self._alike is None:
+            self._alike = {}
+            for entry in self._store.index.entries():
+                if entry.stat is not None:
+                    self._alike.setdefault(_looks(entry.stat), set()).add(entry.address)
+        return bool(self._alike.get(looks, set()).difference(fitting))
 
     def _same_content(self, record: dict[str, Any], address: str) -> bool:
         ours, theirs = record.get("hash"), self._record(address).get("hash")
@@ -267,14 +420,18 @@ class Identity:
         except (CroftError, OSError):
             return {}
 
-    def _may_take(self, left: Entry, entry: Entry) -> bool:
+    def _may_take(self, left: Entry, entry: Entry, asked: bool = False) -> bool:
         """Whether a file has no use yet for what was left behind: sidecar and companion, or it alone."""
-        if entry.jobs or entry.broken:
+        if entry.broken:
             return False
         if not left.etag and not left.broken and entry.etag:
-            # The sidecar went along, the hidden companion folder stayed.
-            return _is_derived(paths.companion_of(self._store.path(entry.address)))
-        return self._is_unclaimed(entry)
+            # The sidecar went along, the hidden companion folder stayed. Both become one.
+            lost = self._lost.get(left.address)
+            uuid = lost.uuid if lost is not None else ""
+            facts = entry.facts
+            own = bool(uuid and facts is not None and uuid in (facts.uuid, facts.derived_from))
+            return asked or own or is_derived(paths.companion_of(self._store.path(entry.address)))
+        return not entry.jobs and self._is_unclaimed(entry)
 
     def _is_unclaimed(self, entry: Entry) -> bool:
         """Whether nobody has done anything with this file yet: no record, or one that Croft made and that
@@ -295,42 +452,88 @@ class Identity:
             return False
         return _told(record) == _told(said)
 
-    def _give_back(self, lost: str, found: str) -> Found:
-        """Moves sidecar and companion of `lost` to `found`; nothing if one of them changed meanwhile."""
+    def _give_back(self, lost: str, found: str, asked: bool = False) -> Found:
+        """Carries sidecar and companion of `lost` to `found`; nothing if one of them changed meanwhile."""
         store = self._store
         done = Found()
+        given = False
         try:
-            share = store.check_writable(found)
-            source = share.path(paths.parse(lost)[1])
-            target = share.path(paths.parse(found)[1])
-            with store.locks(share.name).hold_all([paths.lock_key(lost), paths.lock_key(found)]):
-                # Race: somebody put it back, or another server was first.
-                if os.path.lexists(source) or not os.path.lexists(target):
-                    return done
-                done.add(store.scanner(lost).refresh(lost))
-                done.add(store.scanner(found).refresh(found))
-                left, entry = store.index.get(lost), store.index.get(found)
-                if left is None or entry is None or not self._may_take(left, entry):
-                    return done
-                pairs = (
-                    (paths.sidecar_of(source), paths.sidecar_of(target)),
-                    (paths.companion_of(source), paths.companion_of(target)),
-                )
-                if not any(os.path.lexists(old) for old, _ in pairs):
-                    return done
-                for old, new in pairs:
-                    if os.path.lexists(old):
-                        _make_room(new)
-                        files.make_folders(new.parent, share.root, disk=store.disk)
-                        moves.move(old, new, root=share.root, branches=share.branches, disk=store.disk)
-            log.info("%s was %s: it has its record back", found, lost)
+            there, here = store.check_writable(lost), store.check_writable(found)
+            with contextlib.ExitStack() as held:
+                keys = [
+                    (share.name, paths.lock_key(address)) for share, address in ((there, lost), (here, found))
+                ]
+                for name in sorted({name for name, _ in keys}):
+                    held.enter_context(store.locks(name).hold_all(key for n, key in keys if n == name))
+                given = self._carry(there, lost, here, found, done, asked)
+            if given:
+                log.info("%s was %s: it has its record back", found, lost)
         except (CroftError, OSError) as error:
             log.warning("%s can't have back what %s left: %s", found, lost, error)
         for address in (lost, found):
             done.add(store.scanner(address).refresh(address))
-        self._lost.pop(lost, None)
-        self._new.pop(found, None)
+        if given:
+            self._own_again(lost, found)
+            self._lost.pop(lost, None)
+            self._new.pop(found, None)
+            self._tries.pop(lost, None)
+        else:
+            self._try_again(lost)
         return done
+
+    def _carry(self, there: Share, lost: str, here: Share, found: str, done: Found, asked: bool) -> bool:
+        """Under the locks of both. False when something changed meanwhile."""
+        store = self._store
+        old, new = paths.parse(lost)[1], paths.parse(found)[1]
+        source = there.path(old)
+        # Race: somebody put it back, or another server was first; or the mount doesn't know it yet.
+        if os.path.lexists(source) or not os.path.lexists(here.path(new)):
+            return False
+        done.add(store.scanner(lost).refresh(lost))
+        done.add(store.scanner(found).refresh(found))
+        left, entry = store.index.get(lost), store.index.get(found)
+        if left is None or entry is None or not self._may_take(left, entry, asked):
+            return False
+        # What the look saw counts: a pool's mount may still show for a second what went from a disk.
+        with_sidecar = bool(left.etag or left.broken) and os.path.lexists(paths.sidecar_of(source))
+        if not with_sidecar and not os.path.lexists(paths.companion_of(source)):
+            return False
+        if there.name != here.name:
+            carry.carry_over(there, old, here, new, with_sidecar=with_sidecar, disk=store.disk)
+            deletions.put_away(there, old, CROFT, store.disk)
+        elif with_sidecar:
+            carry.carry(here, old, new, store.disk)
+        else:
+            carry.carry_companion(here, old, new, store.disk)
+        return True
+
+    def _own_again(self, lost: str, found: str) -> None:
+        """A move that took so long that it was taken for a copy: it has its own uuid again."""
+        was = self._lost.get(lost)
+        entry = self._store.index.get(found)
+        if was is None or not was.uuid or entry is None or entry.facts is None:
+            return
+        uuid = was.uuid
+        if entry.facts.derived_from != uuid or self._store.index.holders(uuid):
+            return
+
+        def change(data: dict[str, Any]) -> dict[str, Any]:
+            if data.get("derived_from") != uuid:
+                return data  # Race: somebody else changed it
+            return {**{key: value for key, value in data.items() if key != "derived_from"}, "uuid": uuid}
+
+        try:
+            self._store.edit(found, change, who=CROFT)
+        except (CroftError, OSError) as error:
+            log.warning("%s can't have its uuid again: %s", found, error)
+
+    def _try_again(self, lost: str) -> None:
+        """A disk may be full, a lock busy; a pool's mount tells some time late what happened on a disk."""
+        tries = self._tries.get(lost, 0)
+        if tries < len(AGAIN_S):
+            self._tries[lost] = tries + 1
+            again = self._clock() + AGAIN_S[tries]
+            self._decide_at = min(again, self._decide_at) if self._decide_at is not None else again
 
     # -- two holders of one uuid ------------------------------------------------------------------
 
@@ -346,7 +549,7 @@ class Identity:
         first = self._first.pop(uuid, "")
         there = [entry for entry in entries if entry.stat is not None and not entry.broken]
         gone = [entry for entry in entries if entry.stat is None]
-        if len(there) == 1 and len(gone) == 1 and not there[0].jobs:
+        if len(there) == 1 and len(gone) == 1:
             # Its file and sidecar were moved, the hidden companion folder stayed behind.
             found.add(self._bring_companion(gone[0], there[0]))
         if len(there) < 2:
@@ -377,17 +580,19 @@ class Identity:
         done = Found()
         try:
             share = store.check_writable(there.address)
-            if store.share(gone.address).name != share.name:
-                return done
-            old, new = (share.path(paths.parse(a)[1]) for a in (gone.address, there.address))
-            source, target = paths.companion_of(old), paths.companion_of(new)
-            keys = [paths.lock_key(gone.address), paths.lock_key(there.address)]
-            with store.locks(share.name).hold_all(keys):
-                if os.path.lexists(old) or not os.path.isdir(source) or not _is_derived(target):
+            home = store.check_writable(gone.address)
+            old, new = (paths.parse(a)[1] for a in (gone.address, there.address))
+            with contextlib.ExitStack() as held:
+                keys = [(home.name, paths.lock_key(old)), (share.name, paths.lock_key(new))]
+                for name in sorted({name for name, _ in keys}):
+                    held.enter_context(store.locks(name).hold_all(key for n, key in keys if n == name))
+                if os.path.lexists(home.path(old)) or not os.path.isdir(paths.companion_of(home.path(old))):
                     return done
-                _make_room(target)
-                files.make_folders(target.parent, share.root, disk=store.disk)
-                moves.move(source, target, root=share.root, branches=share.branches, disk=store.disk)
+                if home.name == share.name:
+                    carry.carry_companion(share, old, new, store.disk)
+                else:
+                    carry.carry_over(home, old, share, new, with_sidecar=False, disk=store.disk)
+                    deletions.put_away(home, old, CROFT, store.disk)
         except (CroftError, OSError) as error:
             log.warning("The companion of %s can't follow it: %s", there.address, error)
         for address in (gone.address, there.address):
@@ -414,9 +619,16 @@ def _same_file(stat: Stat) -> tuple[int, int, int]:
     return (stat.inode, stat.size, stat.mtime_ns)
 
 
-def _looks(address: str, stat: Stat) -> tuple[str, int, int]:
-    """What a copy has in common with its original: share, size and time."""
-    return (_share_of(address), stat.size, stat.mtime_ns)
+def _looks(stat: Stat) -> tuple[int, int]:
+    """What a copy has in common with its original."""
+    return (stat.size, stat.mtime_ns // TICK_NS)
+
+
+def _told_apart(address: str, others: Iterable[str]) -> str:
+    """The name, with its folder where another has the same."""
+    name = paths.name_of(address)
+    alike = sum(paths.name_of(other) == name for other in others)
+    return name if alike < 2 else f"{name} in {paths.folder_of(address)}"
 
 
 def _share_of(address: str) -> str:
@@ -426,21 +638,3 @@ def _share_of(address: str) -> str:
 def _since(entry: Entry) -> int:
     """The server's own time of its last change: a copy's is later than its original's."""
     return entry.stat.ctime_ns if entry.stat else 0
-
-
-def _is_derived(companion: Path) -> bool:
-    """Whether a companion folder holds nothing that couldn't be made again (or isn't there)."""
-    try:
-        names = os.listdir(companion)
-    except OSError:
-        return True
-    return all(name in _DERIVED or name.startswith((".", "history.")) for name in names)
-
-
-def _make_room(target: Path) -> None:
-    """Clears what Croft made of itself for a file that it took for a new one."""
-    if target.is_dir() and not target.is_symlink():
-        if _is_derived(target):
-            shutil.rmtree(target)
-    elif target.exists():
-        target.unlink()

@@ -19,7 +19,7 @@ from pathlib import Path
 from server.disk import files
 from server.disk.errors import Conflict, DiskError, NotFound
 
-_ANOTHER_DISK = {errno.EXDEV, errno.ENOTSUP, errno.ENOENT}  # ENOENT: a parent is missing on that branch
+ANOTHER_DISK = {errno.EXDEV, errno.ENOTSUP, errno.ENOENT}  # ENOENT: a parent is missing on that branch
 
 
 def move(
@@ -99,14 +99,14 @@ def _move_file(source: Path, target: Path, root: Path, branches: Sequence[Path],
         disk.rename(source, target)
         return
     except OSError as error:
-        if error.errno not in _ANOTHER_DISK or not os.path.lexists(source):
+        if error.errno not in ANOTHER_DISK or not os.path.lexists(source):
             raise
     if _make_parents(source, target, root, branches):
         try:
             disk.rename(source, target)
             return
         except OSError as error:
-            if error.errno not in _ANOTHER_DISK or not os.path.lexists(source):
+            if error.errno not in ANOTHER_DISK or not os.path.lexists(source):
                 raise
     _copy(source, target, disk)
     disk.unlink(source)
@@ -119,7 +119,7 @@ def _move_folder(source: Path, target: Path, root: Path, branches: Sequence[Path
         try:
             disk.rename(source, target)
         except OSError as error:
-            if error.errno not in (*_ANOTHER_DISK, errno.EEXIST, errno.ENOTEMPTY):
+            if error.errno not in (*ANOTHER_DISK, errno.EEXIST, errno.ENOTEMPTY):
                 raise
     # Success may mean that one branch's half moved: go by what is there, not by what was answered.
     if os.path.lexists(source):

@@ -33,6 +33,7 @@ class Found:
     jobs: set[str] = field(default_factory=set)
     lost: list[Entry] = field(default_factory=list)  # as they were before their file went
     new: list[str] = field(default_factory=list)  # files that weren't there before
+    changed: list[Entry] = field(default_factory=list)  # as they were before another file had their name
     torn: list[tuple[str, str]] = field(default_factory=list)  # folder, name: perhaps still being written
     below: list[tuple[str, bool]] = field(default_factory=list)  # folders yet to look at; came by a rename
     folders: int = 0
@@ -51,6 +52,7 @@ class Found:
         self.jobs |= other.jobs
         self.lost += other.lost
         self.new += other.new
+        self.changed += other.changed
         self.torn += other.torn
         self.folders += other.folders
         self.complete = self.complete and other.complete
@@ -397,6 +399,8 @@ class Scanner:
                 self._arrivals.forget(old.address)
         elif new is not None and new.stat is not None and (old is None or old.stat is None):
             found.new.append(new.address)
+        elif old is not None and old.stat and new and new.stat and old.stat.inode != new.stat.inode:
+            found.changed.append(old)
 
     # -- helpers ----------------------------------------------------------------------------------
 

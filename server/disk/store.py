@@ -16,7 +16,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from server.disk import checkpoints, deletions, faults, files, intents, moves, paths, restart, sidecar
+from server.disk import (
+    carry,
+    checkpoints,
+    deletions,
+    faults,
+    files,
+    intents,
+    moves,
+    paths,
+    restart,
+    sidecar,
+)
 from server.disk.entries import MOVED
 from server.disk.errors import (
     BadInput,
@@ -46,15 +57,29 @@ log = logging.getLogger("croft.store")
 HISTORY_BYTES = 4 << 20  # of each site's history: the newest changes, some 20,000 of them
 JSON_BYTES = 64 << 20  # of a file of Croft's own: facts of a huge scene, a result
 
-FINISHERS = {checkpoints.WHAT: checkpoints.finish, **dict.fromkeys(deletions.WHAT, deletions.finish)}
+FINISHERS = {
+    checkpoints.WHAT: checkpoints.finish,
+    carry.WHAT: carry.finish,
+    **dict.fromkeys(deletions.WHAT, deletions.finish),
+}
 
 Changes = Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]]
 Subscriber = Callable[[list[Change]], None]
 
 
+class Knowing(Protocol):
+    """What a person says of files that are known again, or aren't."""
+
+    def decide(self, lost: str, found: str, who: str) -> None: ...
+    def undecide(self, lost: str, found: str, who: str) -> None: ...
+    def decide_not(self, lost: str, others: Sequence[str], who: str, undo: bool = False) -> None: ...
+
+
 class Watcher(Protocol):
     """What the store needs of the watcher that stands above it."""
 
+    @property
+    def identity(self) -> Knowing: ...
     def start(self) -> None: ...
     def close(self) -> None: ...
     def problems(self) -> list[Problem]: ...

@@ -255,7 +255,7 @@ class Watcher:
             for name, how in names.items()
             if how & (GONE | MOVED) == GONE | MOVED
         ]
-        if gone and found.new:
+        if found.changed or (gone and found.new):
             found.add(self.identity.renamed(found, gone))
 
     def _look_now(self, folder: str, names: dict[str, int], found: Found) -> None:

@@ -35,6 +35,7 @@ from server.library.media import Media, ending
 from server.library.people import People
 from server.library.problems import Problems
 from server.library.problems.mending import Mending
+from server.library.problems.which import Which
 from server.library.projects import Projects
 from server.library.saves import Saves
 from server.library.uploads import Uploads
@@ -296,6 +297,8 @@ def build(
     farm = Farm(settings, store, projects, warnings=dependencies.warnings)
     uploads = Uploads(store, settings, projects, assets, media)
     problems = Problems(store)
+    mending = Mending(store, projects, assets)
+    Which(store, mending)
     for room in (projects, ingest, copies, farm, uploads, backups, dependencies):
         problems.add(room.problems)
 
@@ -332,7 +335,7 @@ def build(
             copies=copies,
             dependencies=dependencies,
             problems=problems,
-            mending=Mending(store, projects, assets),
+            mending=mending,
             uploads=uploads,
             farm=farm,
             sessions=Sessions(config, settings, people),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -260,3 +261,70 @@ def test_a_record_in_old_that_somebody_wrote_leads_nowhere_else(house: House) ->
     answer = student.post("/api/restore", {"folder": "data::demo/shots/old/20260101-000000-abcdef"})
     assert answer.status == 400
     assert student.get("/api/deleted?project=demo").data == []
+
+
+def test_which_file_it_is_is_asked_answered_and_undone(house: House) -> None:
+    """Given an asset whose file went while two look just like it."""
+    services = house.croft.services
+    address = house.scene()
+    student = house.browser("student")
+    student.patch(f"/api/assets/{address}", {"description": "hers"})
+    uuid = student.get(f"/api/assets/{address}").data["uuid"]
+    shots = house.data / "demo/shots"
+    for name in ("b.blend", "c.blend"):
+        shutil.copy2(shots / "sh010.blend", shots / name)
+    rest(house)
+    (shots / "sh010.blend").unlink()
+
+    def question() -> Any:
+        rest(house)
+        found = student.get("/api/problems?kind=identity").data
+        return found[0] if found else None
+
+    def press(label: str) -> Any:
+        found = question()
+        action = next(a for a in found["actions"] if a["label"] == label)
+        answer = student.ask(action["method"], action["path"], action["body"])
+        assert answer.status == 200, answer.message
+        return answer.data
+
+    house.until(question)
+    assert [a["label"] for a in question()["actions"]] == ["It is b.blend", "It is c.blend", "Neither"]
+    # Neither: it isn't asked again, and everything stays
+    done = press("Neither")
+    assert question() is None
+    assert student.get(f"/api/assets/{address}").data["status"] == "missing"
+    undo(student, done)
+    house.until(question)
+    # It is b: the record goes there, and comes back on Undo
+    done = press("It is b.blend")
+    told = student.get("/api/assets/data::demo/shots/b.blend").data
+    assert (told["uuid"], told["description"]) == (uuid, "hers")
+    assert question() is None
+    assert undo(student, done).status == 200
+    rest(house)
+    assert student.get(f"/api/assets/{address}").data["status"] == "missing"
+    assert student.get(f"/api/assets/{address}").data["uuid"] == uuid
+    told = student.get("/api/assets/data::demo/shots/b.blend").data
+    assert told["uuid"] not in ("", uuid)
+    assert services.store.watcher.errors == 0  # type: ignore[union-attr]
+
+
+def rest(house: House) -> None:
+    watcher: Any = house.croft.services.store.watcher
+    for _ in range(2):
+        assert watcher.settled(20)
+        assert house.croft.services.ingest.wait(20)
+
+
+@pytest.mark.parametrize("body", [
+    {"mend": "same", "other": "data::demo/shots/nothing.blend"}, {"mend": "same"},
+    {"mend": "not-same", "others": []}, {"mend": "not-same", "others": ["data::demo/shots/sh010.blend"]},
+    {"mend": "undo-same", "other": "data::demo/shots/sh010.blend"},
+])  # fmt: skip
+def test_a_file_that_is_there_is_not_asked_after(house: House, body: dict[str, Any]) -> None:
+    address = house.scene()
+    before = (house.data / "demo/shots/sh010.blend.json").read_bytes()
+    answer = house.browser("student").post("/api/problems/mend", {**body, "address": address})
+    assert answer.status in (400, 404, 409), answer.message
+    assert (house.data / "demo/shots/sh010.blend.json").read_bytes() == before
