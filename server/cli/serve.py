@@ -10,5 +10,6 @@ from server.cli import places
 def run(options: argparse.Namespace) -> int:
     from server.web.serve import serve
 
-    config, data = places.config_dir(options), places.data_dir(options)
+    config = places.config_dir(options)
+    data = places.data_dir(options) if options.data else None  # else as it was chosen in the configuration
     return serve(config, data, options.host, options.port, options.only)

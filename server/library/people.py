@@ -177,6 +177,12 @@ class People:
         self._settings.write("users", ident, data)
         return _user(ident, data)
 
+    def remove(self, ident: str) -> None:
+        """Take a user out. What they made stays, and so does their name in it. NotFound if there is none."""
+        if not self.known(ident):
+            raise NotFound(f"There is no user named '{ident}'.", user=ident)
+        self._settings.remove("users", ident)
+
     def set_password(self, ident: str, password: str) -> None:
         """Give a user another password. BadInput if it is empty or longer than PASSWORD_LIMIT."""
         data = self._settings.folder("users").get(ident)

@@ -38,8 +38,9 @@ from server.library.problems.mending import Mending
 from server.library.problems.which import Which
 from server.library.projects import Projects
 from server.library.saves import Saves
+from server.library.setup import Setup
 from server.library.uploads import Uploads
-from server.web import api, openapi, pages
+from server.web import api, openapi, pages, trial
 from server.web.api.files import drop_unfinished
 from server.web.events import Events
 from server.web.requests import (
@@ -194,7 +195,7 @@ class Croft:
             asked = {"user": form.get("user", "")[:64], "error": error_key(error), "next": goal}
             return Answer(status=303, headers=[("Location", "/sign-in?" + urlencode(asked))], body=[])
         if form.get("code"):
-            goal = "/me"  # the code is used up: a password is what comes next
+            goal = "/setup" if goal == "/setup" else "/me"  # the code is used up: a password comes next
         headers = [("Location", goal or "/"), sessions.cookie_header(cookie, secure=call.secure)]
         return Answer(status=303, headers=headers, body=[])
 
@@ -341,6 +342,7 @@ def build(
             sessions=Sessions(config, settings, people),
             events=events,
             static=Static(CLONE / "templates" / "static"),
+            setup=Setup(settings, people, store.share("data").root, told=lambda: trial.told(farm)),
             clock=clock,
             only=only,
         )

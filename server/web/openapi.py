@@ -21,6 +21,7 @@ TAGS = {
     "jobs": "renders: jobs and their tasks",
     "farm": "computers and the farm as a whole",
     "operations": "events, problems, history, health",
+    "setup": "setting up, step by step",
 }
 ROLE_WORDS = {"": "everybody", "guest": "who is signed in"}
 SENTENCES = {

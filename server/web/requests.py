@@ -205,6 +205,10 @@ class Call:
         return str(scheme).lower() == "https"
 
     @property
+    def scheme(self) -> str:
+        return "https" if self.secure else "http"
+
+    @property
     def content_type(self) -> str:
         return str(self.environ.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
 

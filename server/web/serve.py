@@ -11,8 +11,10 @@ import gc
 import logging
 import os
 import resource
+import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +25,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.server.mt import MTServer
 
 from server.disk.errors import CroftError
+from server.disk.mounts import chosen_data
 from server.disk.settings import Settings
 from server.web.api.files import LARGE_AT_ONCE
 from server.web.app import CLONE, Croft, build
@@ -33,6 +36,8 @@ BACKLOG = 1024
 KEEPALIVE = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
 STOP_S = 5.0  # for requests that are being answered when the signal comes
 OPEN_FILES = 65_536
+LISTENER = "CROFT_LISTENER"  # the socket of the server that starts again
+ANSWER_S = 0.5  # for the answer that says so
 FARM_THREADS = 128  # so many nodes' requests share one flush of the disk
 
 
@@ -78,11 +83,11 @@ def serve(
 ) -> int:
     """Serve until a signal comes. The exit code: 0 after a signal, 1 with one sentence on stderr."""
     config = Path(config_dir or CLONE / "var" / "config")
-    data = Path(data_dir or CLONE / "var" / "data")
     try:
         settings = Settings(config)
     except OSError as error:
         return sorry(f"Croft can't use the configuration folder {config}: {error.strerror}.")
+    data = Path(data_dir) if data_dir else chosen_data(settings, CLONE / "var" / "data")
     level = logging.getLevelNamesMapping().get(str(settings.get("log_level")).upper(), logging.INFO)
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=level, format=form, stream=sys.stderr)
@@ -92,6 +97,12 @@ def serve(
     except (OSError, OverflowError) as error:
         return sorry(f"Croft can't listen on {address[0]}:{address[1]}: {reason(error)}")
     allow_many_files()
+    again: list[bool] = []
+
+    def restart() -> None:
+        again.append(True)
+        threading.Timer(ANSWER_S, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
     with listener:
         try:
             croft = build(config, data, only=only or "")
@@ -100,16 +111,28 @@ def serve(
         except OSError as error:
             place = error.filename or data
             return sorry(f"Croft can't start: {place} can't be used: {error.strerror}.")
+        croft.services.data_named, croft.services.restart = bool(data_dir), restart
         gc.freeze()  # the index stays: to look for garbage in 100,000 files would halt all for 0.1 s
         try:
             stuck = run(croft, listener)
         finally:
             croft.close()
+        if again:
+            start_again(listener)
     if stuck:
         logging.shutdown()
         sys.stdout.flush()
         os._exit(0)  # the threads of clients that neither read nor go would keep the process
     return 0
+
+
+def start_again(listener: socket.socket) -> None:
+    """The same command from its beginning, in this process; who connects meanwhile waits for it."""
+    sys.stdout.flush()
+    logging.shutdown()
+    listener.set_inheritable(True)
+    os.environ[LISTENER] = str(listener.fileno())
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def sorry(sentence: str) -> int:
@@ -151,6 +174,11 @@ def run(croft: Croft, listener: socket.socket) -> bool:
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. OSError when the address isn't free or isn't this machine's."""
+    inherited = os.environ.pop(LISTENER, "")
+    if inherited:
+        listener = socket.socket(fileno=int(inherited))
+        listener.set_inheritable(False)
+        return listener
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -175,7 +203,15 @@ def announce(croft: Croft, listener: socket.socket) -> None:
     print(f"Croft listens at {url}", flush=True)
     path = croft.services.config_dir / CODE_FILE
     if croft.services.sessions.code_wanted():
-        print(f"First sign-in of an admin: {url}/sign-in with the code in {path}", flush=True)
+        print(f"Set it up: {url}/setup{code_for_a_person(path)}, with the code in {path}", flush=True)
+
+
+def code_for_a_person(path: Path) -> str:
+    """The one-time code as part of the address, where a person reads it from a terminal; never in a log."""
+    try:
+        return "?code=" + path.read_text("utf-8").split("\n", 1)[0].strip() if sys.stdout.isatty() else ""
+    except OSError:
+        return ""
 
 
 def reason(error: OSError | OverflowError) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from server.library.problems.mending import Mending
     from server.library.projects import Projects
     from server.library.saves import Saves
+    from server.library.setup import Setup
     from server.library.uploads import Uploads
     from server.web.events import Events
     from server.web.session import Sessions
@@ -67,9 +68,12 @@ class Services:
     sessions: Sessions
     events: Events
     static: Static
+    setup: Setup
     counts: Counts = field(default_factory=Counts)
     clock: Callable[[], float] = time.time
     only: str = ""  # "farm" or "pages" where a process serves one of them alone
+    data_named: bool = False  # the command line says where the share `data` lies
+    restart: Callable[[], None] | None = None  # begin anew with the configuration as it is then
 
     def call(self) -> Call:
         """The present request of a bottle route, with its user."""

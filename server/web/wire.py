@@ -14,13 +14,16 @@ from urllib.parse import unquote
 from server.disk import encoding
 from server.disk.errors import BadInput, CroftError, Forbidden, NotFound, NotSignedIn
 from server.farm.farm import Farm
-from server.web.requests import MethodNotAllowed, read_body, status_line, status_of
+from server.web import join
+from server.web.requests import Call, MethodNotAllowed, read_body, status_line, status_of
 
 if TYPE_CHECKING:
     from server.web.services import Services
 
 StartResponse = Callable[..., Any]
 log = logging.getLogger("croft.wire")
+JSON = "application/json"
+JOIN, ARCHIVE = "/join", "/node.zip"
 FAILED = b'{"data":null,"message":"The server failed at this; its log says more."}'
 
 
@@ -49,39 +52,50 @@ class Wire:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         try:
-            status, body = "200 OK", self._answer(environ)
+            status, (kind, body) = "200 OK", self._answer(environ)
         except CroftError as error:
-            code = status_of(error)
+            kind, code = JSON, status_of(error)
             status = status_line(code)
             body = encoding.dumps({"data": None, "message": error.message})
         except Exception:
             log.exception("a node's message failed")
-            status, body = "500 Internal Server Error", FAILED
+            status, kind, body = "500 Internal Server Error", JSON, FAILED
         start_response(
             status,
             [
-                ("Content-Type", "application/json"),
+                ("Content-Type", kind),
                 ("Content-Length", str(len(body))),
                 ("Cache-Control", "no-store"),
             ],
         )
         return [body]
 
-    def _answer(self, environ: dict[str, Any]) -> bytes:
+    def _answer(self, environ: dict[str, Any]) -> tuple[str, bytes]:
+        """The type and the body."""
         path: str = environ.get("PATH_INFO", "")
         token = _bearer(environ.get("HTTP_AUTHORIZATION", ""))
         if path.startswith("/t/"):
             token, _, rest = path[3:].partition("/")
             token, path = unquote(token), "/" + rest
+        if path in (JOIN, ARCHIVE) and environ.get("REQUEST_METHOD") == "GET":
+            return self._joining(environ, path, token)
         if environ.get("REQUEST_METHOD") != "POST":
             raise MethodNotAllowed("Nodes POST to this address.")
         name = self._node_of(token)
         body = read_body(environ, self._services.settings.get("max_body_bytes"))
         if path == "/farm":
-            return farm(body, name, self._services.farm)
+            return JSON, farm(body, name, self._services.farm)
         if path == "/potential":
-            return potential(body, self._services.farm)
+            return JSON, potential(body, self._services.farm)
         raise NotFound("There is nothing at this address.")
+
+    def _joining(self, environ: dict[str, Any], path: str, token: str) -> tuple[str, bytes]:
+        """What takes a computer into the farm, for whoever has a node's token."""
+        self._node_of(token)
+        if path == ARCHIVE:
+            return "application/zip", join.archive()
+        base = f"{Call(environ).scheme}://{environ.get('HTTP_HOST', '')}"
+        return "text/plain; charset=utf-8", join.script(self._services, base, token)
 
     def _node_of(self, token: str) -> str:
         """The name that a node's token is bound to."""

@@ -153,7 +153,7 @@ document.addEventListener("submit", async (event) => {
   const [, path] = form.dataset.act.split(" ");
   const undo = answer.ok && form.dataset.undo === "delete" && answer.data?.id
     ? async () => say((await act(form, `DELETE ${path}/${answer.data.id}`)).message) : undefined;
-  say(answer.message, undo);
+  say(answer.message, answer.ok ? undo ?? undoIn(form, answer) : undefined);
 });
 
 // Filters are used as soon as they are chosen or typed: they go into the page's address, whose inside is

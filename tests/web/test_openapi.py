@@ -66,6 +66,7 @@ def there(shared_house: House) -> dict[str, Any]:
         "name": "n1",
         "user": "student",
         "project": "demo",
+        "step": "people",
     }
 
 

@@ -75,6 +75,8 @@ class Setup:
         self.user = os.geteuid() if user is None else user  # whom Croft runs as
         self._told = told
         self._clone = clone
+        self.joining: list[tuple[str, str]] = []  # the lines that take a computer into the farm
+        self.last_made: list[str] = []  # by the last class list
         self._tried: dict[str, list[Check]] = {}
         self._busy: set[str] = set()
         self._guard = threading.Lock()
@@ -187,6 +189,9 @@ class Setup:
     def _nodes(self) -> list[Check]:
         return [todo("Which computers render is known once Croft runs.", "Start it:", "python3 run.py serve")]
 
+    def _nodes_texts(self) -> list[tuple[str, str]]:
+        return self.joining
+
     def _render(self) -> list[Check]:
         return [todo("A test render needs a running Croft.", "Start it:", "python3 run.py serve")]
 
@@ -294,6 +299,14 @@ class Setup:
 
     def read_list(self, text: str) -> classlist.ClassList:
         return classlist.read(text, self.people)
+
+    def take_back(self, idents: Sequence[str]) -> list[str]:
+        """Take out those of the last class list that are named here."""
+        gone = [ident for ident in idents if ident in self.last_made]
+        for ident in gone:
+            self.people.remove(ident)
+        self.last_made = [ident for ident in self.last_made if ident not in gone]
+        return gone
 
     def _try(self, ident: str, act: Callable[[], list[Check]]) -> list[Check]:
         with self._guard:

@@ -1,6 +1,18 @@
 """The API's calls. Each room lists its own; `ROUTES` is all of them."""
 
-from server.web.api import assets, farm, files, jobs, operations, people, problems, projects, saves, uploads
+from server.web.api import (
+    assets,
+    farm,
+    files,
+    jobs,
+    operations,
+    people,
+    problems,
+    projects,
+    saves,
+    setup,
+    uploads,
+)
 from server.web.api.table import Route, Table
 
 __all__ = ["ROUTES", "Route", "Table"]
@@ -16,4 +28,5 @@ ROUTES: list[Route] = [
     *farm.ROUTES,
     *operations.ROUTES,
     *problems.ROUTES,
+    *setup.ROUTES,
 ]

@@ -44,6 +44,23 @@ UNDO: Schema = {
     ],
     "description": "the call that takes it back",
 }
+SETUP_STEP: Schema = shape(
+    "id title about state checks lines",
+    id=TEXT,
+    title=TEXT,
+    about=TEXT,
+    state={"type": "string", "enum": ["right", "note", "todo", "wrong"]},
+    checks={
+        "type": "array",
+        "items": shape("state text mend command", state=TEXT, text=TEXT, mend=TEXT, command=TEXT),
+    },
+    lines={
+        "type": "array",
+        "description": "what is to be copied: where it goes, and the text",
+        "items": {"type": "array", "items": TEXT, "minItems": 2, "maxItems": 2},
+    },
+    undo=UNDO,
+)
 ASSET_FIELDS: dict[str, Schema] = {
     "name": {"type": "string", "maxLength": 200},
     "description": {"type": "string", "maxLength": 20_000},
@@ -235,6 +252,22 @@ SHAPES: dict[str, Schema] = {
         who=MAYBE_TEXT,
         fields={"type": "object", "description": "field: [before, after]"},
     ),
+    "SetupStep": SETUP_STEP,
+    "SetupSteps": {"type": "array", "items": SETUP_STEP},
+    "SetupTry": {
+        "type": "object",
+        "additionalProperties": False,
+        "description": "what the step needs: pool and backup a path, samba a student, people a list",
+        "properties": {
+            "path": {"type": "string", "maxLength": 4000},
+            "student": {"type": "string", "maxLength": 100},
+            "password": {"type": "string", "maxLength": 200},
+            "share": {"type": "string", "pattern": "^[A-Za-z0-9_.$ -]{0,80}$"},
+            "list": {"type": "string", "maxLength": 1_000_000},
+            "look": {"type": "string", "enum": ["", "yes"], "description": "only say what would be done"},
+            "remove": texts(2000, 64),
+        },
+    },
     "Health": shape(
         "status", status=TEXT, version=TEXT, shares={"type": "object", "additionalProperties": TEXT}
     ),

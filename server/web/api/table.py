@@ -32,6 +32,7 @@ PARAMETERS: Mapping[str, tuple[Schema, str]] = {
     "n": ({"type": "integer", "minimum": 0}, "the task's number in its job"),
     "name": ({"type": "string", "minLength": 1}, "the node's name"),
     "user": ({"type": "string", "minLength": 1}, "the user's name"),
+    "step": ({"type": "string", "minLength": 1}, "you, pool, samba, people, nodes, render, speed …"),
     "project": ({"type": "string", "minLength": 1}, "the project's ident"),
     "version": ({"type": "string", "minLength": 1}, "a version's id, as v002"),
 }

@@ -17,7 +17,7 @@ import bottle
 
 from server.disk.encoding import quote
 from server.disk.errors import CroftError
-from server.web.pages import asset, listing, problems, rendering, start
+from server.web.pages import asset, listing, problems, rendering, setup, start
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -55,6 +55,7 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/": lambda: start.start(shell, services.call()),
         "/sign-in": lambda: start.sign_in(shell, services.call()),
         "/me": lambda: start.me(shell, call()),
+        "/setup": lambda: setup.page(shell, services.call()),
         "/rendering": lambda: rendering.page(shell, call()),
         "/problems": lambda: problems.page(shell, call()),
         "/p/<project>": to_home,

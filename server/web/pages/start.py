@@ -92,6 +92,7 @@ def start(shell: Shell, call: Call) -> bottle.HTTPResponse:
         projects=projects,
         first=first,
         seen=seen,
+        code_wanted=services.sessions.code_wanted(),
         folders=[shell.folder_for_people(f"{name}::") for name in services.settings.folder("shares")],
     )
 
