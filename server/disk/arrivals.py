@@ -114,6 +114,13 @@ class Arrivals:
                 if not arrival.due:
                     self._schedule(address, arrival, at)
 
+    def put_off(self, address: str, at: float) -> None:
+        """What `due` said is looked at later: its folder is too long to be listed so soon."""
+        with self._lock:
+            arrival = self._arrivals.get(address)
+            if arrival is not None and not arrival.due:
+                self._schedule(address, arrival, at)
+
     def next_due_s(self) -> float | None:
         """Seconds until something is due; None when nothing is arriving."""
         with self._lock:

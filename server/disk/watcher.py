@@ -23,6 +23,7 @@ from server.disk.entries import FOLDER, GONE, MOVED
 from server.disk.errors import CroftError
 from server.disk.hearing import OVERFLOW, Heard, Hearing
 from server.disk.identity import CONTEST_S, Identity
+from server.disk.listing import frame_key
 from server.disk.records import Change, Problem
 from server.disk.scan import Found
 
@@ -38,6 +39,8 @@ AWAY_LOOK_S = 5.0  # how often a share's marker is asked for
 IDLE_LOOK_S = 30.0
 FULL_SHARE = 10  # looking at everything may take a tenth of the time, while people are active
 NIGHT_HOUR = 3
+FRAMES_SHARE = 10  # a folder of very many frames that arrive may take a tenth of the time
+FRAMES_MOST_S = 20.0
 KEEP_EVERY_S = 600.0  # what is known is kept for the next start, while people are active
 
 
@@ -66,6 +69,7 @@ class Watcher:
         self.hearing = Hearing(self._was_unmounted, clock)
         self._condition = self.hearing.condition
         self._delayed: list[tuple[float, str, str, int]] = []  # when to look, folder, name, how
+        self._frames: dict[str, tuple[float, dict[str, int]]] = {}  # folder: when, and what to look at
         self._busy = False
         self._stopping = False
         self._away: set[str] = set()
@@ -208,6 +212,8 @@ class Watcher:
             pauses.append(due)
         if self._delayed:
             pauses.append(self._delayed[0][0] - now)
+        if self._frames:
+            pauses.append(min(at for at, _ in self._frames.values()) - now)
         identity = self.identity.next_due_s()
         if identity is not None:
             pauses.append(identity)
@@ -230,6 +236,7 @@ class Watcher:
             self._look(folder, names, found)
         self._look_at_renamed(heard, found)
         self._look_at_delayed(found)
+        self._look_at_frames(found)
         self._look_at_arrivals(found)
         self._take(found)
         self._look_at_unwatched()
@@ -244,8 +251,29 @@ class Watcher:
         for name, how in names.items():
             if how & GONE:
                 heapq.heappush(self._delayed, (later, folder, name, how & FOLDER))
+        if folder in self._frames:
+            now = self._without_frames(folder, now)
         if now:
             self._look_now(folder, now, found)
+
+    def _without_frames(self, folder: str, names: dict[str, int]) -> dict[str, int]:
+        """Names that can be looked at now. A frame takes a listing of its whole folder: while many arrive,
+        those wait for the next one together."""
+        at, waiting = self._frames[folder]
+        if at <= self._clock():
+            return names
+        for name, how in names.items():
+            if frame_key(name):
+                waiting[name] = waiting.get(name, 0) | how
+        return {name: how for name, how in names.items() if name not in waiting}
+
+    def _look_at_frames(self, found: Found) -> None:
+        now = self._clock()
+        for folder, (at, names) in list(self._frames.items()):
+            if at <= now:
+                del self._frames[folder]
+                if names:
+                    self._look_now(folder, names, found)
 
     def _look_at_renamed(self, heard: Heard, found: Found) -> None:
         """Files that went by a rename, among which those that appeared may be."""
@@ -263,7 +291,11 @@ class Watcher:
         if share in self._away:
             return  # on its return everything is looked at
         self.looks += 1
+        began = time.perf_counter()
         seen = self._store.scanner(share).refresh_names(folder, names)
+        pause_s = min((time.perf_counter() - began) * FRAMES_SHARE, FRAMES_MOST_S)
+        if pause_s > GATHER_S and any("@" in name or frame_key(name) for name in names):
+            self._frames[folder] = (self._clock() + pause_s, self._frames.get(folder, (0.0, {}))[1])
         again = self._clock() + max(self.arrivals.settle_s, 0.2)
         for place, name in seen.torn:
             heapq.heappush(self._delayed, (again, place, name, 0))
@@ -299,6 +331,8 @@ class Watcher:
             folder, name = paths.split(address)
             if folder.partition(paths.SEPARATOR)[0] in self._away:
                 self.arrivals.forget(address)  # on its return it is looked at anew
+            elif "@" in name and self._frames.get(folder, (0.0, {}))[0] > self._clock():
+                self.arrivals.put_off(address, self._frames[folder][0])
             else:
                 due.setdefault(folder, {})[name] = 0
         for folder, names in due.items():
@@ -431,6 +465,7 @@ class Watcher:
             self._busy
             or self.hearing.waiting
             or self._delayed
+            or any(names for _, names in self._frames.values())
             or self.arrivals.unsettled()
             or self.identity.undecided()
         )

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -309,3 +310,29 @@ def test_at_night_everything_is_looked_at_once(tmp_path: Path, monkeypatch: pyte
         clock[0] = datetime(2026, 3, 2, 3, 40, tzinfo=UTC)
         live.settle()
         assert looked == [2]
+
+
+def test_frames_that_arrive_in_a_long_folder_are_looked_at_together(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given thousands of frames and more by the minute, then the folder isn't listed for each of them."""
+    monkeypatch.setattr(watcher, "FRAMES_SHARE", 100)
+    monkeypatch.setattr(watcher, "FRAMES_MOST_S", 1.0)
+    folder = live.root / "p/plates"
+    folder.mkdir(parents=True)
+    for number in range(3000):
+        (folder / f"sky.{number:05d}.exr").touch()
+    live.settle()
+    looks = live.watcher.looks
+    for number in range(3000, 3100):
+        (folder / f"sky.{number:05d}.exr").touch()
+        live.watcher.hearing.wait_for_all(time.monotonic() + 5)  # each is heard by itself
+    write(folder / "notes.txt")
+    live.until(lambda: "data::p/plates/notes.txt" in live.statuses())  # others don't wait for them
+    live.settle()
+    assert live.watcher.looks - looks < 20
+    entry = live.entry("data::p/plates/sky.@.exr")
+    assert entry.stat is not None
+    assert entry.stat.inode == 3100
+    assert entry.status == "ok"
+    live.assert_true()

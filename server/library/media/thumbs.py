@@ -152,8 +152,9 @@ class Media:
     def sequence(self, address: str, *, timeout_s: float = 120.0) -> dict[str, Any]:
         """Facts of an image sequence, from the names of its frames and one of them; {} if none is left."""
         folder, key = paths.split(address)
-        names = [name for name in self._names(folder) if (paths.sequence_key(name) or ("",))[0] == key]
-        found = sequences.facts(names)
+        head, _, tail = key.rpartition("@")
+        names = (name for name in self._names(folder, None) if name.startswith(head) and name.endswith(tail))
+        found = sequences.facts(name for name in names if (paths.sequence_key(name) or ("",))[0] == key)
         if found:
             picture = facts_of(self.look(address, timeout_s=timeout_s))
             found |= {name: picture[name] for name in ("size", "mode") if name in picture}
@@ -261,10 +262,10 @@ class Media:
         frames = sorted(name for name in self._names(folder) if (paths.sequence_key(name) or ("",))[0] == key)
         return paths.join(folder, frames[(1 << len(frames).bit_length()) // 4]) if frames else ""
 
-    def _names(self, folder: str) -> list[str]:
+    def _names(self, folder: str, most: int | None = FRAMES_TRIED) -> list[str]:
         try:
             with os.scandir(self._store.path(folder)) as entries:
-                return [entry.name for entry in itertools.islice(entries, FRAMES_TRIED)]
+                return [entry.name for entry in itertools.islice(entries, most)]
         except OSError:
             return []
 
