@@ -167,6 +167,11 @@ def command_line() -> argparse.ArgumentParser:
     check = command("check", "walk the shares and report every fault, with its path and what to do")
     check.add_argument("share", nargs="*", help="only these shares")
     check.add_argument("--speed", action="store_true", help="instead: how fast the disks are")
+    back = command("restore-backup", "put a file, a folder or a whole share back from a backup")
+    back.add_argument("address", nargs="?", help="data::green/shots, or its path; data:: is the whole share")
+    back.add_argument("--at", metavar="TIME", help="14:10, '2026-11-22 14:10' or a backup's name")
+    back.add_argument("--from", metavar="DIR", help="the backups (default: backup.path of server.json)")
+    back.epilog = "Without an address: which backups there are."
     rescan = command("rescan", "let the running server look at every file again", server=True)
     rescan.add_argument("share", nargs="?", help="only this share")
     return parser

@@ -26,6 +26,7 @@ from server.disk import (
     moves,
     paths,
     restart,
+    restores,
     sidecar,
 )
 from server.disk.entries import MOVED
@@ -60,6 +61,7 @@ JSON_BYTES = 64 << 20  # of a file of Croft's own: facts of a huge scene, a resu
 FINISHERS = {
     checkpoints.WHAT: checkpoints.finish,
     carry.WHAT: carry.finish,
+    restores.WHAT: restores.finish,
     **dict.fromkeys(deletions.WHAT, deletions.finish),
 }
 
