@@ -18,6 +18,7 @@ from server.disk.records import Action, Problem
 
 MEND = "/api/problems/mend"
 LONGEST = paths.NAME_BYTES - len(".json")  # bytes of a name beside which a record fits
+FRESH_S = 3600.0  # a younger temporary file may be somebody's who is writing it
 NOTES = frozenset({"leftover", "orphan", "conflict"})  # told by `check`, but no fault of a file
 SEVERITY = {
     **dict.fromkeys(("sidecar", "missing-library", "full", "read-only"), "error"),

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from server.disk import paths
 from server.disk.branches import is_remote
+from server.disk.files import TEMPORARY
 from server.disk.paths import COMPANION, SEPARATOR, Share, join
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Lister:
         self.watch = watch
         self.ignored = ignorer(globs)
         self.unreadable: dict[str, str] = {}  # address -> why
+        self.leftovers: dict[str, tuple[str, ...]] = {}  # folder -> temporary files of Croft's in it
         self.unwatched = not share.branches and is_remote(share.root)
         """Whether things change there that inotify doesn't tell of."""
         self.mtimes: dict[str, tuple[int, ...]] | None = {} if self.unwatched else None  # of folders
@@ -97,6 +99,7 @@ class Lister:
         files, folders, ignored = listing.files, listing.folders, self.ignored
         folder = self._prefix + inside
         mtimes: list[int] = []
+        temporary: list[str] = []
         there = False
         for path in self.paths(inside):
             has_companions = False
@@ -110,6 +113,8 @@ class Lister:
                         name = item.name
                         if ignored(name):
                             has_companions = has_companions or name == COMPANION
+                            if name.startswith(TEMPORARY):
+                                temporary.append(name)
                         elif name in files:
                             continue  # a branch further down: the mount shows the first
                         elif item.is_dir(follow_symlinks=False):
@@ -130,6 +135,10 @@ class Lister:
                 raise Unreadable from error
             if has_companions:
                 self._list_companions(path, folder, listing, mtimes)
+        if temporary:
+            self.leftovers[folder] = tuple(temporary)
+        else:
+            self.leftovers.pop(folder, None)
         if not there:
             return None
         if self.mtimes is not None:

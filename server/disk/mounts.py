@@ -13,10 +13,11 @@ import logging
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from server.disk import files, paths, probes
+from server.disk import faults, files, health, paths, probes
 from server.disk.branches import branches_of
 from server.disk.errors import BadInput, CroftError, DiskFull, NotFound, ReadOnly, ShareAway
 from server.disk.paths import Share
@@ -25,7 +26,7 @@ from server.disk.settings import Settings
 
 log = logging.getLogger("croft.mounts")
 
-LOW_BYTES = 1 << 30  # less room than this is told as a problem
+AGAIN_S = 20.0  # before a share that can't be written to is tried again
 
 
 class Mounts:
@@ -52,6 +53,8 @@ class Mounts:
         self._gone = {share.name: "it wasn't opened yet" for share in shares}
         self._devices: dict[str, int] = {}  # what each was on when it appeared
         self._guard = threading.Lock()
+        self._tried: dict[str, float] = {}  # when a read-only share was tried last
+        self._clock = time.monotonic
 
     def all(self) -> list[Share]:
         return list(self._shares.values())
@@ -115,19 +118,42 @@ class Mounts:
                     f"Mount it at {share.root}. If it was emptied on purpose, remove "
                     f"{self._settings.folder_path}/shares/{share.name}.json and it begins anew."
                 )
-                found.append(Problem(f"away:{share.name}", "share", place, text, mend))
+                found.append(Problem(f"away:{share.name}", "share", place, text, mend, severity="error"))
                 continue
             share = self._shares[share.name]
-            if share.read_only:
+            if share.read_only and not self.try_again(share.name):
                 text = f"Nothing can be written to the share {share.name}: {share.read_only}."
-                mend = "Mend the mount or its rights and start Croft again."
-                found.append(Problem(f"read-only:{share.name}", "share", place, text, mend))
-            free = _free(share.root)
-            if free is not None and free < LOW_BYTES:
-                text = f"The share {share.name} has {free >> 20} MB left."
-                mend = "Empty old/ folders and old versions, or add a disk."
-                found.append(Problem(f"full:{share.name}", "share", place, text, mend))
+                mend = "Mend the mount or its rights: Croft tries again by itself."
+                again = faults.mending("Try again now", "try-share", place)
+                found.append(faults.problem("read-only", place, text, mend, again))
+            found += health.disks(share)
         return found
+
+    def try_again(self, name: str, *, at_once: bool = False) -> bool:
+        """Whether a share that couldn't be written to can be now; tried out once in a while."""
+        share = self.get(name)
+        now = self._clock()
+        if not share.read_only:
+            return True
+        if not at_once and now - self._tried.get(name, -AGAIN_S) < AGAIN_S:
+            return False
+        with self._guard:
+            self._tried[name] = now
+            if name in self._gone:
+                return False
+            try:
+                marker = probes.read_marker(share.root)
+            except (CroftError, OSError):
+                return False
+            if marker is None:
+                return False
+            tried = self._try_out(share, marker)
+            if tried.read_only:
+                self._shares[name] = tried
+                return False
+            self._shares[name] = tried
+        self._arrived(tried)
+        return True
 
     def _appear(self, name: str) -> bool:
         """Take in a share if it is here. Whether it is."""
@@ -217,11 +243,3 @@ def configured_shares(settings: Settings, data: Path | str | None) -> list[Share
             if first != second and (inner == outer or inner.startswith(outer.rstrip("/") + "/")):
                 raise BadInput(f"The share {second} lies within {first}: a file would have two addresses.")
     return list(found.values())
-
-
-def _free(root: Path) -> int | None:
-    try:
-        found = os.statvfs(root)
-    except OSError:
-        return None
-    return found.f_bavail * found.f_frsize

@@ -22,6 +22,7 @@ from server.disk import (
     deletions,
     faults,
     files,
+    health,
     intents,
     moves,
     paths,
@@ -111,6 +112,7 @@ class Store:
         self._locks: dict[str, Locks] = {}
         self._scanners: dict[str, Scanner] = {}
         self.mounts = Mounts(settings, shares, disk, self._arrived, self._left)
+        self.clocks = health.Clocks()
         self._subscribers: list[Subscriber] = []
         self._history: dict[str, str] = {}  # address -> what went wrong with its history
         holder = f"{socket.gethostname()} process {os.getpid()} site {self.site}"
@@ -282,6 +284,7 @@ class Store:
                 journal = self._open_history(share, path)
                 held.check()
                 st = files.write_atomic(beside, raw, disk=self.disk)
+                self.clocks.wrote(share.name, st.st_mtime)
                 self._record(journal, address, who, old, new)
                 return Sidecar(new, raw, sidecar.etag(raw), Stat.of(st))
         finally:
@@ -310,7 +313,8 @@ class Store:
                 raise
         raw = self._dump(data, old, JSON_BYTES)
         if raw != old:
-            files.write_atomic(path, raw, disk=self.disk)
+            st = files.write_atomic(path, raw, disk=self.disk)
+            self.clocks.wrote(share.name, st.st_mtime)
             self._look(address)
 
     def temporary(self, address: str) -> Path:
@@ -525,7 +529,7 @@ class Store:
 
     def problems(self) -> list[Problem]:
         """What a person should know of the shares and their sidecars."""
-        found = self.settings.problems() + self.mounts.problems()
+        found = [*self.settings.problems(), *self.mounts.problems(), *self.clocks.problems()]
         for entry in self.index.broken():
             beside = paths.sidecar_of(entry.address)
             put_back = faults.mending("Put the last good one back", "put-back", beside)

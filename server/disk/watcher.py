@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from server.disk import paths
+from server.disk import faults, paths
 from server.disk.arrivals import Arrivals
 from server.disk.entries import FOLDER, GONE, MOVED
 from server.disk.errors import CroftError
@@ -156,15 +157,11 @@ class Watcher:
             except (CroftError, KeyError):
                 continue  # it was never here yet
             for address, why in sorted(unreadable.items()):
-                found.append(
-                    Problem(
-                        f"unreadable:{address}",
-                        "file",
-                        address,
-                        f"{address} can't be seen: {why}.",
-                        "Rename it, or give Croft's user the right to read it.",
-                    )
-                )
+                path = share.root / paths.parse(address)[1]
+                if os.access(path, os.R_OK | os.X_OK):
+                    self._store.refresh(address)  # no event tells of rights that were given
+                elif os.path.lexists(path):
+                    found.append(faults.unreadable(address, why, path))
         return found
 
     # -- looking ----------------------------------------------------------------------------------

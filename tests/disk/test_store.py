@@ -142,7 +142,7 @@ def test_edits_on_a_disk_that_fills_up(
             "text": "y" * size * 40,
         }
     assert max(written.values()) < 399  # it was full indeed
-    assert any(problem.id == "full:data" for problem in store.problems())
+    assert any(problem.id == "full:data::" for problem in store.problems())
     for filler_path in root.glob("filler*"):
         filler_path.unlink()
     store.edit("data::green/shots/sh0.blend", {"size": 0}, who="t")
@@ -351,7 +351,7 @@ def test_a_server_that_locks_otherwise_only_reads(tmp_path: Path) -> None:
     assert store.index.get(FILE) is not None
     with pytest.raises(ReadOnly, match="other servers lock it as flock-nfs"):
         store.edit(FILE, {"owner": "x"}, who="x")
-    assert any(problem.id == "read-only:data" for problem in store.problems())
+    assert any(problem.id == "read-only:data::" for problem in store.problems())
     assert json.loads(marker.read_text())["note"] == "mine"
 
 

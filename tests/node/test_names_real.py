@@ -39,7 +39,7 @@ NAMES = {
     "tabs": b"tab\t\r.blend",
     "not UTF-8": b"bad\xff\xfe.blend",
     "percent": b"100%25 a&b=c#d;e.blend",
-    "quotes": b"it's \"q\" `id` $HOME.blend",
+    "quotes": b'it\'s "q" `id` $HOME.blend',
     "option": b"-rf --help.blend",
     "colons": b"a::b.blend",
     "turned round": "a\u202egpj.blend".encode(),

@@ -132,6 +132,72 @@ def test_a_file_from_the_future(house: House, ana: Browser) -> None:
     assert [problem["kind"] for problem in told(ana)] == ["clock"]
 
 
+def test_a_temporary_file_that_a_crash_left(house: House, ana: Browser) -> None:
+    path = house.data / "demo/shots/.croft-tmp-0123456789abcdef"
+    path.parent.mkdir()
+    path.write_bytes(b"half")
+    house.scene()
+    house.croft.services.store.rescan()
+    assert told(ana, "leftover") == []  # somebody may write it still
+    yesterday = time.time() - 86400
+    os.utime(path, (yesterday, yesterday))
+    [problem] = house.until(lambda: told(ana))
+    assert (problem["kind"], problem["severity"]) == ("leftover", "note")
+    done = press(ana, problem["actions"][0])
+    assert told(ana) == []
+    assert not path.exists()
+    press(ana, done["undo"])
+    assert path.read_bytes() == b"half"
+
+
+def test_a_file_that_is_gone_and_its_record(house: House, ana: Browser) -> None:
+    house.asset("demo/shots/sh010.blend", owner="student")
+    house.asset("demo/shots/sh020.blend", owner="student")
+    scene = house.data / "demo/shots/sh010.blend"
+    content = scene.read_bytes()
+    scene.unlink()
+    [problem] = house.until(lambda: told(ana, "orphan"))
+    assert "sh010.blend is gone" in problem["text"]
+    scene.write_bytes(content)  # it is put back by hand
+    house.until(lambda: not told(ana))
+    scene.unlink()
+    [problem] = house.until(lambda: told(ana, "orphan"))
+    [action] = [action for action in problem["actions"] if action["label"] == "Let its record go"]
+    done = press(ana, action)
+    house.until(lambda: not told(ana))
+    assert not (house.data / "demo/shots/sh010.blend.json").exists()
+    press(ana, done["undo"])
+    house.until(lambda: told(ana, "orphan"))
+    assert (house.data / "demo/shots/sh010.blend.json").exists()
+
+
+def test_the_share_is_away_and_comes_back(house: House, ana: Browser) -> None:
+    house.scene()
+    house.data.rename(house.data.with_name("unmounted"))
+    [problem] = house.until(lambda: told(ana, "share"))
+    assert problem["severity"] == "error"
+    assert [p["id"] for p in ana.get("/api/problems?project=demo").data] == [problem["id"]]
+    house.data.with_name("unmounted").rename(house.data)
+    house.until(lambda: not told(ana))
+
+
+def test_a_clock_that_was_set(house: House, ana: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    clocks = house.croft.services.store.clocks
+    monkeypatch.setattr(clocks, "_wall", lambda: time.time() + 7200)
+    [problem] = [one for one in told(ana, "clock") if one["id"] == "clock:server"]
+    [action] = problem["actions"]
+    assert ana.ask(action["method"], action["path"], action["body"]).status == 403
+    press(house.browser("admin"), action)
+    assert told(ana, "clock") == []
+
+
+def test_a_share_whose_clock_is_off_is_looked_at_again(house: House, ana: Browser) -> None:
+    house.croft.services.store.clocks.wrote("data", time.time() - 600)
+    [problem] = told(ana, "clock")
+    press(ana, problem["actions"][0])
+    assert told(ana, "clock") == []
+
+
 def test_a_change_of_the_list_is_told(house: House, ana: Browser) -> None:
     house.scene()
     assert told(ana) == []

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from server.disk import deletions, encoding, faults, files, moves, paths, sidecar
-from server.disk.errors import BadInput, Broken, Conflict, CroftError, NotFound
+from server.disk.errors import BadInput, Broken, Conflict, CroftError, NotFound, ReadOnly
 from server.disk.paths import Share
 from server.disk.records import Action, plain, utc_now
 from server.disk.store import Store
@@ -57,6 +57,9 @@ class Mending:
             "touch": ("student", self._touch),
             "drop": ("student", self._drop),
             "readable-name": ("student", self._readable_name),
+            "try-share": ("student", self._try_share),
+            "accept-clock": ("admin", self._accept_clock),
+            "look-at-clock": ("student", self._look_at_clock),
         }
 
     def add(
@@ -269,6 +272,32 @@ class Mending:
         place = paths.address(share.name, kept)
         undo = Action("Undo", "POST", "/api/restore", {"folder": place})
         return Mended(f"It is kept as {place}.", undo)
+
+    # Disks and clocks
+
+    def _try_share(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
+        """Whether a share can be written to by now."""
+        share = self._store.share(address)
+        if not self._store.mounts.try_again(share.name, at_once=True):
+            why = self._store.share(share.name).read_only or "it isn’t connected"
+            raise ReadOnly(f"Nothing can be written to the share {share.name} still: {why}.")
+        return Mended(f"The share {share.name} can be written to.")
+
+    def _accept_clock(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
+        self._store.clocks.accept()
+        return Mended("From now on this time counts.")
+
+    def _look_at_clock(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
+        """A small file tells what time the share's disk has."""
+        share = self._store.check_writable(address)
+        path = share.root / paths.LOCKS / f"{files.TEMPORARY}clock-{secrets.token_hex(4)}"
+        try:
+            path.write_bytes(b"")
+            self._store.clocks.wrote(share.name, os.stat(path).st_mtime)
+            path.unlink()
+        except OSError as error:
+            files.fail(error, path)
+        return Mended("Croft has looked: what is wrong still is said here.")
 
     # Within
 

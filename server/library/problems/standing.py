@@ -7,12 +7,14 @@ and when a share comes. Reads no disk.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
 
 from server.disk import faults, paths
 from server.disk.encoding import quote
+from server.disk.errors import CroftError
 from server.disk.records import Action, Change, Problem
 from server.disk.store import Store
 
@@ -45,7 +47,7 @@ class Standing:
         """What stands now."""
         self._look()
         found = [problem for told in list(self._clashes.values()) for problem in told]
-        return [*found[:MOST], *self._orphans(), *self._from_the_future()]
+        return [*found[:MOST], *self._orphans(), *self._from_the_future(), *self._leftovers()]
 
     def _look(self) -> None:
         index = self._store.index
@@ -100,6 +102,25 @@ class Standing:
         if len(gone) > MOST:
             found.append(more("orphan", len(gone) - MOST, "files are gone whose records are still there"))
         return found
+
+    def _leftovers(self) -> list[Problem]:
+        """Temporary files that are too old to be written still. Those of deeper folders `check` tells of."""
+        found = []
+        for share in self._store.shares:
+            try:
+                known = self._store.scanner(share.name).lister.leftovers.copy()
+            except (CroftError, KeyError):
+                continue  # it was never here yet
+            for folder, names in sorted(known.items()):
+                for name in names:
+                    address = paths.join(folder, name)
+                    try:
+                        age_s = self._wall() - os.lstat(share.root / paths.parse(address)[1]).st_mtime
+                    except (OSError, CroftError):
+                        continue  # it went meanwhile
+                    if age_s > faults.FRESH_S:
+                        found.append(faults.leftover(address, faults.mending("Put it away", "drop", address)))
+        return found[:MOST]
 
     def _from_the_future(self) -> list[Problem]:
         limit = (self._wall() + FUTURE_S) * 1e9

@@ -321,7 +321,7 @@ SHAPES: dict[str, Schema] = {
         "description": "the body of a problem's action; some mends take more",
         "properties": {
             "mend": {"type": "string", "maxLength": 60},
-            "address": {"type": "string", "minLength": 1, "maxLength": 4500},
+            "address": {"type": "string", "maxLength": 4500},
         },
     },
     "Comment": {
