@@ -100,6 +100,7 @@ function concerns({ kind, ids }) {
   if (!of.live.split(" ").includes(kind)) return false;
   if (ofFiles(kind) && of.under) return ids.some((id) => id.startsWith(of.under));
   if (ofFiles(kind) && of.address) return ids.includes(of.address);
+  if (kind === "upload") return ids.some((id) => id.startsWith(of.mine));
   if (kind === "job" && of.jobs !== undefined) return ids.some((id) => of.jobs.split(" ").includes(id));
   return true;
 }

@@ -346,10 +346,12 @@ def test_a_render_that_is_refused_is_told_and_the_file_is_there(croft: Croft) ->
 
 def test_many_are_added_and_each_says_what_came_of_it(croft: Croft) -> None:
     (croft.data / "demo/shots/b.blend").write_bytes(b"taken")
-    all_three = [croft.send(name, SCENE + name.encode()) for name in ("a.blend", "b.blend", "c.blend")]
+    names = ("a.blend", "b.blend", "c.blend")
+    all_three = [croft.send(name, SCENE[:12] + name.encode() + SCENE[12:]) for name in names]
     half = croft.begin("d.blend", 10)
     assert [one["ok"] for one in croft.add(*all_three, half)] == [True, False, True, False]
-    twice = [croft.send("e.blend", SCENE + bytes([n]), dropped=f"{n}/e.blend") for n in range(2)]
+    other = [SCENE[:12] + bytes([n]) + SCENE[12:] for n in range(2)]
+    twice = [croft.send("e.blend", content, dropped=f"{n}/e.blend") for n, content in enumerate(other)]
     assert [one["ok"] for one in croft.add(*twice)] == [True, False], "two of one name"
 
 
@@ -357,17 +359,19 @@ def test_folders_types_and_titles(croft: Croft) -> None:
     upload = croft.send("what?.blend", path="characters/fox")
     view = croft.view(upload)
     assert (view["name"], view["title"], view["type"]) == ("what_.blend", "what?", "character")
-    croft.uploads.change(upload, {"path": "props"})
+    croft.uploads.change(upload, {"name": "how"})
+    assert croft.view(upload)["name"] == "how.blend"
+    croft.uploads.change(upload, {"path": "props", "name": "what_.blend"})
     assert croft.view(upload)["type"] == "prop"
     croft.uploads.change(upload, {"type": "set", "title": "Why?"})
     croft.add(upload)
     record = croft.store.read("data::demo/props/what_.blend").data
     assert (record["type"], record["name"]) == ("set", "Why?")
-    picture = croft.send("wood.png", b"no picture", path="textures")
+    picture = croft.send("wood.tga", b"no picture", path="textures")
     assert croft.view(picture)["type"] == ""
     croft.add(picture)
-    assert not (croft.data / "demo/textures/wood.png.json").exists(), "a texture is a file, no asset"
-    for wrong in ({"type": "nonsense"}, {"name": "a.png"}, {"path": "../x"}, {"path": "render/a"}):
+    assert not (croft.data / "demo/textures/wood.tga.json").exists(), "a texture is a file, no asset"
+    for wrong in ({"type": "nonsense"}, {"name": "a/b"}, {"path": "../x"}, {"path": "render/a"}):
         with pytest.raises(BadInput):
             croft.uploads.change(croft.begin(), wrong)
 

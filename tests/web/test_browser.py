@@ -23,7 +23,7 @@ from server.library.people import People
 
 SCENE = b"BLENDER-v304" + b"ENDB" + bytes(20)  # a whole file of nothing
 ASSET = "/p/demo/asset/shots/sh010.blend"
-PAGES = ["/", "/sign-in", "/p/demo/home", "/p/demo/assets", ASSET, "/p/demo/rendering"]
+PAGES = ["/", "/sign-in", "/p/demo/home", "/p/demo/assets", "/p/demo/drop", ASSET, "/p/demo/rendering"]
 PAGES += ["/me", "/api/docs", "/nowhere"]
 SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
 SMALL = """return [...document.querySelectorAll('button, a.button, input:not([type=hidden]), select, nav a')]
@@ -188,69 +188,6 @@ def test_a_dropped_file_is_seen_at_once_and_its_row_follows(studio: Studio, wind
     assert window.run("return window.kept")
 
 
-def test_a_file_is_added_with_progress_and_never_over_another(
-    studio: Studio, window: Window, tmp_path: Path
-) -> None:
-    (tmp_path / "new.blend").write_bytes(SCENE[:12] + bytes(200_000) + SCENE[12:])
-    window.go("/p/demo/assets")
-    window.logged()
-    window.find("input[data-files]").send_keys(str(tmp_path / "new.blend"))
-    window.until_text("#uploads", "new.blend is there.")
-    window.until_text("tbody th", "New")
-    assert (studio.data / "demo/shots/new.blend").stat().st_size == 200_036
-    window.find("input[data-files]").send_keys(str(tmp_path / "new.blend"))
-    window.until_text("#uploads .failed", "new.blend:")
-    assert [line for line in window.logged() if "409" not in line] == []
-
-
-def test_uploads_are_stopped_in_their_midst_and_while_they_wait(
-    studio: Studio, window: Window, tmp_path: Path
-) -> None:
-    for name in ("long.blend", "next.blend"):
-        (tmp_path / name).write_bytes(SCENE[:12] + bytes(4_000_000) + SCENE[12:])
-    window.go("/p/demo/assets")
-    window.driver.execute_cdp_cmd("Network.enable", {})
-    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 100_000}
-    window.driver.execute_cdp_cmd("Network.emulateNetworkConditions", slow)
-    try:
-        both = f"{tmp_path / 'long.blend'}\n{tmp_path / 'next.blend'}"
-        window.find("input[data-files]").send_keys(both)
-        window.until("return document.querySelector('#uploads progress')?.value > 0")
-        for name in ("next", "long"):  # the one that waits first
-            window.find(f"button[aria-label='Stop the upload of {name}.blend']").click()
-        window.until("return document.querySelectorAll('#uploads .failed').length == 2")
-        window.until_text("#uploads .failed", "long.blend: stopped, nothing of it was kept.")
-    finally:
-        slow["uploadThroughput"] = -1
-        window.driver.execute_cdp_cmd("Network.emulateNetworkConditions", slow)
-    folder = studio.data / "demo/shots"
-    window.until("return fetch('/healthz').then(answer => answer.ok)")
-    assert not [name for name in ("long.blend", "next.blend") if (folder / name).exists()]
-    window.logged()
-
-
-def test_a_file_is_dropped_on_the_page(studio: Studio, window: Window) -> None:
-    window.look(1280, "light")
-    window.go("/p/demo/assets")
-    window.run(
-        """const files = new DataTransfer();
-        files.items.add(new File([new Uint8Array(2000)], "cup #1.png"));
-        const drag = (name) => document.body.dispatchEvent(
-          new DragEvent(name, {bubbles: true, cancelable: true, dataTransfer: files}));
-        drag("dragenter");
-        drag("dragover");
-        window.veiled = !document.getElementById("drop").hidden;
-        drag("drop");
-        """
-    )
-    assert window.run("return window.veiled")
-    window.until_text("#uploads", "cup #1.png is there.")
-    assert (studio.data / "demo/shots/cup #1.png").stat().st_size == 2000
-    window.find("select[name=type]").send_keys("Other files too")
-    window.until_text("tbody th", "cup #1.png")
-    window.logged()
-
-
 def test_frames_are_looked_at_with_the_arrow_keys(window: Window, rendered: tuple[str, Painter]) -> None:
     window.go(f"/p/demo/job/{rendered[0]}")
     window.until("return document.querySelectorAll('.strip a').length == 2")
@@ -377,12 +314,12 @@ def test_the_keyboard_reaches_everything(window: Window) -> None:
     window.look(1280, "light")
     window.go("/p/demo/assets")
     seen = []
-    for _ in range(14):
+    for _ in range(15):
         ActionChains(window.driver).send_keys(Keys.TAB).perform()
         seen.append(window.run("const e = document.activeElement; return e.name || e.textContent.trim()"))
         ring = window.run("return getComputedStyle(document.activeElement).outlineStyle")
         assert ring != "none", f"no visible focus on {seen[-1]}"
-    assert seen[:6] == ["Skip to the page", "Foxes", "Home", "Files", "Rendering", "Not Student?"]
+    assert seen[:7] == ["Skip to the page", "Foxes", "Home", "Files", "Drop", "Rendering", "Not Student?"]
     filters = [name for name in seen if name in ("q", "type", "state", "owner", "sort")]
     assert filters == ["q", "type", "state", "owner", "sort"]
 

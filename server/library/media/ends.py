@@ -48,12 +48,13 @@ def complete(path: Path | str, *, thorough: bool = False) -> bool:
     return ending(path, thorough=thorough) is not False
 
 
-def ending(path: Path | str, *, thorough: bool = False) -> bool | None:
+def ending(path: Path | str, *, thorough: bool = False, name: str = "") -> bool | None:
     """Whether the end is there; None where this kind of file has none, or nobody may look.
 
-    `thorough`: a packed scene is unpacked, however long it is; else only where that is quick.
+    `name` says the kind where the path doesn't. `thorough`: a packed scene is unpacked, however long it is;
+    else only where that is quick.
     """
-    check = CHECKS.get(kinds.suffix(os.path.basename(path)))
+    check = CHECKS.get(kinds.suffix(name or os.path.basename(path)))
     if check is None:
         return None
     try:

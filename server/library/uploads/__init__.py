@@ -13,7 +13,7 @@ import secrets
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from server.disk import files, paths
@@ -91,6 +91,12 @@ class Uploads:
             self._projects.get(project)
         found = [upload for upload in self._shelf.of(user.ident) if upload.open]
         return [upload for upload in found if project in ("", upload.project)]
+
+    def added(self, user: User, project: str) -> Sequence[Upload]:
+        """What a person has added of late, the newest first."""
+        mine = self._shelf.of(user.ident)
+        found = [upload for upload in mine if upload.added and upload.project == project]
+        return sorted(found, key=lambda upload: str((upload.added or {}).get("at")), reverse=True)
 
     def one(self, user: User, ident: str) -> Upload:
         """One of this person's uploads; NotFound for everything else, other people's too."""
@@ -174,7 +180,7 @@ class Uploads:
         if not size:  # here as a whole at once
             self._shelf.path(place, CONTENT).touch()
             self.reader.ask(place)
-        self._tell(ident)
+        self._tell(upload)
         return upload
 
     def receive(self, upload: Upload, at: int, data: bytes, crc: int | None, digest: str = "") -> Upload:
@@ -205,7 +211,7 @@ class Uploads:
                 staging.append(self._shelf.path(upload.place), chunk, data, self._store.disk)
         if chunk.end == upload.size:
             self.reader.ask(upload.place)
-            self._tell(upload.id)
+            self._tell(upload)
         return upload
 
     # Correcting
@@ -220,7 +226,7 @@ class Uploads:
             upload = self._shelf.write(upload.place, {**upload.data, **changes})
         if given.get("removed") is False:
             self.reader.ask(upload.place)
-        self._tell(upload.id)
+        self._tell(upload)
         return upload
 
     def _checked(self, upload: Upload, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,14 +248,17 @@ class Uploads:
             changes["removed"] = utc_now() if given["removed"] else ""
         if {"folder", "name", "project"} & changes.keys():
             changes.setdefault("choice", "")  # it was said of another file
+            if "name" in changes and changes["name"] != upload.name:
+                changes.setdefault("title", "")
+        changes["failed"] = ""
         return changes
 
     def _new_name(self, upload: Upload, name: str) -> str:
-        safe = limits.check_name(self._settings, name)
+        """The name that a person means: its ending stays, whether or not they type it."""
         ending = upload.name[len(paths.stem_of(upload.name)) :]
-        if safe[len(paths.stem_of(safe)) :].lower() != ending.lower():
-            raise BadInput(f"The name must end in {ending or 'no dot'}, as the file does.", field="name")
-        return safe
+        return limits.check_name(
+            self._settings, name if name.lower().endswith(ending.lower()) else name.strip() + ending
+        )
 
     def add(self, user: User, idents: Iterable[str]) -> list[dict[str, Any]]:
         """Move uploads into place; what came of each, in their order. What was added stays added."""
@@ -270,8 +279,17 @@ class Uploads:
                 check_open(upload)
                 if not upload.read:
                     raise Conflict(f"{upload.name} isn’t here as a whole yet.")
-            result = self.adder.add(upload, looks)
-        self._tell(upload.id)
+                if upload.data.get("cut"):
+                    raise Conflict(views.why(upload))
+            try:
+                result = self.adder.add(upload, looks)
+            except CroftError as error:
+                upload = self._shelf.must(upload.place)
+                if not isinstance(error, Conflict):  # what is in its way shows by itself, and may go
+                    self._shelf.write(upload.place, {**upload.data, "failed": error.message})
+                raise
+            finally:
+                self._tell(upload)
         return result
 
     # Within
@@ -284,7 +302,7 @@ class Uploads:
         if there is not None:
             same = self._digests.same(upload, there)
             if same is None and upload.digest:
-                self.reader.compare(there.state, upload.id)
+                self.reader.compare(there.state, upload)
             view["there"] = views.there(there, same, looks.free(view["address"]), self._store.index)
         return view
 
@@ -293,7 +311,7 @@ class Uploads:
             upload = self._shelf.must(place)
             staging.begin_again(self._shelf.path(place), self._store.disk)
             self._shelf.write(place, {**upload.data, "hash": "", "sha256": "", "why": why})
-        self._tell(upload.id)
+        self._tell(upload)
 
     def _project(self, ident: str) -> Project | None:
         try:
@@ -305,8 +323,8 @@ class Uploads:
         if any(change.kind == "share" for change in changes):
             self.reader.sweep_soon()  # it came back: what was interrupted there is finished
 
-    def _tell(self, ident: str) -> None:
-        self._store.notify([Change("upload", ident)])
+    def _tell(self, upload: Upload) -> None:
+        self._store.notify([Change("upload", f"{upload.user}/{upload.id}")])
 
 
 def check_open(upload: Upload) -> None:

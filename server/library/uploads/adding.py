@@ -32,7 +32,6 @@ Submit = Callable[[str, Mapping[str, Any]], str]  # who, request -> the job's id
 # address, new content, who, comment, whether it may be taken (it lies on the same share) -> what was kept
 Replace = Callable[[str, Path, str, str, bool], str]
 COMMENT = "Before a new version was dropped"  # of what the file was, kept
-BY_CROFT = ("", "croft")  # creators and owners that are nobody
 
 
 class Adder:
@@ -103,7 +102,7 @@ class Adder:
             "record": self._record(upload, address),
             "render": bool(upload.data.get("render")) and upload.kind == "scene",
         }
-        return self._shelf.write(upload.place, {**upload.data, "adding": adding})
+        return self._shelf.write(upload.place, {**upload.data, "adding": adding, "failed": ""})
 
     def _same(self, upload: Upload, there: There) -> bool:
         if there.folder or there.size != upload.size:
@@ -197,16 +196,17 @@ class Adder:
         ours = dict(adding.get("record") or {})
         if not ours:
             return
+        guessed = self._assets.first_record(address, upload.user)
 
         def make(data: dict[str, Any]) -> dict[str, Any]:
             if not data:
                 return ours
             if adding.get("known"):  # it was an asset before: what people said of it stays
                 return data if data.get("owner") else {**data, "owner": upload.user}
-            # Race: the file was seen and taken in before we came to its sidecar.
-            kept = {key: data[key] for key in ("uuid", "schema") if data.get(key)}
-            stays = data.get("creator") not in BY_CROFT and data.get("owner") not in BY_CROFT
-            return data if stays else {**data, **ours, **kept}
+            # Race: the file was seen and taken in before we came to its sidecar. What people have said of it
+            # since then stays; what was only guessed is ours to say.
+            said = {key: ours[key] for key in ("name", "type") if data.get(key) == guessed.get(key)}
+            return {**data, **said, "owner": upload.user, "creator": upload.user}
 
         try:
             self._store.edit(address, make, who=upload.user)

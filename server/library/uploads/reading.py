@@ -18,8 +18,9 @@ from server.disk.errors import CroftError
 from server.disk.store import Store
 
 from ..media import Media, facts_of
+from ..media.ends import ending
 from . import staging
-from .record import CONTENT, PICTURE
+from .record import CONTENT, PICTURE, Upload
 from .shelf import Shelf
 from .targets import Digests, State
 
@@ -32,7 +33,7 @@ FAILED = "time", "memory", "damaged", "crash"
 class Reader:
     """Reads what came, in the background, from `start` to `close`.
 
-    `begin_again(place, why)` forgets what came, `tell(id)` says that an upload changed, `sweep()` is called
+    `begin_again(place, why)` forgets what came, `tell(upload)` says that one changed, `sweep()` is called
     once a day.
     """
 
@@ -43,7 +44,7 @@ class Reader:
         shelf: Shelf,
         digests: Digests,
         begin_again: Callable[[str, str], None],
-        tell: Callable[[str], None],
+        tell: Callable[[Upload], None],
         sweep: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -52,7 +53,7 @@ class Reader:
         self._clock = clock
         self._condition = threading.Condition()
         self._queue: OrderedDict[str, None] = OrderedDict()  # places of uploads to be read
-        self._compare: OrderedDict[State, dict[str, None]] = OrderedDict()  # files to hash: ids to tell
+        self._compare: OrderedDict[State, dict[str, Upload]] = OrderedDict()  # files to hash: for whom
         self._busy = self._closed = False
         self._sweep_at = 0.0
         self._thread: threading.Thread | None = None
@@ -82,10 +83,10 @@ class Reader:
             self._queue[place] = None
             self._condition.notify()
 
-    def compare(self, state: State, ident: str) -> None:
+    def compare(self, state: State, upload: Upload) -> None:
         """Have a file hashed that an upload may be the same as; its person's page is told then."""
         with self._condition:
-            self._compare.setdefault(state, {})[ident] = None
+            self._compare.setdefault(state, {})[upload.id] = upload
             self._condition.notify()
 
     def wait(self, timeout_s: float = 30.0) -> bool:
@@ -114,8 +115,8 @@ class Reader:
                     self._read(place)
                 elif compare is not None:
                     self._digests.make(compare[0])
-                    for ident in compare[1]:
-                        self._tell(ident)
+                    for upload in compare[1].values():
+                        self._tell(upload)
                 elif self._clock() >= self._sweep_at:
                     self._sweep_at = self._clock() + SWEEP_S
                     self._sweep()
@@ -145,6 +146,7 @@ class Reader:
             return
         answer = self._media.look_path(folder / CONTENT, upload.kind)
         changes: dict[str, Any] = {"sha256": digest, "facts": facts_of(answer), "why": ""}
+        changes["cut"] = ending(folder / CONTENT, thorough=True, name=upload.name) is False
         if answer.error in FAILED:
             changes["unread"] = str(answer.data.get("why", answer.error))[:300]
         if answer.content and answer.data.get("format") in ("jpg", "png"):
@@ -152,4 +154,4 @@ class Reader:
             files.write_atomic(folder / name, answer.content, disk=self._store.disk)
             changes["picture"] = name
         self._shelf.keep(place, changes)
-        self._tell(upload.id)
+        self._tell(upload)

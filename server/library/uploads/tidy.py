@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
+from server.disk import paths
 from server.disk.records import Problem, utc_now
 from server.disk.settings import Settings
 from server.disk.store import Store
@@ -36,7 +37,7 @@ class Tidy:
         adder: Adder,
         wall: Callable[[], float],
         ask: Callable[[str], None],
-        tell: Callable[[str], None],
+        tell: Callable[[Upload], None],
     ) -> None:
         self._store, self._settings, self._shelf, self._adder = store, settings, shelf, adder
         self._wall, self._ask, self._tell = wall, ask, tell
@@ -65,7 +66,7 @@ class Tidy:
                 if held is not None:  # else the server that is at it finishes it
                     log.info("finishing the addition of %s", upload.name)
                     self._adder.finish(self._shelf.must(upload.place))
-            self._tell(upload.id)
+            self._tell(upload)
             return False
         keep_s = float(self._settings.get("upload_keep_days")) * DAY_S
         age_s = self._wall() - self._shelf.touched(upload)
@@ -73,7 +74,7 @@ class Tidy:
         if age_s > (keep_s if upload.open else min(keep_s, DAY_S)):
             with self._shelf.hold(upload.place):
                 self._forget(upload) if over else self._expire(upload)
-            self._tell(upload.id)
+            self._tell(upload)
             return False
         if not over and not upload.read:
             self._ask(upload.place)
@@ -96,7 +97,7 @@ class Tidy:
         return Problem(
             f"uploads:{project}:{person}",
             "incomplete",
-            "",
+            paths.folder_of(paths.file_of_companion(found[0].place)),
             f"{person} dropped {count} for {project} ({names}, {size:,.0f} MB) and hasn’t added them since.",
             f"{person} adds or removes them on the page Drop. After {days:g} days they go by themselves.",
             severity="note",

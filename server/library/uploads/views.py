@@ -24,7 +24,7 @@ def view(upload: Upload, project: Project | None, words: AssetSet, offset: int) 
     return {
         "id": upload.id,
         "state": state(upload, offset),
-        "why": str(data.get("why") or ""),
+        "why": why(upload),
         "project": upload.project,
         "path": upload.folder,
         "name": upload.name,
@@ -42,10 +42,18 @@ def view(upload: Upload, project: Project | None, words: AssetSet, offset: int) 
         "choice": str(data.get("choice") or ""),
         "facts": facts,
         "unread": str(data.get("unread") or ""),
+        "cut": bool(data.get("cut")),
         "picture": f"/api/uploads/{quote(upload.id)}/picture" if data.get("picture") else None,
         "there": None,
         "created": data.get("created"),
     }
+
+
+def why(upload: Upload) -> str:
+    """What keeps it from being added, or was the matter with it; '' for nothing."""
+    if upload.data.get("cut"):
+        return f"{upload.name} is cut off: its end is missing. Save or copy it once more, and drop that one."
+    return str(upload.data.get("failed") or upload.data.get("why") or "")
 
 
 def state(upload: Upload, offset: int) -> str:

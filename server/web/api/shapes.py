@@ -220,6 +220,7 @@ SHAPES: dict[str, Schema] = {
         choice={"type": "string", "enum": ["", "version"]},
         facts=ANYTHING,
         unread={"type": "string", "description": "why its content couldn't be read"},
+        cut={"type": "boolean", "description": "its end is missing: it can't be added"},
         picture=MAYBE_TEXT,
         there={"type": ["object", "null"], "description": "what has the name already"},
         created=TIME,

@@ -17,7 +17,7 @@ import bottle
 
 from server.disk.encoding import quote
 from server.disk.errors import CroftError
-from server.web.pages import asset, listing, problems, rendering, setup, start
+from server.web.pages import asset, drop, listing, problems, rendering, setup, start
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -62,6 +62,7 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/p/<project>/": to_home,
         "/p/<project>/home": lambda project: start.home(shell, call(), rows, project),
         "/p/<project>/assets": lambda project: rows.page(call(), project),
+        "/p/<project>/drop": lambda project: drop.page(shell, call(), rows, project),
         "/p/<project>/asset/<path:re:(?s:.+)>": lambda project, path: asset.page(
             shell, call(), *named(call())
         ),

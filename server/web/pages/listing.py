@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 import threading
 import time
 from collections import OrderedDict
@@ -23,6 +24,7 @@ from markupsafe import Markup
 from server.disk.encoding import quote
 from server.disk.records import Entry
 from server.library.search import Row
+from server.library.uploads import limits
 from server.web import requests
 from server.web.pages import words
 from server.web.pages.shell import HTML, Shell, all_values
@@ -239,6 +241,7 @@ class Listing:
             arriving,
             trouble,
             problems,
+            json.dumps(limits.told(shell.services.settings)),
             *asked.values(),
         )
         kept = self._frames.get(name)
@@ -286,7 +289,9 @@ class Listing:
             under=project.address + "/",
             folder=shell.folder_for_people(project.address),
             folders=self._folders(project),
-            drop=self._drop(project),
+            into=self.drop_folder(project),
+            limits=json.dumps(limits.told(shell.services.settings)),
+            limits_words=limits_in_words(limits.told(shell.services.settings)),
             asked=asked,
             choices=self._choices(wording, asked),
             filtered=any(value for name, value in base.items() if name != "sort"),
@@ -322,17 +327,14 @@ class Listing:
         return len(self._shell.services.assets.rows(project.ident, "is:arriving"))
 
     def _folders(self, project: Project) -> list[tuple[str, str]]:
-        """Where a dropped file may go: the project's folder and those one level below."""
+        """Where a dropped file may go, inside the project: its folder and those one level below."""
         below = self._shell.services.store.index.folders(project.address)
-        shown = [(f"{project.address}/{name}", name) for name in below if name not in ("render", "old")]
-        return [(project.address, "the project’s folder"), *shown]
+        return [("", "the project’s folder"), *((name, name) for name in below if name not in limits.CLOSED)]
 
-    def _drop(self, project: Project) -> str:
+    def drop_folder(self, project: Project) -> str:
         """Where it goes if nobody says: the folder of shots, where there is one."""
-        for address, name in self._folders(project):
-            if name in ("shots", "scenes"):
-                return address
-        return project.address
+        below = self._shell.services.store.index.folders(project.address)
+        return next((name for name in below if name in ("shots", "scenes")), "")
 
     def _answer(self, call: Call, before: bytes, body: Body, after: bytes) -> bottle.HTTPResponse:
         frame = hashlib.blake2b(before, digest_size=8)
@@ -357,6 +359,11 @@ def heads(asked: dict[str, str]) -> list[dict[str, str]]:
             {"label": label, "place": place, "url": "?" + urlencode({**asked, "sort": sort}), "order": said}
         )
     return made
+
+
+def limits_in_words(told: dict[str, Any]) -> str:
+    """The limits of uploads, said before anything is sent."""
+    return f"Up to {words.size(told['max_bytes'])} each."
 
 
 STATUS = {

@@ -94,7 +94,7 @@ class Shell:
         base = f"/p/{quote(project.ident, safe='')}" if project else ""
         found = [("Home", f"{base}/home" if project else "/", 0)]
         if project is not None:
-            found.append(("Files", f"{base}/assets", 0))
+            found += [("Files", f"{base}/assets", 0), ("Drop", f"{base}/drop", 0)]
         found.append(("Rendering", f"{base}/rendering", 0))
         count = self.services.problems.count(project.address if project else "")
         if count:
