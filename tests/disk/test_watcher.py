@@ -326,11 +326,11 @@ def test_frames_that_arrive_in_a_long_folder_are_looked_at_together(
     looks = live.watcher.looks
     for number in range(3000, 3100):
         (folder / f"sky.{number:05d}.exr").touch()
-        live.watcher.hearing.wait_for_all(time.monotonic() + 5)  # each is heard by itself
+        time.sleep(0.015)  # each is heard by itself
     write(folder / "notes.txt")
     live.until(lambda: "data::p/plates/notes.txt" in live.statuses())  # others don't wait for them
     live.settle()
-    assert live.watcher.looks - looks < 20
+    assert live.watcher.looks - looks < 15
     entry = live.entry("data::p/plates/sky.@.exr")
     assert entry.stat is not None
     assert entry.stat.inode == 3100
