@@ -191,8 +191,13 @@ def configuration(home: Path, root: Path, port: int) -> str:
 
 
 @contextlib.contextmanager
-def school(needs: Needs, *, change: Callable[[str], str] = str) -> Iterator[Share]:
-    """A pool, Samba over it, three members of the group `film` and a stranger."""
+def school(
+    needs: Needs, *, change: Callable[[str], str] = str, conf: Callable[[str], str] = str
+) -> Iterator[Share]:
+    """A pool, Samba over it, three members of the group `film` and a stranger.
+
+    `change` may alter the line of the pool, `conf` the text of smb.conf.
+    """
     smbd = needs("smbd")
     for program in ("smbclient", "smbpasswd"):
         needs(program)
@@ -212,14 +217,14 @@ def school(needs: Needs, *, change: Callable[[str], str] = str) -> Iterator[Shar
         for folder in ("private", "lock", "state", "cache", "pid", "ncalrpc"):
             (samba / folder).mkdir(parents=True)
         port = free_port()
-        conf = samba / "smb.conf"
-        conf.write_text(configuration(samba, root, port))
+        file = samba / "smb.conf"
+        file.write_text(conf(configuration(samba, root, port)))
         for name in PEOPLE:
-            command = ["smbpasswd", "-c", str(conf), "-s", "-a", name]
+            command = ["smbpasswd", "-c", str(file), "-s", "-a", name]
             given = f"{PASSWORD}\n{PASSWORD}\n".encode()
             subprocess.run(command, input=given, env=environment, check=True, capture_output=True)
         command = ["env", f"LD_PRELOAD={WRAPPER}", smbd, "--foreground", "--no-process-group"]
-        command += ["-s", str(conf)]
+        command += ["-s", str(file)]
         log = home / "smbd.log"
         with wrapped(environment):
             stack.enter_context(Child("smbd", command, log))

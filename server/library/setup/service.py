@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,9 +85,7 @@ def look(places: Places, machine: Machine) -> list[Check]:
             )
         ]
     file = machine.units / NAME
-    command = (
-        f"sudo python3 {shlex.quote(str(places.clone / 'run.py'))} setup service --write {machine.units}"
-    )
+    command = f"sudo python3 run.py setup service --write {machine.units}"
     try:
         text = file.read_text("utf-8", "replace")
     except OSError:
