@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from server.disk.snapshot import (
     FILES,
     RENDERS,
     VERSIONS,
+    Companion,
     Folder,
     Known,
     Look,
@@ -73,8 +74,12 @@ def start(scanner: Scanner, path: Path) -> Found:
 def keep(scanner: Scanner, path: Path, watched: list[str], unsure: Set[str]) -> int:
     """Write the snapshot of a share for the next start; how many entries it holds. `watched`: the folders
     of the share that are watched, all of them; `unsure`: those in which something has just happened."""
-    companions = _companions(watched)
-    return write(path, _key(scanner), watched, _known(scanner, companions, unsure))
+    before: dict[str, Mapping[str, Companion]] = {}
+    with suppress(NoSnapshot):
+        last = Snapshot(path, _key(scanner))
+        looks = (look for part in range(len(last)) for look in last.looks(part))
+        before = {look.inside: look.companions for look in looks if look.companions}
+    return write(path, _key(scanner), watched, _known(scanner, _companions(watched), unsure, before))
 
 
 def _key(scanner: Scanner) -> dict[str, Any]:
@@ -187,7 +192,19 @@ def _companions(watched: list[str]) -> Watched:
     return found
 
 
-def _known(scanner: Scanner, companions: Watched, unsure: Set[str]) -> Iterator[Known]:
+def _seen(scanner: Scanner, look: Look) -> dict[str, int] | None:
+    """Tokens of a folder's companions, which are looked at now; None where they aren't as the index says."""
+    places = [f"{path}/{COMPANION}" for path in scanner.lister.paths(look.inside)]
+    try:
+        there = [place for place in places if os.path.isdir(place)]
+        return unchanged.companions(look, there, scanner.lister.ignored, time.time_ns())
+    except OSError:
+        return None  # Race: it went meanwhile
+
+
+def _known(
+    scanner: Scanner, watched: Watched, unsure: Set[str], before: Mapping[str, Mapping[str, Companion]]
+) -> Iterator[Known]:
     """What is worth keeping of each folder of the share. What is left out is read at the next start."""
     index = scanner.index
     prefix = scanner.share.name + SEPARATOR
@@ -204,8 +221,14 @@ def _known(scanner: Scanner, companions: Watched, unsure: Set[str]) -> Iterator[
             entries = index.folder(folder)
             tokens = _tokens(entries)
             if tokens is not None:
-                there = _companion_looks(entries, companions.get(folder, {}))
+                there = _companion_looks(entries, watched.get(folder, {}), before.get(inside, {}))
                 look = Look(inside, FILES, tokens, frozenset(names), there, ())
+                if there:
+                    seen = _seen(scanner, look)
+                    if seen is None:
+                        continue
+                    kept = {name: (*told[:3], seen[name]) for name, told in there.items()}
+                    look = look._replace(companions=kept)
                 yield Known(look, names, [(name_of(entry.address), entry) for entry in entries])
 
 
@@ -226,13 +249,19 @@ def _tokens(entries: list[Entry]) -> dict[str, int] | None:
 
 
 def _companion_looks(
-    entries: list[Entry], watched: dict[str, set[str]]
-) -> dict[str, tuple[tuple[str, ...], tuple[str, ...], bool]]:
-    looks = {name: ((), tuple(sorted(jobs)), False) for name, jobs in watched.items()}
-    found: dict[str, tuple[tuple[str, ...], tuple[str, ...], bool]] = dict(looks)
+    entries: list[Entry], watched: dict[str, set[str]], before: Mapping[str, Companion]
+) -> dict[str, Companion]:
+    """What companions have to look like; `before`: as the snapshot before this one has them."""
+
+    def token(name: str) -> int:
+        return before[name][3] if name in before else 0
+
+    looks: dict[str, Companion] = {
+        name: ((), tuple(sorted(jobs)), False, token(name)) for name, jobs in watched.items()
+    }
     for entry in entries:
         name = name_of(entry.address)
         if entry.jobs or entry.stat is None:
             alone = entry.stat is None and not entry.etag
-            found[name] = (entry.jobs, looks.get(name, ((), (), False))[1], alone)
-    return found
+            looks[name] = (entry.jobs, tuple(sorted(watched.get(name, ()))), alone, 0)
+    return looks

@@ -31,7 +31,7 @@ MAGIC = b"CROFT INDEX 1\n"
 PART_ENTRIES = 5_000  # entries of one part, so that neither side holds much at once
 HEADER_BYTES = 64 << 20
 FILES, RENDERS, VERSIONS = range(3)  # what kind of folder: with files, `render`, `render/<stem>`
-STAT_FIELDS = ("size", "mtime_ns", "ctime_ns", "inode")
+STAT_FIELDS = {"size": "q", "mtime_ns": "q", "ctime_ns": "q", "inode": "Q"}  # a pool's inodes take 64 bits
 FACT_FIELDS = tuple(Facts.__dataclass_fields__)
 
 # What else an entry says passes: one that isn't as these is not kept.
@@ -42,6 +42,10 @@ ORDINARY = {
 }
 
 
+Companion = tuple[tuple[str, ...], tuple[str, ...], bool, int]
+"""Its jobs, which of these are watched, whether it must be worth showing by itself, a token of the folder."""
+
+
 class Look(NamedTuple):
     """What a folder must look like. Tokens are `records.token` of a file's stat."""
 
@@ -49,8 +53,7 @@ class Look(NamedTuple):
     kind: int
     tokens: dict[str, int]  # of its files and their sidecars
     folders: frozenset[str]
-    # Its companions: jobs, which of these are watched, whether it must be worth showing by itself.
-    companions: dict[str, tuple[tuple[str, ...], tuple[str, ...], bool]]
+    companions: dict[str, Companion]
     versions: tuple[str, ...]
 
 
@@ -134,7 +137,7 @@ def _columns(part: list[Known]) -> tuple[Any, ...]:
         [(f.look.inside, len(f.entries), f.folders, f.look.versions) for f in part],
         [name for folder in part for name, _ in folder.entries],
         bytes(stat is not None for stat in stats),
-        [array("q", map(attrgetter(field), there)).tobytes() for field in STAT_FIELDS],
+        [array(kind, map(attrgetter(field), there)).tobytes() for field, kind in STAT_FIELDS.items()],
         bytes(fact is not None for fact in facts),
         [list(map(attrgetter(field), told)) for field in FACT_FIELDS],
         [entry.etag for entry in entries],
@@ -229,7 +232,7 @@ def _folders(
         address = f"{prefix}{inside}/" if inside else prefix
         addresses += map(address.__add__, names[at : at + count])
         at += count
-    stat_values = [array("q") for _ in stats]
+    stat_values = [array(kind) for kind in STAT_FIELDS.values()]
     for values, raw in zip(stat_values, stats, strict=True):
         values.frombytes(raw)
     made_stats = _make(Stat, sum(has_stat), zip(STAT_FIELDS, stat_values, strict=True))

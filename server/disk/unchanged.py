@@ -22,6 +22,8 @@ from server.disk.listing import RESULT_FILE, WORTH_KEEPING, ignorer
 from server.disk.paths import COMPANION
 from server.disk.snapshot import FILES, RENDERS, Look, NoSnapshot, Snapshot
 
+TICK_NS = 3_000_000_000  # no disk's clock is coarser
+
 
 def doubtful(looks: Iterable[Look], roots: Sequence[str], ignored: Callable[[str], bool]) -> list[str]:
     """Of these folders those that don't look as they should."""
@@ -83,42 +85,65 @@ def _files(look: Look, places: list[str], ignored: Callable[[str], bool]) -> boo
         there
         and not left
         and len(inner) == len(folders)
-        and _companions(look, [f"{place}/{COMPANION}" for place in with_companions], ignored)
+        and companions(look, [f"{place}/{COMPANION}" for place in with_companions], ignored, 0) is not None
     )
 
 
-def _companions(look: Look, places: list[str], ignored: Callable[[str], bool]) -> bool:
-    """What the index keeps of companion folders: whether they are there, their jobs, and for a file that
-    is gone whether there is something to show it for."""
-    found: dict[str, tuple[set[str], bool]] = {}
+def companions(
+    look: Look, places: Iterable[str], ignored: Callable[[str], bool], now_ns: int
+) -> dict[str, int] | None:
+    """Whether the companion folders in these `.croft` hold what the index keeps of them: whether they are
+    there, their jobs, and for a file that is gone whether there is something to show it for. None when they
+    don't, else a token of each by which the next look needn't open it (0: it has to)."""
+    told = look.companions
+    states: dict[str, list[tuple[int, int, int]]] = {}
+    where: dict[str, list[str]] = {}
     for place in places:
-        for name in os.listdir(place):
-            if ignored(name):
-                continue
-            if name not in look.companions:
-                return False  # nobody watches it yet
-            try:
-                content = os.listdir(f"{place}/{name}")
-            except NotADirectoryError:
-                return False
-            jobs, keeps = found.get(name, (set(), False))
-            if "jobs" in content:
-                for job in os.listdir(f"{place}/{name}/jobs"):
-                    path = f"{place}/{name}/jobs/{job}"
-                    if job[0] == "." or not os.path.isdir(path):
+        fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with os.scandir(fd) as items:
+                for item in items:
+                    name = item.name
+                    if name not in told:
+                        if not ignored(name):
+                            return None  # nobody watches it yet
                         continue
-                    jobs.add(job)
-                    if job not in look.companions[name][1] and not os.path.lexists(f"{path}/{RESULT_FILE}"):
-                        return False  # it hasn't ended, and nobody watches it
-            found[name] = jobs, keeps or not WORTH_KEEPING.isdisjoint(content)
-    for name, (jobs_then, _, kept_then) in look.companions.items():
-        jobs, keeps = found.get(name, (set(), False))
+                    st = item.stat(follow_symlinks=False)
+                    state = (st.st_mtime_ns, st.st_ctime_ns, st.st_ino)
+                    states.setdefault(name, []).append(state)
+                    where.setdefault(name, []).append(place)
+        finally:
+            os.close(fd)
+    tokens: dict[str, int] = {}
+    for name, (jobs_then, watched, kept_then, token) in told.items():
+        state_now = tuple(states.get(name, ()))
+        tokens[name] = hash(state_now)
+        if token and tokens[name] == token:
+            continue  # nothing came, nothing went
+        jobs: set[str] = set()
+        keeps = has_jobs = False
+        for place in where.get(name, ()):
+            content = os.listdir(f"{place}/{name}")
+            keeps = keeps or not WORTH_KEEPING.isdisjoint(content)
+            if "jobs" not in content:
+                continue
+            has_jobs = True
+            for job in os.listdir(f"{place}/{name}/jobs"):
+                path = f"{place}/{name}/jobs/{job}"
+                if job[0] == "." or not os.path.isdir(path):
+                    continue
+                jobs.add(job)
+                if job not in watched and not os.path.lexists(f"{path}/{RESULT_FILE}"):
+                    return None  # it hasn't ended, and nobody watches it
         if tuple(sorted(job for job in jobs if job.isascii())) != jobs_then:
-            return False
+            return None
         alone = name not in look.tokens and f"{name}.json" not in look.tokens
         if alone and (keeps or bool(jobs)) != kept_then:
-            return False
-    return True
+            return None
+        # Jobs change below; and within a tick of the disk's clock a change may not show.
+        if has_jobs or any(now_ns - changed < TICK_NS for _, changed, _ in state_now):
+            tokens[name] = 0
+    return tokens
 
 
 def _renders(look: Look, places: list[str], ignored: Callable[[str], bool]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from server.disk import restart, scan, snapshot
-from server.disk.records import Entry, Facts
+from server.disk.records import Entry, Facts, Stat
 from tests.disk.live import Live, asset, living, write
 
 SHOTS = "green/shots"
@@ -250,8 +250,9 @@ def test_entries_come_out_as_they_went_in(tmp_path: Path) -> None:
     facts = Facts(
         name="Ä", support=("x",), priority=3, time_budget=1.5, tags=("a", "b"), uuid="u", render=True
     )
-    entries = [Entry("data::f/a", None, facts, "e", jobs=("j",), side=-5), Entry("data::f/b", None)]
-    look = snapshot.Look("f", snapshot.FILES, {"a": 1}, frozenset(("g",)), {"a": ((), (), True)}, ())
+    stat = Stat(1 << 40, -5, 1 << 61, (1 << 64) - 1)  # a pool's inodes take all 64 bits
+    entries = [Entry("data::f/a", None, facts, "e", jobs=("j",), side=-5), Entry("data::f/b", stat)]
+    look = snapshot.Look("f", snapshot.FILES, {"a": 1}, frozenset(("g",)), {"a": ((), (), True, 7)}, ())
     known = snapshot.Known(look, ("g",), [("a", entries[0]), ("b", entries[1])])
     path = tmp_path / "kept"
     assert snapshot.write(path, {"share": "x"}, ["data::f"], [known]) == 2
