@@ -414,7 +414,7 @@ class Store:
         aside = paths.parse(folder)[1]
         inside = deletions.bring_back(share, self.locks(share.name), aside, who, self.disk)
         address = paths.address(share.name, inside)
-        self._look(address)
+        self.take_whole(address)
         log.info("%s brought back by %s", address, who)
         return address
 
@@ -454,7 +454,7 @@ class Store:
                 take=take, known=known, disk=self.disk,
             )  # fmt: skip
         finally:
-            self._look(address)
+            self.take_whole(address)
         folder = paths.address(share.name, kept.aside) if kept is not None else ""
         log.info("%s replaced by %s, what it was is kept in %s", address, who, folder or "nothing")
         return folder

@@ -3,6 +3,7 @@
 //   data-undo="PATCH /api/jobs/x" data-undo-body='{…}'          what takes it back
 //   select[data-act][data-field]                                the chosen value goes into that field
 //   form[data-act]                                              its fields become the body
+//   form button[data-to="POST /api/…"]                          the form goes there instead
 //   data-copy="text"                                            copy, and say so
 
 const csrf = document.querySelector('meta[name="croft-csrf"]')?.content ?? "";
@@ -147,8 +148,9 @@ document.addEventListener("submit", async (event) => {
     delete body.first; delete body.last; delete body.step;
   }
   button.disabled = true;
-  const answer = await act(form, form.dataset.act, body);
+  const answer = await act(form, event.submitter?.dataset.to ?? form.dataset.act, body);
   button.disabled = false;
+  if (answer.ok) for (const field of form.querySelectorAll("input[name=comment]")) field.value = "";
   if (!answer.ok && wrong) { wrong.textContent = answer.message; return; }
   const [, path] = form.dataset.act.split(" ");
   const undo = answer.ok && form.dataset.undo === "delete" && answer.data?.id

@@ -22,8 +22,10 @@ from server.disk.settings import Settings
 from server.library.people import People
 
 SCENE = b"BLENDER-v304" + b"ENDB" + bytes(20)  # a whole file of nothing
+LATER = SCENE.replace(b"BLENDER-v304", b"BLENDER-v305")
 ASSET = "/p/demo/asset/shots/sh010.blend"
 PAGES = ["/", "/sign-in", "/p/demo/home", "/p/demo/assets", "/p/demo/drop", ASSET, "/p/demo/rendering"]
+PAGES += ["/p/demo/deleted"]
 PAGES += ["/me", "/api/docs", "/nowhere"]
 SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
 SMALL = """return [...document.querySelectorAll('button, a.button, input:not([type=hidden]), select, nav a')]
@@ -209,6 +211,48 @@ def test_a_field_saves_itself(studio: Studio, window: Window) -> None:
     window.until_text("output[for=f-description]", "Saved")
     saved = json.loads((studio.data / "demo/shots/sh010.blend.json").read_text())
     assert (saved["state"], saved["description"]) == ("review", "They meet at night.")
+
+
+def test_a_save_is_kept_brought_back_opened_beside_and_deleted_with_undo(
+    studio: Studio, window: Window
+) -> None:
+    path = studio.asset("shots/sh070.blend", owner="student")
+    rows = lambda: studio.ask("GET", "/api/assets?project=demo&q=sh070")  # noqa: E731
+    end = time.monotonic() + 20
+    while [row["status"] for row in rows()] != ["ok"]:
+        assert time.monotonic() < end, "it doesn't arrive"
+        time.sleep(0.1)
+    window.go("/p/demo/asset/shots/sh070.blend")
+    window.find("input[name=comment]").send_keys("before I try")
+    window.button("Keep this save").click()
+    window.until_text(".saves", "before I try")
+    aside = path.with_name("aside")
+    aside.write_bytes(LATER)
+    aside.rename(path)
+    window.button("Bring it back").click()
+    window.until_text(".toast", "is back as it was")
+    assert path.read_bytes() == SCENE
+    window.button("Undo").click()
+    window.until("return document.querySelectorAll('.saves li').length == 3")
+    assert path.read_bytes() == LATER
+    window.button("Publish").click()
+    window.until_text(".saves", "Published as v001")
+    window.button("Open beside").click()
+    window.until_text(".toast", "sh070 v001.blend")
+    assert path.with_name("sh070 v001.blend").exists()
+    window.button("Close").click()
+    window.button("Delete this file").click()
+    window.until_text("main", "This file was deleted")
+    assert not path.exists()
+    window.find(".toast:last-child button").click()
+    window.until_text("main", "Earlier saves")
+    assert path.exists()
+    path.unlink()
+    window.until_text(".notice", "Forget it")
+    window.button("Bring back the save").click()
+    window.until("return !document.querySelector('.notice')")
+    assert path.exists()
+    window.logged()
 
 
 def test_somebody_elses_change_is_told_and_nobodys_is_lost(studio: Studio, window: Window) -> None:

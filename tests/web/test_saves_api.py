@@ -142,6 +142,8 @@ def test_a_deletion_is_listed_and_undone(house: House) -> None:
     rows = student.get("/api/deleted?project=demo").data
     assert [(row["address"], row["who"], row["kind"]) for row in rows] == [(address, "student", "file")]
     assert student.get("/api/deleted").data == rows
+    for page in ("/p/demo/deleted", "/p/demo/asset/shots/sh010.blend"):
+        assert b"Bring it back" in student.get(page).body
     assert undo(student, gone.data).status == 200
     assert path.read_bytes() == SCENE
     assert student.get(url).data["uuid"] == uuid
@@ -174,11 +176,15 @@ def test_a_file_that_is_missing_comes_back_from_its_saves_or_is_forgotten(house:
     student = house.browser("student")
     url = f"/api/assets/{address}"
     ident = student.post(f"{url}/checkpoint").data["id"]
+    assert b"Keep this save" in student.get("/p/demo/asset/shots/sh010.blend").body
     assert student.post(f"{url}/forget").status == 400
     path.unlink()
     house.croft.services.store.refresh(address)
     assert student.get(url).data["status"] == "missing"
     assert [save["id"] for save in student.get(f"{url}/saves").data] == [ident]
+    shown = student.get("/p/demo/asset/shots/sh010.blend").body
+    assert b"Bring back the save of today" in shown
+    assert b"Forget it" in shown
     back = student.post(f"{url}/restore", {"save": ident})
     assert (back.status, back.data["kept"]) == (200, "")
     assert path.read_bytes() == SCENE

@@ -17,7 +17,7 @@ import bottle
 
 from server.disk.encoding import quote
 from server.disk.errors import CroftError
-from server.web.pages import asset, drop, listing, problems, rendering, setup, start
+from server.web.pages import asset, drop, listing, problems, rendering, saves, setup, start
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -66,6 +66,7 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/p/<project>/asset/<path:re:(?s:.+)>": lambda project, path: asset.page(
             shell, call(), *named(call())
         ),
+        "/p/<project>/deleted": lambda project: saves.deleted(shell, call(), project),
         "/p/<project>/rendering": lambda project: rendering.page(shell, call(), project),
         "/p/<project>/problems": lambda project: problems.page(shell, call(), project),
         "/p/<project>/job/<job>": lambda project, job: rendering.one(shell, call(), project, job),

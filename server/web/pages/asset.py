@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import bottle
 
 from server.disk.encoding import quote
+from server.disk.errors import NotFound
 from server.library.assets.listing import becomes_asset
-from server.web.pages import content, listing, problems, rendering, sheets, uses, words
+from server.web.pages import content, listing, problems, rendering, saves, sheets, uses, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -28,7 +29,13 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
     """`/p/<project>/asset/<path>`."""
     services, now = shell.services, shell.now()
     project = shell.project(ident)
-    a = services.assets.one(f"{project.address}/{path}")
+    try:
+        a = services.assets.one(f"{project.address}/{path}")
+    except NotFound:
+        gone = saves.gone(shell, call, project, f"{project.address}/{path}")
+        if gone is None:
+            raise
+        return gone
     farm = services.farm
     found = farm.jobs(project=ident, file=a["address"])
     views = [farm.view(job) for job in found[:JOBS]]
@@ -50,7 +57,8 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         project=project,
         a=a,
         status=status,
-        notice=notice(a) or copy_notice(shell, a),
+        notice=notice(a, saves.missing_actions(shell, call, a) if a["status"] == "missing" else [])
+        or copy_notice(shell, a),
         folder=shell.folder_for_people(a["address"].rpartition("/")[0]),
         picture=shown["large"] if shown else picture(a),
         film="/files/" + quote(a["address"], safe="/:")
@@ -64,6 +72,7 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         jobs=rendering.cards(shell, call, views),
         more_jobs=f"and {len(found) - JOBS} earlier ones" if len(found) > JOBS else "",
         priorities=rendering.priorities(shell, project),
+        saves=saves.section(shell, call, a),
         uses=uses.section(shell, a, project),
         troubles=problems.of_asset(shell, call, a["address"]),
         render=render_box(shell, a, facts) if a["kind"] == "scene" and a["status"] == "ok" else None,
@@ -97,7 +106,7 @@ def picture(a: dict[str, Any]) -> str:
     return url.replace("w=256", "w=1024")
 
 
-def notice(a: dict[str, Any]) -> dict[str, Any] | None:
+def notice(a: dict[str, Any], gone: list[Thing]) -> dict[str, Any] | None:
     """What is the matter with the file, and what to do."""
     if a["incomplete"]:
         text = f"This file is incomplete: its copy ended at {words.size(a['size'])}, before its end. "
@@ -110,7 +119,7 @@ def notice(a: dict[str, Any]) -> dict[str, Any] | None:
     if a["status"] == "missing":
         text = "The file is gone; what is known of it stays. "
         text += "Put it back under this name, and all is as it was."
-        return {"bad": True, "text": text, "actions": []}
+        return {"bad": True, "text": text, "actions": gone}
     if a["status"] == "broken":
         text = f"What Croft wrote down of this file can’t be read: {a.get('broken') or 'it isn’t valid'}. "
         text += "It is shown as it was last. Mend the .json file beside it, or restore it from the backup."
