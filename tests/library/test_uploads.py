@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import time
 import zlib
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from server.disk import files
 from server.disk.errors import BadContent, BadInput, Conflict, DiskFull, NotFound, TooLarge
@@ -374,6 +376,26 @@ def test_folders_types_and_titles(croft: Croft) -> None:
     for wrong in ({"type": "nonsense"}, {"name": "a/b"}, {"path": "../x"}, {"path": "render/a"}):
         with pytest.raises(BadInput):
             croft.uploads.change(croft.begin(), wrong)
+
+
+def test_numbered_pictures_become_one_asset_of_their_person(croft: Croft) -> None:
+    frame = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(frame, "PNG")
+    names = [f"plate.{n:04d}.png" for n in range(1, 4)]
+    uploads = [croft.send(name, frame.getvalue(), path="plates") for name in names]
+    assert all(one["ok"] for one in croft.add(*uploads))
+    assert croft.store.read("data::demo/plates/plate.@.png").data["owner"] == "ana"
+    tiles = [croft.send(f"wood.{n}.png", frame.getvalue(), path="textures") for n in (1001, 1002)]
+    croft.add(*tiles)
+    assert not (croft.data / "demo/textures/wood.@.png.json").exists(), "tiles of a texture stay files"
+
+
+def test_a_copy_by_its_name_is_known(croft: Croft) -> None:
+    (croft.data / "demo/shots/hero.blend").write_bytes(b"x")
+    assert croft.view(croft.send("hero (1).blend"))["copy_of"] == "hero.blend"
+    assert croft.view(croft.send("fox (1).blend"))["copy_of"] is None
+    named = croft.view(croft.send("green_sq01_sh010_anim_v003.blend"))["named"]
+    assert (named["shot"], named["version"]) == ("sh010", 3)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from server.disk.settings import Settings
 from server.disk.store import Store
 
 from ..assets import Assets
+from ..copies.naming import originals
 from ..media import Media
 from ..people import User
 from ..projects import Project, Projects
@@ -304,7 +305,18 @@ class Uploads:
             if same is None and upload.digest:
                 self.reader.compare(there.state, upload)
             view["there"] = views.there(there, same, looks.free(view["address"]), self._store.index)
+        elif project is not None and upload.open:
+            view["copy_of"] = self._original(view["address"], looks)
         return view
+
+    def _original(self, address: str, looks: Looks) -> str | None:
+        """The file beside it that its name makes it a copy of: `hero.blend` of `hero (1).blend`."""
+        folder, name = paths.split(address)
+        for other in originals(name):
+            there = looks.there(paths.join(folder, other))
+            if there is not None and not there.folder:
+                return there.name
+        return None
 
     def _begin_again(self, place: str, why: str) -> None:
         with self._shelf.hold(place):

@@ -20,6 +20,7 @@ from server.disk.records import utc_now
 from server.disk.store import Store
 
 from ..assets import Assets
+from ..assets.listing import becomes_asset
 from ..projects import Projects
 from .record import CHUNKS, CONTENT, Upload
 from .shelf import Shelf
@@ -195,6 +196,7 @@ class Adder:
     def _make_sidecar(self, upload: Upload, address: str, adding: Mapping[str, Any]) -> None:
         ours = dict(adding.get("record") or {})
         if not ours:
+            self._make_sequence(upload, address)
             return
         guessed = self._assets.first_record(address, upload.user)
 
@@ -212,6 +214,21 @@ class Adder:
             self._store.edit(address, make, who=upload.user)
         except NotFound:
             log.info("%s was moved on before its sidecar was made", address)
+
+    def _make_sequence(self, upload: Upload, address: str) -> None:
+        """A frame that makes numbered pictures one asset: it is whose its frames are."""
+        folder, name = paths.split(address)
+        key = paths.sequence_key(name)
+        place = paths.join(folder, key[0]) if key else ""
+        entry = self._store.index.get(place) if place else None
+        if entry is None or entry.stat is None or not becomes_asset(place):
+            return
+
+        def make(data: dict[str, Any]) -> dict[str, Any]:
+            record = data or self._assets.first_record(place, upload.user)
+            return record if record.get("owner") else {**record, "owner": upload.user}
+
+        self._store.edit(place, make, who=upload.user)
 
     def _render(self, upload: Upload) -> Upload:
         """Have it rendered. Its file is there, whatever comes of this."""

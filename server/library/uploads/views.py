@@ -44,7 +44,9 @@ def view(upload: Upload, project: Project | None, words: AssetSet, offset: int) 
         "unread": str(data.get("unread") or ""),
         "cut": bool(data.get("cut")),
         "picture": f"/api/uploads/{quote(upload.id)}/picture" if data.get("picture") else None,
+        "named": dict(words.named(upload.name)),
         "there": None,
+        "copy_of": None,
         "created": data.get("created"),
     }
 

@@ -222,7 +222,9 @@ SHAPES: dict[str, Schema] = {
         unread={"type": "string", "description": "why its content couldn't be read"},
         cut={"type": "boolean", "description": "its end is missing: it can't be added"},
         picture=MAYBE_TEXT,
+        named=ANYTHING,
         there={"type": ["object", "null"], "description": "what has the name already"},
+        copy_of={"type": ["string", "null"], "description": "a file beside it that it is named a copy of"},
         created=TIME,
         chunks={
             "type": "array",

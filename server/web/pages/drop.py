@@ -93,15 +93,22 @@ def row(shell: Shell, view: Thing) -> Thing:
         "mark": GLYPHS[state],
         "api": f"/api/uploads/{quote(view['id'])}",
         "url_add": json.dumps({"ids": [view["id"]]}),
-        "about": asset.in_words(shell, facts, view["facts"]),
+        "about": [*asset.in_words(shell, facts, view["facts"]), *in_its_name(view["named"])],
+        "as_version": json.dumps({"name": view["copy_of"], "choice": "version"}),
         "percent": percent,
         "scene": view["kind"] == "scene",
         "asset": view["kind"] in ("scene", "film", "sequence"),
         "no_camera": view["facts"].get("camera") is False,
         "there_words": there_words(shell, there) if there else "",
         "rename": json.dumps({"name": there["free"]}) if there and there["free"] else "",
-        "back": json.dumps({"name": view["name"]}),
+        "back": json.dumps({"name": view["name"], "choice": ""}),
     }
+
+
+def in_its_name(named: Thing) -> list[tuple[str, str]]:
+    """What the file's name says: 'shot 010, task anim, version 3'."""
+    said = ", ".join(f"{field} {value}" for field, value in named.items())
+    return [("Its name says", said)] if said else []
 
 
 def there_words(shell: Shell, there: Thing) -> str:
