@@ -36,6 +36,10 @@ CODECS = {  # sample descriptions of MP4 and QuickTime, as ffprobe calls them
 }  # fmt: skip
 
 
+class NoFilm(Exception):
+    """There is no film in this file, or none that can be read. The message says why."""
+
+
 class Late(Exception):
     """The program took too long or too much."""
 
@@ -48,7 +52,7 @@ def probe() -> str | None:
 def facts(file: BinaryIO, request: dict[str, Any], deadline: float) -> dict[str, Any]:
     """`duration_s` `rate` `size` [w, h] `codec` `audio` ('' where it has none), each only if it is known.
 
-    By `probe`, which must be there. Raises Late, OSError, ValueError of what is no film.
+    By `probe`, which must be there. Raises Late, OSError, NoFilm.
     """
     command = [
         probe() or "ffprobe", "-v", "error", "-print_format", "json", "-show_format", "-show_streams",
@@ -134,7 +138,7 @@ def run(
 
 
 def _of_probe(told: dict[str, Any]) -> dict[str, Any]:
-    """Our words of ffprobe's answer. ValueError if there is no picture in it."""
+    """Our words of ffprobe's answer. NoFilm if there is no picture in it."""
     streams = told.get("streams")
     streams = [one for one in streams if isinstance(one, dict)] if isinstance(streams, list) else []
     pictures = [
@@ -143,7 +147,7 @@ def _of_probe(told: dict[str, Any]) -> dict[str, Any]:
         if one.get("codec_type") == "video" and not (one.get("disposition") or {}).get("attached_pic")
     ]
     if not pictures:
-        raise ValueError("no film is in it")
+        raise NoFilm("no film is in it")
     picture = pictures[0]
     sounds = [one for one in streams if one.get("codec_type") == "audio"]
     found: dict[str, Any] = {}
@@ -189,15 +193,15 @@ def _number(value: Any) -> float | None:
 
 
 def boxes(file: BinaryIO) -> dict[str, Any]:
-    """The same facts from the `moov` box, as far as it says them. ValueError if there is none."""
+    """The same facts from the `moov` box, as far as it says them. NoFilm if there is none."""
     size = os.fstat(file.fileno()).st_size
     for name, start, end in _outer(file, size):
         if name == b"moov":
             if end - start > MOOV_BYTES:
-                raise ValueError("its table of contents is too long")
+                raise NoFilm("its table of contents is too long")
             file.seek(start)
             return _of_moov(file.read(end - start))
-    raise ValueError("no film is in it")
+    raise NoFilm("no film is in it")
 
 
 def _outer(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
@@ -244,7 +248,7 @@ def _of_moov(data: bytes) -> dict[str, Any]:
             elif name == b"trak":
                 _track(data, start, end, found)
     if "codec" not in found:
-        raise ValueError("no film is in it")
+        raise NoFilm("no film is in it")
     return found
 
 

@@ -10,6 +10,7 @@ with its standard input.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
 import math
@@ -21,8 +22,11 @@ import stat
 import sys
 import time
 import traceback
+import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import zstandard
 
 from server.library.media import blend, exif, films, images, kinds, scenes
 from server.library.media.pipe import ANSWER_BYTES, LENGTH, pack
@@ -188,18 +192,20 @@ def opened(path: str) -> BinaryIO:
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise ValueError("it is no regular file")
+        raise blend.Damaged("it is no regular file")
     return file
 
 
 def in_words(error: Exception) -> str:
-    """What is wrong with a file, in a sentence; libraries' own words only where ours are missing."""
-    if isinstance(error, (blend.Damaged, images.TooBig, ValueError)) and str(error):
-        return str(error)[:300]
-    name = type(error).__name__
-    if name == "UnidentifiedImageError":
+    """What is wrong with a file, in a sentence; the libraries' own words stand behind ours."""
+    if isinstance(error, (blend.Damaged, images.TooBig, films.NoFilm)):
+        return str(error)
+    if type(error).__name__ == "UnidentifiedImageError":
         return "it isn't a picture of a kind that can be read here"
-    return f"its data is malformed ({name}: {error})"[:300]
+    detail = " ".join(str(error).split())[:200] or type(error).__name__
+    if isinstance(error, (zlib.error, EOFError, gzip.BadGzipFile, zstandard.ZstdError)):
+        return f"it is damaged: it can't be unpacked ({detail})"
+    return f"it is damaged ({detail})"
 
 
 def _kind(request: dict[str, Any]) -> str:
@@ -219,7 +225,7 @@ def facts_of(found: blend.Blend) -> dict[str, Any]:
     except MemoryError:
         raise
     except Exception as error:  # it raises struct.error, IndexError, KeyError and more on malformed files
-        found.whole, found.why = False, f"its data is malformed ({type(error).__name__}: {error})"[:200]
+        found.whole, found.why = False, in_words(error)
         return scenes.facts(found)
 
 

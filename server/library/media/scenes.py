@@ -5,6 +5,7 @@ Runs only inside the bounded helper: a malformed file makes the library raise an
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from . import uses
 from .blend import Blend
 
 SCENES = 200  # how many are told
+# What Blender itself allows; beyond it a number is damage.
+FRAMES_MOST, RATE_MOST, PERCENTAGE_MOST, EDGE_MOST = 1_048_574, 1_000_000, 32_767, 1_000_000
 IMAGE_FORMATS = {  # R_IMF_IMTYPE_* of Blender's DNA_scene_types.h
     0: "TARGA", 1: "IRIS", 4: "JPEG", 14: "TARGA_RAW", 15: "AVI_RAW", 16: "AVI_JPEG", 17: "PNG", 20: "BMP",
     21: "HDR", 22: "TIFF", 23: "OPEN_EXR", 24: "FFMPEG", 26: "CINEON", 27: "DPX", 28: "OPEN_EXR_MULTILAYER",
@@ -75,26 +78,28 @@ def _opened(kept: bytes) -> Any:
 
 
 def _scene(block: Any) -> dict[str, Any]:
+    """What one scene says of its render; what can't be is left out."""
+
     def render(name: bytes, default: Any = 0) -> Any:
         return block.get((b"r", name), default=default)
 
+    told: dict[str, Any] = {"name": _text(block.id_name[2:])}
+    first, last = int(render(b"sfra", 1)), int(render(b"efra", 1))
+    if -FRAMES_MOST <= first <= FRAMES_MOST and -FRAMES_MOST <= last <= FRAMES_MOST:
+        told["frames"] = [first, last]
+        told["step"] = max(1, min(int(render(b"frame_step", 1)), FRAMES_MOST))
+    rate, base = int(render(b"frs_sec", 24)), float(render(b"frs_sec_base", 1.0))
+    if rate > 0 and math.isfinite(base) and base > 0 and rate / base < RATE_MOST:
+        told["fps"] = round(rate / base, 3)
     percentage = int(render(b"size", 100)) or 100
-    rate, base = int(render(b"frs_sec", 24)), float(render(b"frs_sec_base", 1.0)) or 1.0
-    return {
-        "name": _text(block.id_name[2:]),
-        "frames": [int(render(b"sfra", 1)), int(render(b"efra", 1))],
-        "step": int(render(b"frame_step", 1)) or 1,
-        "fps": round(rate / base, 3),
-        "resolution": [
-            int(render(b"xsch")) * percentage // 100,
-            int(render(b"ysch")) * percentage // 100,
-        ],
-        "percentage": percentage,
-        "engine": _text(render(b"engine", b"")),
-        "output": _text(render(b"pic", b"")),
-        "format": IMAGE_FORMATS.get(int(block.get((b"r", b"im_format", b"imtype"), default=-1)), ""),
-        "camera": bool(block.get(b"camera", default=0)),
-    }
+    size = [int(render(b"xsch")) * percentage // 100, int(render(b"ysch")) * percentage // 100]
+    if 0 < percentage <= PERCENTAGE_MOST and all(0 < edge <= EDGE_MOST for edge in size):
+        told["resolution"], told["percentage"] = size, percentage
+    told["engine"] = _text(render(b"engine", b""))
+    told["output"] = _text(render(b"pic", b""))
+    told["format"] = IMAGE_FORMATS.get(int(block.get((b"r", b"im_format", b"imtype"), default=-1)), "")
+    told["camera"] = bool(block.get(b"camera", default=0))
+    return told
 
 
 def _text(value: bytes) -> str:
