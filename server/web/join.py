@@ -7,7 +7,8 @@ import json
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+
+from server.disk.encoding import quote
 
 if TYPE_CHECKING:
     from server.web.services import Services
