@@ -84,7 +84,9 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         if call.user and not is_asset and a["status"] == "ok"
         else None,
         facts=in_words(shell, a, facts),
-        download="/files/" + quote(a["address"], safe="/:") if a["status"] != "missing" else "",
+        download="/files/" + quote(a["address"], safe="/:")
+        if a["status"] != "missing" and a["kind"] != "sequence"
+        else "",
         statistics=sheets.sums(view, farm.tasks(view["id"], 0, 1000)[0]) if view else [],
     )
 

@@ -21,6 +21,7 @@ from urllib.parse import urlencode
 import bottle
 from markupsafe import Markup
 
+from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.records import Entry
 from server.library.search import Row
@@ -33,7 +34,7 @@ from server.web.requests import Call, etag_matches
 if TYPE_CHECKING:
     from server.library.projects import AssetSet, Project
 
-Look = tuple[str | None, int]
+Look = tuple[str | None, int, str]
 Choice = tuple[str, str, list[tuple[str, str]]]  # field, label, (value, title) of each option
 
 ROWS = 300  # on one page; the rest behind a link
@@ -160,9 +161,14 @@ class Listing:
     # Within
 
     def _look(self, entry: Entry) -> Look:
-        """What a row shows that isn't the entry's own: its picture, and how many wait for it."""
+        """What a row shows that isn't the entry's own: its picture, how many wait for it, and of a file
+        that nobody tracks who uses it."""
         services = self._shell.services
-        return services.assets.thumbnail_url(entry), services.dependencies.waiting.get(entry.address, 0)
+        used = ""
+        if entry.facts is None:
+            users = services.dependencies.used_by(entry.address)
+            used = paths.name_of(users[0]) if len(users) == 1 else f"{len(users)} files" if users else ""
+        return services.assets.thumbnail_url(entry), services.dependencies.waiting.get(entry.address, 0), used
 
     def _facts(self, entry: Entry, wording: Wording, look: Look) -> dict[str, Any]:
         view = self._shell.services.assets.view(entry, wording.project)
@@ -188,6 +194,7 @@ class Listing:
             "priority": priority if 1 <= priority <= 5 else 0,
             "priority_word": wording.set.priorities.get(priority, ""),
             "waited": look[1],
+            "used": look[2],
             "changed": words.when(view["modified"], wording.now),
         }
 
