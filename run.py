@@ -130,6 +130,7 @@ def command_line() -> argparse.ArgumentParser:
     add.add_argument("name")
     add.add_argument("--role", default="student", choices=("student", "supervisor", "admin"))
     add.add_argument("--title", help="the name to show (default: the name)")
+    add.add_argument("--system", help="their login name, where it differs: its files are theirs")
     add.add_argument("--no-password", action="store_true", help="sign-in by name alone, or by token")
     password = actions.add_parser("password", help="set a password, from standard input or a prompt")
     password.add_argument("name")

@@ -16,7 +16,8 @@ def run(options: argparse.Namespace) -> int:
     people = People(places.settings(options))
     if options.action == "add":
         password = "" if options.no_password else ask_password()
-        people.add(options.name, options.role, options.title or "", password)
+        more = {"system": options.system} if options.system else {}
+        people.add(options.name, options.role, options.title or "", password, **more)
         if options.role == "admin" and password:
             close_first_door(options)
         print(f"Added {options.name}, a {options.role}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -90,6 +91,8 @@ def test_people_are_added_and_get_passwords(tmp_path: Path) -> None:
     assert call("user", "add", "ana", "--role", "supervisor", *config, text="secret\n").returncode == 0
     assert People(Settings(tmp_path)).sign_in("ana", "secret").role == "supervisor"
     assert "already a user" in call("user", "add", "ana", "--no-password", *config).stderr
+    assert call("user", "add", "ben", "--no-password", "--system", "b.b", *config).returncode == 0
+    assert json.loads((tmp_path / "users" / "ben.json").read_text())["system"] == "b.b"
     assert call("user", *config, "password", "ana", text="other\n").returncode == 0
     assert People(Settings(tmp_path)).sign_in("ana", "other").ident == "ana"
 
