@@ -145,6 +145,27 @@ def command_line() -> argparse.ArgumentParser:
     submit.add_argument("--priority", type=int, help="1 to 5")
     submit.add_argument("--wait", action="store_true", help="show progress until the job has ended")
 
+    def of_file(name: str, summary: str) -> argparse.ArgumentParser:
+        made = command(name, summary, server=True)
+        made.add_argument(
+            "file", help="its address (data::demo/shots/sh010.blend) or its path on a share here"
+        )
+        return made
+
+    for name, summary in (
+        ("checkpoint", "keep the present content of a file"),
+        ("publish", "freeze the present content of a file as its next version"),
+    ):
+        of_file(name, summary).add_argument(
+            "--comment", default="", help="what it is, for whoever looks later"
+        )
+    of_file("saves", "list what a file can be brought back to")
+    restore = of_file("restore", "bring an earlier save of a file back, or a deletion by its folder in old/")
+    restore.add_argument("save", nargs="?", help="its id, as 'saves' lists it")
+    restore.add_argument("--beside", action="store_true", help="under a free name in the same folder instead")
+    restore.add_argument("--record", action="store_true", help="what people had said of it then, too")
+    of_file("delete", "move a file and all that is known of it to old/")
+
     setup = command("setup", "set Croft up, step by step: what is wrong, and what mends it", server=True)
     setup.add_argument("step", nargs="?", choices=SETUP_STEPS, help="only this one (default: all)")
     setup.add_argument("value", nargs="?", help="the folder (pool, backup) or the class list (people)")

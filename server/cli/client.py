@@ -46,6 +46,9 @@ class Client:
     def post(self, path: str, body: object) -> Any:
         return self._json("POST", path, json.dumps(body).encode())["data"]
 
+    def delete(self, path: str) -> Any:
+        return self._json("DELETE", path)["data"]
+
     def fetch(self, path: str) -> tuple[str, bytes]:
         """Content type and bytes of a page, a picture, a file."""
         return self._call("GET", path, None)

@@ -13,26 +13,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from server.cli import places
-from server.cli.client import CallFailed, Client
+from server.cli.client import TIMEOUT_S, CallFailed, Client
 from server.disk.errors import BadInput
 from server.disk.settings import LOOK_S, Settings
 from server.library.people import People
 
+LONG_S = 1800.0  # a copy of a large file, on an old disk
 LASTS_S = 3600.0  # a crashed command leaves a token that soon opens nothing
 
 
 @contextmanager
-def running_server(options: argparse.Namespace) -> Iterator[Client]:
+def running_server(options: argparse.Namespace, timeout_s: float = TIMEOUT_S) -> Iterator[Client]:
     settings = places.settings(options)
     url = options.server or url_of(settings)
     token = options.token or os.environ.get("CROFT_TOKEN", "")
     if token:
-        yield Client(url, token)
+        yield Client(url, token, timeout_s)
         return
     people = People(settings)
     token = people.make_token(user=an_admin(people), title="one call of run.py", lasts_s=LASTS_S)
     try:
-        client = Client(url, token)
+        client = Client(url, token, timeout_s)
         wait_until_known(client)
         yield client
     finally:

@@ -17,7 +17,7 @@ from server.library.people import People
 
 CLONE = Path(__file__).resolve().parents[2]
 COMMANDS = ["serve", "demo", "test", "node", "token", "user", "submit", "check", "rescan", "wheels"]
-COMMANDS += ["setup", "import-csv"]
+COMMANDS += ["setup", "import-csv", "checkpoint", "publish", "saves", "restore", "delete"]
 
 
 def call(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
@@ -64,6 +64,13 @@ def test_no_command_means_serve() -> None:
         (["user", "add", "ana"], "no password came in"),
         (["user", "password", "nobody"], "no user named 'nobody'"),
         (["submit", "/etc/passwd"], "lies on no share"),
+        (["checkpoint", "/etc/passwd"], "lies on no share"),
+        (["saves", "data::a/b.blend", "--server", "http://127.0.0.1:1"], "no answer from http://127.0.0.1:1"),
+        (
+            ["delete", "data::a/b.blend", "--server", "http://127.0.0.1:1"],
+            "no answer from http://127.0.0.1:1",
+        ),
+        (["restore", "data::a/b.blend"], "say which save"),
         (["rescan", "--server", "http://127.0.0.1:1"], "no answer from http://127.0.0.1:1"),
     ],
 )
