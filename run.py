@@ -172,6 +172,7 @@ def command_line() -> argparse.ArgumentParser:
     setup.add_argument("--user", metavar="NAME", help="Croft's user (default: the configuration's owner)")
     setup.add_argument("--student", metavar="NAME", help="samba: try this login; its password is asked for")
     setup.add_argument("--share", metavar="NAME", help="samba: what Samba calls the folder")
+    setup.add_argument("--called", metavar="ADDRESS", help=r"samba: what students call it: \\nas\film")
     setup.add_argument("--samba-port", type=port, default=445, help=argparse.SUPPRESS)
     setup.add_argument("--dry-run", action="store_true", help="people: only say what would be done")
     setup.add_argument("--write", metavar="DIR", help="service, backup: write the units there")

@@ -108,6 +108,8 @@ class Walk:
         print(f"{path} is the folder for the films. Start Croft again, if it runs.")
 
     def do_samba(self) -> None:
+        if self.options.called:
+            self.setup.call_it(self.options.called)
         student, password = self.options.student or "", ""
         if student:
             password = import_csv.secret(f"{student}’s Samba password: ")
@@ -195,6 +197,7 @@ class Walk:
     def answered(self, ident: str, answer: str) -> None:
         options = self.options
         options.value, options.student, options.practise, options.write = answer, "", False, None
+        options.called = None
         if ident == "you":
             first, again = getpass.getpass("  Password: "), getpass.getpass("  Again: ")
             if first != again:

@@ -342,7 +342,13 @@ def build(
             sessions=Sessions(config, settings, people),
             events=events,
             static=Static(CLONE / "templates" / "static"),
-            setup=Setup(settings, people, store.share("data").root, told=lambda: trial.told(farm)),
+            setup=Setup(
+                settings,
+                people,
+                store.share("data").root,
+                told=lambda: trial.told(farm),
+                done=lambda: events.notify([Change("share", "data")]),
+            ),
             clock=clock,
             only=only,
         )

@@ -5,8 +5,10 @@ The shipped configuration on a real pool with a real smbd; Croft's part is playe
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pytest
 from server.library.setup import samba
 from server.library.setup.machine import Machine
 from server.library.setup.records import Check, worst
-from tests.misc.kit import PASSWORD, Share, school
+from tests.misc.kit import CLONE, PASSWORD, Share, school
 from tests.misc.people import GID, GROUP, PEOPLE
 
 NAMES = {uid: name for name, uid in PEOPLE.items()}
@@ -188,3 +190,27 @@ def test_what_a_student_saved_is_seen_from_here(share: Share, tmp_path: Path) ->
     assert check is not None
     assert check.state == "wrong"
     assert "mode 600" in check.text
+
+
+def test_the_terminal_tries_a_students_login(share: Share, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    command = [sys.executable, str(CLONE / "run.py"), "setup", "samba", "--config", str(config)]
+    command += ["--data", str(share.root), "--student", "ana", "--share", "film"]
+    command += ["--samba-port", str(share.port), "--user", "croft", "--called", "\\\\nas\\film"]
+    environment = {**share.environment, "CROFT_VENV": sys.prefix}
+    for password, said in ((PASSWORD, "● ana saved a file over SMB"), ("wrong", "✕ Samba doesn't know ana")):
+        done = subprocess.run(
+            command,
+            input=password + "\n",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=50,
+        )
+        assert said in done.stdout, done.stdout + done.stderr
+        assert done.returncode == ("✕" in said)
+    # What root wrote there is Croft's.
+    kept = config / "shares" / "data.json"
+    assert kept.stat().st_uid == PEOPLE["croft"]
+    assert json.loads(kept.read_text())["people"] == "\\\\nas\\film"

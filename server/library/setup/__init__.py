@@ -7,6 +7,7 @@ the page draw the same steps. What the farm knows is told by the wings above.
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import socket
@@ -24,6 +25,8 @@ from server.library.people import People
 from server.library.setup import classlist, pool, practice, samba, service, speed
 from server.library.setup.machine import Machine
 from server.library.setup.records import Check, Step, note, right, todo, worst, wrong
+
+log = logging.getLogger("croft.setup")
 
 CLONE = Path(__file__).resolve().parents[3]
 STEPS = ("you", "pool", "samba", "people", "nodes", "render", "speed", "service", "backup")
@@ -68,6 +71,7 @@ class Setup:
         user: int | None = None,
         machine: Machine | None = None,
         told: Callable[[], Told] | None = None,
+        done: Callable[[], None] | None = None,
         clone: Path = CLONE,
     ) -> None:
         self.settings = settings
@@ -76,6 +80,7 @@ class Setup:
         self.machine = machine or Machine()
         self.user = os.geteuid() if user is None else user  # whom Croft runs as
         self._told = told
+        self._done = done  # called when something that was begun aside has ended
         self._clone = clone
         self.joining: list[tuple[str, str]] = []  # the lines that take a computer into the farm
         self.last_made: list[str] = []  # by the last class list
@@ -144,7 +149,10 @@ class Setup:
     def _samba(self) -> list[Check]:
         if not self.data.is_dir():
             return [todo("First the folder: see the step before.")]
-        checks, _ = samba.look(self.data, self.machine)
+        checks, name = samba.look(self.data, self.machine)
+        if name and not self.called():
+            text = f"Pages show students the folder as {self.data}, which their computers don’t know."
+            checks.append(note(text, f"Say what they call it, such as {self.address()}."))
         if "samba" in self._tried:
             return [*checks, *self._tried["samba"]]
         seen = samba.seen_from_students(self.data, self.user, self.machine)
@@ -162,6 +170,21 @@ class Setup:
         except OSError:
             group = samba.SHIPPED_GROUP
         return [("/etc/samba/smb.conf", samba.snippet(str(self.data), group, self.share_name()))]
+
+    def called(self) -> str:
+        """What pages call the folder for students to copy; '' where nobody has said."""
+        return str(self.settings.folder("shares").get("data", {}).get("people") or "")
+
+    def address(self) -> str:
+        """What students' computers probably call it."""
+        return f"\\\\{computer_name()}\\{self.share_name()}"
+
+    def call_it(self, text: str) -> None:
+        """Have pages call the folder so."""
+        if not text.isprintable():
+            raise BadInput("An address is one line of text, such as \\\\nas\\film.")
+        known = dict(self.settings.folder("shares").get("data", {}))
+        self.settings.write("shares", "data", {**known, "people": text.strip()})
 
     def share_name(self) -> str:
         """What students' computers call the share."""
@@ -298,8 +321,8 @@ class Setup:
         self.settings.change(backup={**self._backup_settings(), "path": str(target)})
         return practice.look(self._backup_settings(), self.data, self.machine)
 
-    def practise(self) -> list[Check]:
-        """Lose a file and bring it back."""
+    def practise(self, *, aside: bool = False) -> list[Check]:
+        """Lose a file and bring it back; `aside`: begin it and tell so, since a first backup takes hours."""
         target = self._backup_settings().get("path")
         if not target:
             raise BadInput("Choose a folder for the backup first.")
@@ -307,7 +330,12 @@ class Setup:
         def act() -> list[Check]:
             return practice.practise(self.settings.folder_path, self.data, Path(str(target)), self.machine)
 
-        return self._try("backup", act)
+        if not aside:
+            return self._try("backup", act)
+        threading.Thread(
+            target=self._try, args=("backup", act), name="a practised restore", daemon=True
+        ).start()
+        return [todo("A file is backed up, lost and brought back; what came of it shows here.")]
 
     def read_list(self, text: str) -> classlist.ClassList:
         return classlist.read(text, self.people)
@@ -327,10 +355,15 @@ class Setup:
             self._busy.add(ident)
         try:
             found = act()
-            self._tried[ident] = found
-            return found
+        except Exception as error:  # what nobody foresaw must not end as if it had never been tried
+            log.exception("the trial of %s failed", ident)
+            found = [wrong(f"The trial broke off: {error}", "The server's log says more.")]
         finally:
             self._busy.discard(ident)
+        self._tried[ident] = found
+        if self._done:
+            self._done()
+        return found
 
 
 def computer_name() -> str:

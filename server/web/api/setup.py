@@ -80,6 +80,9 @@ def choose_folder(services: Services, call: Call) -> str:
 
 def try_samba(services: Services, call: Call) -> str:
     body = call.body
+    if body.get("called"):
+        services.setup.call_it(body["called"])
+        return f"Pages call the folder {body['called'].strip()} from now on."
     for name in ("student", "password", "share"):
         if any(letter in body.get(name, "") for letter in "\0\r\n"):
             raise BadInput("That holds a character that can't be.", field=name)
@@ -127,7 +130,7 @@ def back_up(services: Services, call: Call) -> str:
         if "\0" in call.body["path"]:
             raise BadInput("A path can't hold that character.", field="path")
         return sentence(services.setup.choose_backup(Path(call.body["path"])))
-    return sentence(services.setup.practise())
+    return sentence(services.setup.practise(aside=True))
 
 
 ACTS: dict[str, Act] = {

@@ -266,6 +266,7 @@ SHAPES: dict[str, Schema] = {
             "student": {"type": "string", "maxLength": 100},
             "password": {"type": "string", "maxLength": 200},
             "share": {"type": "string", "pattern": "^[A-Za-z0-9_.$ -]{0,80}$"},
+            "called": {"type": "string", "maxLength": 300},
             "list": {"type": "string", "maxLength": 1_000_000},
             "look": {"type": "string", "enum": ["", "yes"], "description": "only say what would be done"},
             "remove": texts(2000, 64),

@@ -41,6 +41,7 @@ def page(shell: Shell, call: Call) -> bottle.HTTPResponse:
         finished=done == len(steps),
         folder=str(services.setup.data),
         named=services.data_named,
+        called=services.setup.called() or services.setup.address(),
         backup=str(dict(services.settings.get("backup") or {}).get("path") or ""),
     )
 

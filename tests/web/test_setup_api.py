@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -217,3 +218,29 @@ def test_a_test_render_is_submitted_told_and_not_started_twice(house: House) -> 
     house.croft.services.farm.cancel(jobs[0].id, "admin")
     assert step(house, "render")["state"] == "wrong"
     assert admin.post("/api/setup/render", {}).status == 200
+
+
+# Samba's address, and the backup
+
+
+def test_what_students_call_the_folder_is_what_pages_offer(house: House) -> None:
+    admin = house.browser("admin")
+    assert admin.post("/api/setup/samba", {"called": "\\\\nas\\film"}).status == 200
+    assert admin.post("/api/setup/samba", {"called": "two\nlines"}).status == 400
+    assert "\\\\nas\\film\\demo" in house.browser("student").get("/p/demo/home").body.decode()
+
+
+def test_a_restore_is_practised_while_the_page_is_answered(
+    house: House, tmp_path: Path, needs: Callable[[str], str]
+) -> None:
+    needs("rsync")
+    admin, target = house.browser("admin"), tmp_path / "backup"
+    assert admin.post("/api/setup/backup", {}).status == 400
+    assert admin.post("/api/setup/backup", {"path": "/nowhere"}).status == 400
+    target.mkdir()
+    assert admin.post("/api/setup/backup", {"path": str(target)}).status == 200
+    assert house.croft.services.settings.get("backup") == {"path": str(target)}
+    assert json.loads((house.config / "server.json").read_text())["site"] == "test", "the other keys stay"
+    reply = admin.post("/api/setup/backup", {})
+    assert reply.message.startswith("A file is backed up, lost and brought back")
+    house.until(lambda: "came back whole" in json.dumps(step(house, "backup")))
