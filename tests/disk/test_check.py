@@ -60,18 +60,18 @@ def test_a_sound_share_has_no_faults(root: Path) -> None:
 @pytest.mark.parametrize(
     ("inside", "content", "kind"),
     [
-        ("green/shots/sh010.blend.json", b'{"torn', "broken"),
-        ("green/shots/sh010.blend.json", b"[]", "broken"),
+        ("green/shots/sh010.blend.json", b'{"torn', "sidecar"),
+        ("green/shots/sh010.blend.json", b"[]", "sidecar"),
         ("green/shots/sh010.blend.json", b'{"schema": 9}', "newer"),
-        ("green/seq/wave.@.png.json", b"", "broken"),
-        ("green/project.json", b"nothing", "broken"),
-        (COMPANION + "/file.json", b"{", "broken"),
-        (COMPANION + "/notes/n.json", b"{", "broken"),
+        ("green/seq/wave.@.png.json", b"", "sidecar"),
+        ("green/project.json", b"nothing", "sidecar"),
+        (COMPANION + "/file.json", b"{", "sidecar"),
+        (COMPANION + "/notes/n.json", b"{", "sidecar"),
         (COMPANION + "/history.abc.jsonl", b'{"at": 1}\n{"to\n{}\n', "journal"),
-        (JOB + "/job.json", b"{", "broken"),
+        (JOB + "/job.json", b"{", "sidecar"),
         (JOB + "/job.json", b'{"schema": 2}', "newer"),
-        (JOB + "/result.json", b"null", "broken"),
-        (VERSION + ".json", b"{", "broken"),
+        (JOB + "/result.json", b"null", "sidecar"),
+        (VERSION + ".json", b"{", "sidecar"),
     ],
 )
 def test_a_bad_file_is_named(root: Path, inside: str, content: bytes, kind: str) -> None:
@@ -101,16 +101,16 @@ def test_what_is_missing_or_doubled(root: Path) -> None:
     make_file(root, "green/shots/sh010 (conflicted copy 1).blend")
     (root / "green/out").symlink_to("/etc")
     assert sorted(found(root)) == [
-        ("case", "data::green/shots/copy.blend"),
+        ("case-clash", "data::green/shots/copy.blend"),
         ("conflict", "data::green/shots/sh010 (conflicted copy 1).blend"),
+        ("identity", "data::green/shots/sh010.blend"),
         ("job", f"data::{JOB}"),
         ("job", f"data::{JOB}"),
         ("link", "data::green/out"),
-        ("missing", "data::green/shots/gone.blend"),
-        ("missing", "data::green/shots/lost.blend"),
+        ("orphan", "data::green/shots/gone.blend"),
+        ("orphan", "data::green/shots/lost.blend"),
         ("rights", "data::green/shots/.croft/copy.blend"),  # copied back by root
         ("rights", "data::green/shots/.croft/lost.blend"),
-        ("uuid", "data::green/shots/sh010.blend"),
         ("version", f"data::{VERSION}.json"),
     ]
 
@@ -150,8 +150,8 @@ def test_folders_where_files_should_be_and_pipes(root: Path) -> None:
     (root / "green/shots/sh010.blend.json").mkdir()
     (root / COMPANION / "file.json").unlink()
     os.mkfifo(root / COMPANION / "file.json")
-    assert ("broken", "data::green/shots/sh010.blend.json") in found(root)
-    assert ("broken", f"data::{COMPANION}/file.json") in found(root)
+    assert ("sidecar", "data::green/shots/sh010.blend.json") in found(root)
+    assert ("sidecar", f"data::{COMPANION}/file.json") in found(root)
 
 
 def test_leftovers_are_notes_once_they_are_old(root: Path) -> None:

@@ -137,7 +137,7 @@ class StoreRun(RuleBasedStateMachine):
         Scanner(share, fresh).scan()
         assert self.store.index.dump() == fresh.dump()
         assert {entry.address for entry in fresh.entries()} == {f"data::{place}" for place in self.files}
-        assert {problem.kind for problem in check.check([share])} <= {"uuid"}
+        assert {problem.kind for problem in check.check([share])} <= {"identity"}
 
 
 StoreRun.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
