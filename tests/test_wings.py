@@ -17,9 +17,9 @@ WINGS = {
     wing: rooms.split()
     for wing, rooms in {
         "disk": "errors encoding records files settings paths backups conflicts faults locks sidecar "
-        "journal merge branches probes moves health index snapshot mounts intents deletions checkpoints "
-        "carry restores arrivals listing entries scan unchanged restart store inotify hearing identity "
-        "watcher check",
+        "journal merge sites branches probes moves health index snapshot mounts intents deletions "
+        "checkpoints carry restores arrivals listing entries scan unchanged restart store inotify hearing "
+        "identity watcher check",
         "library": "people media names projects search dependencies assets ingest versions saves copies "
         "backups problems notes credits uploads setup",
         "farm": "frames job_types jobs scheduler nodes power statistics committer farm",

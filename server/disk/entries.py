@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
+from server.disk import conflicts, sidecar
 from server.disk import files as disk_files
-from server.disk import sidecar
 from server.disk.arrivals import Arrivals
 from server.disk.errors import Broken
 from server.disk.index import Index
@@ -166,7 +166,7 @@ class Entries:
 
     def _is_orphan(self, base: str, item: Item) -> bool:
         """Whether a JSON file without its file is a sidecar that stayed, by what it holds."""
-        if not base or self._ignored(base):
+        if not base or self._ignored(base) or conflicts.is_copy(base + ".json"):
             return False
         try:
             if item.stat(follow_symlinks=False).st_size > ORPHAN_BYTES:

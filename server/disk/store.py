@@ -50,6 +50,7 @@ from server.disk.records import Change, Problem, Stat, utc_now
 from server.disk.scan import Scanner
 from server.disk.settings import Settings
 from server.disk.sidecar import Sidecar
+from server.disk.sites import Sites, Together
 
 __all__ = ["Store", "Watcher", "configured_shares"]
 
@@ -109,6 +110,7 @@ class Store:
         self.clock = clock
         self.disk = disk
         self.site: str = settings.get("site")
+        self.sites = Sites(self.site, disk)
         self._locks: dict[str, Locks] = {}
         self._scanners: dict[str, Scanner] = {}
         self.mounts = Mounts(settings, shares, disk, self._arrived, self._left)
@@ -246,12 +248,14 @@ class Store:
         etag: str | None = None,
         who: str,
         timeout_s: float = TIMEOUT_S,
+        decided: str = "",
     ) -> Sidecar:
         """Change fields of a sidecar, or make it. Returns what is there now.
 
         `changes` is new values by key, or a function from the present record to the new one (called under
         the lock: it must be quick). Stale when the sidecar isn't the one of `etag` any more; Broken and
-        ReadOnly leave it as it is.
+        ReadOnly leave it as it is. `decided`: a field that sites had changed differently; what it is now is
+        written down as somebody's word, though it be what it was.
         """
         share, path = self.for_people(address)
         beside = paths.sidecar_of(path)
@@ -265,6 +269,12 @@ class Store:
         try:
             with self.locks(share.name).hold(paths.lock_key(address), timeout_s) as held:
                 old = self._present(address, path, beside)
+                vector: Mapping[str, int] = {}
+                if self.sites.others(share):
+                    together = self.sites.bring_together(
+                        beside, paths.companion_of(path), old, editing=True
+                    )
+                    old, vector = together.side, together.vector
                 if etag is not None and etag != old.etag:
                     raise Stale(
                         f"{address} was changed by somebody else meanwhile. Look at it and try again.",
@@ -279,14 +289,18 @@ class Store:
                     )
                 new = dict(changes(dict(old.data)) if callable(changes) else {**old.data, **changes})
                 if old.etag and new == old.data:
+                    if decided:
+                        said = {decided: [old.data.get(decided), new.get(decided)]}
+                        self._record(self._open_history(share, path), address, who, said, vector, old.etag)
                     return old
                 raw = self._dump(new, old.raw)
                 journal = self._open_history(share, path)
                 held.check()
                 st = files.write_atomic(beside, raw, disk=self.disk)
                 self.clocks.wrote(share.name, st.st_mtime)
-                self._record(journal, address, who, old, new)
-                return Sidecar(new, raw, sidecar.etag(raw), Stat.of(st))
+                made = Sidecar(new, raw, sidecar.etag(raw), Stat.of(st))
+                self._record(journal, address, who, _changed(old.data, new), vector, made.etag)
+                return made
         finally:
             self._look(address)
 
@@ -459,6 +473,23 @@ class Store:
         log.info("%s replaced by %s, what it was is kept in %s", address, who, folder or "nothing")
         return folder
 
+    def bring_together(self, address: str) -> Together | None:
+        """Take into a sidecar what other sites changed. None where this site is the only one, or there is no
+        sidecar."""
+        share, path = self.for_people(address)
+        beside = paths.sidecar_of(path)
+        if not self.sites.others(share):
+            return None
+        with self.locks(share.name).hold(paths.lock_key(address)):
+            try:
+                side = sidecar.read(beside)
+            except NotFound:
+                return None
+            together = self.sites.bring_together(beside, paths.companion_of(path), side)
+        if together.changed:
+            self._look(address)
+        return together
+
     def tell(self, address: str, who: str, event: Mapping[str, Any]) -> None:
         """A line in an asset's history that isn't an edit. Not flushed by itself, and lost on a full disk."""
         share, path = self.for_people(address)
@@ -560,6 +591,7 @@ class Store:
         )
         self._scanners[name] = scanner
         if not share.read_only:
+            self.sites.announce(share)
             intents.finish_all(share, self.locks(name), FINISHERS, self.disk)
             self.locks(name).prune()
         began = time.perf_counter()
@@ -606,15 +638,18 @@ class Store:
         files.make_folders(folder, share.root, disk=self.disk)
         return Journal(folder / f"history.{paths.safe_name(self.site)}.jsonl", self.disk)
 
-    def _record(self, journal: Journal, address: str, who: str, old: Sidecar, new: dict[str, Any]) -> None:
+    def _record(
+        self,
+        journal: Journal,
+        address: str,
+        who: str,
+        fields: Mapping[str, list[Any]],
+        vector: Mapping[str, int],
+        etag: str,
+    ) -> None:
         """One line for one edit. Not flushed by itself: a power cut may cost the last lines."""
-        fields = {
-            key: [old.data.get(key), new.get(key)]
-            for key in dict.fromkeys([*old.data, *new])
-            if key not in old.data or key not in new or old.data[key] != new[key]
-        }
         try:
-            journal.append([{"at": utc_now(), "who": who, "fields": fields}])
+            journal.append([self.sites.line(who, fields, vector, etag)])
             self._history.pop(address, None)
         except (CroftError, TypeError) as error:
             # The edit itself stands; to refuse it now would be untrue.
@@ -635,3 +670,12 @@ class Store:
             if os.path.lexists(old):
                 files.make_folders(new.parent, share.root, disk=self.disk)
                 moves.move(old, new, root=share.root, branches=share.branches, disk=self.disk)
+
+
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """What an edit did, as its history has it: field -> before, after."""
+    return {
+        key: [old.get(key), new.get(key)]
+        for key in dict.fromkeys([*old, *new])
+        if key not in old or key not in new or old[key] != new[key]
+    }

@@ -41,6 +41,7 @@ def tree(root: Path) -> dict[str, bytes]:
         if path.is_file()
         and paths.LOCKS not in path.parts
         and path.name not in (".croft-share.json", ".mergerfs")
+        and path.parent.name != ".croft-sites"
     }
 
 
