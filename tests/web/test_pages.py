@@ -260,3 +260,22 @@ def test_staff_give_a_password(house: House) -> None:
     html = anonymous.get("/sign-in?user=supervisor&error=wrong").body.decode()
     assert 'type="password"' in html
     assert "don’t fit together" in html
+
+
+def test_textures_and_other_files_are_a_tick_away(house: House) -> None:
+    """Given a search that no asset fits, then the files that do are offered."""
+    house.make("demo/textures/wood_oak.png", b"\x89PNG")
+    house.asset("demo/shots/demo_sq01_sh010_anim_v003.blend")
+    student = house.browser("student")
+    page = student.get("/p/demo/assets").body.decode()
+    assert "wood_oak.png" not in page
+    assert 'name="files"' in page
+    page = student.get("/p/demo/assets?q=oak").body.decode()
+    assert "1 other file" in page
+    assert "?q=oak&amp;sort=name&amp;files=1" in page or "?q=oak&amp;files=1" in page
+    page = student.get("/p/demo/assets?q=oak&files=1").body.decode()
+    assert "/p/demo/asset/textures/wood_oak.png" in page
+    page = student.get("/p/demo/assets?q=shot:010").body.decode()
+    assert "demo_sq01_sh010_anim_v003.blend" in page
+    page = student.get("/p/demo/asset/shots/demo_sq01_sh010_anim_v003.blend").body.decode()
+    assert "sequence sq01, shot sh010, task anim, version 3" in page

@@ -129,7 +129,7 @@ def test_uses_and_used_by_across_the_project(house: House, demo: Browser) -> Non
     assert "/p/demo/asset/props/hero.blend" in page
     assert "wood.png</span>" in page
     assert "The texture wood.png isn’t there. What it covers will be pink in the picture." in page
-    page = demo.get("/p/demo/assets?type=everything&q=skin").body.decode()
+    page = demo.get("/p/demo/assets?files=1&q=skin").body.decode()
     assert "used by 3 files" in page
     page = demo.get("/p/demo/asset/tex/skin.png").body.decode()
     assert "Used by" in page

@@ -57,8 +57,7 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         project=project,
         a=a,
         status=status,
-        notice=notice(a, saves.missing_actions(shell, call, a) if a["status"] == "missing" else [])
-        or copy_notice(shell, a),
+        notice=notice(a, saves.missing_actions(shell, call, a) if a["status"] == "missing" else []),
         folder=shell.folder_for_people(a["address"].rpartition("/")[0]),
         picture=shown["large"] if shown else picture(a),
         film="/files/" + quote(a["address"], safe="/:")
@@ -111,10 +110,7 @@ def picture(a: dict[str, Any]) -> str:
 def notice(a: dict[str, Any], gone: list[Thing]) -> dict[str, Any] | None:
     """What is the matter with the file, and what to do."""
     if a["incomplete"]:
-        text = f"This file is incomplete: its copy ended at {words.size(a['size'])}, before its end. "
-        text += "Croft doesn’t use it. Copy it again."
-        path = "/api/assets/" + quote(a["address"], safe="/:@")
-        return {"bad": True, "text": text, "actions": [button("Delete it", "DELETE", path)]}
+        return None  # it stands among its problems, with the button
     if a["status"] == "arriving":
         text = "This file is still arriving. It can be used a moment after the copy has ended."
         return {"bad": False, "text": text, "actions": []}
@@ -127,16 +123,6 @@ def notice(a: dict[str, Any], gone: list[Thing]) -> dict[str, Any] | None:
         text += "It is shown as it was last. Mend the .json file beside it, or restore it from the backup."
         return {"bad": True, "text": text, "actions": []}
     return None
-
-
-def copy_notice(shell: Shell, a: Thing) -> Thing | None:
-    """That the file looks like a copy of one beside it, and what may be done about it."""
-    copies = shell.services.copies
-    offer = copies.offer(a["address"])
-    if offer is None:
-        return None
-    actions = [button(one.label, one.method, one.path, dict(one.body)) for one in copies.actions(offer)]
-    return {"bad": False, "text": copies.sentence(offer), "actions": actions}
 
 
 def button(
@@ -228,6 +214,7 @@ def in_words(shell: Shell, a: Thing, facts: Thing) -> list[tuple[str, str]]:
     found = [
         ("Size", words.size(a["size"])),
         ("Changed", words.when(a["modified"], shell.now())),
+        ("Named", ", ".join(f"{field} {value}" for field, value in a["named"].items())),
         ("Made by", shell.titles().get(a["creator"] or "", "")),
         ("Saved with", f"Blender {facts['blender']}" if facts.get("blender") else ""),
         ("Frames", f"{frames[0]} to {frames[1]}" if frames else ""),

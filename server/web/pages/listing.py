@@ -42,9 +42,9 @@ LOOK_S = 0.4  # how old a page's pictures may be: that one was made isn't a chan
 ROWS_KEPT = 8192  # some 6 MB
 BODIES_KEPT = 24  # some 4 MB
 FRAMES_KEPT = 256
-FILTERS = ("q", "type", "state", "owner", "sort")
+FILTERS = ("q", "type", "state", "owner", "sort", "files")
 NOBODY = "none"
-EVERYTHING = "everything"  # as a type: textures and other files too, that nobody tracks
+YES = "1"  # as `files`: textures and other files too, that nobody tracks
 HEADS = (  # label, class, the order that a click gives, and the one that the next click gives
     ("Name", "", "name", "-name"),
     ("Type", "wide", "type", "-type"),
@@ -116,16 +116,9 @@ class Listing:
         project = shell.project(ident)
         asked = {name: call.query.get(name, "") for name in FILTERS}
         start = requests.number(call.query, "from", 0, 0, 10**9)
-        everything = asked["type"] == EVERYTHING
-        found = shell.services.assets.rows(
-            ident,
-            asked["q"],
-            type="" if everything else asked["type"],
-            state=asked["state"],
-            owner=asked["owner"],
-            sort=asked["sort"] or "name",
-            files=everything,
-        )
+        if asked["type"] == "everything":  # in addresses that people kept
+            asked["type"], asked["files"] = "", YES
+        found = self._found(ident, asked, files=asked["files"] == YES)
         wording = self.wording(project)
         body = self._body((ident, start, *asked.values()), found, start, wording)
         only = all_values(call, "only") if call.query.get("part") == "1" else None
@@ -133,6 +126,23 @@ class Listing:
             return self._some(call, found, start, wording, body, asked, set(only))
         before, after = self._frame(call, found, start, wording, body, asked)
         return self._answer(call, before, body, after)
+
+    def _found(self, ident: str, asked: dict[str, str], *, files: bool) -> list[Row]:
+        return self._shell.services.assets.rows(
+            ident,
+            asked["q"],
+            type=asked["type"],
+            state=asked["state"],
+            owner=asked["owner"],
+            sort=asked["sort"] or "name",
+            files=files,
+        )
+
+    def _others(self, project: Project, found: list[Row], asked: dict[str, str]) -> int:
+        """How many textures and other files fit, where no asset does."""
+        if found or asked["files"] == YES:
+            return 0
+        return len(self._found(project.ident, asked, files=True))
 
     def wording(self, project: Project) -> Wording:
         """What rows say at this moment."""
@@ -249,6 +259,7 @@ class Listing:
             trouble,
             problems,
             json.dumps(limits.told(shell.services.settings)),
+            self._others(wording.project, found, asked),
             *asked.values(),
         )
         kept = self._frames.get(name)
@@ -281,6 +292,7 @@ class Listing:
         shell, project, total = self._shell, wording.project, len(found)
         base = {name: value for name, value in asked.items() if value}
         end = min(start + ROWS, total)
+        others = self._others(project, found, asked)
         said = [words.number(total, "file")]
         if total > ROWS:
             said.append(f"{start + 1:,} to {end:,} shown")
@@ -301,7 +313,10 @@ class Listing:
             limits_words=limits_in_words(limits.told(shell.services.settings)),
             asked=asked,
             choices=self._choices(wording, asked),
-            filtered=any(value for name, value in base.items() if name != "sort"),
+            filtered=any(value for name, value in base.items() if name not in ("sort", "files")),
+            others=words.number(others, "other file") if others else "",
+            others_url="?" + urlencode({**base, "files": YES}),
+            files_too=asked["files"] == YES,
             total=total,
             summary=" · ".join(said),
             rows=rows,
@@ -317,7 +332,7 @@ class Listing:
         types = [(kind.ident, kind.title) for kind in wording.set.types.values()]
         states = [(state.ident, state.title) for state in wording.set.states.values()]
         found: list[Choice] = [
-            ("type", "Type", [("", "Every type"), *types, (EVERYTHING, "Other files too")]),
+            ("type", "Type", [("", "Every type"), *types]),
             ("state", "State", [("", "Every state"), *states]),
             ("owner", "Owner", [("", "Everybody"), (NOBODY, "Nobody yet"), *people]),
             ("sort", "Sorted by", list(SORTS)),
