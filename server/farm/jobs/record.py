@@ -18,6 +18,7 @@ from server.farm.jobs import states
 SCHEMA = 1
 RECORD, JOURNAL, RESULT, LOGS, SNAPSHOT = "job.json", "journal.jsonl", "result.json", "logs", "snapshot"
 MAX_RECORD_BYTES = 4 << 20
+TOTAL_MOST = 1 << 31
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -59,6 +60,9 @@ def _what_is_wrong(record: dict[str, Any]) -> str:
     for key, kind in _KINDS.items():
         if key in record and not isinstance(record[key], kind):
             return f"its {key} makes no sense"
+    total = record.get("total")
+    if isinstance(total, bool) or not isinstance(total, int) or not 0 <= total < TOTAL_MOST:
+        return "its total makes no sense"
     snapshot = record.get("snapshot", "")
     if snapshot and not (_is_name(snapshot) and snapshot.startswith(".") and f".{record['id']}" in snapshot):
         return "its snapshot is none of its own"

@@ -23,7 +23,7 @@ from server.disk.records import Entry, Stat
 from server.disk.store import Store
 
 from ..dependencies import Dependencies
-from ..media import complete, kinds
+from ..media import complete, kinds, sane
 from ..people import People, User, require
 from ..projects import AssetSet, Project, Projects
 from ..search import Query, Row, parse_cursor
@@ -234,6 +234,8 @@ class Assets:
             data: dict[str, Any] = self._store.read_json(place)
         except (NotFound, Broken):
             return {}
+        if "facts" in data:
+            data["facts"] = sane.facts(data["facts"])
         with self._lock:
             self._facts[address] = (stamp, data)
             if len(self._facts) > FACTS_KEPT:
