@@ -90,12 +90,18 @@ def finish(intent: Intent) -> None:
 
 def content_of(intent: Intent) -> dict[str, Path]:
     """The kept content by name: of a sequence every frame."""
-    beside = paths.sidecar_of(paths.name_of(str(intent.data["inside"])))
     return {
         name: intent.folder / name
         for name in intent.data["names"]
-        if name != beside and "/" not in name and os.path.lexists(intent.folder / name)
+        if is_own(intent, name) and os.path.lexists(intent.folder / name)
     }
+
+
+def is_own(intent: Intent, name: str) -> bool:
+    """Whether this is the file itself, or a frame of the sequence."""
+    inside = paths.name_of(str(intent.data["inside"]))
+    key = paths.sequence_key(name)
+    return name == inside or (key is not None and key[0] == inside)
 
 
 def digest(path: Path) -> str:
@@ -248,8 +254,7 @@ def _stage(intent: Intent, folder: Path, new: Mapping[str, Path], take: bool) ->
 
 
 def _own(intent: Intent) -> set[str]:
-    beside = paths.sidecar_of(paths.name_of(str(intent.data["inside"])))
-    return {name for name in intent.data["names"] if name != beside}
+    return {name for name in intent.data["names"] if is_own(intent, name)}
 
 
 def _check_unchanged(intent: Intent, path: Path) -> None:

@@ -77,13 +77,26 @@ def bring_back(share: Share, locks: Locks, aside: str, who: str, disk: files.Os 
 
 
 def belongings(path: Path) -> list[str]:
-    """What goes when this file goes, as names in its folder: itself, its sidecar, its companion."""
-    return [*own_names(path), *record_names(path)]
+    """What goes when this file goes, as names in its folder: itself, its sidecar, its companion, and what
+    its jobs have put beside it."""
+    return [*own_names(path), *record_names(path), *snapshot_names(path)]
 
 
 def record_names(path: Path) -> list[str]:
     """What is known of this file: its sidecar and its companion."""
     return [paths.sidecar_of(path).name, f"{paths.COMPANION}/{path.name}"]
+
+
+def snapshot_names(path: Path) -> list[str]:
+    """Snapshots of a file's jobs that lie beside it, and the links to its caches that they have."""
+    found = []
+    for job in intents.names(paths.companion_of(path) / "jobs"):
+        name = paths.snapshot_name(path.name, job)
+        link = "blendcache_" + paths.stem_of(name)
+        found.append(name)
+        if os.path.islink(path.parent / link):
+            found.append(link)
+    return found
 
 
 def own_names(path: Path) -> list[str]:

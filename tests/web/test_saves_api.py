@@ -334,3 +334,42 @@ def test_a_file_that_is_there_is_not_asked_after(house: House, body: dict[str, A
     answer = house.browser("student").post("/api/problems/mend", {**body, "address": address})
     assert answer.status in (400, 404, 409), answer.message
     assert (house.data / "demo/shots/sh010.blend.json").read_bytes() == before
+
+
+def test_a_file_that_is_deleted_while_it_renders(house: House) -> None:
+    """Its job is stopped, nothing stays behind, and Undo brings back all of it, the stopped job too."""
+    address = house.scene()
+    shots = house.data / "demo/shots"
+    student = house.browser("student")
+    job = student.post("/api/jobs", {"file": address, "frames": "1-3", "type": "test-pattern"}).data
+    assert list(shots.glob(".sh010.*.blend"))
+    gone = student.ask("DELETE", f"/api/assets/{address}")
+    assert gone.status == 200
+    assert sorted(path.name for path in shots.iterdir()) in (
+        [".croft", "old", "render"], ["old", "render"]
+    )  # fmt: skip
+    assert undo(student, gone.data).status == 200
+    house.until(lambda: student.get(f"/api/jobs/{job['id']}").status == 200)
+    assert student.get(f"/api/jobs/{job['id']}").data["state"] == "cancelled"
+    saves = student.get(f"/api/assets/{address}/saves").data
+    assert [save["kind"] for save in saves] == ["render"]
+    assert student.post(f"/api/assets/{address}/restore", {"save": saves[0]["id"]}).status == 200
+
+
+def test_a_file_that_goes_by_hand_while_it_renders_is_rendered_on(house: House) -> None:
+    """The job has its snapshot; once it has ended nothing of it lies beside the file."""
+    address = house.scene()
+    shots = house.data / "demo/shots"
+    student = house.browser("student")
+    job = student.post("/api/jobs", {"file": address, "frames": "1-3", "type": "test-pattern"}).data
+    (shots / "sh010.blend").unlink()
+    rest(house)
+    assert student.get(f"/api/assets/{address}").data["status"] == "missing"
+    assert student.get(f"/api/jobs/{job['id']}").data["state"] == "waiting"
+    assert list(shots.glob(".sh010.*.blend"))
+    student.ask("DELETE", f"/api/jobs/{job['id']}")
+    house.until(lambda: not list(shots.glob(".sh010.*.blend")))
+    # What it was rendered from is an earlier save now.
+    saves = student.get(f"/api/assets/{address}/saves").data
+    assert student.post(f"/api/assets/{address}/restore", {"save": saves[0]["id"]}).status == 200
+    assert (shots / "sh010.blend").read_bytes() == SCENE

@@ -332,13 +332,17 @@ class Assets:
 
     def delete(self, address: str, user: User) -> str:
         """Move an asset and all that is known of it to `old/`; the address it has there."""
+        self.check_deletable(address, user)
+        return str(self._store.delete(address, user.ident))
+
+    def check_deletable(self, address: str, user: User) -> None:
+        """Nothing, if this person may delete this file; else what stands against it."""
         require(user, "student")
         entry = self.get(address)
         if entry.facts is not None and entry.facts.protect and not user.at_least("supervisor"):
             raise Forbidden(f"{paths.name_of(address)} is protected. Ask a supervisor to delete it.")
         if self._projects.of(address) is None or paths.name_of(address) == paths.PROJECT_FILE:
             raise BadInput(f"{address} isn't an asset of a project.", address=address)
-        return str(self._store.delete(address, user.ident))
 
     def first_record(self, address: str, who: str) -> dict[str, Any]:
         """The sidecar that a new asset begins with: its words guessed from where it lies."""

@@ -401,8 +401,7 @@ def _size(intent: Intent) -> int | None:
     size = intent.data.get("size")
     if isinstance(size, int):
         return size
-    beside = paths.sidecar_of(paths.name_of(str(intent.data["inside"])))
-    own = [known for name, known in intent.data["names"].items() if name != beside and "/" not in name]
+    own = [known for name, known in intent.data["names"].items() if checkpoints.is_own(intent, name)]
     try:
         return sum(int(known[1]) for known in own) if own else None
     except (TypeError, ValueError, IndexError):

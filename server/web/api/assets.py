@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from server.disk import faults, paths
-from server.disk.errors import Stale
+from server.disk.errors import CroftError, Stale
+from server.farm.jobs import states
 from server.library.assets.listing import becomes_asset
 from server.web.api.saves import quoted, undo
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, Headers, etag_matches, number
 from server.web.services import Services
+
+log = logging.getLogger(__name__)
 
 FILTERS = {
     "project": (TEXT, "the project's ident; all projects if not given"),
@@ -122,10 +126,23 @@ def about_copy(services: Services, call: Call) -> Answer:
 
 
 def delete_asset(services: Services, call: Call) -> Answer:
-    kept = services.assets.delete(call.params["address"], call.require("student"))
+    address, user = call.params["address"], call.require("student")
+    services.assets.check_deletable(address, user)
+    stop_renders(services, address, user.ident)
+    kept = services.assets.delete(address, user)
     back = {"method": "POST", "path": "/api/restore", "body": {"folder": kept}}
     data = {"address": kept, "folder": kept, "undo": back}
     return Answer(data, f"{paths.name_of(call.params['address'])} is deleted. It is kept as {kept}.")
+
+
+def stop_renders(services: Services, address: str, who: str) -> None:
+    """A file that is deleted isn't rendered any more; what is done of it stays."""
+    for job in services.farm.jobs(file=address):
+        if job.state not in states.ENDED:
+            try:
+                services.farm.cancel(job.id, who)
+            except CroftError as error:
+                log.info("%s goes on although its file is deleted: %s", job.id, error.message)
 
 
 def etag_of(data: dict[str, Any]) -> Headers:
