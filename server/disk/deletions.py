@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from server.disk import files, intents, moves, paths, sidecar
@@ -105,6 +105,24 @@ def own_names(path: Path) -> list[str]:
         keys = ((paths.sequence_key(name), name) for name in intents.names(path.parent))
         return sorted(name for key, name in keys if key and key[0] == path.name)
     return [path.name]
+
+
+def is_sequence(name: str) -> bool:
+    """Whether this is the key of an image sequence: `walk.@.png`."""
+    begin, sign, end = name.partition("@")
+    return bool(sign and end) and paths.sequence_key(f"{begin}0000{end}") == (name, 0)
+
+
+def named_as(own: list[str], key: str) -> Iterator[tuple[str, str]]:
+    """The names of a file, or of a sequence's frames, and what they are under the name `key`."""
+    begin, _, end = key.partition("@")
+    for old in own:
+        frame = paths.sequence_key(old)
+        if frame is None or not is_sequence(key):
+            yield old, key
+        else:
+            head, _, tail = frame[0].partition("@")
+            yield old, begin + old[len(head) : len(old) - len(tail)] + end
 
 
 def finish(intent: Intent) -> None:

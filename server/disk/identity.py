@@ -17,6 +17,7 @@ import time
 import uuid as uuids
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server.disk import carry, deletions, faults, paths
@@ -108,10 +109,10 @@ class Identity:
         sidecars at once, before anybody takes them for new. So do files that changed places."""
         index = self._store.index
         done = Found()
-        before = {entry.address: entry for entry in found.changed if _can_be_known(entry.address)}
+        before = {entry.address: entry for entry in found.changed if _is_one_file(entry.address)}
         for folder, name in gone:
             entry = index.get(paths.join(folder, name))
-            if entry is not None and entry.stat is not None and _can_be_known(entry.address):
+            if entry is not None and entry.stat is not None and _is_one_file(entry.address):
                 before.setdefault(entry.address, entry)
         were: dict[tuple[int, int, int], list[str]] = {}
         for entry in before.values():
@@ -120,7 +121,7 @@ class Identity:
         moved: dict[str, str] = {}
         for address in (*found.new, *(entry.address for entry in found.changed)):
             now = index.get(address)
-            if now is None or now.stat is None or not _can_be_known(address):
+            if now is None or now.stat is None or not _is_one_file(address):
                 continue
             matches = were.get(_same_file(now.stat), [])
             if len(matches) == 1 and matches[0] != address and _share_of(matches[0]) == _share_of(address):
@@ -261,7 +262,7 @@ class Identity:
         old, new = paths.parse(lost)[1], paths.parse(found)[1]
         with store.locks(share.name).hold_all([paths.lock_key(old), paths.lock_key(new)]):
             path = share.path(old)
-            if os.path.lexists(path) or os.path.lexists(paths.sidecar_of(path)):
+            if _is_there(path) or os.path.lexists(paths.sidecar_of(path)):
                 raise Conflict(f"{paths.name_of(lost)} is there again.", address=lost)
             carry.carry(share, new, old, store.disk)
         for address in (lost, found):
@@ -356,7 +357,9 @@ class Identity:
         """The files that may be this lost one."""
         address = left.address
         lost = self._lost.get(address)
-        looks = _looks(lost.stat) if lost is not None and lost.stat is not None else self._looked(address)
+        # What was seen last of a sequence are its last frames; all of it stands in its file.json.
+        seen = lost.stat if lost is not None and _is_one_file(address) else None
+        looks = _looks(seen) if seen is not None else self._looked(address)
         if looks is None or looks not in same_content:
             return []
         record = self._record(address)
@@ -374,7 +377,7 @@ class Identity:
         found = [e.address for e in fitting]
         if found and self._is_common(looks, found):
             return []  # copies of one template: content proves nothing
-        if lost is not None and lost.stat is not None and len(found) > 1:
+        if lost is not None and lost.stat is not None and len(found) > 1 and _is_one_file(address):
             # An inode alone proves nothing either, a disk gives it again; among several it points to one.
             inode = lost.stat.inode
             found = [e.address for e in fitting if e.stat and e.stat.inode == inode] or found
@@ -487,7 +490,7 @@ class Identity:
         old, new = paths.parse(lost)[1], paths.parse(found)[1]
         source = there.path(old)
         # Race: somebody put it back, or another server was first; or the mount doesn't know it yet.
-        if os.path.lexists(source) or not os.path.lexists(here.path(new)):
+        if _is_there(source) or not _is_there(here.path(new)):
             return False
         done.add(store.scanner(lost).refresh(lost))
         done.add(store.scanner(found).refresh(found))
@@ -586,7 +589,7 @@ class Identity:
                 keys = [(home.name, paths.lock_key(old)), (share.name, paths.lock_key(new))]
                 for name in sorted({name for name, _ in keys}):
                     held.enter_context(store.locks(name).hold_all(key for n, key in keys if n == name))
-                if os.path.lexists(home.path(old)) or not os.path.isdir(paths.companion_of(home.path(old))):
+                if _is_there(home.path(old)) or not os.path.isdir(paths.companion_of(home.path(old))):
                     return done
                 if home.name == share.name:
                     carry.carry_companion(share, old, new, store.disk)
@@ -605,9 +608,18 @@ def _told(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _can_be_known(address: str) -> bool:
-    """Sequences are many files, and a project's own file is known by its folder."""
-    name = paths.name_of(address)
-    return "@" not in name and name != paths.PROJECT_FILE
+    """A project's own file is known by its folder."""
+    return paths.name_of(address) != paths.PROJECT_FILE
+
+
+def _is_one_file(address: str) -> bool:
+    """A sequence is many: it comes and goes frame by frame, and has no inode."""
+    return "@" not in paths.name_of(address) and _can_be_known(address)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file, or a frame of the sequence of this name, is there."""
+    return any(os.path.lexists(path.parent / name) for name in deletions.own_names(path))
 
 
 def _is_bare(entry: Entry) -> bool:

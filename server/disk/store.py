@@ -659,13 +659,21 @@ class Store:
             journal.close()
 
     def _move_all(self, share: Share, source: Path, target: Path) -> None:
+        own = deletions.own_names(source)
+        if not any(os.path.lexists(source.parent / name) for name in own):
+            raise NotFound(f"There is no {source.name}.", path=str(source))
+        if own != [source.name] and not deletions.is_sequence(target.name):
+            raise BadInput(f"{target.name} can't be the name of an image sequence: it is like walk.@.png.")
+        if any(os.path.lexists(target.parent / name) for name in deletions.own_names(target)):
+            raise Conflict(f"{target.name} is there already.", path=str(target))
         pairs = [
-            (source, target),
+            *(
+                (source.parent / old, target.parent / new)
+                for old, new in deletions.named_as(own, target.name)
+            ),
             (paths.sidecar_of(source), paths.sidecar_of(target)),
             (paths.companion_of(source), paths.companion_of(target)),
         ]
-        if not os.path.lexists(source):
-            raise NotFound(f"There is no {source.name}.", path=str(source))
         for old, new in pairs:
             if os.path.lexists(old):
                 files.make_folders(new.parent, share.root, disk=self.disk)

@@ -365,6 +365,44 @@ def save_as(w: World, f: Path) -> Steps:
     yield REST
 
 
+WALK = "walk.@.png"
+
+
+def frames(path: Path) -> list[tuple[Path, str]]:
+    """The frames of the sequence of this name, and their numbers."""
+    found = [(frame, frame.name.split(".")[1]) for frame in path.parent.glob(path.name.replace("@", "*"))]
+    return sorted((frame, number) for frame, number in found if number.isdigit())
+
+
+@case({"run.@.png": WALK}, assets=(WALK,))
+def sequence_renamed(w: World, f: Path) -> Steps:
+    for frame, number in frames(f / WALK):
+        w.mv(frame, f / f"run.{number}.png")
+    yield REST
+
+
+@case({"done/walk.@.png": WALK}, assets=(WALK,))
+def sequence_moved(w: World, f: Path) -> Steps:
+    for frame, _ in frames(f / WALK):
+        w.mv(frame, f / "done" / frame.name)
+    yield REST
+
+
+@case({"done/walk.@.png": WALK}, assets=(WALK,))
+def sequence_and_sidecar_moved(w: World, f: Path) -> Steps:
+    for frame, _ in frames(f / WALK):
+        w.mv(frame, f / "done" / frame.name)
+    w.mv(side(f / WALK), side(f / "done" / WALK))
+    yield REST
+
+
+@case({WALK: "missing"}, assets=(WALK,))
+def sequence_deleted(w: World, f: Path) -> Steps:
+    for frame, _ in frames(f / WALK):
+        w.rm(frame)
+    yield REST
+
+
 TWO = ("g/a.blend", "g/b.blend")
 
 
@@ -416,6 +454,9 @@ def scenes_alone_of_a_folder_moved(w: World, f: Path) -> Steps:
 # -- the columns
 
 
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(8) + b"\0\0\0\0IEND\xaeB`\x82"
+
+
 def scene(text: str) -> bytes:
     return b"BLENDER-v304" + text.encode() + bytes(52) + b"ENDB" + bytes(20)
 
@@ -448,7 +489,12 @@ def prepare(w: World, cases: list[Case]) -> None:
         for asset in one.assets:
             path = w.root / "green" / one.name / asset
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(scene(f"{one.name} {asset}"))
+            if "@" in asset:
+                for number in range(1, 5):
+                    frame = path.with_name(path.name.replace("@", f"{number:04}"))
+                    frame.write_bytes(PNG + f"{one.name} {number}".encode())
+            else:
+                path.write_bytes(scene(f"{one.name} {asset}"))
     w.rest()
     for one in cases:
         for asset in one.assets:

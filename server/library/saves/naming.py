@@ -6,21 +6,14 @@ import datetime
 import os
 from pathlib import Path
 
-from server.disk import intents, paths
+from server.disk import deletions, intents, paths
 
 
 def renamed(found: dict[str, Path], name: str) -> dict[str, Path]:
     """The same files under the name that the asset has now; a sequence's frames keep their numbers."""
-    begin, _, end = name.partition("@")
-    frames: dict[str, Path] = {}
-    for old, path in found.items():
-        key = paths.sequence_key(old)
-        if key is not None:
-            head, _, tail = key[0].partition("@")
-            frames[begin + old[len(head) : len(old) - len(tail)] + end] = path
-    if "@" in name and frames:
-        return frames
-    return dict.fromkeys([name], next(iter(found.values())))
+    if not deletions.is_sequence(name):
+        return dict.fromkeys([name], next(iter(found.values())))
+    return {new: found[old] for old, new in deletions.named_as([*found], name)}
 
 
 def beside_name(name: str, label: str) -> str:
