@@ -25,7 +25,7 @@ SCENE = b"BLENDER-v304" + b"ENDB" + bytes(20)  # a whole file of nothing
 LATER = SCENE.replace(b"BLENDER-v304", b"BLENDER-v305")
 ASSET = "/p/demo/asset/shots/sh010.blend"
 PAGES = ["/", "/sign-in", "/p/demo/home", "/p/demo/assets", "/p/demo/drop", ASSET, "/p/demo/rendering"]
-PAGES += ["/p/demo/deleted"]
+PAGES += ["/p/demo/deleted", "/p/demo/assets?files=1", "/p/demo/asset/shots/board.png"]
 PAGES += ["/me", "/api/docs", "/nowhere"]
 SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
 SMALL = """return [...document.querySelectorAll('button, a.button, input:not([type=hidden]), select, nav a')]
@@ -132,7 +132,8 @@ def test_every_page_is_accessible_and_fits(
         if window.run(SIDEWAYS) > 0:
             wrong.append(f"{page} scrolls sideways by {window.run(SIDEWAYS)}")
         wrong += [f"{page}: smaller than a finger: {html}" for html in window.run(SMALL)]
-        window.driver.save_screenshot(str(tmp_path / f"{page.strip('/').replace('/', '-') or 'start'}.png"))
+        name = page.strip("/").replace("/", "-").replace("?", "-") or "start"
+        window.driver.save_screenshot(str(tmp_path / f"{name}.png"))
     assert wrong == []
     elsewhere = [
         url for url in window.asked() if not url.startswith((window.base, "data:", "blob:", "chrome"))

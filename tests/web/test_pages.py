@@ -269,12 +269,14 @@ def test_textures_and_other_files_are_a_tick_away(house: House) -> None:
     student = house.browser("student")
     page = student.get("/p/demo/assets").body.decode()
     assert "wood_oak.png" not in page
-    assert 'name="files"' in page
+    assert "Textures and other files too" in page
     page = student.get("/p/demo/assets?q=oak").body.decode()
     assert "1 other file" in page
     assert "?q=oak&amp;sort=name&amp;files=1" in page or "?q=oak&amp;files=1" in page
     page = student.get("/p/demo/assets?q=oak&files=1").body.decode()
     assert "/p/demo/asset/textures/wood_oak.png" in page
+    assert '<input type="hidden" name="files" value="1">' in page
+    assert "Without textures" in page
     page = student.get("/p/demo/assets?q=shot:010").body.decode()
     assert "demo_sq01_sh010_anim_v003.blend" in page
     page = student.get("/p/demo/asset/shots/demo_sq01_sh010_anim_v003.blend").body.decode()

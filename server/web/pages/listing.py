@@ -315,7 +315,7 @@ class Listing:
             choices=self._choices(wording, asked),
             filtered=any(value for name, value in base.items() if name not in ("sort", "files")),
             others=words.number(others, "other file") if others else "",
-            others_url="?" + urlencode({**base, "files": YES}),
+            others_url="?" + urlencode({**base, "files": "" if asked["files"] else YES}),
             files_too=asked["files"] == YES,
             total=total,
             summary=" · ".join(said),
