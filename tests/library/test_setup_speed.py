@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from server.disk.probes import first_marker
 from server.library.setup.records import worst
 from server.library.setup.speed import Speed, measure, verdict
+from tests.misc.kit import pool
 
 FAST = Speed(reads=100_000, lists=500_000, flush_ms=0.5, rename_us=10, lock_us=100, file_system="ext4")
 
@@ -48,3 +53,17 @@ def test_the_sentence_fits_the_figures(change: dict[str, object], state: str, sa
     text = " ".join(f"{check.text} {check.mend}" for check in checks)
     assert said in text
     assert all(check.mend for check in checks if check.state == "wrong")
+
+
+def test_a_pool_is_measured_through_its_mount_and_below(needs: Callable[[str], str]) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    with tempfile.TemporaryDirectory() as home, pool(Path(home), needs):
+        root = Path(home) / "pool" / "film"
+        root.mkdir()
+        first_marker(root, "data")
+        found = measure(root)
+        assert found.file_system == "fuse.mergerfs"
+        assert found.branch_reads > found.reads
+        assert "on the disk below" in found.line()
+        assert [path.name for path in root.iterdir() if not path.name.startswith(".")] == []

@@ -92,3 +92,24 @@ def test_what_comes_back_from_the_recycle_bin_is_known_again(croft: Croft, tmp_p
 
 def known(asset: dict[str, Any]) -> dict[str, Any]:
     return {key: asset[key] for key in ("uuid", "owner", "description", "etag")}
+
+
+def test_a_published_version_is_not_overwritten_and_its_deletion_is_kept(
+    croft: Croft, tmp_path: Path
+) -> None:
+    scene = tmp_path / "sh010.blend"
+    scene.write_bytes(SCENE)
+    ana, ben = croft.share.person("ana"), croft.share.person("ben")
+    ana(f'mkdir demo\\shots; put "{scene}" demo\\shots\\sh010.blend')
+    address = "data::demo/shots/sh010.blend"
+    croft.until(address, "ok")
+    croft.api.post(f"/api/assets/{quote(address)}/publish", {})
+    inside = "demo/shots/.croft/sh010.blend/versions/v001/sh010.blend"
+    version = inside.replace("/", "\\")
+    scene.write_bytes(SCENE + b"by ben")
+    assert ben.denied(f'put "{scene}" {version}')
+    assert croft.share.file(inside).read_bytes() == SCENE
+    ben(f"del {version}")
+    assert croft.share.file(f"#recycle/ben/{inside}").read_bytes() == SCENE
+    ben(f"rename #recycle\\ben\\{version} {version}")
+    assert croft.share.file(inside).read_bytes() == SCENE
