@@ -19,7 +19,7 @@ export async function ask(method, url, body, headers = {}) {
     const response = await fetch(url, request);
     const answer = await response.json().catch(() => ({}));
     return {
-      ok: response.ok, status: response.status, data: answer.data,
+      ok: response.ok, status: response.status, data: answer.data, next: answer.next,
       message: answer.message || `The server answered ${response.status}.`, etag: response.headers.get("ETag"),
     };
   } catch {

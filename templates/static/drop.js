@@ -221,9 +221,8 @@ function begin(collector, Sender) {
   }
   // The row's own button takes an upload away, and its Undo brings it back: what is sent follows.
   document.addEventListener("click", (event) => {
-    const removed = event.target.closest("[data-remove]")?.dataset.remove;
-    const item = removed && sender.items.find((one) => one.id === removed);
-    if (item && sender.open.includes(item)) sender.stop(item);
+    const removed = event.target.closest("[data-remove]")?.dataset.remove.split(" ") ?? [];
+    for (const item of sender.open) if (removed.includes(item.id)) sender.stop(item);
   }, true);
 
   // All of a file is there. Where nobody looks it over first, it is added.

@@ -7,6 +7,7 @@ const LANES = 3; // files at once: small ones would wait for each other's answer
 const TRIES = 6; // of a part that comes damaged, or of a file that changes
 const LOST_MS = [500, 1000, 2000, 4000, 8000, 15000];
 const FULL_MS = 10000;
+const DAMAGED = "It arrived damaged again and again. Try it once more, or copy it to the folder.";
 const csrf = document.querySelector('meta[name="croft-csrf"]')?.content ?? "";
 const sleep = (ms, signal) => new Promise((resolve) => {
   const timer = setTimeout(resolve, ms);
@@ -21,6 +22,7 @@ export class Sender extends EventTarget {
     this.paused = false;
     this.digest = digest;
     this.asked = new Map();
+    this.checking = new Map(); // id -> who waits for it to be read
     this.running = 0;
     this.counter = 0;
   }
@@ -95,7 +97,7 @@ export class Sender extends EventTarget {
       const over = await this.once(item);
       if (over) return;
     }
-    this.set(item, "failed", "It arrived damaged again and again. Try it once more, or copy it to the folder.");
+    this.set(item, "failed", DAMAGED);
   }
 
   // One go at a file. False if it has to be begun again.
@@ -136,7 +138,8 @@ export class Sender extends EventTarget {
       item.sent = at;
       this.tell(item);
     }
-    return this.checked(item);
+    this.checked(item); // not waited for: the next one may be sent
+    return true;
   }
 
   // Asks until there is an answer: over a lost connection, a server that starts anew, a full disk.
@@ -237,16 +240,49 @@ export class Sender extends EventTarget {
     return Boolean(view.there?.same);
   }
 
-  // All of it is there: the server compares and reads it. False if it has to be sent again.
+  // All of it is there: the server compares and reads it, while others are sent.
   async checked(item) {
-    for (let ms = 150; ; ms = Math.min(2 * ms, 3000)) {
-      const view = await this.patiently(item, () => ask("GET", `/api/uploads/${item.id}`));
-      if (!view) return true;
-      if (view.state === "receiving") return false;
-      if (view.state !== "checking") { item.view = view; this.set(item, "done"); return true; }
-      if (item.state !== "checking") this.set(item, "checking");
-      await sleep(ms, item.stop.signal);
+    this.set(item, "checking");
+    const view = await new Promise((resolve) => { this.checking.set(item.id, resolve); this.look(); });
+    if (this.halted(item)) return;
+    if (view?.state === "receiving") { // it didn't agree with its checksums
+      item.rounds = (item.rounds ?? 0) + 1;
+      if (item.rounds < TRIES) { this.set(item, "waiting"); this.next(); return; }
+      this.set(item, "failed", DAMAGED);
+      return;
     }
+    item.view = view;
+    this.set(item, "done");
+  }
+
+  // Asks for all that is being read at once, as long as there is any.
+  async look() {
+    if (this.looking) return;
+    this.looking = true;
+    for (let ms = 150; this.checking.size; ms = Math.min(2 * ms, 1500)) {
+      await sleep(ms);
+      const found = await this.list();
+      for (const [id, resolve] of found ? this.checking : []) {
+        const view = found.get(id);
+        if (view?.state === "checking") continue;
+        this.checking.delete(id);
+        resolve(view);
+        ms = 150;
+      }
+    }
+    this.looking = false;
+  }
+
+  // Everything of this person's that waits, by id; nothing while the server doesn't answer.
+  async list() {
+    const found = new Map();
+    for (let cursor = ""; cursor !== null;) {
+      const answer = await ask("GET", `/api/uploads?limit=1000&cursor=${cursor}`);
+      if (!answer.ok) return null;
+      for (const view of answer.data) found.set(view.id, view);
+      cursor = answer.next ?? null;
+    }
+    return found;
   }
 
   put(item, at, url, bytes) {

@@ -407,6 +407,31 @@ def test_a_scene_is_added_and_rendered(studio: Studio, desk: Desk) -> None:
     desk.until_text(".job h3", "walk")
 
 
+def test_numbered_pictures_are_one_thing(studio: Studio, desk: Desk) -> None:
+    (studio.desk / "plates").mkdir()
+    for number in (1, 2, 4, 5):
+        Image.new("RGB", (64, 36), (number * 40, 0, 0)).save(studio.desk / f"plates/sky.{number:04d}.png")
+    desk.drop(studio.desk / "plates")
+    name = "sky.0001.png to sky.0005.png"
+    desk.state(name, "ready")
+    assert len(desk.all("[data-upload]")) == 1
+    told = desk.row(name).text
+    for part in ("4", "1 to 5", "Missing", "64 × 36"):
+        assert part in told, told
+    desk.press(name, "Remove")
+    desk.gone(name)
+    desk.until_text("#toasts", "4 pictures won’t be added.")
+    desk.undo()
+    desk.state(name, "ready")
+    desk.fill(name, "path", "plates")
+    desk.until_text("output", "Saved")
+    desk.press(name, "Add")
+    desk.until_text("#toasts", "4 files were added.")
+    assert len(list(studio.there("plates").glob("sky.*.png"))) == 4
+    assert json.loads(studio.there("plates/sky.@.png.json").read_text())["owner"] == "student"
+    desk.logged()
+
+
 def test_what_is_dropped_on_the_files_is_added_at_once(studio: Studio, desk: Desk) -> None:
     desk.go("/p/demo/assets")
     content = scene()

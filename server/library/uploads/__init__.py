@@ -108,6 +108,15 @@ class Uploads:
                     return upload
         raise NotFound(f"You have no upload {ident[:60]}. Drop the file once more.")
 
+    def like(self, upload: Upload) -> Sequence[Upload]:
+        """All of the same person that are one numbered sequence with this one, itself among them."""
+
+        def place(one: Upload) -> tuple[str, str, str, bool]:
+            return one.project, one.folder, (one.numbered or (one.name,))[0], bool(one.data.get("removed"))
+
+        mine = self._shelf.of(upload.user)
+        return [one for one in mine if one.added is None and place(one) == place(upload)]
+
     def chunks(self, upload: Upload) -> list[staging.Chunk]:
         """What of it is on the disk for sure, piece by piece."""
         return self._shelf.chunks(upload)

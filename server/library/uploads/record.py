@@ -54,6 +54,11 @@ class Upload:
         return kinds.kind(self.name)
 
     @property
+    def numbered(self) -> tuple[str, int] | None:
+        """The key and number of a picture that may be one of a sequence."""
+        return paths.sequence_key(self.name) if self.kind == "image" else None
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the whole: what was found in what came, else what the sender said; '' while unknown."""
         return str(self.data.get("sha256") or self.data.get("hash") or "")

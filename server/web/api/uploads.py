@@ -6,8 +6,9 @@ import threading
 from typing import Any
 
 from server.disk.encoding import quote
-from server.disk.errors import BadInput, Busy
-from server.library.uploads import Misfit
+from server.disk.errors import BadInput, Busy, NotFound
+from server.library.uploads import Misfit, Upload
+from server.web.api.files import blank
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, Headers, number, page_of, read_body, too_large
 from server.web.services import Services
@@ -19,6 +20,7 @@ SIZE_MOST = 1 << 50
 OCTETS = "application/octet-stream"
 CRC = {"type": "string", "pattern": "^[0-9a-f]{8}$"}
 SHA = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+SEQUENCE = {"sequence": ({"type": "boolean"}, "true: all pictures of the same numbered sequence, too")}
 SANDBOX = "sandbox; default-src 'none'; img-src 'self'"
 
 _chunks = threading.BoundedSemaphore(CHUNKS_AT_ONCE)
@@ -75,21 +77,40 @@ def send_chunk(services: Services, call: Call) -> Answer:
 
 def change_upload(services: Services, call: Call) -> Answer:
     upload = services.uploads.one(call.require("student"), call.params["id"])
-    view = services.uploads.view(services.uploads.change(upload, call.body))
-    if call.body.get("removed") is False:
-        return Answer(view, f"{view['name']} is back.")
-    return Answer(view, f"{view['name']} is changed.")
+    view, count = change(services, call, upload, call.body)
+    what = f"{count} pictures are" if count > 1 else f"{view['name']} is"
+    return Answer(view, f"{what} back." if call.body.get("removed") is False else f"{what} changed.")
 
 
 def remove_upload(services: Services, call: Call) -> Answer:
     upload = services.uploads.one(call.require("student"), call.params["id"])
-    view = services.uploads.view(services.uploads.change(upload, {"removed": True}))
-    return Answer(view, f"{view['name']} won’t be added.")
+    view, count = change(services, call, upload, {"removed": True})
+    return Answer(view, f"{f'{count} pictures' if count > 1 else view['name']} won’t be added.")
+
+
+def change(
+    services: Services, call: Call, upload: Upload, given: dict[str, Any]
+) -> tuple[dict[str, Any], int]:
+    """One upload's view after the change, or the first one's of its sequence; and how many were changed."""
+    if call.query.get("sequence") != "true":
+        return services.uploads.view(services.uploads.change(upload, given)), 1
+    if "name" in given:
+        raise BadInput("The pictures of a sequence can’t all have one name.", field="name")
+    found = services.uploads.like(upload)
+    for one in found:
+        changed = services.uploads.change(one, given)
+        upload = changed if one.id == upload.id else upload
+    return services.uploads.view(upload), len(found)
 
 
 def show_picture(services: Services, call: Call) -> Answer:
-    upload = services.uploads.one(call.require("student"), call.params["id"])
-    data, form = services.uploads.picture(upload)
+    user = call.require("student")
+    try:
+        data, form = services.uploads.picture(services.uploads.one(user, call.params["id"]))
+    except NotFound:
+        if call.header("sec-fetch-dest") != "image":
+            raise
+        return blank()  # added or removed since the page was drawn: no matter for a browser's console
     headers: Headers = [
         ("Content-Type", "image/jpeg" if form == "jpg" else "image/png"),
         ("Content-Length", str(len(data))),
@@ -137,10 +158,10 @@ ROUTES = [
                  "crc32": (CRC, "CRC-32 of this part, as zlib and PNG have it"),
                  "sha256": (SHA, "SHA-256 of the whole file; with the last part, say")}),
     Route("PATCH", "/api/uploads/{id}", change_upload, "where it is to go, and as what", role="student",
-          body=ref("UploadChange"), data=ref("Upload"), errors=(409,), tag="uploads"),
+          query=SEQUENCE, body=ref("UploadChange"), data=ref("Upload"), errors=(409,), tag="uploads"),
     Route("DELETE", "/api/uploads/{id}", remove_upload,
-          'don\'t add it; {"removed": false} takes that back for a day', role="student", data=ref("Upload"),
-          errors=(409,), tag="uploads"),
+          'don\'t add it; {"removed": false} takes that back for a day', role="student", query=SEQUENCE,
+          data=ref("Upload"), errors=(409,), tag="uploads"),
     Route("GET", "/api/uploads/{id}/picture", show_picture, "its picture, PNG or JPEG", role="student",
           media="image/png", tag="uploads"),
 ]  # fmt: skip

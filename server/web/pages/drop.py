@@ -10,7 +10,7 @@ import bottle
 from server.disk import paths
 from server.disk.encoding import quote
 from server.library.uploads import limits
-from server.web.pages import asset, listing, words
+from server.web.pages import asset, content, listing, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -23,6 +23,8 @@ Thing = dict[str, Any]
 SHOWN = 100  # files with their fields; the rest is counted
 ADDED_SHOWN = 12
 FOLDERS_OFFERED = 500
+SEQUENCE_LEAST = 3  # numbered pictures that are shown as one
+SPAN_MOST = 20_000  # of their numbers that is looked through for gaps
 ORDER = ("same", "needs", "ready", "checking", "receiving", "expired")
 GLYPHS = {
     "same": ("waiting", "There already"),
@@ -42,7 +44,7 @@ def page(shell: Shell, call: Call, rows: listing.Listing, ident: str) -> bottle.
     everything = services.uploads.waiting(user)
     mine = [upload for upload in everything if upload.project == ident]
     views = services.uploads.views(mine)
-    ordered = sorted(views, key=lambda view: ORDER.index(standing(view)))
+    ordered = sorted(gathered(mine, views), key=lambda view: ORDER.index(standing(view)))
     ready = [view["id"] for view in views if standing(view) == "ready"]
     wording = shell.wording(project)
     return shell.page(
@@ -81,17 +83,81 @@ def standing(view: Thing) -> str:
     return "needs" if blocked or view["why"] else "ready"
 
 
+def gathered(uploads: list[Upload], views: list[Thing]) -> list[Thing]:
+    """The views, numbered pictures of one folder as one; those that need their person stay apart."""
+    groups: dict[tuple[str, str], list[tuple[int, Thing]]] = {}
+    for upload, view in zip(uploads, views, strict=True):
+        if upload.numbered and view["there"] is None and standing(view) in ("ready", "checking", "receiving"):
+            key, number = upload.numbered
+            groups.setdefault((upload.folder, key), []).append((number, view))
+    found = {view["id"]: view for view in views}
+    for members in groups.values():
+        if len(members) < SEQUENCE_LEAST:
+            continue
+        members.sort(key=lambda member: member[0])
+        for _, view in members:
+            del found[view["id"]]
+        first = members[0][1]
+        found[first["id"]] = {**first, "state": as_one(members), "members": members}
+    return list(found.values())
+
+
+def as_one(members: list[tuple[int, Thing]]) -> str:
+    """Where a sequence stands: as the last of its pictures."""
+    states = {view["state"] for _, view in members}
+    return next(state for state in ("receiving", "checking", "ready") if state in states)
+
+
+def sequence(members: list[tuple[int, Thing]]) -> Thing:
+    """What the page says of numbered pictures together."""
+    numbers = [number for number, _ in members]
+    missing = sorted(set(range(numbers[0], min(numbers[-1], numbers[0] + SPAN_MOST))) - set(numbers))
+    here = sum(view["state"] == "ready" for _, view in members)
+    told = [
+        (
+            "Pictures",
+            f"{len(members):,}" if here == len(members) else f"{here:,} of {len(members):,} are here",
+        ),
+        ("Numbers", f"{numbers[0]} to {numbers[-1]}"),
+        ("Missing", content.missing(ranges(missing))),
+        ("Size", words.size(sum(view["size"] for _, view in members))),
+    ]
+    middle = members[len(members) // 2][1]
+    return {
+        "name": f"{members[0][1]['name']} to {members[-1][1]['name']}",
+        "about": [(word, value) for word, value in told if value],
+        "picture": middle["picture"] or members[0][1]["picture"],
+        "url_add": json.dumps({"ids": [view["id"] for _, view in members]}),
+        "count": len(members),
+        "ids": " ".join(view["id"] for _, view in members),
+    }
+
+
+def ranges(numbers: list[int]) -> str:
+    """'4,9-12' of the numbers in their order."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1][-1:] = [number] if len(runs[-1]) > 1 else [runs[-1][0], number]
+        else:
+            runs.append([number])
+    return ",".join("-".join(str(number) for number in run) for run in runs)
+
+
 def row(shell: Shell, view: Thing) -> Thing:
     """An upload as the page shows it."""
     state = standing(view)
     there = view["there"]
     facts = {"size": view["size"], "modified": None, "creator": "", "kind": view["kind"]}
+    members = view.get("members")
     percent = 100 * view["offset"] // view["size"] if view["size"] else 100
-    return {
+    shown = {
         **view,
+        "count": 1,
+        "ids": view["id"],
         "state": state,
         "mark": GLYPHS[state],
-        "api": f"/api/uploads/{quote(view['id'])}",
+        "api": f"/api/uploads/{quote(view['id'])}{'?sequence=true' if members else ''}",
         "url_add": json.dumps({"ids": [view["id"]]}),
         "about": [*asset.in_words(shell, facts, view["facts"]), *in_its_name(view["named"])],
         "as_version": json.dumps({"name": view["copy_of"], "choice": "version"}),
@@ -103,6 +169,11 @@ def row(shell: Shell, view: Thing) -> Thing:
         "rename": json.dumps({"name": there["free"]}) if there and there["free"] else "",
         "back": json.dumps({"name": view["name"], "choice": ""}),
     }
+    if members:
+        about = [pair for pair in asset.in_words(shell, facts, view["facts"]) if pair[0] != "Size"]
+        together = sequence(members)
+        shown |= {**together, "about": [*together["about"], *about]}
+    return shown
 
 
 def in_its_name(named: Thing) -> list[tuple[str, str]]:
