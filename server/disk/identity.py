@@ -66,6 +66,7 @@ class Identity:
         self._unseen: set[str] = set()  # of these, the ones that appeared while nobody watched
         self._all = True  # nothing is known of before the start: every file may be the lost one
         self._decide_at: float | None = clock()
+        self._stripped: dict[str, tuple[str, float]] = {}  # uuid -> the file that its record left, and when
         self._contests: dict[str, float] = {}  # uuid -> when it is decided
         self._first: dict[str, str] = {}  # uuid -> who held it before it was contested
         self._unclear: dict[str, tuple[str, ...]] = {}  # lost address -> files that may be it
@@ -87,6 +88,10 @@ class Identity:
         for address in found.new:
             if _can_be_known(address):
                 self._new[address] = now
+        for entry in found.bare:
+            if entry.facts is not None and entry.facts.uuid:
+                self._stripped[entry.facts.uuid] = (entry.address, now)
+                self._decide_at = now + DECIDE_S
         if len(self._new) > MANY:
             self._all = True
             self._new.clear()
@@ -336,6 +341,7 @@ class Identity:
         """A file that has been there for a while is nobody's copy that goes on."""
         self._new = {a: at for a, at in list(self._new.items()) if a in waiting or now - at < RECENT_S}
         self._unseen &= self._new.keys()
+        self._stripped = {u: told for u, told in list(self._stripped.items()) if now - told[1] < RECENT_S}
 
     def _set_unclear(self, unclear: dict[str, tuple[str, ...]]) -> None:
         with self._lock:
@@ -356,6 +362,8 @@ class Identity:
     ) -> list[str]:
         """The files that may be this lost one."""
         address = left.address
+        if stayed := self._stripped_of(left):
+            return stayed
         lost = self._lost.get(address)
         # What was seen last of a sequence are its last frames; all of it stands in its file.json.
         seen = lost.stat if lost is not None and _is_one_file(address) else None
@@ -382,6 +390,16 @@ class Identity:
             inode = lost.stat.inode
             found = [e.address for e in fitting if e.stat and e.stat.inode == inode] or found
         return found
+
+    def _stripped_of(self, left: Entry) -> list[str]:
+        """The file beside which this record lay a moment ago. It stayed: a pool moves of a folder only what
+        lies on one disk, and a record may lie on another one than its file."""
+        uuid = left.facts.uuid if left.facts is not None else ""
+        address, _ = self._stripped.get(uuid, ("", 0.0))
+        entry = self._store.index.get(address) if address and address != left.address else None
+        if entry is None or entry.stat is None or address in self._said_not(left.address):
+            return []
+        return [address] if self._may_take(left, entry) else []
 
     def _looked(self, address: str) -> tuple[int, int] | None:
         """How a missing file looked when Croft read it last. That is read once: it can't change."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from server.disk import faults, files, health, paths, probes
-from server.disk.branches import branches_of
+from server.disk.branches import branch_names, branches_of, mount_point
 from server.disk.errors import BadInput, CroftError, DiskFull, NotFound, ReadOnly, ShareAway
 from server.disk.paths import Share
 from server.disk.records import Problem
@@ -52,6 +52,7 @@ class Mounts:
         self._shares = {share.name: share for share in shares}
         self._gone = {share.name: "it wasn't opened yet" for share in shares}
         self._devices: dict[str, int] = {}  # what each was on when it appeared
+        self._pools: dict[str, list[str]] = {}  # the disks that its pool named then
         self._guard = threading.Lock()
         self._tried: dict[str, float] = {}  # when a read-only share was tried last
         self._clock = time.monotonic
@@ -155,6 +156,24 @@ class Mounts:
         self._arrived(tried)
         return True
 
+    def disks_changed(self, name: str) -> bool:
+        """Whether a disk was added to the pool of a share, or taken out, while it was mounted. Asks the
+        pool alone, no disk."""
+        share = self.get(name)
+        known = self._pools.get(share.name)
+        return bool(known) and (now := branch_names(mount_point(share.root))) != known and bool(now)
+
+    def take_in_again(self, name: str) -> None:
+        """Look at a share anew: its pool has other disks than before."""
+        share = self.get(name)
+        with self._guard:
+            marker = probes.read_marker(share.root)
+            if share.name in self._gone or marker is None:
+                return
+            tried = self._shares[share.name] = self._try_out(share, marker)
+        log.info("share %s: its pool has the disks %s now", share.name, ", ".join(map(str, tried.branches)))
+        self._arrived(tried)
+
     def _appear(self, name: str) -> bool:
         """Take in a share if it is here. Whether it is."""
         with self._guard:
@@ -202,6 +221,7 @@ class Mounts:
         return probes.first_marker(share.root, share.name, disk=self._disk)
 
     def _try_out(self, share: Share, marker: probes.Marker) -> Share:
+        self._pools[share.name] = branch_names(mount_point(share.root))
         branches = branches_of(share.root)
         found = self.probes[share.name] = probes.probe(share.root, len(branches))
         why = found.why

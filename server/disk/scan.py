@@ -8,6 +8,7 @@ marker was seen again. Changes nothing on disk.
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +23,8 @@ from server.disk.listing import NO_JOBS, Lister, Listing, Unreadable, frame_key
 from server.disk.paths import COMPANION, PROJECT_FILE, RENDER, SEPARATOR, Share, join, split
 from server.disk.records import Change, Entry
 
+log = logging.getLogger(__name__)
+
 MANY_NAMES = 40  # more names than this in one folder are looked at by listing it
 
 
@@ -32,6 +35,7 @@ class Found:
     addresses: set[str] = field(default_factory=set)
     jobs: set[str] = field(default_factory=set)
     lost: list[Entry] = field(default_factory=list)  # as they were before their file went
+    bare: list[Entry] = field(default_factory=list)  # as they were before their record went, not they
     new: list[str] = field(default_factory=list)  # files that weren't there before
     changed: list[Entry] = field(default_factory=list)  # as they were before another file had their name
     torn: list[tuple[str, str]] = field(default_factory=list)  # folder, name: perhaps still being written
@@ -51,6 +55,7 @@ class Found:
         self.addresses |= other.addresses
         self.jobs |= other.jobs
         self.lost += other.lost
+        self.bare += other.bare
         self.new += other.new
         self.changed += other.changed
         self.torn += other.torn
@@ -81,6 +86,7 @@ class Scanner:
         self.entries = Entries(index, self.lister.ignored, arrivals, wall)
         self.entries.unwatched = self.lister.unwatched
         self.here = here
+        self.failed: dict[str, str] = {}  # folders that the last look couldn't understand, and why
         self._arrivals = arrivals
         self._lock = threading.RLock()
         self._prefix = share.name + SEPARATOR
@@ -105,7 +111,7 @@ class Scanner:
                     if changed_only and self.lister.unchanged(inside):
                         waiting += [join(inside, n) for n in self.index.folders(self._prefix + inside)]
                     else:
-                        waiting += [join(inside, n) for n in self._look(inside, found, moved)]
+                        waiting += [join(inside, n) for n in self._look_safely(inside, found, moved)]
         except ShareAway:
             found.complete = False
         finally:
@@ -206,6 +212,21 @@ class Scanner:
             if depth and not self.index.has_folder(self._prefix + inside):
                 return self._prefix + inside
         return ""
+
+    def _look_safely(self, inside: str, found: Found, moved: bool) -> list[str]:
+        """A folder that can't be understood keeps nobody from the others; what is known of it stays."""
+        folder = self._prefix + inside
+        try:
+            names = self._look(inside, found, moved)
+        except ShareAway:
+            raise
+        except Exception as error:
+            log.exception("%s can't be looked at", folder)
+            self.failed[folder] = f"{type(error).__name__}: {error}"
+            found.complete = False
+            return []
+        self.failed.pop(folder, None)
+        return names
 
     # -- one folder -------------------------------------------------------------------------------
 
@@ -401,6 +422,8 @@ class Scanner:
             found.new.append(new.address)
         elif old is not None and old.stat and new and new.stat and old.stat.inode != new.stat.inode:
             found.changed.append(old)
+        if old is not None and old.etag and new is not None and new.stat is not None and not new.etag:
+            found.bare.append(old)
 
     # -- helpers ----------------------------------------------------------------------------------
 

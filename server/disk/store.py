@@ -89,6 +89,7 @@ class Watcher(Protocol):
     def problems(self) -> list[Problem]: ...
     def watch(self, path: str, folder: str) -> None: ...
     def watched(self, share: str) -> list[str] | None: ...
+    def look_again(self, why: str) -> None: ...
     def unsure(self) -> set[str] | None: ...
     def someone_is_active(self) -> None: ...
 
@@ -271,9 +272,7 @@ class Store:
                 old = self._present(address, path, beside)
                 vector: Mapping[str, int] = {}
                 if self.sites.others(share):
-                    together = self.sites.bring_together(
-                        beside, paths.companion_of(path), old, editing=True
-                    )
+                    together = self.sites.bring_together(beside, paths.companion_of(path), old, editing=True)
                     old, vector = together.side, together.vector
                 if etag is not None and etag != old.etag:
                     raise Stale(
@@ -595,7 +594,15 @@ class Store:
             intents.finish_all(share, self.locks(name), FINISHERS, self.disk)
             self.locks(name).prune()
         began = time.perf_counter()
-        changes = restart.start(scanner, self._snapshot(name)).changes()
+        try:
+            changes = restart.start(scanner, self._snapshot(name)).changes()
+        except Exception as error:
+            # What is wrong in one place of a share must not keep all shares from being served.
+            if self.watcher is None:
+                raise
+            log.exception("the first look at share %s failed", name)
+            changes = []
+            self.watcher.look_again(f"the first look at share {name} failed: {error}")
         log.info("share %s scanned in %.2f s", name, time.perf_counter() - began)
         self.notify([*changes, Change("share", name)])
 

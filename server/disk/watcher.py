@@ -84,6 +84,7 @@ class Watcher:
         self._kept_generation = 0
         self._last_night = self._wall().date()
         self._failed = 0  # looks in a row
+        self._why_failed = ""
         self._thread: threading.Thread | None = None
         self.errors = 0  # what the looking thread survived
         self.looks = 0
@@ -103,6 +104,10 @@ class Watcher:
         if self._thread is not None:
             self._thread.join()
         self.hearing.close()
+
+    def look_again(self, why: str) -> None:
+        """Look at everything as soon as may be."""
+        self.hearing.ask_for_everything(why)
 
     def someone_is_active(self) -> None:
         """A person asked for something: what isn't watched is worth looking at. Cheap."""
@@ -151,11 +156,27 @@ class Watcher:
                     "Mount the disk again; if it is broken, copy its files back from the backup.",
                 )
             )
+        if self._failed > 1:
+            found.append(
+                faults.problem(
+                    "unreadable",
+                    "",
+                    f"A look at the shares failed {self._failed} times in a row ({self._why_failed}): what "
+                    "changed since may show up late.",
+                    "The server's log says where; Croft tries again by itself.",
+                    severity="error",
+                )
+            )
         for share in self._store.shares:
             try:
-                unreadable = dict(self._store.scanner(share.name).lister.unreadable)
+                scanner = self._store.scanner(share.name)
             except (CroftError, KeyError):
                 continue  # it was never here yet
+            unreadable = dict(scanner.lister.unreadable)
+            for folder, why in sorted(scanner.failed.copy().items()):
+                text = f"{folder} can’t be understood: {why}. What is known of it stays as it was."
+                mend = "The server's log says where it failed; the rest of the share is served."
+                found.append(faults.problem("unreadable", folder, text, mend))
             for address, why in sorted(unreadable.items()):
                 path = share.root / paths.parse(address)[1]
                 if os.access(path, os.R_OK | os.X_OK):
@@ -173,10 +194,11 @@ class Watcher:
                     return
                 self._work()
                 self._failed = 0
-            except Exception:
+            except Exception as error:
                 # Whatever it was must not end the watching: the next full look mends what was lost.
                 self.errors += 1
                 self._failed += 1
+                self._why_failed = f"{type(error).__name__}: {error}"
                 log.exception("A look at the shares failed")
                 self.arrivals.again()
                 self.hearing.ask_for_everything("a look failed")
@@ -382,6 +404,10 @@ class Watcher:
         for name in before - self._away:
             log.info("share %s is back", name)
             self.identity.all_again()
+        for share in self._store.shares:
+            if share.name not in self._away and self._store.mounts.disks_changed(share.name):
+                self._store.mounts.take_in_again(share.name)
+                self.identity.all_again()
         halved: dict[str, list[str]] = {}
         for share in self._store.shares:
             if share.name not in self._away:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -11,11 +12,14 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from watchdog.observers.inotify_c import InotifyConstants as In
 
 from server.disk import hearing, watcher
+from server.disk.entries import Entries
+from server.disk.scan import Scanner
 from tests.disk.live import Live, asset, living, write
 
 
@@ -336,3 +340,44 @@ def test_frames_that_arrive_in_a_long_folder_are_looked_at_together(
     assert entry.stat.inode == 3100
     assert entry.status == "ok"
     live.assert_true()
+
+
+def test_a_folder_that_cant_be_understood_stops_neither_the_start_nor_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "share"
+    asset(root / "green/bad/a.blend", "u1")
+    asset(root / "green/good/b.blend", "u2")
+    real = Entries.of
+
+    def of(self: Entries, folder: str, *rest: Any) -> Any:
+        if folder.endswith("/bad"):
+            raise ValueError("nobody foresaw this")
+        return real(self, folder, *rest)
+
+    monkeypatch.setattr(Entries, "of", of)
+    with living(root, tmp_path / "config") as live:
+        assert live.statuses().keys() == {"data::green/good/b.blend"}
+        (told,) = [problem for problem in live.watcher.problems() if problem.address == "data::green/bad"]
+        assert "nobody foresaw this" in told.text
+        monkeypatch.undo()
+        live.store.rescan()
+        assert live.statuses().keys() == {"data::green/good/b.blend", "data::green/bad/a.blend"}
+        assert not live.watcher.problems()
+
+
+def test_a_first_look_that_fails_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "share"
+    asset(root / "green/a.blend", "u1")
+    fails = iter([True, True])
+
+    def scan(self: Scanner, *rest: Any, **more: Any) -> Any:
+        if next(fails, False):
+            raise OSError(errno.EIO, "the disk coughed")
+        return real(self, *rest, **more)
+
+    real = Scanner.scan
+    monkeypatch.setattr(Scanner, "scan", scan)
+    with living(root, tmp_path / "config") as live:
+        live.until(lambda: live.statuses() == {"data::green/a.blend": "ok"})
+        live.until(lambda: not live.watcher.problems())
