@@ -23,6 +23,7 @@ Thing = dict[str, Any]
 SHOWN = 100  # files with their fields; the rest is counted
 ADDED_SHOWN = 12
 FOLDERS_OFFERED = 500
+USES_SHOWN = 6
 SEQUENCE_LEAST = 3  # numbered pictures that are shown as one
 SPAN_MOST = 20_000  # of their numbers that is looked through for gaps
 ORDER = ("same", "needs", "ready", "checking", "receiving", "expired")
@@ -148,7 +149,7 @@ def row(shell: Shell, view: Thing) -> Thing:
     """An upload as the page shows it."""
     state = standing(view)
     there = view["there"]
-    facts = {"size": view["size"], "modified": None, "creator": "", "kind": view["kind"]}
+    facts = {key: view[key] for key in ("size", "kind", "named")} | {"modified": None, "creator": ""}
     members = view.get("members")
     percent = 100 * view["offset"] // view["size"] if view["size"] else 100
     shown = {
@@ -159,7 +160,7 @@ def row(shell: Shell, view: Thing) -> Thing:
         "mark": GLYPHS[state],
         "api": f"/api/uploads/{quote(view['id'])}{'?sequence=true' if members else ''}",
         "url_add": json.dumps({"ids": [view["id"]]}),
-        "about": [*asset.in_words(shell, facts, view["facts"]), *in_its_name(view["named"])],
+        "about": [*asset.in_words(shell, facts, view["facts"]), *used(view["facts"])],
         "as_version": json.dumps({"name": view["copy_of"], "choice": "version"}),
         "percent": percent,
         "scene": view["kind"] == "scene",
@@ -176,10 +177,20 @@ def row(shell: Shell, view: Thing) -> Thing:
     return shown
 
 
-def in_its_name(named: Thing) -> list[tuple[str, str]]:
-    """What the file's name says: 'shot 010, task anim, version 3'."""
-    said = ", ".join(f"{field} {value}" for field, value in named.items())
-    return [("Its name says", said)] if said else []
+def used(facts: Thing) -> list[tuple[str, str]]:
+    """What a scene names besides itself: other scenes, textures, and what only one computer finds."""
+    uses = [use for use in facts.get("uses") or [] if isinstance(use, dict) and not use.get("packed")]
+
+    def few(found: list[Thing]) -> str:
+        named = ", ".join(str(use.get("path")) for use in found[:USES_SHOWN])
+        return named + (f" and {len(found) - USES_SHOWN} more" if len(found) > USES_SHOWN else "")
+
+    told = [
+        ("Links", few([use for use in uses if use.get("kind") == "library"])),
+        ("Uses", few([use for use in uses if use.get("kind") != "library"])),
+        ("Only found on one computer", few([use for use in uses if use.get("absolute")])),
+    ]
+    return [(word, value) for word, value in told if value]
 
 
 def there_words(shell: Shell, there: Thing) -> str:
