@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 
 from server.disk import files, intents, moves, paths, sidecar
-from server.disk.errors import CroftError
+from server.disk.errors import Broken, NotFound
 from server.disk.intents import Intent
 from server.disk.paths import Share
 from server.disk.records import utc_now
@@ -216,8 +216,8 @@ def _renumber(source: Path, target: Path, disk: files.Os) -> None:
             continue
         others = [paths.version_number(other) or 0 for other in (*taken, *intents.names(source))]
         fresh = paths.version_folder(max(others) + 1)
-        with contextlib.suppress(CroftError):
-            record = source / name / "version.json"
+        record = source / name / "version.json"
+        with contextlib.suppress(NotFound, Broken):
             said = sidecar.read(record).data
             files.write_atomic(record, sidecar.dump({**said, "version": fresh, "was": name}), disk=disk)
         disk.rename(source / name, source / fresh)

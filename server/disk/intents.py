@@ -62,8 +62,8 @@ class Intent:
         """Say what is to be done. `lock` is held until it is; the file's own if not given."""
         said = {"folder": self.aside, "inside": self.data["inside"], **({"lock": lock} if lock else {})}
         try:
-            files.make_folders(self.folder, self.share.root, disk=self.disk)
             files.write_atomic(self.pointer, sidecar.dump(said), disk=self.disk)
+            files.make_folders(self.folder, self.share.root, disk=self.disk)
             self.write()
         except CroftError:
             if not os.path.lexists(self.folder / INTENT):

@@ -209,6 +209,13 @@ class Saves:
         `record`: what people had said of it then comes back, too. Works for a file that is missing.
         """
         self._may(address, user, over=not beside)
+        try:
+            return self._restore(address, id, user, beside, record)
+        except NotFound:
+            # Race: a render ended, its snapshot lies in another place now. One that is gone is gone again.
+            return self._restore(address, id, user, beside, record)
+
+    def _restore(self, address: str, id: str, user: User, beside: bool, record: bool) -> Restored:
         found = self.open(address, id, user)
         if not found:
             raise NotFound("Nothing is left of this save.", address=address)
