@@ -205,7 +205,8 @@ def scenes_in_words(scenes: Any) -> str:
     """'Walk (3 to 26), Second (1 to 250)', of a file with several."""
     if not isinstance(scenes, list) or len(scenes) < 2:
         return ""
-    return ", ".join("{} ({} to {})".format(one["name"], *one["frames"]) for one in scenes[:12])
+    framed = [(one["name"], one.get("frames")) for one in scenes[:12]]
+    return ", ".join("{} ({} to {})".format(name, *frames) if frames else name for name, frames in framed)
 
 
 def in_words(shell: Shell, a: Thing, facts: Thing) -> list[tuple[str, str]]:
