@@ -3,7 +3,7 @@
 A scene or film without a sidecar gets one, made under its lock and only if there is still none, so several
 servers may do this at once. A scene is then read in the bounded helper and hashed without any lock, and
 what it told goes to `file.json`, which no edit depends on. Textures and other files stay files. Works from
-a queue in one thread of low priority; nothing is read or written while nothing changes.
+a queue in a few threads of low priority; nothing is read or written while nothing changes.
 
 A file that lacks its end is no asset and isn't read, whoever says that it has settled: the store hears of it
 and waits for the rest. A start looks for the end of what came lately, so that no copy that was cut off
@@ -44,6 +44,7 @@ HASH_NAME = "blake2b-160"
 CHUNK_BYTES = 4 << 20
 HASH_AT_ONCE_BYTES = 64 << 20  # larger files are usable before their hash is known
 NICE = 10
+THREADS_MOST = 4
 RETRY_S = (1.0, 5.0, 30.0, 120.0)  # after a busy lock or a full disk
 SLOW_RETRY_S = (10.0, 120.0)  # before a file that takes too long is said to
 SLOW_KEPT = 1000
@@ -75,16 +76,19 @@ class Ingest:
         self._to_read: OrderedDict[str, int] = OrderedDict()  # likewise; the newest is read first
         self._to_hash: OrderedDict[str, None] = OrderedDict()
         self._slow: dict[tuple[str, int, int], int] = {}  # a state of a file: how often it was too slow
-        self._busy = False
+        self._doing: set[str] = set()
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._unsubscribe: Callable[[], None] = lambda: None
         self.failures = 0
 
     def start(self) -> None:
         """Begin: what lies there without a sidecar is taken in, then whatever changes."""
-        self._thread = threading.Thread(target=self._work, name="ingest", daemon=True)
-        self._thread.start()
+        # While one waits for a helper, another writes what it learned.
+        for number in range(min(self._media.readers + 1, THREADS_MOST)):
+            thread = threading.Thread(target=self._work, name=f"ingest-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
         self._unsubscribe = self._store.subscribe(self._changed)
         self._assets.outdated = lambda address: self.ask([address])
         self._assets.peek = self._media.peek
@@ -96,8 +100,8 @@ class Ingest:
         with self._condition:
             self._closed = True
             self._condition.notify_all()
-        if self._thread is not None:
-            self._thread.join(timeout=30)
+        for thread in self._threads:
+            thread.join(timeout=30)
 
     def sweep(self, place: str = "") -> None:
         """Look again at what has no sidecar yet, everywhere or below an address."""
@@ -122,7 +126,7 @@ class Ingest:
         """Until nothing is left to do now; False if that took longer. For tests and `rescan`."""
         with self._condition:
             return self._condition.wait_for(
-                lambda: not (self._queue or self._to_read or self._to_hash or self._busy), timeout_s
+                lambda: not (self._queue or self._to_read or self._to_hash or self._doing), timeout_s
             )
 
     def current(self, address: str) -> bool:
@@ -174,29 +178,21 @@ class Ingest:
             self.ask(wanted)
 
     def _work(self) -> None:
-        """The thread: survives whatever a file does."""
+        """A thread: survives whatever a file does."""
         with contextlib.suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         while True:
             with self._condition:
-                self._busy = False
                 self._due()
-                if not (self._queue or self._to_read or self._to_hash or self._closed):
+                found = self._pick()
+                if self._closed:
+                    return
+                if found is None:
                     self._condition.notify_all()
                     self._condition.wait(self._next_due())
                     continue
-                if self._closed:
-                    return
-                self._busy = True
-                if self._queue:
-                    address, tried = self._queue.popitem(last=False)
-                    step = self._take
-                elif self._to_read:
-                    address, tried = self._to_read.popitem(last=True)
-                    step = self._read
-                else:
-                    (address, _), tried = self._to_hash.popitem(last=False), 0
-                    step = self._hash
+                step, address, tried = found
+                self._doing.add(address)
             try:
                 step(address)
             except (Busy, DiskFull) as error:
@@ -206,6 +202,24 @@ class Ingest:
             except Exception:
                 self.failures += 1
                 log.exception("%s can't be taken in", address)
+            finally:
+                with self._condition:
+                    self._doing.discard(address)
+                    self._condition.notify_all()
+
+    def _pick(self) -> tuple[Callable[[str], None], str, int] | None:
+        """What to do next, of a file that no other thread is at: take in, then read, then hash."""
+        for address in self._queue:
+            if address not in self._doing:
+                return self._take, address, self._queue.pop(address)
+        for address in reversed(self._to_read):
+            if address not in self._doing:
+                return self._read, address, self._to_read.pop(address)
+        for address in self._to_hash:
+            if address not in self._doing:
+                del self._to_hash[address]
+                return self._hash, address, 0
+        return None
 
     def _put_off(self, address: str, tried: int, error: CroftError) -> None:
         if tried >= len(RETRY_S):
@@ -318,13 +332,13 @@ class Ingest:
     def _once_more(self, address: str, stat: Stat) -> bool:
         """Whether a file that took too long is read again later: the machine may have been busy."""
         state = (address, stat.size, stat.mtime_ns)
-        tried = self._slow.pop(state, 0)
-        if tried >= len(SLOW_RETRY_S):
-            return False
-        self._slow[state] = tried + 1
-        if len(self._slow) > SLOW_KEPT:
-            self._slow.pop(next(iter(self._slow)))
         with self._condition:
+            tried = self._slow.pop(state, 0)
+            if tried >= len(SLOW_RETRY_S):
+                return False
+            self._slow[state] = tried + 1
+            if len(self._slow) > SLOW_KEPT:
+                self._slow.pop(next(iter(self._slow)))
             self._later[address] = (self._clock() + SLOW_RETRY_S[tried], 0)
         return True
 

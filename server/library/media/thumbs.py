@@ -70,7 +70,8 @@ class Media:
         self._store = store
         self._settings = settings
         self._cache = cache
-        self._workers = Workers(int(settings.get("thumbnail_workers")))
+        self.readers = int(settings.get("thumbnail_workers"))  # how many files are looked at at once
+        self._workers = Workers(self.readers)
         self._clock = clock
         self._hopeless: OrderedDict[tuple[str, int, int], _Failed] = OrderedDict()
         self._peeked: OrderedDict[tuple[str, int, int], dict[str, Any]] = OrderedDict()
