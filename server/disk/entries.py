@@ -19,7 +19,7 @@ from server.disk import files as disk_files
 from server.disk.arrivals import Arrivals
 from server.disk.errors import Broken
 from server.disk.index import Index
-from server.disk.listing import FRAMES, NO_JOBS, Item, Listing, frame_key
+from server.disk.listing import FRAMES, NO_JOBS, Item, Listing, are_close, frame_key, is_loose
 from server.disk.paths import PROJECT_FILE, SEPARATOR, split
 from server.disk.records import Entry, Facts, Stat
 
@@ -187,7 +187,9 @@ class Entries:
         return {
             key: group
             for key, group in groups.items()
-            if len(group) > 1 or key + ".json" in files or key in companions
+            if (len(group) > 1 and (not is_loose(key) or are_close(group)))
+            or key + ".json" in files
+            or key in companions
         }
 
     def _is_torn(self, item: Item) -> bool:

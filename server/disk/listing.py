@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 RESULT_FILE = "result.json"
 FRAMES = (".png", ".jpg", ".jpeg", ".exr", ".tif", ".tiff", ".tga", ".dpx", ".hdr", ".bmp", ".webp", ".jp2")
+CAMERAS = frozenset({  # what cameras and telephones call their pictures, before the number
+    "img", "imgp", "cimg", "mg", "dsc", "dscn", "dscf", "dsci", "pxl", "pict", "sam", "gopr", "dji", "mvi",
+})  # fmt: skip
 NO_JOBS: tuple[str, ...] = ()
 
 # What of a companion folder makes a file that left no sidecar worth showing as missing, besides jobs.
@@ -349,13 +352,29 @@ def ignorer(globs: Iterable[str] = ()) -> Callable[[str], bool]:
 
 
 def frame_key(name: str) -> str:
-    """`shot.0012.png` to `shot.@.png`; empty for what isn't a frame of a sequence.
+    """`shot.0012.png` to `shot.@.png`, `walk0012.png` to `walk@.png`; empty for what isn't a frame.
 
-    Stricter than a number before the ending: `sh010.png` and `sh020.png` are two images.
+    Stricter than a number before the ending: `sh010.png` and `sh020.png` are two images, and photographs
+    that a camera has numbered are no film.
     """
     key = paths.sequence_key(name) if name.endswith(FRAMES) else None
     if key is None:
         return ""
-    head, _, _ = key[0].rpartition("@")
+    head = key[0][: key[0].rindex("@")]
     digits = len(name) - len(key[0]) + 1
-    return key[0] if head.endswith(".") or (digits > 2 and head.endswith(("_", "-"))) else ""
+    if head.endswith("."):
+        return key[0]
+    if head.strip("_- ").casefold() in CAMERAS:
+        return ""
+    return key[0] if digits > (2 if head.endswith(("_", "-")) else 3) else ""
+
+
+def is_loose(key: str) -> bool:
+    """Whether nothing stands between the name and the number: only frames that lie close are a sequence."""
+    return not key[: key.rindex("@")].endswith((".", "_", "-"))
+
+
+def are_close(names: Iterable[str]) -> bool:
+    """Whether at least every second number is there, as in what a program wrote."""
+    numbers = [found[1] for name in names if (found := paths.sequence_key(name))]
+    return len(numbers) > 1 and max(numbers) - min(numbers) < 2 * len(numbers)

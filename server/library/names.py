@@ -93,7 +93,7 @@ def _read_first(patterns: tuple[Pattern, ...], stem: str) -> Named:
 def stem_of(name: str) -> str:
     """A name without its ending, and a sequence's (`sh010.@.png`) without the place of its number."""
     stem = name[: -len(kinds.suffix(name)) or None]
-    return stem[:-2] if stem.endswith((".@", "_@", "-@")) else stem
+    return stem[:-1].rstrip("._-") if stem.endswith("@") else stem
 
 
 class Patterns:

@@ -144,9 +144,26 @@ def test_numbered_images_are_one_sequence(tmp_path: Path) -> None:
     assert index.dump() == scanned(tmp_path)[1].dump()
 
 
+def test_numbers_without_a_separator_are_frames_where_they_lie_close(tmp_path: Path) -> None:
+    """As Blender writes them; pictures whose names merely end in a number are pictures."""
+    frames = ["0001.png", "0002.png", "0004.png", "walk0010.exr", "walk0011.exr"]
+    for name in (*frames, "sh0100.png", "sh0200.png", "IMG_0001.jpg", "IMG_0002.jpg"):
+        write(tmp_path / name)
+    index = Index()
+    Scanner(Share("data", tmp_path), index).scan()
+    assert sorted(entry.address for entry in index.entries()) == [
+        f"data::{name}"
+        for name in ("@.png", "IMG_0001.jpg", "IMG_0002.jpg", "sh0100.png", "sh0200.png", "walk@.exr")
+    ]
+
+
 def test_frame_keys() -> None:
     assert frame_key("a.0001.png") == "a.@.png"
     assert frame_key("a_001.png") == "a_@.png"
+    assert frame_key("walk0012.png") == "walk@.png"
+    assert frame_key("0012.png") == "@.png"
+    assert not frame_key("IMG_0012.jpg")
+    assert not frame_key("DSC00012.jpg")
     assert not frame_key("sh010.png")
     assert not frame_key("a_01.png")
     assert not frame_key("a.0001.blend")

@@ -459,7 +459,7 @@ def pretty(name: str) -> str:
     """A file name as people would write it: `hero_walk-v2.blend` gives `Hero walk v2`."""
     stem = encoding.shown(paths.stem_of(name)).replace("_", " ").replace("-", " ")
     stem = stem.removesuffix("@").rstrip(" .")
-    words = " ".join(stem.split()) or encoding.shown(name)
+    words = " ".join(stem.split()) or ("Frames" if "@" in name else encoding.shown(name))
     return words[0].upper() + words[1:]
 
 

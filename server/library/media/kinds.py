@@ -25,7 +25,7 @@ def kind(name: str) -> str:
     ending = suffix(name)
     if ending in SCENES:
         return "scene"
-    if name[: -len(ending) or None].endswith((".@", "_@", "-@")) and ending in IMAGES:
+    if name[: -len(ending) or None].endswith("@") and ending in IMAGES:
         return "sequence"
     if ending in IMAGES:
         return "image"
