@@ -7,6 +7,7 @@ const main = document.querySelector("main[data-drop]");
 if (main) Promise.all([import("./collect.js"), import("./send.js")]).then(([c, s]) => begin(c.collector, s.Sender));
 
 const SPEAK_MS = 10000;
+const FEW = 12; // files: of more, only what went wrong gets words of its own
 const RATE_MS = 8000; // the speed is that of so long
 const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1000)} KB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`);
 const files = (count) => `${count} file${count === 1 ? "" : "s"}`;
@@ -152,7 +153,7 @@ function begin(collector, Sender) {
 
   // A line of its own, for what has no row on this page.
   function line(item) {
-    if (item.gone || item.result) return;
+    if (item.gone || item.result || (item.state === "waiting" && !item.line)) return;
     const elsewhere = !auto && (document.getElementById(`s-${item.id}`) || !["failed", "lost", "full"].includes(item.state));
     if (elsewhere) { item.line?.remove(); item.line = null; return; }
     if (!item.line) {
@@ -244,6 +245,7 @@ function begin(collector, Sender) {
   }
 
   function end(item, text, url, label, stays = false) {
+    if (!stays && sender.items.length > FEW) { item.gone = true; item.line?.remove(); draw(); return; }
     const box = item.line ?? news.appendChild(document.createElement("li"));
     const said = document.createElement("p");
     if (stays) said.className = "needs";

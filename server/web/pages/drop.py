@@ -32,7 +32,7 @@ GLYPHS = {
     "needs": ("needs", "Needs you"),
     "ready": ("done", "Ready"),
     "checking": ("running", "Looking into it"),
-    "receiving": ("waiting", "Not here as a whole"),
+    "receiving": ("waiting", "Not here yet"),
     "expired": ("needs", "Waited too long"),
 }
 
