@@ -86,11 +86,13 @@ class Lister:
         self.mtimes: dict[str, tuple[int, ...]] | None = {} if self.unwatched else None  # of folders
         self.roots = tuple(str(branch) for branch in share.branches) or (str(share.root),)
         self._prefix = share.name + SEPARATOR
+        self._out = tuple(map(str, share.out))
         self._branches = tuple((str(branch), _device(branch)) for branch in share.branches)
 
     def lost_branches(self) -> list[str]:
         """Disks of the pool that were there and aren't mounted now: what lies on them isn't gone."""
-        return [branch for branch, device in self._branches if _device(branch) != device]
+        gone = [branch for branch, device in self._branches if _device(branch) != device]
+        return [*gone, *self._out]
 
     def paths(self, inside: str) -> list[str]:
         """Where a folder lies: once, or once on each branch."""

@@ -170,7 +170,10 @@ class Mounts:
             marker = probes.read_marker(share.root)
             if share.name in self._gone or marker is None:
                 return
-            tried = self._shares[share.name] = self._try_out(share, marker)
+            tried = self._try_out(share, marker)
+            # What lay on a disk that went stays as it was, as when it drops out, until the next start.
+            out = [disk for disk in (*share.branches, *share.out) if disk not in tried.branches]
+            tried = self._shares[share.name] = dataclasses.replace(tried, out=tuple(out))
         log.info("share %s: its pool has the disks %s now", share.name, ", ".join(map(str, tried.branches)))
         self._arrived(tried)
 

@@ -61,6 +61,7 @@ class Share:
     root: Path
     id: str = ""  # the marker's, once the store has opened it
     branches: tuple[Path, ...] = ()  # mergerfs' disks, where this machine sees them
+    out: tuple[Path, ...] = ()  # of these, the ones that were taken out of the pool while it ran
     read_only: str = ""  # why this server doesn't write there; empty: it does
 
     @functools.cached_property

@@ -374,14 +374,23 @@ class Scanner:
     # -- what went --------------------------------------------------------------------------------
 
     def _keep_lost(self, fresh: list[Entry], before: Iterable[Entry]) -> list[Entry]:
-        """Entries that a look didn't find, and that must not go: their disk isn't mounted."""
-        there = {entry.address for entry in fresh if entry.stat is not None}
-        lost = [entry for entry in before if entry.stat is not None and entry.address not in there]
+        """Entries that a look didn't find whole, and that must not go: a disk isn't mounted. A file may lie
+        on another disk than its record, which would be taken for missing, and a new one made in its place."""
+        now = {entry.address: entry for entry in fresh}
+        lost = [entry for entry in before if _lacks(entry, now.get(entry.address))]
         if not lost or self._all_mounted():
             return []
-        kept = {entry.address for entry in lost}
+        kept: dict[str, Entry] = {}
+        for old in lost:
+            new = now.get(old.address)
+            if new is None or new.stat is None:
+                kept[old.address] = old
+            else:
+                jobs = tuple(sorted({*old.jobs, *new.jobs}))
+                known = new if new.etag else replace(old, side=0)
+                kept[old.address] = replace(known, stat=new.stat, arriving=new.arriving, jobs=jobs)
         fresh[:] = [entry for entry in fresh if entry.address not in kept]
-        return lost
+        return list(kept.values())
 
     def _all_mounted(self) -> bool:
         """Asked before anything is taken for lost. ShareAway when the whole share is away."""
@@ -436,3 +445,13 @@ class Scanner:
 
     def _inside(self, address: str) -> str:
         return address.partition(SEPARATOR)[2].rstrip("/") if SEPARATOR in address else address
+
+
+def _lacks(old: Entry, new: Entry | None) -> bool:
+    """Whether a look found less of an entry than was known: its file, its record, a job."""
+    return (
+        new is None
+        or (old.stat is not None and new.stat is None)
+        or (bool(old.etag) and not new.etag and not new.broken)
+        or (old.jobs != new.jobs and not set(old.jobs) <= set(new.jobs))
+    )

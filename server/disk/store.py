@@ -626,6 +626,14 @@ class Store:
             try:
                 return sidecar.read(beside)
             except NotFound:
+                known = self.index.get(address)
+                lost = self.scanner(address).lister.lost_branches() if known and known.etag else []
+                if lost:
+                    raise ReadOnly(
+                        f"What is known of {path.name} lies on {', '.join(lost)}, which isn't mounted: it "
+                        "can be changed when that disk is back.",
+                        path=str(beside),
+                    ) from None
                 if there or "@" in path.name:
                     return sidecar.EMPTY
         raise NotFound(f"There is no {path.name}.", path=str(path))

@@ -153,7 +153,8 @@ class Watcher:
                     paths.address(name),
                     f"{', '.join(lost)} of the pool of share {name} isn't mounted. What lies there is shown "
                     "as it was, and can't be opened.",
-                    "Mount the disk again; if it is broken, copy its files back from the backup.",
+                    "Mount the disk again, or add it to the pool; if it is broken, copy its files back from "
+                    "the backup; if it was meant to go, start Croft anew.",
                 )
             )
         if self._failed > 1:
