@@ -32,7 +32,9 @@ def write_people(home: Path) -> dict[str, str]:
     users, groups = home / "passwd", home / "group"
     lines = ["root:x:0:0:root:/root:/bin/sh", "nobody:x:65534:65534:nobody:/nonexistent:/bin/false"]
     for name, uid in PEOPLE.items():
-        lines.append(f"{name}:x:{uid}:{GID if name != STRANGER else 65534}:{name}:/nonexistent:/bin/false")
+        # A student's first group is another one, as a school's directory has it.
+        first = GID if name == "croft" else 65534
+        lines.append(f"{name}:x:{uid}:{first}:{name}:/nonexistent:/bin/false")
     users.write_text("\n".join(lines) + "\n")
     members = ",".join(name for name in PEOPLE if name != STRANGER)
     groups.write_text(f"root:x:0:\nnogroup:x:65534:\n{GROUP}:x:{GID}:{members}\n")
