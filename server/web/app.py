@@ -322,7 +322,7 @@ def build(
         submit=lambda who, request: str(farm.view(farm.submit(who, request))["id"]),
         rendering=lambda file: next((job.id for job in farm.jobs(file=file) if job.state not in ENDED), ""),
     )
-    return Croft(
+    croft = Croft(
         Services(
             config_dir=config,
             settings=settings,
@@ -346,13 +346,14 @@ def build(
                 settings,
                 people,
                 store.share("data").root,
-                told=lambda: trial.told(farm),
+                told=lambda: trial.told(farm, croft.services.listens),
                 done=lambda: events.notify([Change("share", "data")]),
             ),
             clock=clock,
             only=only,
         )
     )
+    return croft
 
 
 def tell_of_frames(changes: list[Change], media: Media, events: Events) -> None:

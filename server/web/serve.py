@@ -112,6 +112,7 @@ def serve(
             place = error.filename or data
             return sorry(f"Croft can't start: {place} can't be used: {error.strerror}.")
         croft.services.data_named, croft.services.restart = bool(data_dir), restart
+        croft.services.listens = listener.getsockname()[0]
         gc.freeze()  # the index stays: to look for garbage in 100,000 files would halt all for 0.1 s
         try:
             stuck = run(croft, listener)

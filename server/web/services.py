@@ -73,6 +73,7 @@ class Services:
     clock: Callable[[], float] = time.time
     only: str = ""  # "farm" or "pages" where a process serves one of them alone
     data_named: bool = False  # the command line says where the share `data` lies
+    listens: str = ""  # the address that this process listens on, where it is known
     restart: Callable[[], None] | None = None  # begin anew with the configuration as it is then
 
     def call(self) -> Call:

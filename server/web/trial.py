@@ -28,9 +28,17 @@ ARRIVES_S = 20.0
 OPEN = ("waiting", "running", "paused")
 
 
-def told(farm: Farm) -> dict[str, list[Check]]:
+def told(farm: Farm, listens: str = "") -> dict[str, list[Check]]:
     """The checks of the two steps that only a running farm knows of."""
-    return {"nodes": computers(farm.nodes()), "render": rendered(farm)}
+    alone = []
+    if listens and is_loopback(listens):
+        text = f"Croft listens at {listens}, so only this machine reaches it."
+        alone.append(note(text, "Start it with --host 0.0.0.0, as the unit of the service does."))
+    return {"nodes": [*computers(farm.nodes()), *alone], "render": rendered(farm)}
+
+
+def is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1", "[::1]") or host.startswith("127.")
 
 
 def computers(nodes: list[dict[str, Any]]) -> list[Check]:

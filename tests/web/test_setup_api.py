@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from house import House
 
+from server.library.setup import computer_name
 from server.web.session import CODE_FILE
 
 
@@ -218,6 +219,17 @@ def test_a_test_render_is_submitted_told_and_not_started_twice(house: House) -> 
     house.croft.services.farm.cancel(jobs[0].id, "admin")
     assert step(house, "render")["state"] == "wrong"
     assert admin.post("/api/setup/render", {}).status == 200
+
+
+def test_a_line_made_in_the_servers_own_terminal_names_the_server(house: House) -> None:
+    services, admin = house.croft.services, house.browser("admin")
+    local = {"Host": "127.0.0.1:8080"}
+    for listens, expected in (("127.0.0.1", "127.0.0.1:8080"), ("0.0.0.0", f"{computer_name()}:8080")):
+        services.listens = listens
+        lines = admin.post("/api/setup/nodes", {}, headers=local).data["lines"]
+        assert f"http://{expected}/t/" in lines[0][1]
+    services.listens = "127.0.0.1"
+    assert "only this machine reaches it" in json.dumps(step(house, "nodes"))
 
 
 # Samba's address, and the backup

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from server.disk.errors import BadInput, Forbidden
-from server.library.setup import Step, classlist
+from server.library.setup import Step, classlist, computer_name
 from server.library.setup.records import Check, worst
 from server.web import join, trial
 from server.web.api.table import Route, ref
@@ -147,6 +147,9 @@ ACTS: dict[str, Act] = {
 def base_of(services: Services, call: Call) -> str:
     """The server's address as this browser reaches it: so do the computers beside it."""
     host = call.header("host") or f"{services.settings.get('host')}:{services.settings.get('port')}"
+    name, mark, port = host.rpartition(":")
+    if trial.is_loopback(name if mark else host) and not trial.is_loopback(services.listens or "127."):
+        host = computer_name() + mark + port  # asked from the terminal of this machine
     if not all(letter.isalnum() or letter in ".-:[]_" for letter in host):
         raise BadInput("This address can't be a server's.")
     return f"{call.scheme}://{host}"
