@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from server.disk.store import Store
 from server.library.assets import Assets, pretty
 from server.library.ingest import Ingest, content_hash
 from server.library.media import Media
+from server.library.media.workers import Answer
 from server.library.people import GUEST, People
 from server.library.projects import Projects
 
@@ -704,3 +707,80 @@ def test_an_asset_overwritten_by_half_a_copy_is_arriving(house: House, scenes: S
     house.settle()
     assert house.assets.get(address).status == "arriving"
     assert house.assets.get(address).facts is not None
+
+
+def test_a_film_becomes_an_asset_with_facts_and_a_picture(
+    house: House, needs: Callable[[str], str], tmp_path: Path
+) -> None:
+    source = tmp_path / "a.mp4"
+    command = [needs("ffmpeg"), "-v", "error", "-f", "lavfi", "-i", "testsrc=size=320x180:rate=24", "-t", "2"]
+    subprocess.run([*command, "-pix_fmt", "yuv420p", str(source)], check=True, timeout=50)
+    address = house.put("demo/shots/walk.mp4", source)
+    house.settle()
+    facts = house.assets.one(address)["facts"]
+    assert facts == {"duration_s": 2.0, "rate": 24.0, "size": [320, 180], "codec": "h264", "audio": ""}
+    thumb = house.media.thumbnail(address, wait_s=30) or house.media.thumbnail(address)
+    assert thumb is not None
+    with Image.open(thumb) as image:
+        assert image.size == (256, 144)
+
+
+def test_a_sequence_s_facts_say_what_is_missing(house: House) -> None:
+    picture = Path(house.root / "demo/frame.png")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (32, 18)).save(picture)
+    for number in (1, 2, 5):
+        house.put(f"demo/shots/plate.{number:04d}.png", picture.read_bytes())
+    house.settle()
+    facts = house.assets.one("data::demo/shots/plate.@.png")["facts"]
+    assert facts == {"first": 1, "last": 5, "count": 3, "padding": 4, "missing": "3-4", "size": [32, 18],
+                     "mode": "RGB"}  # fmt: skip
+    kept = json.loads((house.root / "demo/shots/.croft/plate.@.png/file.json").read_text())
+    assert kept["facts"] == facts
+
+
+def test_what_failed_for_a_passing_reason_is_tried_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a picture that took too long, when a while has passed, then it is asked for again; never a
+    damaged one."""
+    now = [1000.0]
+    monkeypatch.setattr(house.media, "_clock", lambda: now[0])
+    address = house.put("demo/a.png", b"")
+    Image.new("RGB", (8, 8)).save(house.root / "demo/a.png")
+    house.store.refresh(address)
+    stat = Stat.of((house.root / "demo/a.png").stat())
+    path = house.root / "demo/a.png"
+    for wait_s in (30, 120, 480):
+        house.media._take(address, path, stat, 256, Answer({"error": "time", "why": "it took too long"}))
+        assert house.media.hopeless(address, stat)
+        assert not house.media.possible(address)
+        now[0] += wait_s - 1
+        assert house.media.hopeless(address, stat)
+        now[0] += 1
+        assert not house.media.hopeless(address, stat)
+    assert house.media.thumbnail(address, wait_s=30) is not None
+    house.media._take(address, path, stat, 256, Answer({"error": "damaged", "why": "it is damaged"}))
+    now[0] += 1e9
+    assert house.media.hopeless(address, stat)
+
+
+def test_a_scene_that_was_too_slow_once_is_read_all_the_same(
+    house: House, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.library.ingest.SLOW_RETRY_S", (0.01, 0.02))
+    look, asked = house.media.look, []
+
+    def slow(address: str, **more: Any) -> Answer:
+        asked.append(address)
+        if len(asked) < 3:
+            return Answer({"error": "time", "why": "it took more than 20 s"})
+        return look(address, **more)
+
+    monkeypatch.setattr(house.media, "look", slow)
+    address = house.put("demo/shots/slow.blend", scenes.zstd)
+    deadline = time.monotonic() + 30
+    while not house.assets.facts(address) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert house.assets.facts(address)["frames"] == [3, 26]
+    assert len(asked) == 3
