@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,9 +13,12 @@ from hypothesis import strategies as st
 
 from server.disk import paths
 from server.disk.paths import Share
-from server.library.dependencies import named
+from server.disk.settings import Settings
+from server.disk.store import Store
+from server.library.dependencies import Dependencies, named
 from server.library.dependencies.links import Link, Links, alike
 from server.library.dependencies.ranks import components, ranks
+from server.library.projects import Projects
 
 SHARES = [Share("data", Path("/pool/films")), Share("lib", Path("/pool/library"))]
 NAMES: Mapping[str, Mapping[str, object]] = {
@@ -89,15 +94,23 @@ def test_what_facts_name() -> None:
         {"path": 7},
         "nonsense",
     ]
-    assert named({"uses": uses}) == (("//a.blend", "library"),)
+    assert named({"uses": uses}) == ("library://a.blend",)
     old = {"libraries": ["//a.blend", None], "textures": ["//b.png"]}
-    assert named(old) == (("//a.blend", "library"), ("//b.png", "image"))
+    assert named(old) == ("library://a.blend", "image://b.png")
     assert named(None) == named({"uses": 7, "libraries": 3}) == ()
 
 
 # Who rises above whom.
 
 NODES = [chr(97 + n) for n in range(9)]
+NAMED = st.lists(st.sampled_from(NODES[:6]), max_size=3, unique=True)
+EDITS = st.one_of(
+    st.tuples(st.just("priority"), st.integers(1, 5)),
+    st.tuples(st.just("final"), st.booleans()),
+    st.tuples(st.just("dependencies"), NAMED),
+    st.tuples(st.just("uses"), NAMED),
+    st.tuples(st.just("gone"), st.none()),
+)
 GRAPHS = st.tuples(
     st.dictionaries(st.sampled_from(NODES), st.integers(1, 5), min_size=1),
     st.dictionaries(st.sampled_from(NODES), st.lists(st.sampled_from(NODES), max_size=5)),
@@ -121,7 +134,7 @@ def reaches(edges: Mapping[str, list[str]], start: str) -> set[str]:
 def test_what_others_wait_for_rises_above_them(graph: tuple[dict[str, int], dict[str, list[str]]]) -> None:
     own, waits = graph
     edges = {node: [n for n in waits.get(node, ()) if n in own and n != node] for node in own}
-    found = ranks(own, waits)
+    found = ranks({node: (priority, 0) for node, priority in own.items()}, waits)
     reach = {node: reaches(edges, node) for node in own}
     for node in own:
         together = {other for other in reach[node] if node in reach[other]}
@@ -150,12 +163,50 @@ def test_components_come_after_what_they_lead_to(
         assert all(place[other] <= place[node] for other in others)
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(range(6)), EDITS), min_size=1, max_size=14))
+def test_following_changes_gives_what_all_of_it_anew_would(steps: list[tuple[int, tuple[str, Any]]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "share"
+        (root / "green").mkdir(parents=True)
+        (root / "green/project.json").write_text("{}")
+        store = Store(Settings(Path(folder) / "config"), [Share("data", root)])
+        store.open()
+        projects = Projects(store.settings, store)
+        follower = Dependencies(store, projects)
+        follower._all = False
+        for number, (key, value) in steps:
+            scene = f"data::green/{NODES[number]}.blend"
+            path = root / f"green/{NODES[number]}.blend"
+            if key == "gone":
+                path.unlink(missing_ok=True)
+            elif key == "uses":
+                path.touch()
+                record = {"facts": {"libraries": [f"//{name}.blend" for name in value]}}
+                store.write_json(f"data::green/.croft/{path.name}/file.json", record)
+            else:
+                path.touch()
+                store.refresh(scene)
+                store.edit(scene, {key: value, "uuid": NODES[number]}, who="ana")
+            store.refresh(scene)
+            follower._take([scene], (), False)
+        fresh = Dependencies(store, projects)
+        every = [entry.address for entry in store.index.entries()]
+        fresh._take([], every, False)
+        fresh._take(every, [], True)
+        assert (follower.true, follower.waiting) == (fresh.true, fresh.waiting), steps
+        assert follower.book.absent == fresh.book.absent
+        for address in every:
+            assert follower.used_by(address) == fresh.used_by(address)
+        store.close()
+
+
 def test_a_long_chain_and_a_wide_circle_need_no_stack() -> None:
     count = 20_000
     chain = {str(n): [str(n + 1)] for n in range(count)}
-    found = ranks({str(n): 3 for n in range(count + 1)}, chain)
+    found = ranks({str(n): (3, 0) for n in range(count + 1)}, chain)
     assert found["0"] == (3, 0)
     assert found["500"] == (3, 500)
     assert found[str(count)] == (3, 999)
     circle = {str(n): [str((n + 1) % count)] for n in range(count)}
-    assert set(ranks({str(n): n % 5 for n in range(count)}, circle).values()) == {(4, 0)}
+    assert set(ranks({str(n): (n % 5, 0) for n in range(count)}, circle).values()) == {(4, 0)}

@@ -14,16 +14,17 @@ Rank = tuple[int, int]  # priority, and how many stand on it one above the other
 MOST_DEPTH = 999
 
 
-def ranks(own: Mapping[str, int], waits_for: Mapping[str, Iterable[str]]) -> dict[str, Rank]:
-    """The rank of each asset of `own`. `waits_for` names, for each that waits, what it waits for; what
-    isn't in `own` (a final asset, a texture) takes no part."""
+def ranks(own: Mapping[str, Rank], waits_for: Mapping[str, Iterable[str]]) -> dict[str, Rank]:
+    """The rank of each asset of `own`, which tells what it has by itself: (its priority, 0). `waits_for`
+    names, for each that waits, what it waits for; what isn't in `own` (a final asset, a texture) takes no
+    part."""
     edges = {
         node: [other for other in dict.fromkeys(waits_for.get(node, ())) if other in own and other != node]
         for node in own
     }
     groups = components(edges)
     group_of = {node: number for number, group in enumerate(groups) for node in group}
-    found = [(max(own[node] for node in group), 0) for group in groups]
+    found = [max(own[node] for node in group) for group in groups]
     # Tarjan gives what is waited for before those who wait: backwards each comes after who waits for it.
     for number in range(len(groups) - 1, -1, -1):
         priority, depth = found[number]
