@@ -23,12 +23,13 @@ from server.cli.session import running_server, url_of
 from server.disk.errors import BadInput, CroftError
 from server.library.people import People
 from server.library.setup import STEPS, Check, Setup, Step, service
-from server.library.setup.records import todo, worst
+from server.library.setup.records import worst
 
 GLYPHS = {"right": "●", "note": "!", "todo": "○", "wrong": "✕"}
 WORDS = {"right": "right", "note": "right, with a note", "todo": "still to do", "wrong": "not right"}
 COLOURS = {"right": "32", "note": "33", "todo": "2", "wrong": "31"}
 RENDER_S = 300.0
+LOOK_S = 0.5
 
 
 def run(options: argparse.Namespace) -> int:
@@ -129,10 +130,19 @@ class Walk:
     def do_render(self) -> None:
         print("Rendering a small scene …", flush=True)
         self.server_try("render")
-        last = time.monotonic() + RENDER_S
-        while worst(self.told().get("render", [todo("")])) == "todo" and time.monotonic() < last:
-            time.sleep(0.5)
-            self._told = None
+        self.ask(self.follow_render)
+
+    def follow_render(self, client: Client) -> None:
+        """Say how the test render goes until it has ended; Ctrl-C leaves it to itself."""
+        said, last = "", time.monotonic() + RENDER_S
+        while time.monotonic() < last:
+            step = next(step for step in client.get("/api/setup") if step["id"] == "render")
+            if step["state"] != "todo":
+                return
+            if step["checks"][0]["text"] != said:
+                said = step["checks"][0]["text"]
+                print(f"  {said}", flush=True)
+            time.sleep(LOOK_S)
 
     def do_speed(self) -> None:
         print("Trying the disk, some seconds …", flush=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from server.cli.children import Child
 from server.disk.settings import Settings
 from server.library.people import People
 
@@ -90,7 +91,7 @@ def test_a_class_is_added_and_a_wrong_list_changes_nothing(tmp_path: Path) -> No
     assert not people.known("cem")
     again = call(tmp_path, "setup", "people", str(right))
     assert "Added 0 people; 2 were there already" in again.stdout
-    assert "1 students and 1 supervisors are known" in again.stdout
+    assert "1 student and 1 supervisor." in again.stdout
 
 
 def test_units_are_written_where_asked(tmp_path: Path, film: Path) -> None:
@@ -147,19 +148,55 @@ class Talk:
 
     def __init__(self, place: int) -> None:
         self._place = place
-        self._said = ""
+        self.said = ""
 
     def __call__(self, expected: str, answer: str) -> None:
-        self._until(lambda: expected in self._said and self._said.endswith("? "), expected)
+        self.until(lambda: expected in self.said and self.said.endswith("? "), expected)
         os.write(self._place, (answer if answer == "\x04" else answer + "\n").encode())
-        self._said = ""
+        self.said = ""
 
-    def _until(self, fact: Callable[[], bool], text: str) -> None:
+    def until(self, fact: Callable[[], bool], text: str) -> None:
         last = time.monotonic() + 20
         while not fact():
-            assert time.monotonic() < last, f"{text!r} wasn't said, but: {self._said[-2000:]}"
+            assert time.monotonic() < last, f"{text!r} wasn't said, but: {self.said[-2000:]}"
             if select.select([self._place], [], [], 0.2)[0]:
                 try:
-                    self._said += os.read(self._place, 65536).decode("utf-8", "replace")
+                    self.said += os.read(self._place, 65536).decode("utf-8", "replace")
                 except OSError:
-                    raise AssertionError(f"it ended: {self._said[-2000:]}") from None
+                    raise AssertionError(f"it ended: {self.said[-2000:]}") from None
+
+
+def test_the_code_stands_in_the_address_for_a_person_and_never_in_a_log(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        str(CLONE / "run.py"),
+        "serve",
+        "--port",
+        "0",
+        "--data",
+        str(tmp_path / "data"),
+    ]
+    command += ["--config", str(tmp_path / "config")]
+    environment = {**os.environ, "CROFT_VENV": sys.prefix}
+    with Child("server", command, tmp_path / "server.log") as server:
+        server.wait_for_first_line(30)
+        code = (tmp_path / "config" / "first-sign-in.txt").read_text().split("\n")[0]
+        last = time.monotonic() + 20
+        while "/setup, with the code in" not in server.log.read_text():
+            assert time.monotonic() < last, server.log.read_text()
+            time.sleep(0.05)
+        assert code not in server.log.read_text()
+    place, terminal = pty.openpty()
+    process = subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True, env=environment
+    )
+    os.close(terminal)
+    try:
+        talk = Talk(place)
+        talk.until(lambda: f"/setup?code={code}" in talk.said, "the code")
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(place)

@@ -104,7 +104,7 @@ def test_a_class_list_is_looked_through_added_and_taken_back(house: House) -> No
     assert admin.post("/api/setup/people", {"list": "Eve, eve, admin"}).status == 403
     reply = admin.post("/api/setup/people", {"list": listed})
     assert reply.message == "Added 2 people."
-    assert "1 students and 1 supervisors" in step(house, "people")["checks"][0]["text"]
+    assert "1 student and 1 supervisor." in step(house, "people")["checks"][0]["text"]
     undo = reply.data["undo"]
     reply = admin.ask(undo["method"], undo["path"], {"remove": [*undo["body"]["remove"], "student"]})
     assert reply.message == "2 people are taken out again."

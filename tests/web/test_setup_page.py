@@ -152,7 +152,7 @@ def test_from_the_code_to_a_rendered_frame(
         admin.says("people", "Line 1: 'a n a' can't be an ident")
         admin.type("people", "list", "Ana Schmidt, ana\nMr Bo, bo, supervisor")
         admin.press("people", "Add them")
-        admin.says("people", "1 students and 1 supervisors are known.")
+        admin.says("people", "1 student and 1 supervisor.")
 
         admin.press("nodes", "Make the line")
         window.until("return document.querySelectorAll('#s-nodes .copy code').length > 1")

@@ -198,12 +198,11 @@ class Setup:
         users = [user for user in self.people.users() if not user.disabled]
         example = {"student", "supervisor"}
         class_ = [user for user in users if user.ident not in example and user.role != "admin"]
-        counts = {role: sum(user.role == role for user in class_) for role in ("supervisor", "student")}
+        counts = {role: sum(user.role == role for user in class_) for role in ("student", "supervisor")}
         checks = []
         if class_:
-            checks.append(
-                right(f"{counts['student']} students and {counts['supervisor']} supervisors are known.")
-            )
+            known = " and ".join(f"{n} {role}{'' if n == 1 else 's'}" for role, n in counts.items())
+            checks.append(right(f"Known so far: {known}."))
             left = [user.ident for user in users if user.ident in example and not user.has_password]
             if left:
                 text = f"The example’s {' and '.join(left)} are still there; anybody may tap 'Student'."
