@@ -272,6 +272,8 @@ def _tag(value: str, words: AssetSet) -> Callable[[Row], bool]:
 
 
 def _status(value: str, words: AssetSet) -> Callable[[Row], bool]:
+    if value == "incomplete":
+        return lambda row: row.entry.incomplete
     return lambda row: row.entry.status.startswith(value)
 
 

@@ -158,9 +158,11 @@ def test_a_cameras_preview_is_no_end_and_a_film_behind_the_picture_no_harm(tmp_p
 
 def test_films_end_where_they_say(tmp_path: Path, needs: Callable[[str], str]) -> None:
     ffmpeg = needs("ffmpeg")
-    for name in ("a.mp4", "a.mov", "a.mkv", "a.webm", "a.avi"):
+    for name in ("a.mp4", "a.mov", "a.mkv", "a.webm", "a.avi", "a.ogv"):
         path = tmp_path / name
-        codec = ["-c:v", "libvpx", "-b:v", "200k"] if name == "a.webm" else ["-c:v", "mpeg4"]
+        codec = {"a.webm": ["-c:v", "libvpx", "-b:v", "200k"], "a.ogv": ["-c:v", "libtheora"]}.get(
+            name, ["-c:v", "mpeg4"]
+        )
         subprocess.run(
             [ffmpeg, "-v", "error", "-f", "lavfi", "-i", "testsrc=d=1:s=160x90:r=10", *codec, str(path)],
             check=True, timeout=50,
@@ -177,6 +179,18 @@ def test_films_end_where_they_say(tmp_path: Path, needs: Callable[[str], str]) -
 
 def test_pictures_of_other_kinds(tmp_path: Path) -> None:
     noise = Image.effect_noise((200, 150), 90)
+    for name in ("a.bmp", "a.avif", "a.jp2"):
+        noise.save(tmp_path / name)
+        whole = (tmp_path / name).read_bytes()
+        assert complete(tmp_path / name), name
+        for part in (20, len(whole) // 2, len(whole) - 3):
+            (tmp_path / name).write_bytes(whole[:part])
+            assert not complete(tmp_path / name), (name, part)
+    dpx = tmp_path / "a.dpx"
+    dpx.write_bytes(b"SDPX" + bytes(12) + struct.pack(">I", 3000) + bytes(2980))
+    assert complete(dpx)
+    dpx.write_bytes(dpx.read_bytes()[:2999])
+    assert not complete(dpx)
     for compression in ("raw", "tiff_lzw"):
         path = tmp_path / "a.tif"
         noise.save(path, compression=compression)

@@ -6,7 +6,10 @@ import json
 from typing import Any
 from urllib.parse import unquote
 
+import pytest
 from house import House
+
+from server.disk import arrivals
 
 
 def test_projects_and_their_words(house: House) -> None:
@@ -205,3 +208,27 @@ def test_a_copy_is_offered_on_its_page_and_among_the_problems(house: House) -> N
     house.until(lambda: not offered())
     assert student.post(path, {"do": "sing"}).status == 400
     assert student.post(path, {"do": "undo"}).status == 400
+
+
+def test_a_copy_that_was_cut_off_says_so_on_its_page_and_can_be_taken_away(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "INCOMPLETE_S", 0.0)  # instead of an hour
+    address = house.make("demo/shots/half.blend", b"BLENDER-v304" + bytes(range(200)))
+    student = house.browser("student")
+    house.until(lambda: student.get(f"/api/assets/{address}").data["incomplete"])
+    shown = student.get(f"/api/assets/{address}").data
+    assert (shown["status"], shown["thumbnail"], shown["etag"]) == ("arriving", None, "")
+    house.until(lambda: student.get("/api/problems?kind=incomplete").data)
+    page = student.get("/p/demo/asset/shots/half.blend").body.decode()
+    assert "Copy it again." in page
+    assert f'data-act="DELETE /api/assets/{address}"' in page
+    assert "half.blend" not in student.get("/p/demo/assets").body.decode()
+    found = student.get("/api/assets?project=demo&files=true&q=is:incomplete").data
+    assert [one["address"] for one in found] == [address]
+    gone = student.ask("DELETE", f"/api/assets/{address}")
+    assert gone.status == 200
+    house.until(lambda: not student.get("/api/problems?kind=incomplete").data)
+    back = gone.data["undo"]
+    assert student.ask(back["method"], back["path"], back["body"]).status == 200
+    house.until(lambda: student.get("/api/problems?kind=incomplete").data)

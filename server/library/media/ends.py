@@ -27,6 +27,7 @@ STEPS = 1_000_000  # chunks, boxes or blocks looked at
 GZIP_BYTES = 8 << 20  # compressed bytes that are unpacked to find the end, if the look isn't thorough
 CHUNK_BYTES = 1 << 20
 WINDOW_BYTES = 128 << 20  # of a packed frame: the most memory that unpacking may take
+OGG_PAGE_BYTES = 27 + 255 + 255 * 255
 EXR_TABLE = 100_000  # chunk offsets looked at
 EXR_PARTS = 1000
 SCAN_BYTES = 512 << 20  # of a picture with something else behind its end
@@ -315,6 +316,54 @@ def _boxes(file: BinaryIO, size: int) -> bool:
     return found and not (name == b"mdat" and _unfilled(file, size, UNFILLED_FILM_BYTES))
 
 
+def _still_boxes(file: BinaryIO, size: int) -> bool:
+    """AVIF and JPEG 2000: the same boxes as a film's, without a film."""
+    place = 0
+    for _ in range(STEPS):
+        if place >= size:
+            break
+        header = _read(file, place, 16)
+        if len(header) < 8:
+            return False
+        length = struct.unpack_from(">I", header)[0]
+        if length == 1:
+            length = struct.unpack_from(">Q", header, 8)[0]
+        elif length == 0:
+            length = size - place
+        if length < 8 or place + length > size:
+            return False
+        place += length
+    return not _unfilled(file, size)
+
+
+def _ogg(file: BinaryIO, size: int) -> bool:
+    """The last page says that it is (RFC 3533), and is there."""
+    tail = _read(file, size - OGG_PAGE_BYTES, OGG_PAGE_BYTES)
+    place = tail.rfind(b"OggS")
+    if place < 0 or len(tail) < place + 27:
+        return False
+    lengths = tail[place + 27 : place + 27 + tail[place + 26]]
+    whole = len(lengths) == tail[place + 26] and len(tail) >= place + 27 + len(lengths) + sum(lengths)
+    return whole and bool(tail[place + 5] & 4)
+
+
+def _dpx(file: BinaryIO, size: int) -> bool:
+    """Its header says how long the file is (SMPTE 268M)."""
+    start = _read(file, 0, 20)
+    order = {b"SDPX": ">", b"XPDS": "<"}.get(start[:4])
+    if order is None:
+        return bool(start.strip(b"\0")) and not _unfilled(file, size)
+    length = int(struct.unpack_from(order + "I", start, 16)[0])
+    return length in (0, 0xFFFFFFFF) or length <= size
+
+
+def _bmp(file: BinaryIO, size: int) -> bool:
+    start = _read(file, 0, 6)
+    if start[:2] != b"BM":
+        return bool(start.strip(b"\0"))
+    return int(struct.unpack_from("<I", start, 2)[0]) <= size
+
+
 def _tiff(file: BinaryIO, size: int) -> bool:
     """Its first directory, and all strips or tiles that this one names, lie within the file."""
     start = _read(file, 0, 8)
@@ -420,5 +469,9 @@ CHECKS: dict[str, Callable[[BinaryIO, int], bool]] = {
     ".avi": _avi,
     **dict.fromkeys((".mkv", ".webm"), _matroska),
     **dict.fromkeys((".tif", ".tiff"), _tiff),
+    **dict.fromkeys((".avif", ".jp2"), _still_boxes),
+    ".ogv": _ogg,
+    ".dpx": _dpx,
+    ".bmp": _bmp,
     ".exr": _exr,
 }

@@ -110,7 +110,12 @@ def picture(a: dict[str, Any]) -> str:
 def notice(a: dict[str, Any], gone: list[Thing]) -> dict[str, Any] | None:
     """What is the matter with the file, and what to do."""
     if a["incomplete"]:
-        return None  # it stands among its problems, with the button
+        text = (
+            f"This file is incomplete: its copy was broken off after {words.size(a['size'])}. It isn’t used. "
+        )
+        path = "/api/assets/" + quote(a["address"], safe="/:")
+        actions = [button("Delete it", "DELETE", path)]
+        return {"bad": True, "text": text + "Copy it again.", "actions": actions}
     if a["status"] == "arriving":
         text = "This file is still arriving. It can be used a moment after the copy has ended."
         return {"bad": False, "text": text, "actions": []}

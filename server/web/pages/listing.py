@@ -196,7 +196,7 @@ class Listing:
             "url": view["url"],
             "name": view["name"],
             "path": view["path"],
-            "thumbnail": look[0] if status != "arriving" else None,
+            "thumbnail": look[0] if status != "arriving" or view["kind"] == "sequence" else None,
             "type": kind.title if kind else view["type"],
             "owner": wording.titles.get(owner, owner),
             "glyph": glyph,
