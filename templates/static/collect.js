@@ -42,7 +42,7 @@ export function collector(limits) {
       ["own", "Left out, because programs keep them for themselves"],
       ["closed", "Left out, because these folders are for renders and for what was deleted"],
       ["kind", "Not taken here, because of their kind"],
-      ["size", `Too large, at most ${size(limits.max_bytes)} can be sent; copy them to the folder instead`],
+      ["size", `Too large, at most ${limits.most} can be sent; copy them to the folder instead`],
       ["gone", "Can’t be read any more"],
     ].filter(([group]) => left[group].length).map(([group, words]) => `${words}: ${few(left[group])}.`);
   }

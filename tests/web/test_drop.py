@@ -233,7 +233,7 @@ def test_a_folder_keeps_its_paths_and_says_what_it_leaves_out(studio: Studio, de
         "run.exe",
         "cup0001.png",
         "huge.png (9 MB)",
-        "at most 8 MB",
+        "at most 8.0 MB",
     ):
         assert name in left, left
     assert "320 × 180" in desk.row("oak.png").text

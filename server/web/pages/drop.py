@@ -48,6 +48,7 @@ def page(shell: Shell, call: Call, rows: listing.Listing, ident: str) -> bottle.
     ordered = sorted(gathered(mine, views), key=lambda view: ORDER.index(standing(view)))
     ready = [view["id"] for view in views if standing(view) == "ready"]
     wording = shell.wording(project)
+    told, said = listing.upload_limits(services.settings)
     return shell.page(
         call,
         "drop.html",
@@ -57,8 +58,8 @@ def page(shell: Shell, call: Call, rows: listing.Listing, ident: str) -> bottle.
         mine=f"{user.ident}/",
         under=project.address + "/",
         folder=shell.folder_for_people(project.address),
-        limits=json.dumps(limits.told(services.settings)),
-        limits_words=listing.limits_in_words(limits.told(services.settings)),
+        limits=told,
+        limits_words=said,
         kinds=" ".join(limits.endings(services.settings)) or "every kind",
         folders=folders_of(shell, project),
         into=rows.drop_folder(project),
@@ -230,7 +231,7 @@ def folders_of(shell: Shell, project: Project) -> list[str]:
 def summary(states: list[str]) -> str:
     """'5 files wait: 3 ready, 1 needs you.'"""
     if not states:
-        return "Nothing waits to be added."
+        return "Drop a scene, pictures or a whole folder, look them over, then press Add."
     states = ["needs" if state == "same" else state for state in states]
     needs = "needs you" if states.count("needs") == 1 else "need you"
     said = {"ready": "ready", "needs": needs, "checking": "being looked into", "receiving": "not here yet"}

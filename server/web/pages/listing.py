@@ -32,6 +32,7 @@ from server.web.pages.shell import HTML, Shell, all_values
 from server.web.requests import Call, etag_matches
 
 if TYPE_CHECKING:
+    from server.disk.settings import Settings
     from server.library.projects import AssetSet, Project
 
 Look = tuple[str | None, int, str]
@@ -258,7 +259,7 @@ class Listing:
             arriving,
             trouble,
             problems,
-            json.dumps(limits.told(shell.services.settings)),
+            upload_limits(shell.services.settings),
             self._others(wording.project, found, asked),
             *asked.values(),
         )
@@ -309,8 +310,8 @@ class Listing:
             folder=shell.folder_for_people(project.address),
             folders=self._folders(project),
             into=self.drop_folder(project),
-            limits=json.dumps(limits.told(shell.services.settings)),
-            limits_words=limits_in_words(limits.told(shell.services.settings)),
+            limits=upload_limits(shell.services.settings)[0],
+            limits_words=upload_limits(shell.services.settings)[1],
             asked=asked,
             choices=self._choices(wording, asked),
             filtered=any(value for name, value in base.items() if name not in ("sort", "files")),
@@ -383,9 +384,13 @@ def heads(asked: dict[str, str]) -> list[dict[str, str]]:
     return made
 
 
-def limits_in_words(told: dict[str, Any]) -> str:
-    """The limits of uploads, said before anything is sent."""
-    return f"Up to {words.size(told['max_bytes'])} each."
+def upload_limits(settings: Settings) -> tuple[str, str]:
+    """What may be uploaded, for the page's scripts and in words: said before anything is sent."""
+    told = limits.told(settings)
+    most = int(told["max_bytes"])
+    units = {1 << 30: "GB", 1 << 20: "MB"}  # as an admin means them: 64 << 30 is 64 GB
+    said = next((f"{most // one} {unit}" for one, unit in units.items() if most % one == 0), words.size(most))
+    return json.dumps({**told, "most": said}), f"Up to {said} each."
 
 
 STATUS = {
