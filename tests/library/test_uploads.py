@@ -464,6 +464,24 @@ def test_what_nobody_comes_back_for_goes_and_is_told(croft: Croft) -> None:
     assert croft.uploads.waiting(ANA) == []
 
 
+def test_a_project_that_was_renamed_keeps_what_waits_for_it(croft: Croft) -> None:
+    upload = croft.send()
+    (croft.data / "demo").rename(croft.data / "film")
+    (croft.config / "projects/demo.json").unlink()
+    croft.settings.look_again("projects")
+    croft.store.rescan()
+    found = croft.uploads.waiting(ANA, "film")
+    assert [one.id for one in found] == [upload.id]
+    assert croft.add(upload)[0]["ok"]
+    assert (croft.data / "film/shots/fox.blend").read_bytes() == SCENE
+
+
+def test_a_whole_one_is_dropped_into_another_folder_too(croft: Croft) -> None:
+    first = croft.send(dropped="fox.blend", modified=7)
+    assert croft.begin(dropped="fox.blend", modified=7).id == first.id
+    assert croft.begin(dropped="fox.blend", modified=7, path="props").id != first.id
+
+
 def test_two_servers_on_one_share(croft: Croft, tmp_path: Path) -> None:
     other = Croft(tmp_path).start()
     try:

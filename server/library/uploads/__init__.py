@@ -173,7 +173,8 @@ class Uploads:
         waiting = [upload for upload in self._shelf.of(user.ident) if upload.open]
         for upload in waiting:
             same = all(upload.data.get(key) == data[key] for key in KNOWN_BY)
-            if same and not upload.data.get("expired"):
+            # One that is here as a whole may be wanted in another folder, too.
+            if same and not upload.data.get("expired") and (not upload.read or upload.folder == folder):
                 return upload
         if len(waiting) >= limits.WAITING_MOST:
             most = f"{limits.WAITING_MOST:,}"
@@ -189,7 +190,7 @@ class Uploads:
         upload = self._shelf.write(place, data)
         if not size:  # here as a whole at once
             self._shelf.path(place, CONTENT).touch()
-            self.reader.ask(place)
+            self.reader.ask(upload)
         self._tell(upload)
         return upload
 
@@ -220,7 +221,7 @@ class Uploads:
             if data:
                 staging.append(self._shelf.path(upload.place), chunk, data, self._store.disk)
         if chunk.end == upload.size:
-            self.reader.ask(upload.place)
+            self.reader.ask(upload)
             self._tell(upload)
         return upload
 
@@ -235,7 +236,7 @@ class Uploads:
                 check_open(upload)
             upload = self._shelf.write(upload.place, {**upload.data, **changes})
         if given.get("removed") is False:
-            self.reader.ask(upload.place)
+            self.reader.ask(upload)
         self._tell(upload)
         return upload
 
@@ -308,6 +309,8 @@ class Uploads:
         project = self._project(upload.project)
         offset = upload.size if upload.read else staging.offset_of(self.chunks(upload))
         view = views.view(upload, project, self._projects.set_of(project), offset)
+        if view["state"] == "checking":  # the server that took its last part may be gone
+            self.reader.ask(upload)
         there = looks.there(view["address"]) if project is not None and upload.open else None
         if there is not None:
             same = self._digests.same(upload, there)

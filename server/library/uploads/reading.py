@@ -1,6 +1,6 @@
 """What happens to an upload once all of it came: it is compared with what was sent, and read.
 
-One thread works from a queue. What doesn't agree with its checksums is begun again, and says so; what does
+Two threads work from queues. What doesn't agree with its checksums is begun again, and says so; what does
 is looked into by the bounded helper, as a file on the share would be. Nothing is locked while it reads.
 """
 
@@ -26,6 +26,8 @@ from .targets import Digests, State
 log = logging.getLogger(__name__)
 
 SWEEP_S = 24 * 3600.0
+LARGE = 1  # the lane of what takes long, so that nobody's small files wait for somebody's film
+LARGE_BYTES = 256 << 20
 FAILED = "time", "memory", "damaged", "crash"
 
 
@@ -51,79 +53,91 @@ class Reader:
         self._begin_again, self._tell, self._sweep = begin_again, tell, sweep
         self._clock = clock
         self._condition = threading.Condition()
-        self._queue: OrderedDict[str, None] = OrderedDict()  # places of uploads to be read
+        self._queues: tuple[OrderedDict[str, None], OrderedDict[str, None]] = (OrderedDict(), OrderedDict())
         self._compare: OrderedDict[State, dict[str, Upload]] = OrderedDict()  # files to hash: for whom
-        self._busy = self._closed = False
+        self._busy = [False, False]
+        self._closed = False
         self._sweep_at = 0.0
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self.failures = 0
 
     def start(self) -> None:
         self._sweep_at = self._clock() + SWEEP_S
-        self._thread = threading.Thread(target=self._work, name="uploads", daemon=True)
-        self._thread.start()
+        for lane, name in enumerate(("uploads", "uploads-large")):
+            thread = threading.Thread(target=self._work, args=(lane,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def close(self) -> None:
         with self._condition:
             self._closed = True
             self._condition.notify_all()
-        if self._thread is not None:
-            self._thread.join(timeout=30)
+        for thread in self._threads:
+            thread.join(timeout=30)
 
     def sweep_soon(self) -> None:
         """Have `sweep` called, before its day is over."""
         with self._condition:
             self._sweep_at = self._clock()
-            self._condition.notify()
+            self._condition.notify_all()
 
-    def ask(self, place: str) -> None:
+    def ask(self, upload: Upload) -> None:
         """Have an upload read of which everything came."""
         with self._condition:
-            self._queue[place] = None
-            self._condition.notify()
+            self._queues[upload.size > LARGE_BYTES][upload.place] = None
+            self._condition.notify_all()
 
     def compare(self, state: State, upload: Upload) -> None:
         """Have a file hashed that an upload may be the same as; its person's page is told then."""
         with self._condition:
             self._compare.setdefault(state, {})[upload.id] = upload
-            self._condition.notify()
+            self._condition.notify_all()
 
     def wait(self, timeout_s: float = 30.0) -> bool:
         """Until nothing is left to read. For tests."""
         with self._condition:
             return self._condition.wait_for(
-                lambda: not (self._queue or self._compare or self._busy), timeout_s
+                lambda: not (any(self._queues) or self._compare or any(self._busy)), timeout_s
             )
 
-    def _work(self) -> None:
-        """The thread: survives whatever a file does."""
+    def _work(self, lane: int) -> None:
+        """A thread: survives whatever a file does. The first reads, the second what takes long."""
         while True:
             with self._condition:
-                self._busy = False
-                left_s = self._sweep_at - self._clock()
-                if not (self._queue or self._compare or self._closed) and left_s > 0:
+                self._busy[lane] = False
+                job = self._next(lane)
+                while job is None and not self._closed:
                     self._condition.notify_all()
-                    self._condition.wait(left_s)
-                if self._closed:
+                    self._condition.wait(self._sweep_at - self._clock() if lane == LARGE else None)
+                    job = self._next(lane)
+                if job is None or self._closed:
                     return
-                self._busy = True
-                place = self._queue.popitem(last=False)[0] if self._queue else ""
-                compare = self._compare.popitem(last=False) if not place and self._compare else None
+                self._busy[lane] = True
             try:
-                if place:
-                    self._read(place)
-                elif compare is not None:
-                    self._digests.make(compare[0])
-                    for upload in compare[1].values():
-                        self._tell(upload)
-                elif self._clock() >= self._sweep_at:
-                    self._sweep_at = self._clock() + SWEEP_S
-                    self._sweep()
+                job()
             except CroftError as error:
-                log.info("upload %s not read: %s", place, error.message)
+                log.info("an upload isn't read: %s", error.message)
             except Exception:
                 self.failures += 1
-                log.exception("an upload can't be read: %s", place)
+                log.exception("an upload can't be read")
+
+    def _next(self, lane: int) -> Callable[[], None] | None:
+        """What this thread is to do now."""
+        if self._queues[lane]:
+            place = self._queues[lane].popitem(last=False)[0]
+            return lambda: self._read(place)
+        if lane == LARGE and self._compare:
+            state, uploads = self._compare.popitem(last=False)
+            return lambda: self._hash(state, list(uploads.values()))
+        if lane == LARGE and self._clock() >= self._sweep_at:
+            self._sweep_at = self._clock() + SWEEP_S
+            return self._sweep
+        return None
+
+    def _hash(self, state: State, uploads: list[Upload]) -> None:
+        self._digests.make(state)
+        for upload in uploads:
+            self._tell(upload)
 
     def _read(self, place: str) -> None:
         upload = self._shelf.load(place)

@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,9 @@ class Shelf:
             upload = Upload.of(place, self._store.read_json(paths.join(place, RECORD)))
         except (CroftError, KeyError, TypeError, ValueError):
             return None
+        home = self._projects.of(place)
+        if home is not None and upload.project not in (project.ident for project in self._projects.list()):
+            return replace(upload, project=home.ident)  # the project was given another name
         with self._lock:
             self._known[place] = (stamp, upload)
             if len(self._known) > KEPT:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from server.disk import paths
+from server.disk.errors import CroftError
 from server.disk.records import Problem, utc_now
 from server.disk.settings import Settings
 from server.disk.store import Store
@@ -36,7 +37,7 @@ class Tidy:
         shelf: Shelf,
         adder: Adder,
         wall: Callable[[], float],
-        ask: Callable[[str], None],
+        ask: Callable[[Upload], None],
         tell: Callable[[Upload], None],
     ) -> None:
         self._store, self._settings, self._shelf, self._adder = store, settings, shelf, adder
@@ -50,6 +51,8 @@ class Tidy:
             try:
                 if self._look(upload):
                     old.setdefault((upload.project, upload.user), []).append(upload)
+            except CroftError as error:
+                log.info("upload %s isn't tidied: %s", upload.place, error.message)
             except Exception:
                 log.exception("upload %s can't be tidied", upload.place)
         self._found = [self._problem(*whose, found) for whose, found in sorted(old.items())]
@@ -77,7 +80,7 @@ class Tidy:
             self._tell(upload)
             return False
         if not over and not upload.read:
-            self._ask(upload.place)
+            self._ask(upload)
         return not over and age_s > keep_s / 2
 
     def _forget(self, upload: Upload) -> None:
