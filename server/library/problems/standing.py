@@ -87,7 +87,7 @@ class Standing:
 
     def _apart(self, folder: str, name: str) -> list[Action]:
         address = paths.join(folder, name)
-        return [faults.mending("Rename this one", "rename-apart", address)]
+        return [faults.mending(f"Rename {encoding.shown(name)}", "rename-apart", address)]
 
     def _orphans(self) -> list[Problem]:
         gone = self._store.index.missing()

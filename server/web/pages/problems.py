@@ -74,6 +74,7 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
         here="Problems",
         project=project,
         summary=summary(found),
+        may_look=call.user is not None and call.user.at_least("supervisor"),
         kind=kind,
         groups=[
             {
@@ -147,7 +148,7 @@ def of_asset(shell: Shell, call: Call, address: str) -> list[dict[str, Any]]:
     """What is wrong with one file, for its own page: but for what that page says anyway."""
     places = (address, paths.sidecar_of(address))
     return [
-        {**row(shell, call, problem), "url": ""}
+        {**row(shell, call, problem), "url": "", "place": ""}
         for problem in shell.services.problems.of(places)
         if problem.kind not in SAID
     ]
