@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from server.disk import faults, paths
+from server.disk import encoding, faults, paths
 from server.disk.encoding import quote
 from server.disk.errors import CroftError
 from server.disk.records import Action, Change, Problem

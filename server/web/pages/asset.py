@@ -49,6 +49,8 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
     if status is None:
         state = wording.states.get(a["state"])
         status = (words.role(state.role), state.title) if state else ("waiting", a["state"] or "No state yet")
+    troubles = problems.of_asset(shell, call, a["address"])
+    told = any(trouble["kind"] == "sidecar" for trouble in troubles)
     return shell.page(
         call,
         "asset.html",
@@ -57,7 +59,9 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         project=project,
         a=a,
         status=status,
-        notice=notice(a, saves.missing_actions(shell, call, a) if a["status"] == "missing" else []),
+        notice=None
+        if told
+        else notice(a, saves.missing_actions(shell, call, a) if a["status"] == "missing" else []),
         folder=shell.folder_for_people(a["address"].rpartition("/")[0]),
         picture=shown["large"] if shown else picture(a),
         film="/files/" + quote(a["address"], safe="/:")
@@ -73,7 +77,7 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         priorities=rendering.priorities(shell, project),
         saves=saves.section(shell, call, a),
         uses=uses.section(shell, a, project),
-        troubles=problems.of_asset(shell, call, a["address"]),
+        troubles=troubles,
         render=render_box(shell, a, facts) if a["kind"] == "scene" and a["status"] == "ok" else None,
         api=api,
         fields=fields(shell, a, wording) if is_asset else [],

@@ -129,6 +129,7 @@ def row(shell: Shell, call: Call, problem: Problem) -> dict[str, Any]:
             url = f"/p/{quote(project.ident, safe='')}/asset/{inside}"
     return {
         "key": key(problem.id),
+        "kind": problem.kind,
         "glyph": glyph,
         "spoken": spoken,
         "text": problem.text,
