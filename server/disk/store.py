@@ -311,7 +311,10 @@ class Store:
         """
         share = self.mounts.writable(address)
         path = share.path(paths.parse(address)[1])
-        files.make_folders(path.parent, share.root, disk=self.disk)
+        # Race: a student may have renamed the folder meanwhile; it isn't made again for Croft's own files.
+        file = paths.file_of_companion(address)
+        root = share.path(paths.parse(paths.folder_of(file))[1]) if file else share.root
+        files.make_folders(path.parent, root, disk=self.disk)
         old = b""
         try:
             old, _ = files.read_bounded(path, JSON_BYTES)
@@ -650,7 +653,7 @@ class Store:
     def _open_history(self, share: Share, path: Path) -> Journal:
         """The asset's history of this site. Its folder is made before the edit: a full disk shows here."""
         folder = paths.companion_of(path)
-        files.make_folders(folder, share.root, disk=self.disk)
+        files.make_folders(folder, path.parent, disk=self.disk)
         return Journal(folder / f"history.{paths.safe_name(self.site)}.jsonl", self.disk)
 
     def _record(

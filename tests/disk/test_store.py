@@ -545,3 +545,19 @@ def test_a_pool_unmounted_and_mounted_again_loses_nothing(
     assert store.index.dump() == before
     store.edit("data::green/shots/1.blend", {"owner": "eve"}, who="eve")
     assert store.index.missing() == []
+
+
+def test_a_folder_that_was_renamed_meanwhile_is_not_made_again(tmp_path: Path) -> None:
+    """What is still to be written of its files mustn't bring the old name back."""
+    store = make_store(tmp_path / "share")
+    make_file(tmp_path / "share")
+    store.refresh("data::")
+    (tmp_path / "share/green/shots").rename(tmp_path / "share/green/scenes")
+    with pytest.raises(NotFound):
+        store.write_json("data::green/shots/.croft/sh010.blend/file.json", {"size": 7})
+    with pytest.raises(CroftError):
+        store.edit(FILE, {"owner": "ana"}, who="ana")
+    assert sorted(os.listdir(tmp_path / "share/green")) == ["scenes"]
+    store.write_json("data::green/scenes/.croft/sh010.blend/file.json", {"size": 7})
+    assert (tmp_path / "share/green/scenes/.croft/sh010.blend/file.json").exists()
+    store.close()

@@ -129,9 +129,12 @@ class Person(threading.Thread):
         """Any of these may fail: somebody else was quicker, or it makes no sense."""
         pick = self.random.choice
         folder, other = f"demo/{pick(COMMON)}", f"demo/{pick(COMMON)}"
-        name, new = pick(NAMES), pick(NAMES[:-1])
-        if name.endswith(".json"):
-            new = f"{new}.json"  # a scene under a sidecar's name would be a fault of theirs
+        name = pick(NAMES)
+        if name.endswith(".json"):  # a scene under a sidecar's name would be a fault of theirs…
+            new = pick(NAMES[:-1]) + ".json"
+        else:  # …and a list under a scene's is one without its end: it would be arriving for an hour
+            kind = os.path.splitext(name)[1]
+            new = pick([other for other in NAMES[:-1] if other.endswith(kind)])
         what = self.random.random()
         if what < 0.40:
             return f'put "{self._make(name)[0]}" "{folder}/{name}"'

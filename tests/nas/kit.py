@@ -155,10 +155,8 @@ class Student:
 
     def script(self, lines: Sequence[str], timeout_s: float = 600) -> str:
         """Any number of commands in one connection, whatever becomes of each: what was answered."""
-        done = subprocess.run(
-            self._command(), input="\n".join(lines) + "\n", capture_output=True, text=True, timeout=timeout_s,
-            check=False,
-        )  # fmt: skip
+        # Not by standard input: there smbclient now and then takes half a line for a command.
+        done = self.ask("; ".join(lines), timeout_s)
         return done.stdout + done.stderr
 
     def begin(self, commands: str) -> subprocess.Popen[str]:

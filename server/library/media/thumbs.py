@@ -394,7 +394,8 @@ def _make(folder: Path) -> None:
     """The folder and its parents, each for the group of the one it lies in."""
     if folder.is_dir():
         return
-    _make(folder.parent)
+    if folder.name != paths.COMPANION:  # Race: a folder of people's that went isn't made again
+        _make(folder.parent)
     try:
         os.mkdir(folder)
     except FileExistsError:
