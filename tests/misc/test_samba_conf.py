@@ -66,6 +66,8 @@ def test_what_is_crofts_is_hidden_but_stays_reachable(share: Share, scene: Path,
     assert "H" in shown[".croft"]
     assert "H" not in shown["sh010.blend"]
     assert "H" not in shown["project.json"]
+    ana(f'put "{scene}" hide\\x.txt; del hide\\x.txt')
+    assert "H" not in attributes(ana("ls *"))["#recycle"]
     ana(f'get hide\\sh010.blend.json "{tmp_path}/back.json"; ls hide\\.croft\\sh010.blend\\jobs\\j1\\*')
     assert (tmp_path / "back.json").read_text() == '{"name": "x"}'
 
