@@ -21,7 +21,7 @@ WINGS = {
         "checkpoints carry restores arrivals listing entries scan unchanged restart store inotify hearing "
         "identity watcher check",
         "library": "people media names projects search dependencies assets ingest versions saves copies "
-        "backups problems notes credits uploads setup",
+        "backups problems sites notes credits uploads setup",
         "farm": "frames job_types jobs scheduler nodes power statistics committer farm",
         "web": "requests static session events services join trial pages api wire openapi app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings

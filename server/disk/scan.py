@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from server.disk import paths
+from server.disk import conflicts, paths
 from server.disk.arrivals import Arrivals
 from server.disk.entries import MOVED, Entries, stem_of
 from server.disk.errors import ShareAway
@@ -34,6 +34,7 @@ class Found:
 
     addresses: set[str] = field(default_factory=set)
     jobs: set[str] = field(default_factory=set)
+    companions: set[str] = field(default_factory=set)  # files whose history another site may have written
     lost: list[Entry] = field(default_factory=list)  # as they were before their file went
     bare: list[Entry] = field(default_factory=list)  # as they were before their record went, not they
     new: list[str] = field(default_factory=list)  # files that weren't there before
@@ -47,6 +48,7 @@ class Found:
         """The same, as notices."""
         changes = [Change("asset", address) for address in sorted(self.addresses)]
         changes += [Change("job", job_id) for job_id in sorted(self.jobs)]
+        changes += [Change("companion", address) for address in sorted(self.companions - self.addresses)]
         tops = {folder for folder, name in map(split, self.addresses) if name == PROJECT_FILE}
         changes += [Change("project", paths.name_of(top)) for top in sorted(tops) if "/" not in top]
         return changes
@@ -54,6 +56,7 @@ class Found:
     def add(self, other: Found) -> None:
         self.addresses |= other.addresses
         self.jobs |= other.jobs
+        self.companions |= other.companions
         self.lost += other.lost
         self.bare += other.bare
         self.new += other.new
@@ -320,8 +323,11 @@ class Scanner:
             return
         if not rest:
             self._refresh_files(inside, dict.fromkeys(names, 0), found)
+            found.companions.update(join(folder, name) for name in names if name[0] != ".")
             return
         file = rest[0]
+        if any(name.startswith("history.") or conflicts.is_copy(name) for name in names):
+            found.companions.add(join(folder, file))
         entry = self.index.get(join(folder, file))
         if len(rest) > 1 or "jobs" in names or entry is None or entry.stat is None:
             self._refresh_files(inside, {file: 0}, found)

@@ -60,6 +60,7 @@ class Sites:
         self._wall = wall
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, tuple[str, ...]]] = {}  # share -> when looked, the others
+        self._heard: dict[str, frozenset[str]] = {}  # share -> sites whose histories came before their names
 
     def announce(self, share: Share) -> None:
         """Leave our name on a share that can be written to."""
@@ -84,17 +85,29 @@ class Sites:
             names = os.listdir(share.root / FOLDER)
         except OSError:
             names = []
-        found = tuple(
-            sorted(
-                name.removesuffix(".json")
-                for name in names
-                if name.endswith(".json") and name[0] != "." and not conflicts.is_copy(name)
-            )
-        )
-        others = tuple(name for name in found if name != self.own)
+        found = {
+            name.removesuffix(".json")
+            for name in names
+            if name.endswith(".json") and name[0] != "." and not conflicts.is_copy(name)
+        }
+        heard = self._heard.get(share.name, frozenset())
+        others = tuple(sorted({*found, *heard} - {self.own}))
         with self._lock:
             self._known[share.name] = (now, others)
         return others
+
+    def hear(self, share: Share, companion: Path) -> None:
+        """A synchronising program may bring a site's history before its name."""
+        try:
+            names = os.listdir(companion)
+        except OSError:
+            return
+        found = {site_of(name) for name in names} - {"", self.own}
+        with self._lock:
+            known = self._heard.get(share.name, frozenset())
+            if not found <= known:
+                self._heard[share.name] = known | found
+                self._known.pop(share.name, None)
 
     def suffix(self, share: Share) -> str:
         """What the names of versions get, so that two sites never make the same: '' where there is one."""
@@ -166,10 +179,16 @@ def events_of(companion: Path) -> list[Event]:
     except OSError:
         return found
     for name in names:
-        if name.startswith("history.") and name.endswith(".jsonl") and not conflicts.is_copy(name):
-            site = name.removeprefix("history.").removesuffix(".jsonl")
+        if site := site_of(name):
             found += _read(companion / name, site)
     return found
+
+
+def site_of(name: str) -> str:
+    """`north` of `history.north.jsonl`; '' for what is no history."""
+    if name.startswith("history.") and name.endswith(".jsonl") and not conflicts.is_copy(name):
+        return name.removeprefix("history.").removesuffix(".jsonl")
+    return ""
 
 
 def _read(path: Path, site: str) -> list[Event]:

@@ -378,8 +378,9 @@ class Watcher:
 
     def _take(self, found: Found) -> None:
         """What a look found goes to identity, and to whoever listens."""
-        if found.addresses or found.jobs:
+        if found.addresses or found.jobs or found.companions:
             self._store.notify(found.changes())
+        if found.addresses or found.jobs:
             self.identity.saw(found)
 
     # -- by the clock -----------------------------------------------------------------------------

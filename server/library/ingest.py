@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from server.disk import faults, paths
+from server.disk import conflicts, faults, paths
 from server.disk.encoding import quote
 from server.disk.errors import Broken, Busy, CroftError, DiskFull, NotFound, ReadOnly, ShareAway
 from server.disk.records import Action, Change, Entry, Problem, Stat
@@ -390,6 +390,8 @@ def _wanted(entry: Entry) -> bool:
     """Whether this file becomes an asset by itself, now; or is one, to be known again by its content."""
     if entry.stat is None or entry.arriving or f"/{paths.RENDER}/" in entry.address:
         return False
+    if entry.facts is None and conflicts.is_copy(paths.name_of(entry.address)):
+        return False  # the other side's save of an asset that is there: a person is asked
     return entry.facts is not None or becomes_asset(entry.address)
 
 

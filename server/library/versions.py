@@ -21,10 +21,11 @@ CURRENT = "current"
 MAX_BYTES = 4 << 20
 
 
-def make(store: Store, address: str, record: dict[str, Any], site: str = "") -> tuple[str, str]:
+def make(store: Store, address: str, record: dict[str, Any]) -> tuple[str, str]:
     """A new version of the file at `address`: its name and the address of its folder.
 
-    Two servers that make one at the same time get two different ones. `record` goes into its sidecar.
+    Two servers that make one at the same time get two different ones, and two sites that hear of each other
+    only later, too. `record` goes into its sidecar.
     """
     folder = paths.render_folder(address)
     share, inside = paths.parse(folder)
@@ -32,6 +33,7 @@ def make(store: Store, address: str, record: dict[str, Any], site: str = "") -> 
     place = root / inside
     with store.locks(share).hold(paths.lock_key(inside + "/versions")):
         files.make_folders(place, root)
+        site = store.sites.suffix(store.share(share))
         name = paths.version_folder(_highest(place) + 1, site)
         try:
             os.mkdir(place / name)

@@ -32,6 +32,7 @@ from server.library.copies import Copies
 from server.library.dependencies import Dependencies
 from server.library.ingest import Ingest
 from server.library.media import Media, ending
+from server.library.notes import Notes
 from server.library.people import People
 from server.library.problems import Problems
 from server.library.problems.mending import Mending
@@ -39,6 +40,7 @@ from server.library.problems.which import Which
 from server.library.projects import Projects
 from server.library.saves import Saves
 from server.library.setup import Setup
+from server.library.sites import Sites
 from server.library.uploads import Uploads
 from server.web import api, openapi, pages, trial
 from server.web.api.files import drop_unfinished
@@ -100,8 +102,8 @@ class Croft:
         rooms = self.services
         for close in (
             rooms.events.close, drop_unfinished, rooms.uploads.close, rooms.problems.close,
-            rooms.copies.close, rooms.dependencies.close, rooms.farm.close, rooms.ingest.close,
-            rooms.media.close, rooms.store.close,
+            rooms.sites.close, rooms.copies.close, rooms.dependencies.close, rooms.farm.close,
+            rooms.ingest.close, rooms.media.close, rooms.store.close,
         ):  # fmt: skip
             try:
                 close()
@@ -300,7 +302,8 @@ def build(
     problems = Problems(store)
     mending = Mending(store, projects, assets)
     Which(store, mending)
-    for room in (projects, ingest, copies, farm, uploads, backups, dependencies):
+    sites = Sites(store, people, saves, mending)
+    for room in (projects, ingest, copies, farm, uploads, backups, dependencies, sites):
         problems.add(room.problems)
 
     def watched() -> None:
@@ -308,11 +311,12 @@ def build(
         problems.wake()
 
     events = Events(int(settings.get("event_streams")), watched=watched)
-    store.subscribe(events.notify)
+    store.subscribe(lambda changes: events.notify([one for one in changes if one.kind != "companion"]))
     farm.subscribe(lambda changes: tell_of_frames(changes, media, events))
     media.subscribe(lambda address: events.notify([Change("thumbnail", address)]))
     ingest.start()
     copies.start()
+    sites.start()
     dependencies.start()
     problems.start()
     uploads.adder.replace = lambda file, content, who, said, take: saves.replace(
@@ -334,6 +338,8 @@ def build(
             ingest=ingest,
             saves=saves,
             copies=copies,
+            sites=sites,
+            notes=Notes(store, assets),
             dependencies=dependencies,
             problems=problems,
             mending=mending,

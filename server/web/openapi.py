@@ -16,6 +16,7 @@ TAGS = {
     "projects": "projects of the shares",
     "assets": "files that people track",
     "saves": "earlier saves and versions of files, deletions undone",
+    "notes": "what people say of files",
     "files": "the files themselves, their thumbnails",
     "uploads": "files on their way into a project, in parts that can be gone on with",
     "jobs": "renders: jobs and their tasks",

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from server.library.dependencies import Dependencies
     from server.library.ingest import Ingest
     from server.library.media import Media
+    from server.library.notes import Notes
     from server.library.people import People
     from server.library.problems import Problems
     from server.library.problems.mending import Mending
     from server.library.projects import Projects
     from server.library.saves import Saves
     from server.library.setup import Setup
+    from server.library.sites import Sites
     from server.library.uploads import Uploads
     from server.web.events import Events
     from server.web.session import Sessions
@@ -60,6 +62,8 @@ class Services:
     ingest: Ingest
     saves: Saves
     copies: Copies
+    sites: Sites
+    notes: Notes
     dependencies: Dependencies
     problems: Problems
     mending: Mending

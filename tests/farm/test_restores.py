@@ -125,7 +125,7 @@ def test_a_job_of_another_installation_is_shown_and_can_be_adopted(world: World,
     farm = other.open()
     node = Node(farm, "n1", world.root)
     assert node.ask() == []
-    assert "belongs to the installation here" in farm.view(job_id)["why"]
+    assert "it is rendered at here" in farm.view(job_id)["why"]
     farm.resume_job(job_id, "anna")
     assert node.deliver(node.one())["id"] == "accepted"
     other.close()

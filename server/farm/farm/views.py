@@ -34,6 +34,8 @@ class Views:
         return {
             **self._request(job.record, job.address),
             "state": job.state,
+            "site": job.site,
+            "elsewhere": not self._board.ours(job),
             "why": self.why(live),
             "priority": job.priority,
             "started": job.started or None,
@@ -127,7 +129,7 @@ class Views:
         if job.state in states.ENDED:
             return job.why or _ended_by(job) or inputs.sentence(live.changed)
         if not board.ours(job):
-            return f"it belongs to the installation {job.site}: resume it to have it rendered here"
+            return f"it is rendered at {job.site}, not here"
         away = board.unready(job)
         if away:
             return away

@@ -34,7 +34,7 @@ def publish(store: Store, address: str, who: str, comment: str, known: Known) ->
     folder = _folder(path)
     with store.locks(share.name).hold(_lock(address)):
         files.make_folders(folder, share.root, disk=store.disk)
-        name = paths.version_folder(_highest(folder) + 1)
+        name = paths.version_folder(_highest(folder) + 1, store.sites.suffix(share))
         place = folder / name
         files.make_folders(place, share.root, disk=store.disk)
         try:

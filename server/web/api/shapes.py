@@ -278,6 +278,13 @@ SHAPES: dict[str, Schema] = {
     "Kept": shape("address folder", address=TEXT, folder=TEXT, undo=UNDO),
     "Back": shape("address", address=TEXT, undo=UNDO),
     "Restored": shape("address kept beside", address=TEXT, kept=TEXT, beside=TRUTH, undo=UNDO),
+    "Note": shape("id at who text", id=TEXT, at=TEXT, who=TEXT, text=TEXT),
+    "NewNote": {
+        "type": "object",
+        "required": ["text"],
+        "additionalProperties": False,
+        "properties": {"text": {"type": "string", "minLength": 1, "maxLength": 20_000}},
+    },
     "Save": shape(
         "id kind at who comment size hash",
         id=TEXT,

@@ -76,6 +76,7 @@ def card(
         "progress_words": progress(job),
         "end_words": end,
         "may": may,
+        "elsewhere": bool(job.get("elsewhere")),
         "thumbnail": job.get("thumbnail"),
         "why": because(job, titles),
         "failures": [],
