@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
     store = make_store(root)
     store.edit(FILE, {"owner": "mia", "uuid": "u1"}, who="tom")
     store.write_json(f"data::{COMPANION}/file.json", {"size": 7})
-    store.write_json(f"data::{JOB}/job.json", {"id": "20261121-101010-abcdef", "frames": "1-2"})
+    store.write_json(f"data::{JOB}/job.json", {"id": "20261121-101010-abcdef", "frames": "1-2", "total": 2})
     journal = b'{"event": "claim"}\n{"event": "done"}\n'
     make_file(root, f"{JOB}/journal.jsonl", journal)
     told = {"length": len(journal), "sha256": hashlib.sha256(journal).hexdigest()}
@@ -197,9 +197,8 @@ def test_the_command(root: Path, tmp_path: Path) -> None:
     good = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (good.returncode, good.stdout) == (0, "no faults, no notes.\n"), good.stderr
     make_file(root, "green/shots/sh010.blend.json", b"{")
-    make_file(
-        root, f"{JOB}/job.json", b'{"id": "20261121-101010-abcdef", "frames": "1-2", "snapshot": "../x"}'
-    )
+    wrong = {"id": "20261121-101010-abcdef", "frames": "1-2", "total": 2, "snapshot": "../x"}
+    make_file(root, f"{JOB}/job.json", json.dumps(wrong).encode())
     before = sorted(path for path in root.rglob("*"))
     bad = subprocess.run(command, capture_output=True, text=True, check=False)
     assert bad.returncode == 1

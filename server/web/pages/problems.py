@@ -55,7 +55,7 @@ GROUPS = {  # kind: title, and what it means; in the order of the page
     "config": ("Configuration", "What was valid last is used."),
     "settings": ("Configuration", "What was valid last is used."),
 }
-SAID = ("orphan", "incomplete")
+SAID = ("orphan", "absolute-path")
 OTHER = ("Other things", "")
 
 
