@@ -89,6 +89,7 @@ def metrics(services: Services) -> str:
         f'croft_thread_faults_total{{thread="events"}} {services.events.faults}',
         f'croft_thread_faults_total{{thread="ingest"}} {services.ingest.failures}',
         f'croft_thread_faults_total{{thread="problems"}} {services.problems.faults}',
+        f'croft_thread_faults_total{{thread="uploads"}} {services.uploads.reader.failures}',
         "# TYPE croft_thumbnail_helper_restarts_total counter",
         f"croft_thumbnail_helper_restarts_total {services.media.restarts}",
         "# TYPE croft_start_time_seconds gauge",
