@@ -38,6 +38,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     why = _what_is_wrong(record)
     if why:
         raise broken(path, why)
+    record.setdefault("total", 0)  # no request of ours lacks it
     return record
 
 
@@ -60,7 +61,7 @@ def _what_is_wrong(record: dict[str, Any]) -> str:
     for key, kind in _KINDS.items():
         if key in record and not isinstance(record[key], kind):
             return f"its {key} makes no sense"
-    total = record.get("total")
+    total = record.get("total", 0)
     if isinstance(total, bool) or not isinstance(total, int) or not 0 <= total < TOTAL_MOST:
         return "its total makes no sense"
     snapshot = record.get("snapshot", "")
