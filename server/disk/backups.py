@@ -78,13 +78,13 @@ class Backups:
         with self._lock:
             if self._known[0] == stamp:
                 return self._known[1]
-        found = [
+        found = tuple(
             Tree(name, at, self.root / name)
             for name in sorted(os.listdir(self.root), reverse=True)
             if (at := time_of(name)) is not None and (self.root / name / RECORD).exists()
-        ]
+        )
         with self._lock:
-            self._known = (stamp, tuple(found))
+            self._known = (stamp, found)
         return found
 
     def get(self, name: str) -> Tree:

@@ -10,6 +10,7 @@ import os
 import stat
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ PREFIX = "backup-"  # of a save's id; the tree's name follows
 LATE_MINUTES = 60.0  # a backup every ten minutes may fail a few times before it is told
 LOOKED_S = 20.0  # how long an answer about the disk is good
 FRAMES_MOST = 200_000  # of a sequence over all backups: older ones are passed over beyond
+REMEMBERED = 500  # files whose states are kept in memory
 
 State = tuple[Any, ...]  # what tells one state of a file from another
 
@@ -50,6 +52,8 @@ class Backups:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._trees: Trees | None = None
+        self._states_of: OrderedDict[tuple[str, str], tuple[object, Sequence[tuple[State, Tree, Tree]]]]
+        self._states_of = OrderedDict()
         self._told: tuple[float, tuple[Problem, ...]] = (-LOOKED_S, ())
 
     def trees(self) -> Trees | None:
@@ -73,7 +77,7 @@ class Backups:
         if entry is not None and entry.stat is not None:
             present = _state(self._store.share(share).root / inside, name)
         found: list[Save] = []
-        for state, newest, oldest in self._states(share, inside):
+        for state, newest, oldest in self._known_states(share, inside):
             if state != present:
                 saved = datetime.fromtimestamp(min(state[1] / 1e9, oldest.at.timestamp()), UTC)
                 found.append(
@@ -112,15 +116,27 @@ class Backups:
                 "from a backup."
             )
 
-    def _states(self, share: str, inside: str) -> Iterator[tuple[State, Tree, Tree]]:
-        """Each state of a file, with the newest and the oldest backup that holds it."""
+    def _known_states(self, share: str, inside: str) -> Sequence[tuple[State, Tree, Tree]]:
+        """The same while no backup comes or goes: a page that is looked at asks the disk once."""
         trees = self.trees()
-        if trees is None:
-            return
         try:
-            known = trees.trees()
+            present = trees.trees() if trees is not None else ()
         except OSError:
-            return  # `problems` tells of it
+            return []  # `problems` tells of it
+        with self._lock:
+            known = self._states_of.get((share, inside))
+            if known is not None and known[0] is present:
+                self._states_of.move_to_end((share, inside))
+                return known[1]
+        found = list(self._states(present, share, inside))
+        with self._lock:
+            self._states_of[share, inside] = (present, found)
+            if len(self._states_of) > REMEMBERED:
+                self._states_of.popitem(last=False)
+        return found
+
+    def _states(self, known: Sequence[Tree], share: str, inside: str) -> Iterator[tuple[State, Tree, Tree]]:
+        """Each state of a file, with the newest and the oldest backup that holds it."""
         current: tuple[State, Tree, Tree] | None = None
         budget = FRAMES_MOST
         for tree in known:

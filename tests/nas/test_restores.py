@@ -94,7 +94,7 @@ class School:
         return self.nas.data / told.split("What was there lies in data::")[1].split(".\n")[0].rstrip(".")
 
 
-@pytest.fixture(params=["mfs", "epmfs"])
+@pytest.fixture(params=[pytest.param("mfs", marks=pytest.mark.soak), "epmfs"])
 def school(
     request: pytest.FixtureRequest, make_nas: Callable[..., Nas], needs: Callable[[str], str]
 ) -> School:

@@ -53,13 +53,14 @@ def row(shell: Shell, save: Save, api: str) -> dict[str, Any]:
     if rendered and not save.comment:
         word = "Rendered"
     when = words.when(save.at, shell.now())
+    comment = f"It was so until {words.when(save.until, shell.now())}." if save.until else save.comment
     return {
         "id": save.id,
         "when": when,
         "glyph": glyph,
         "word": word.format(id=save.id, comment=save.comment),
         "who": shell.titles().get(save.who, save.who),
-        "comment": "" if rendered else save.comment,
+        "comment": "" if rendered else comment,
         "size": words.size(save.size),
         "back": button("Bring it back", f"POST {api}/restore", {"save": save.id}),
         "beside": button("Open beside", f"POST {api}/restore", {"save": save.id, "beside": True}),
