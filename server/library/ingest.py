@@ -74,6 +74,7 @@ class Ingest:
         self._queue: OrderedDict[str, int] = OrderedDict()  # address: how often it was tried
         self._later: dict[str, tuple[float, int]] = {}  # address: when again, how often it was tried
         self._to_read: OrderedDict[str, int] = OrderedDict()  # likewise; the newest is read first
+        self._to_look_at: OrderedDict[str, None] = OrderedDict()  # whether they have their end
         self._to_hash: OrderedDict[str, None] = OrderedDict()
         self._slow: dict[tuple[str, int, int], int] = {}  # a state of a file: how often it was too slow
         self._doing: set[str] = set()
@@ -108,11 +109,10 @@ class Ingest:
         index = self._store.index
         entries: Iterable[Entry] = index.under(place) if place else index.entries()
         since = (self._wall() - LATELY_S) * 1e9
-        self.ask([
-            entry.address
-            for entry in entries
-            if entry.facts is None and (_wanted(entry) or _may_lack_its_end(entry, since))
-        ])  # fmt: skip
+        bare = [entry for entry in entries if entry.facts is None]
+        with self._condition:
+            self._to_look_at.update((e.address, None) for e in bare if _may_lack_its_end(e, since))
+        self.ask([entry.address for entry in bare if _wanted(entry)])
 
     def ask(self, addresses: Iterable[str]) -> None:
         """Have files looked at: facts that are out of date are read again."""
@@ -126,7 +126,10 @@ class Ingest:
         """Until nothing is left to do now; False if that took longer. For tests and `rescan`."""
         with self._condition:
             return self._condition.wait_for(
-                lambda: not (self._queue or self._to_read or self._to_hash or self._doing), timeout_s
+                lambda: (
+                    not (self._queue or self._to_read or self._to_look_at or self._to_hash or self._doing)
+                ),
+                timeout_s,
             )
 
     def current(self, address: str) -> bool:
@@ -208,13 +211,18 @@ class Ingest:
                     self._condition.notify_all()
 
     def _pick(self) -> tuple[Callable[[str], None], str, int] | None:
-        """What to do next, of a file that no other thread is at: take in, then read, then hash."""
+        """What to do next, of a file that no other thread is at: take in, then read, then look at textures
+        and the like, then hash."""
         for address in self._queue:
             if address not in self._doing:
                 return self._take, address, self._queue.pop(address)
         for address in reversed(self._to_read):
             if address not in self._doing:
                 return self._read, address, self._to_read.pop(address)
+        for address in self._to_look_at:
+            if address not in self._doing:
+                del self._to_look_at[address]
+                return self._look_at, address, 0
         for address in self._to_hash:
             if address not in self._doing:
                 del self._to_hash[address]
@@ -245,13 +253,14 @@ class Ingest:
         entry = self._store.index.get(address)
         if entry is None or entry.stat is None or entry.arriving:
             return
-        wanted = _wanted(entry)
-        record = self._assets.file_record(address) if wanted else {}
+        if not _wanted(entry):
+            return
+        record = self._assets.file_record(address)
         known = tells_of(record, entry.stat)
         # Of an asset that was never read it is taken for granted: it came with its sidecar, by a restore.
         if (entry.facts is None or (record and not known)) and not self._has_its_end(entry):
             return
-        if not wanted or self._projects.of(address) is None:
+        if self._projects.of(address) is None:
             return
         self._store.check_writable(address)
         if entry.facts is None and not entry.broken and faults.fits_a_record(paths.name_of(address)):
@@ -260,6 +269,12 @@ class Ingest:
             with self._condition:
                 self._to_read[address] = 0
                 self._to_read.move_to_end(address)
+
+    def _look_at(self, address: str) -> None:
+        """A file that is no asset and came while perhaps no server ran: whether it is whole."""
+        entry = self._store.index.get(address)
+        if entry is not None and entry.stat is not None and entry.facts is None and not entry.arriving:
+            self._has_its_end(entry)
 
     def _has_its_end(self, entry: Entry) -> bool:
         """Whether a file is whole. If not, the store is told, and waits for the rest of it."""
@@ -402,5 +417,5 @@ def _may_lack_its_end(entry: Entry, since_ns: float) -> bool:
         and not entry.arriving
         and entry.stat.ctime_ns >= since_ns
         and kinds.suffix(paths.name_of(entry.address)) in CHECKS
-        and kinds.kind(paths.name_of(entry.address)) != "sequence"
+        and not becomes_asset(entry.address)
     )
