@@ -317,6 +317,7 @@ def build(
     ingest.start()
     copies.start()
     sites.start()
+    dependencies.spoilt = lambda address: ingest.ask([address])
     dependencies.start()
     problems.start()
     uploads.adder.replace = lambda file, content, who, said, take: saves.replace(

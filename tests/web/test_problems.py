@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from typing import Any
@@ -52,8 +53,6 @@ def test_a_broken_record_is_put_back_and_undone(house: House, ana: Browser) -> N
     assert "Put the last good one back" in page
     done = press(ana, action)
     assert told(ana) == []
-    import json
-
     assert json.loads(beside.read_bytes()) == json.loads(good)
     kept = list((house.data / "demo/shots/old").glob("*/sh010.blend.json"))
     assert [path.read_bytes() for path in kept] == [b'{\n  "owner": "student",\n  "name" oops\n}']
@@ -130,6 +129,22 @@ def test_a_file_from_the_future(house: House, ana: Browser) -> None:
     press(ana, done["undo"])
     assert path.stat().st_mtime_ns == ahead
     assert [problem["kind"] for problem in told(ana)] == ["clock"]
+
+
+def test_spoilt_facts_are_read_again_by_themselves(house: House, ana: Browser) -> None:
+    house.scene()
+    facts = house.data / "demo/shots/.croft/sh010.blend/file.json"
+    good = json.loads(facts.read_bytes())
+    facts.write_bytes(b"{half")
+
+    def healed() -> bool:
+        try:
+            return bool(json.loads(facts.read_bytes())["hash"] == good["hash"])
+        except ValueError:
+            return False
+
+    house.until(healed)
+    assert told(ana) == []
 
 
 def test_a_temporary_file_that_a_crash_left(house: House, ana: Browser) -> None:

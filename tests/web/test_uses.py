@@ -152,6 +152,7 @@ def test_a_library_that_goes_and_comes_back(house: House, demo: Browser) -> None
     warnings = demo.get(f"/api/jobs/{reply.data['id']}").data["warnings"]
     assert any("hero.blend isn’t there" in text for text in warnings)
     assert reply.data["warnings"] == warnings
+    assert "more like this" in demo.get("/p/demo/rendering").body.decode()
     away.rename(hero)
     house.until(lambda: uses(demo)["props/hero.blend"] == "ok")
     house.until(lambda: not told(demo, "missing-library"))

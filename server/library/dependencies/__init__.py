@@ -59,6 +59,7 @@ class Dependencies:
         self._closed = False
         self._thread: threading.Thread | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
+        self.spoilt: Callable[[str], None] = lambda address: None  # told of scenes to be read again
         self.faults = 0
 
     def start(self) -> None:
@@ -244,7 +245,9 @@ class Dependencies:
             self.unreadable.pop(address, None)
             return set()  # it wasn't read yet
         except (OSError, ValueError, CroftError) as error:
-            self.unreadable[address] = str(error)
+            if address not in self.unreadable:
+                self.unreadable[address] = str(error)
+                self.spoilt(address)
             return set()
         return self._put(address, named(record.get("facts") if isinstance(record, dict) else None))
 

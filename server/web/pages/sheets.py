@@ -79,6 +79,7 @@ def card(
         "elsewhere": bool(job.get("elsewhere")),
         "thumbnail": job.get("thumbnail"),
         "why": because(job, titles),
+        "warnings": list(job.get("warnings") or ()),
         "failures": [],
         "failed_words": f"{words.number(int(counts.get('failed', 0)), 'frame')} failed",
     }
