@@ -268,6 +268,32 @@ def test_a_file_that_appears_in_the_last_moment_stays(croft: Croft, monkeypatch:
     assert (croft.data / "demo/shots/mine.blend").read_bytes() == SCENE
 
 
+def test_a_disk_that_fails_while_adding_leaves_it_waiting(
+    croft: Croft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = croft.send()
+
+    def fail(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(croft.disk, "link", fail)
+        assert not croft.add(upload)[0]["ok"]
+    view = croft.view(upload)
+    assert view["state"] == "ready"
+    assert "full" in view["why"]
+    assert tree(croft.data / "demo") == ["project.json"]
+    croft.uploads.change(upload, {"name": "other.blend"})
+    assert croft.add(upload)[0]["address"] == "data::demo/shots/other.blend"
+    assert (croft.data / "demo/shots/other.blend").read_bytes() == SCENE
+
+
+def test_a_name_of_a_mac_is_no_other_name(croft: Croft) -> None:
+    decomposed = "cafe\u0301.blend"
+    view = croft.view(croft.send(decomposed))
+    assert (view["name"], view["title"]) == ("caf\u00e9.blend", "")
+
+
 class Crash(BaseException):
     """The process dies here: no handler of ours runs."""
 

@@ -12,6 +12,7 @@ import datetime
 import secrets
 import shutil
 import time
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -167,7 +168,7 @@ class Uploads:
             "size": size,
             "modified": given.get("modified"),
             "hash": given.get("hash") or "",
-            "title": "" if name == given["name"] else paths.stem_of(given["name"]),
+            "title": title_of(str(given["name"]), name),
             "created": utc_now(),
         }
         waiting = [upload for upload in self._shelf.of(user.ident) if upload.open]
@@ -349,6 +350,12 @@ class Uploads:
 
     def _tell(self, upload: Upload) -> None:
         self._store.notify([Change("upload", f"{upload.user}/{upload.id}")])
+
+
+def title_of(given: str, name: str) -> str:
+    """What the asset is called where its file can't be called so; '' where it can."""
+    given = unicodedata.normalize("NFC", given)
+    return "" if given == name else paths.stem_of(given)
 
 
 def check_open(upload: Upload) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from server.disk import files, moves, paths
-from server.disk.errors import BadInput, Conflict, CroftError, Forbidden, NotFound
+from server.disk.errors import BadInput, Conflict, CroftError, NotFound
 from server.disk.records import utc_now
 from server.disk.store import Store
 
@@ -127,10 +127,12 @@ class Adder:
                 self._put_over(upload, address)
             else:
                 self._put(upload, address, str(adding["aside"]))
-        except (Conflict, Forbidden):
-            # Somebody put a file of that name there a moment ago: theirs stays, ours waits on.
+        except CroftError:
+            # Somebody put a file of that name there a moment ago, the disk is full …: ours waits on, as it
+            # was. Where it can't come back, the record keeps what is still to be done.
             self._take_back(upload, address, str(adding["aside"]))
-            self._shelf.write(upload.place, {**upload.data, "adding": None})
+            if os.path.lexists(self._shelf.path(upload.place, CONTENT)):
+                self._shelf.write(upload.place, {**upload.data, "adding": None})
             raise
         self._make_sidecar(upload, address, adding)
         where = paths.folder_of(address).partition("/")[2] or "the project’s folder"
