@@ -28,7 +28,8 @@ from server.disk.records import Action, Change, Problem
 from server.disk.sites import events_of
 from server.disk.store import Store
 
-from .people import People, User
+from .assets.fields import SUPERVISORS
+from .people import People, User, require
 from .problems.mending import Mended, Mending
 from .saves import Saves
 
@@ -145,6 +146,8 @@ class Sites:
     def _decide(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         """One of the values of a field; it counts as somebody's word on all of them."""
         name = more.get("field")
+        if name in SUPERVISORS:
+            require(user, "supervisor")
         try:
             value = json.loads(str(more.get("value")))
         except ValueError as error:

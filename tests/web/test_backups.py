@@ -196,3 +196,16 @@ def test_a_backup_that_is_late_or_failed_is_told(backed: Backed) -> None:
     [gone] = problems(backed)
     assert "can’t be read" in gone
     assert any(p["kind"] == "backup" for p in house.browser("admin").get("/api/problems").data)
+
+
+def test_the_page_says_until_when_it_was_so(backed: Backed) -> None:
+    address = make(backed, b"good", b"spoilt")
+    [save] = backed.saves(address)
+    page = backed.house.browser("student").get("/p/demo/asset/shots/sh010.blend")
+    assert page.status == 200
+    text = page.body.decode()
+    assert f'id="save-{save["id"]}"' in text
+    assert "It was so until" in text
+    assert "From the backup" in text
+    page = backed.house.browser("supervisor").get("/p/demo/asset/shots/sh010.blend")
+    assert "It was so until" in page.body.decode()

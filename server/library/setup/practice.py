@@ -51,7 +51,7 @@ def look(
     target = Path(where)
     if not target.is_dir():
         return [wrong(f"The backup's folder {target} isn't there.", "Mount its disk, or make the folder:",
-                      f"install -d -m 2750 {shlex.quote(where)}")]  # fmt: skip
+                      f"install -d -o croft -m 700 {shlex.quote(where)}")]  # fmt: skip
     checks = []
     if data.is_dir() and target.stat().st_dev == data.stat().st_dev:
         text = f"{target} lies on the share's own disk: when that disk dies, both are gone."
