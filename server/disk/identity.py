@@ -15,6 +15,7 @@ import os
 import threading
 import time
 import uuid as uuids
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +36,16 @@ log = logging.getLogger(__name__)
 DECIDE_S = 0.1  # after the last change that matters
 CONTEST_S = 10.0  # a move over the network is copy, then delete
 RECENT_S = 60.0  # a move that isn't a rename: the copy appears this close to the loss
+TOGETHER_S = 5.0  # renames of one act, of which two looks may each see a part
 CONTESTS_AT_ONCE = 20
 OFFERED = 6  # files that a problem has buttons for
 MANY = 20_000  # candidates remembered; beyond, all entries are looked through
-AGAIN_S = (0.8, 5.0, 60.0)  # after a move that didn't work out: a lock, a full disk, a mount that lags behind
+AGAIN_S = (
+    0.8,
+    0.8,
+    5.0,
+    60.0,
+)  # after a move that didn't work out: a lock, a full disk, a mount that lags behind
 TICK_NS = 100  # what Windows keeps of a time: a copy by Explorer has no finer one
 
 
@@ -67,6 +74,9 @@ class Identity:
         self._all = True  # nothing is known of before the start: every file may be the lost one
         self._decide_at: float | None = clock()
         self._stripped: dict[str, tuple[str, float]] = {}  # uuid -> the file that its record left, and when
+        self._before: dict[str, tuple[Stat, float]] = {}  # names that lost their file a moment ago, and which
+        self._looks_at: deque[float] = deque(maxlen=4)  # when renames were looked for last
+        self._after: dict[str, float] = {}  # names that got another a moment ago
         self._contests: dict[str, float] = {}  # uuid -> when it is decided
         self._first: dict[str, str] = {}  # uuid -> who held it before it was contested
         self._unclear: dict[str, tuple[str, ...]] = {}  # lost address -> files that may be it
@@ -114,36 +124,57 @@ class Identity:
         sidecars at once, before anybody takes them for new. So do files that changed places."""
         index = self._store.index
         done = Found()
-        before = {entry.address: entry for entry in found.changed if _is_one_file(entry.address)}
-        for folder, name in gone:
-            entry = index.get(paths.join(folder, name))
-            if entry is not None and entry.stat is not None and _is_one_file(entry.address):
-                before.setdefault(entry.address, entry)
+        # A look at many may take longer than that: what the last few saw counts in any case.
+        self._looks_at.append(self._clock())
+        since = min(self._clock() - TOGETHER_S, self._looks_at[0])
+        self._before = {a: kept for a, kept in self._before.items() if kept[1] >= since}
+        self._after = {a: at for a, at in self._after.items() if at >= since}
+        self._note(found, [index.get(paths.join(folder, name)) for folder, name in gone])
+        if not self._before:
+            return done
         were: dict[tuple[int, int, int], list[str]] = {}
-        for entry in before.values():
-            if entry.stat is not None:
-                were.setdefault(_same_file(entry.stat), []).append(entry.address)
+        changed: set[str] = set()  # names that have another file by now
+        for address, (stat, _) in self._before.items():
+            were.setdefault(_same_file(stat), []).append(address)
+            entry = index.get(address)
+            if entry is not None and entry.stat is not None and _same_file(entry.stat) != _same_file(stat):
+                changed.add(address)
         moved: dict[str, str] = {}
-        for address in (*found.new, *(entry.address for entry in found.changed)):
-            now = index.get(address)
-            if now is None or now.stat is None or not _is_one_file(address):
-                continue
-            matches = were.get(_same_file(now.stat), [])
-            if len(matches) == 1 and matches[0] != address and _share_of(matches[0]) == _share_of(address):
-                moved[matches[0]] = address
-        changed = {entry.address for entry in found.changed}
-        for old, new in self._possible(moved, changed).items():
+        for address in self._after:
+            entry = index.get(address)
+            matches = were.get(_same_file(entry.stat), []) if entry is not None and entry.stat else []
+            # Of several names that it had in this moment the first is where it came from.
+            origin = matches[0] if matches else address
+            if origin != address and _share_of(origin) == _share_of(address) and origin not in moved:
+                moved[origin] = address
+        rows = self._possible(moved, changed)
+        for old, new in list(rows.items()):
             if old in changed or new in changed:
                 continue
+            del rows[old]
             done.add(self._store.scanner(old).refresh(old))
             left = index.get(old)
             if left is not None and left.stat is None:
                 done.add(self._give_back(old, new))
-            moved.pop(old)
-        rows = self._possible(moved, changed)
         if rows:
             done.add(self._change_places(rows))
+        self._note(done)  # Race: the next rename came while these records were carried.
         return done
+
+    def _note(self, found: Found, went: Iterable[Entry | None] = ()) -> None:
+        """Keep for a moment which names lost their file and which got one: two looks may each have seen a
+        part of what belongs together."""
+        now = self._clock()
+        for entry in (*found.changed, *went):
+            if entry is not None and entry.stat is not None and _is_one_file(entry.address):
+                self._before.setdefault(entry.address, (entry.stat, now))
+        came = (*found.new, *(entry.address for entry in found.changed))
+        self._after.update(dict.fromkeys(filter(_is_one_file, came), now))
+
+    def _forget_moved(self, *addresses: str) -> None:
+        for address in addresses:
+            self._before.pop(address, None)
+            self._after.pop(address, None)
 
     def _possible(self, moved: dict[str, str], changed: set[str]) -> dict[str, str]:
         """Of these moves (from, to) the ones whose records can follow. A name that goes on with a file that
@@ -165,7 +196,9 @@ class Identity:
 
     def _is_free(self, address: str) -> bool:
         entry = self._store.index.get(address)
-        return entry is not None and _is_bare(entry)
+        if entry is None or entry.stat is None or entry.broken or entry.jobs:
+            return False
+        return entry.facts is None or self._is_unclaimed(entry)
 
     def _change_places(self, moved: dict[str, str]) -> Found:
         """Records follow files of which some went to where another was."""
@@ -182,12 +215,31 @@ class Identity:
                     if entry is None or entry.stat is None or st.st_size != entry.stat.size:
                         return done
                 carry.rotate(share, {inside[old]: inside[new] for old, new in moved.items()}, store.disk)
+            self._forget_moved(*everywhere)
+            self._put_away_passed(share, {paths.folder_of(address) for address in everywhere}, done)
             log.info("these changed places, and so did their records: %s", moved)
         except (CroftError, OSError) as error:
             log.warning("the records of %s can't follow them: %s", moved, error)
         for address in everywhere:
             done.add(store.scanner(address).refresh(address))
         return done
+
+    def _put_away_passed(self, share: Share, folders: set[str], done: Found) -> None:
+        """A name that a file only passed through, and for which a record was made in that moment."""
+        for address in list(self._after):
+            entry = self._store.index.get(address)
+            if entry is None or paths.folder_of(address) not in folders:
+                continue
+            done.add(self._store.scanner(address).refresh(address))
+            entry = self._store.index.get(address)
+            if entry is None or entry.stat is not None or entry.jobs or not self._is_unclaimed(entry):
+                continue
+            inside = paths.parse(address)[1]
+            with self._store.locks(share.name).hold(paths.lock_key(inside)):
+                if not _is_there(share.path(inside)):
+                    deletions.put_away(share, inside, CROFT, self._store.disk)
+            self._forget_moved(address)
+            done.add(self._store.scanner(address).refresh(address))
 
     def next_due_s(self) -> float | None:
         due = [at for at in (self._decide_at, *self._contests.values()) if at is not None]
@@ -333,6 +385,7 @@ class Identity:
                 found.add(self._give_back(address, fitting[0]))
             else:
                 unclear[address] = tuple(fitting)
+        self._alike = None
         self._forget_old(now, waiting)
         self._set_unclear(unclear)
         return found
@@ -494,6 +547,7 @@ class Identity:
         for address in (lost, found):
             done.add(store.scanner(address).refresh(address))
         if given:
+            self._forget_moved(lost, found)
             self._own_again(lost, found)
             self._lost.pop(lost, None)
             self._new.pop(found, None)
@@ -607,12 +661,16 @@ class Identity:
                 keys = [(home.name, paths.lock_key(old)), (share.name, paths.lock_key(new))]
                 for name in sorted({name for name, _ in keys}):
                     held.enter_context(store.locks(name).hold_all(key for n, key in keys if n == name))
-                if _is_there(home.path(old)) or not os.path.isdir(paths.companion_of(home.path(old))):
+                if _is_there(home.path(old)):
                     return done
                 if home.name == share.name:
                     carry.carry_companion(share, old, new, store.disk)
                 else:
                     carry.carry_over(home, old, share, new, with_sidecar=False, disk=store.disk)
+                if any(
+                    os.path.lexists(home.path(old).parent / n) for n in deletions.record_names(home.path(old))
+                ):
+                    # The sidecar was copied, not moved: two holders would keep each other's jobs waiting.
                     deletions.put_away(home, old, CROFT, store.disk)
         except (CroftError, OSError) as error:
             log.warning("The companion of %s can't follow it: %s", there.address, error)

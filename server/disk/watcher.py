@@ -303,7 +303,7 @@ class Watcher:
             for name, how in names.items()
             if how & (GONE | MOVED) == GONE | MOVED
         ]
-        if found.changed or (gone and found.new):
+        if gone or found.new or found.changed:
             found.add(self.identity.renamed(found, gone))
 
     def _look_now(self, folder: str, names: dict[str, int], found: Found) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -231,6 +232,14 @@ def moves(along: str) -> None:
     case({"a.blend": "a.blend", "a - Copy.blend": kind}, f"copied_beside-{along}", late=True)(copied_beside)
 
 
+@case({"done/a.blend": "a.blend"}, late=True)
+def copied_with_its_sidecar_then_the_file_alone_deleted(w: World, f: Path) -> Steps:
+    for old, new in pairs(f / "a.blend", f / "done/a.blend", SIDE):
+        w.cp(old, new)
+    w.rm(f / "a.blend")
+    yield REST
+
+
 @case({"a.blend": "missing"})
 def deleted(w: World, f: Path) -> Steps:
     w.rm(f / "a.blend")
@@ -292,6 +301,17 @@ BY_NAME = {"a.blend": "a.blend", "z.blend": "z.blend"}
 def swapped(w: World, f: Path) -> Steps:
     w.mv(f / "a.blend", f / "x.blend")
     w.mv(f / "z.blend", f / "a.blend")
+    w.mv(f / "x.blend", f / "z.blend")
+    yield REST
+
+
+@case({"a.blend": "z.blend", "z.blend": "a.blend"}, assets=("a.blend", "z.blend"), off=BY_NAME)
+def swapped_while_croft_looks(w: World, f: Path) -> Steps:
+    """Each look sees another part of it."""
+    w.mv(f / "a.blend", f / "x.blend")
+    time.sleep(0.03)
+    w.mv(f / "z.blend", f / "a.blend")
+    time.sleep(0.03)
     w.mv(f / "x.blend", f / "z.blend")
     yield REST
 

@@ -33,7 +33,8 @@ def list_history(services: Services, call: Call) -> Answer:
     if not address:
         raise BadInput("Say whose history: address=share::path.", field="address")
     services.assets.get(address)
-    entries = services.store.history(address)[::-1]
+    # What isn't an edit (a save that was kept, say) tells of itself in keys of its own.
+    entries = [{"fields": {}, **event} for event in services.store.history(address)[::-1]]
     rows, following = page_of(entries, call.query)
     return Answer(list(rows), f"{len(entries)} changes.", next=following, is_list=True)
 
