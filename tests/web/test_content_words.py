@@ -77,5 +77,7 @@ def test_facts_become_words() -> None:
     )
     assert content.missing("1-99x2,120,130-140") == "1 to 99 (each 2nd), 120, 130 to 140"
     assert content.missing("2,4x13,…") == "2, 4 (each 13th), …"
+    many = content.missing(",".join(str(2 * n) for n in range(90)))
+    assert many.endswith("20, 22, and more")
     assert content.in_words("scene", {"size": "nonsense", "exif": []}) == []
     assert ("Exposure", "2.5 s") in content.in_words("image", {"exif": {"exposure": 2.5}})

@@ -11,6 +11,7 @@ MODES = {  # Pillow's
     "RGBA": "RGB, with transparency", "CMYK": "CMYK, for print", "I;16": "grey, 16 bits",
     "F": "grey, 32 bits",
 }  # fmt: skip
+RANGES = 12  # of missing frames, how many a page says
 CODECS = {
     "h264": "H.264", "hevc": "H.265", "av1": "AV1", "vp8": "VP8", "vp9": "VP9", "prores": "ProRes",
     "mjpeg": "Motion JPEG", "mpeg4": "MPEG-4", "aac": "AAC", "mp3": "MP3", "opus": "Opus", "ac3": "AC-3",
@@ -43,12 +44,15 @@ def in_words(kind: str, facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 def missing(ranges: str) -> str:
     """'4, 9 to 12' of "4,9-12"; '1 to 99, each 2nd' of "1-99x2"."""
+    parts = ranges.split(",") if ranges else []
     found = []
-    for part in ranges.split(",") if ranges else ():
+    for part in parts[:RANGES]:
         span, _, step = part.partition("x")
         first, dash, last = span.partition("-")
         text = f"{first} to {last}" if dash and first else span
         found.append(f"{text} (each {_ordinal(step)})" if step else text)
+    if len(parts) > RANGES:
+        found.append("and more")
     return ", ".join(found)
 
 
