@@ -12,6 +12,7 @@ import os
 import shlex
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,7 @@ ABOUTS = {
     "service": "So that Croft is there after a power cut, and runs as a user of its own.",
     "backup": "Every ten minutes to another disk. A backup is one once something came back from it.",
 }
+SAMBA_LOOK_S = 2.0  # how old what testparm said may be
 Told = Mapping[str, Sequence[Check]]
 
 
@@ -86,6 +88,7 @@ class Setup:
         self.last_made: list[str] = []  # by the last class list
         self._tried: dict[str, list[Check]] = {}
         self._busy: set[str] = set()
+        self._samba_seen: tuple[float, Path, list[Check], str] | None = None
         self._guard = threading.Lock()
 
     # Looking
@@ -149,7 +152,7 @@ class Setup:
     def _samba(self) -> list[Check]:
         if not self.data.is_dir():
             return [todo("First the folder: see the step before.")]
-        checks, name = samba.look(self.data, self.machine)
+        checks, name = self._samba_look()
         if name and not self.called():
             text = f"Pages show students the folder as {self.data}, which their computers don’t know."
             checks.append(note(text, f"Say what they call it, such as {self.address()}."))
@@ -163,6 +166,14 @@ class Setup:
             " look again."
         )
         return [*checks, todo("Nobody has saved a file there yet.", mend)]
+
+    def _samba_look(self) -> tuple[list[Check], str]:
+        """Samba's configuration, asked for once a view: testparm takes a moment."""
+        now = time.monotonic()
+        seen = self._samba_seen
+        if seen is None or now - seen[0] > SAMBA_LOOK_S or seen[1] != self.data:
+            seen = self._samba_seen = (now, self.data, *samba.look(self.data, self.machine))
+        return list(seen[2]), seen[3]
 
     def _samba_texts(self) -> list[tuple[str, str]]:
         try:
@@ -189,7 +200,7 @@ class Setup:
     def share_name(self) -> str:
         """What students' computers call the share."""
         if self.data.is_dir():
-            _, name = samba.look(self.data, self.machine)
+            _, name = self._samba_look()
             if name:
                 return name
         return self.data.name if self.data.name.isalnum() else samba.SHIPPED_GROUP
