@@ -129,7 +129,12 @@ class Dependencies:
                 if use.status == "missing" and use.kind != "asset":
                     name = paths.name_of(use.address)
                     said[f"The {word(use)} {name}{through} isn’t there. {hints.EFFECT[word(use)]}"] = None
-                elif use.status in ("absolute", "outside"):
+                elif use.status == "outside":
+                    said[
+                        f"{use.raw}{through} lies on one computer alone: others render without it. "
+                        "Copy it into the project’s folder and use it from there."
+                    ] = None
+                elif use.status == "absolute":
                     said[
                         f"{use.raw}{through} is the path of one computer: others may not find it. "
                         "In Blender: File › External Data › Make Paths Relative."
