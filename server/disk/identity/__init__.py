@@ -9,24 +9,23 @@ person made.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
 import time
-import uuid as uuids
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from server.disk import carry, deletions, faults, paths
+from server.disk import carry, faults, paths
 from server.disk.carry import CROFT, is_derived
 from server.disk.errors import BadInput, Conflict, CroftError, NotFound
-from server.disk.paths import Share
 from server.disk.records import Entry, Problem, Stat
 from server.disk.scan import Found
+
+from .giving import Giving
+from .looks import TICK_NS, can_be_known, is_one_file, is_there, looks_of, share_of, since, told, told_apart
+from .places import Places
 
 if TYPE_CHECKING:
     from server.disk.store import Store
@@ -36,17 +35,11 @@ log = logging.getLogger(__name__)
 DECIDE_S = 0.1  # after the last change that matters
 CONTEST_S = 10.0  # a move over the network is copy, then delete
 RECENT_S = 60.0  # a move that isn't a rename: the copy appears this close to the loss
-TOGETHER_S = 5.0  # renames of one act, of which two looks may each see a part
 CONTESTS_AT_ONCE = 20
 OFFERED = 6  # files that a problem has buttons for
 MANY = 20_000  # candidates remembered; beyond, all entries are looked through
-AGAIN_S = (
-    0.8,
-    0.8,
-    5.0,
-    60.0,
-)  # after a move that didn't work out: a lock, a full disk, a mount that lags behind
-TICK_NS = 100  # what Windows keeps of a time: a copy by Explorer has no finer one
+# After a move that didn't work out: a lock, a full disk, a pool's mount that lags behind.
+AGAIN_S = (0.8, 0.8, 5.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +60,8 @@ class Identity:
         self.contest_s = contest_s
         self._store = store
         self._clock = clock
+        self._giving = Giving(store)
+        self._places = Places(store, clock, self._give_back, self._is_unclaimed)
         self._lock = threading.Lock()
         self._lost: dict[str, _Lost] = {}
         self._new: dict[str, float] = {}  # files that appeared, not yet decided on, and when
@@ -74,9 +69,6 @@ class Identity:
         self._all = True  # nothing is known of before the start: every file may be the lost one
         self._decide_at: float | None = clock()
         self._stripped: dict[str, tuple[str, float]] = {}  # uuid -> the file that its record left, and when
-        self._before: dict[str, tuple[Stat, float]] = {}  # names that lost their file a moment ago, and which
-        self._looks_at: deque[float] = deque(maxlen=4)  # when renames were looked for last
-        self._after: dict[str, float] = {}  # names that got another a moment ago
         self._contests: dict[str, float] = {}  # uuid -> when it is decided
         self._first: dict[str, str] = {}  # uuid -> who held it before it was contested
         self._unclear: dict[str, tuple[str, ...]] = {}  # lost address -> files that may be it
@@ -92,11 +84,11 @@ class Identity:
         now = self._clock()
         index = self._store.index
         for entry in found.lost:
-            if _can_be_known(entry.address):
+            if can_be_known(entry.address):
                 uuid = entry.facts.uuid if entry.facts is not None else ""
                 self._lost[entry.address] = _Lost(entry.stat, now, uuid)
         for address in found.new:
-            if _can_be_known(address):
+            if can_be_known(address):
                 self._new[address] = now
         for entry in found.bare:
             if entry.facts is not None and entry.facts.uuid:
@@ -120,126 +112,8 @@ class Identity:
         self._decide_at = self._clock() + DECIDE_S
 
     def renamed(self, found: Found, gone: Iterable[tuple[str, str]]) -> Found:
-        """Right after a look: files that are the very ones (same inode) that were just elsewhere get their
-        sidecars at once, before anybody takes them for new. So do files that changed places."""
-        index = self._store.index
-        done = Found()
-        # A look at many may take longer than that: what the last few saw counts in any case.
-        self._looks_at.append(self._clock())
-        since = min(self._clock() - TOGETHER_S, self._looks_at[0])
-        self._before = {a: kept for a, kept in self._before.items() if kept[1] >= since}
-        self._after = {a: at for a, at in self._after.items() if at >= since}
-        self._note(found, [index.get(paths.join(folder, name)) for folder, name in gone])
-        if not self._before:
-            return done
-        were: dict[tuple[int, int, int], list[str]] = {}
-        changed: set[str] = set()  # names that have another file by now
-        for address, (stat, _) in self._before.items():
-            were.setdefault(_same_file(stat), []).append(address)
-            entry = index.get(address)
-            if entry is not None and entry.stat is not None and _same_file(entry.stat) != _same_file(stat):
-                changed.add(address)
-        moved: dict[str, str] = {}
-        for address in self._after:
-            entry = index.get(address)
-            matches = were.get(_same_file(entry.stat), []) if entry is not None and entry.stat else []
-            # Of several names that it had in this moment the first is where it came from.
-            origin = matches[0] if matches else address
-            if origin != address and _share_of(origin) == _share_of(address) and origin not in moved:
-                moved[origin] = address
-        rows = self._possible(moved, changed)
-        for old, new in list(rows.items()):
-            if old in changed or new in changed:
-                continue
-            del rows[old]
-            done.add(self._store.scanner(old).refresh(old))
-            left = index.get(old)
-            if left is not None and left.stat is None:
-                done.add(self._give_back(old, new))
-        if rows:
-            done.add(self._change_places(rows))
-        self._note(done)  # Race: the next rename came while these records were carried.
-        return done
-
-    def _note(self, found: Found, went: Iterable[Entry | None] = ()) -> None:
-        """Keep for a moment which names lost their file and which got one: two looks may each have seen a
-        part of what belongs together."""
-        now = self._clock()
-        for entry in (*found.changed, *went):
-            if entry is not None and entry.stat is not None and _is_one_file(entry.address):
-                self._before.setdefault(entry.address, (entry.stat, now))
-        came = (*found.new, *(entry.address for entry in found.changed))
-        self._after.update(dict.fromkeys(filter(_is_one_file, came), now))
-
-    def _forget_moved(self, *addresses: str) -> None:
-        for address in addresses:
-            self._before.pop(address, None)
-            self._after.pop(address, None)
-
-    def _possible(self, moved: dict[str, str], changed: set[str]) -> dict[str, str]:
-        """Of these moves (from, to) the ones whose records can follow. A name that goes on with a file that
-        is new keeps its record: who puts a file aside and saves another in its place goes on with that."""
-        left = dict(moved)
-        while True:
-            targets = set(left.values())
-            wrong = [
-                old
-                for old, new in left.items()
-                if (old in changed and old not in targets)
-                or (new in left) != (new in changed)
-                or (new not in changed and not self._is_free(new))
-            ]
-            if not wrong:
-                return left
-            for old in wrong:
-                del left[old]
-
-    def _is_free(self, address: str) -> bool:
-        entry = self._store.index.get(address)
-        if entry is None or entry.stat is None or entry.broken or entry.jobs:
-            return False
-        return entry.facts is None or self._is_unclaimed(entry)
-
-    def _change_places(self, moved: dict[str, str]) -> Found:
-        """Records follow files of which some went to where another was."""
-        store = self._store
-        done = Found()
-        everywhere = sorted({*moved, *moved.values()})
-        inside = {address: paths.parse(address)[1] for address in everywhere}
-        try:
-            share = store.check_writable(everywhere[0])
-            with store.locks(share.name).hold_all(map(paths.lock_key, everywhere)):
-                for new in moved.values():  # Race: it went on meanwhile.
-                    entry = store.index.get(new)
-                    st = os.lstat(share.path(inside[new]))
-                    if entry is None or entry.stat is None or st.st_size != entry.stat.size:
-                        return done
-                carry.rotate(share, {inside[old]: inside[new] for old, new in moved.items()}, store.disk)
-            self._forget_moved(*everywhere)
-            self._put_away_passed(share, {paths.folder_of(address) for address in everywhere}, done)
-            log.info("these changed places, and so did their records: %s", moved)
-        except (CroftError, OSError) as error:
-            log.warning("the records of %s can't follow them: %s", moved, error)
-        for address in everywhere:
-            done.add(store.scanner(address).refresh(address))
-        return done
-
-    def _put_away_passed(self, share: Share, folders: set[str], done: Found) -> None:
-        """A name that a file only passed through, and for which a record was made in that moment."""
-        for address in list(self._after):
-            entry = self._store.index.get(address)
-            if entry is None or paths.folder_of(address) not in folders:
-                continue
-            done.add(self._store.scanner(address).refresh(address))
-            entry = self._store.index.get(address)
-            if entry is None or entry.stat is not None or entry.jobs or not self._is_unclaimed(entry):
-                continue
-            inside = paths.parse(address)[1]
-            with self._store.locks(share.name).hold(paths.lock_key(inside)):
-                if not _is_there(share.path(inside)):
-                    deletions.put_away(share, inside, CROFT, self._store.disk)
-            self._forget_moved(address)
-            done.add(self._store.scanner(address).refresh(address))
+        """Right after a look, before anybody takes a file for new: see `places`."""
+        return self._places.renamed(found, gone)
 
     def next_due_s(self) -> float | None:
         due = [at for at in (self._decide_at, *self._contests.values()) if at is not None]
@@ -271,7 +145,7 @@ class Identity:
             name = paths.name_of(address)
             several = len(candidates) > 1
             actions = [
-                faults.mending(f"It is {_told_apart(other, candidates)}", "same", address, other=other)
+                faults.mending(f"It is {told_apart(other, candidates)}", "same", address, other=other)
                 for other in candidates[:OFFERED]
             ]
             actions.append(
@@ -283,7 +157,7 @@ class Identity:
                     "identity",
                     address,
                     f"{name} is gone; what was known of it stayed. It may have become "
-                    f"{' or '.join(_told_apart(other, candidates) for other in candidates)}.",
+                    f"{' or '.join(told_apart(other, candidates) for other in candidates)}.",
                     "Say which one it is: owner, state, notes and renders come back to it.",
                     *actions,
                 )
@@ -298,7 +172,7 @@ class Identity:
             raise Conflict(f"{paths.name_of(lost)} isn't missing any more.", address=lost)
         if entry is None or entry.stat is None:
             raise NotFound(f"There is no {paths.name_of(found)}.", address=found)
-        if not _can_be_known(found) or (entry.jobs and not self._is_unclaimed(entry)):
+        if not can_be_known(found) or (entry.jobs and not self._is_unclaimed(entry)):
             raise BadInput(f"{paths.name_of(found)} is an asset of its own by now.", address=found)
         if not self._may_take(left, entry, asked=True):
             raise Conflict(f"Somebody has worked with {paths.name_of(found)} already.", address=found)
@@ -314,12 +188,12 @@ class Identity:
         """Takes `decide` back: the record belongs to the lost file again, `found` begins anew."""
         store = self._store
         share = store.check_writable(found)
-        if _share_of(lost) != share.name:
+        if share_of(lost) != share.name:
             raise Conflict("The files lie on different shares: what was known was copied.", address=found)
         old, new = paths.parse(lost)[1], paths.parse(found)[1]
         with store.locks(share.name).hold_all([paths.lock_key(old), paths.lock_key(new)]):
             path = share.path(old)
-            if _is_there(path) or os.path.lexists(paths.sidecar_of(path)):
+            if is_there(path) or os.path.lexists(paths.sidecar_of(path)):
                 raise Conflict(f"{paths.name_of(lost)} is there again.", address=lost)
             carry.carry(share, new, old, store.disk)
         for address in (lost, found):
@@ -347,7 +221,7 @@ class Identity:
     def _decide(self, now: float) -> Found:
         """Gives back to each file that appeared what the one lost file that fits it has left behind."""
         index = self._store.index
-        missing = {entry.address: entry for entry in index.missing() if _can_be_known(entry.address)}
+        missing = {entry.address: entry for entry in index.missing() if can_be_known(entry.address)}
         self._lost = {address: lost for address, lost in list(self._lost.items()) if address in missing}
         everything, self._all = self._all, False
         if not missing:
@@ -357,7 +231,7 @@ class Identity:
         candidates = (
             list(index.entries()) if everything else [index.get(address) for address in list(self._new)]
         )
-        fresh = [e for e in candidates if e is not None and e.stat is not None and _can_be_known(e.address)]
+        fresh = [e for e in candidates if e is not None and e.stat is not None and can_be_known(e.address)]
         waiting = {entry.address for entry in fresh if entry.arriving}
         if everything:
             self._unseen.update(waiting)
@@ -366,7 +240,7 @@ class Identity:
         same_content: dict[tuple[int, int], list[Entry]] = {}
         for entry in fresh:
             if entry.stat is not None:
-                same_content.setdefault(_looks(entry.stat), []).append(entry)
+                same_content.setdefault(looks_of(entry.stat), []).append(entry)
         self._kept_looks = {a: looks for a, looks in self._kept_looks.items() if a in missing}
         self._alike = None
         fits: dict[str, list[str]] = {}
@@ -419,8 +293,8 @@ class Identity:
             return stayed
         lost = self._lost.get(address)
         # What was seen last of a sequence are its last frames; all of it stands in its file.json.
-        seen = lost.stat if lost is not None and _is_one_file(address) else None
-        looks = _looks(seen) if seen is not None else self._looked(address)
+        seen = lost.stat if lost is not None and is_one_file(address) else None
+        looks = looks_of(seen) if seen is not None else self._looked(address)
         if looks is None or looks not in same_content:
             return []
         record = self._record(address)
@@ -438,7 +312,7 @@ class Identity:
         found = [e.address for e in fitting]
         if found and self._is_common(looks, found):
             return []  # copies of one template: content proves nothing
-        if lost is not None and lost.stat is not None and len(found) > 1 and _is_one_file(address):
+        if lost is not None and lost.stat is not None and len(found) > 1 and is_one_file(address):
             # An inode alone proves nothing either, a disk gives it again; among several it points to one.
             inode = lost.stat.inode
             found = [e.address for e in fitting if e.stat and e.stat.inode == inode] or found
@@ -481,7 +355,7 @@ class Identity:
             self._alike = {}
             for entry in self._store.index.entries():
                 if entry.stat is not None:
-                    self._alike.setdefault(_looks(entry.stat), set()).add(entry.address)
+                    self._alike.setdefault(looks_of(entry.stat), set()).add(entry.address)
         return bool(self._alike.get(looks, set()).difference(fitting))
 
     def _same_content(self, record: dict[str, Any], address: str) -> bool:
@@ -524,83 +398,22 @@ class Identity:
             record = self._store.read(entry.address).data
         except CroftError:
             return False
-        return _told(record) == _told(said)
+        return told(record) == told(said)
 
     def _give_back(self, lost: str, found: str, asked: bool = False) -> Found:
-        """Carries sidecar and companion of `lost` to `found`; nothing if one of them changed meanwhile."""
-        store = self._store
-        done = Found()
-        given = False
-        try:
-            there, here = store.check_writable(lost), store.check_writable(found)
-            with contextlib.ExitStack() as held:
-                keys = [
-                    (share.name, paths.lock_key(address)) for share, address in ((there, lost), (here, found))
-                ]
-                for name in sorted({name for name, _ in keys}):
-                    held.enter_context(store.locks(name).hold_all(key for n, key in keys if n == name))
-                given = self._carry(there, lost, here, found, done, asked)
-            if given:
-                log.info("%s was %s: it has its record back", found, lost)
-        except (CroftError, OSError) as error:
-            log.warning("%s can't have back what %s left: %s", found, lost, error)
-        for address in (lost, found):
-            done.add(store.scanner(address).refresh(address))
+        """Carries sidecar and companion of `lost` to `found`; tried again when that didn't work out."""
+        done, given = self._giving.give_back(
+            lost, found, lambda left, entry: self._may_take(left, entry, asked)
+        )
         if given:
-            self._forget_moved(lost, found)
-            self._own_again(lost, found)
-            self._lost.pop(lost, None)
+            self._places.forget(lost, found)
+            was = self._lost.pop(lost, None)
+            self._giving.own_again(was.uuid if was is not None else "", found)
             self._new.pop(found, None)
             self._tries.pop(lost, None)
         else:
             self._try_again(lost)
         return done
-
-    def _carry(self, there: Share, lost: str, here: Share, found: str, done: Found, asked: bool) -> bool:
-        """Under the locks of both. False when something changed meanwhile."""
-        store = self._store
-        old, new = paths.parse(lost)[1], paths.parse(found)[1]
-        source = there.path(old)
-        # Race: somebody put it back, or another server was first; or the mount doesn't know it yet.
-        if _is_there(source) or not _is_there(here.path(new)):
-            return False
-        done.add(store.scanner(lost).refresh(lost))
-        done.add(store.scanner(found).refresh(found))
-        left, entry = store.index.get(lost), store.index.get(found)
-        if left is None or entry is None or not self._may_take(left, entry, asked):
-            return False
-        # What the look saw counts: a pool's mount may still show for a second what went from a disk.
-        with_sidecar = bool(left.etag or left.broken) and os.path.lexists(paths.sidecar_of(source))
-        if not with_sidecar and not os.path.lexists(paths.companion_of(source)):
-            return False
-        if there.name != here.name:
-            carry.carry_over(there, old, here, new, with_sidecar=with_sidecar, disk=store.disk)
-            deletions.put_away(there, old, CROFT, store.disk)
-        elif with_sidecar:
-            carry.carry(here, old, new, store.disk)
-        else:
-            carry.carry_companion(here, old, new, store.disk)
-        return True
-
-    def _own_again(self, lost: str, found: str) -> None:
-        """A move that took so long that it was taken for a copy: it has its own uuid again."""
-        was = self._lost.get(lost)
-        entry = self._store.index.get(found)
-        if was is None or not was.uuid or entry is None or entry.facts is None:
-            return
-        uuid = was.uuid
-        if entry.facts.derived_from != uuid or self._store.index.holders(uuid):
-            return
-
-        def change(data: dict[str, Any]) -> dict[str, Any]:
-            if data.get("derived_from") != uuid:
-                return data  # Race: somebody else changed it
-            return {**{key: value for key, value in data.items() if key != "derived_from"}, "uuid": uuid}
-
-        try:
-            self._store.edit(found, change, who=CROFT)
-        except (CroftError, OSError) as error:
-            log.warning("%s can't have its uuid again: %s", found, error)
 
     def _try_again(self, lost: str) -> None:
         """A disk may be full, a lock busy; a pool's mount tells some time late what happened on a disk."""
@@ -626,103 +439,11 @@ class Identity:
         gone = [entry for entry in entries if entry.stat is None]
         if len(there) == 1 and len(gone) == 1:
             # Its file and sidecar were moved, the hidden companion folder stayed behind.
-            found.add(self._bring_companion(gone[0], there[0]))
+            found.add(self._giving.bring_companion(gone[0], there[0]))
         if len(there) < 2:
             return found
-        keeper = min(there, key=lambda e: (e.address != first, _since(e), e.address))
+        keeper = min(there, key=lambda e: (e.address != first, since(e), e.address))
         for entry in there:
             if entry is not keeper:
-                found.add(self._make_own(entry.address, uuid))
+                found.add(self._giving.make_own(entry.address, uuid))
         return found
-
-    def _make_own(self, address: str, uuid: str) -> Found:
-        """A copy becomes an asset of its own."""
-
-        def change(data: dict[str, Any]) -> dict[str, Any]:
-            if data.get("uuid") != uuid:
-                return data  # Race: another server, or a person, did it
-            return {**data, "uuid": str(uuids.uuid4()), "derived_from": uuid}
-
-        try:
-            self._store.edit(address, change, who=CROFT)
-            log.info("%s is a copy: it has a uuid of its own now", address)
-        except (CroftError, OSError) as error:
-            log.warning("%s can't have a uuid of its own: %s", address, error)
-        return self._store.scanner(address).refresh(address)
-
-    def _bring_companion(self, gone: Entry, there: Entry) -> Found:
-        store = self._store
-        done = Found()
-        try:
-            share = store.check_writable(there.address)
-            home = store.check_writable(gone.address)
-            old, new = (paths.parse(a)[1] for a in (gone.address, there.address))
-            with contextlib.ExitStack() as held:
-                keys = [(home.name, paths.lock_key(old)), (share.name, paths.lock_key(new))]
-                for name in sorted({name for name, _ in keys}):
-                    held.enter_context(store.locks(name).hold_all(key for n, key in keys if n == name))
-                if _is_there(home.path(old)):
-                    return done
-                if home.name == share.name:
-                    carry.carry_companion(share, old, new, store.disk)
-                else:
-                    carry.carry_over(home, old, share, new, with_sidecar=False, disk=store.disk)
-                if any(
-                    os.path.lexists(home.path(old).parent / n) for n in deletions.record_names(home.path(old))
-                ):
-                    # The sidecar was copied, not moved: two holders would keep each other's jobs waiting.
-                    deletions.put_away(home, old, CROFT, store.disk)
-        except (CroftError, OSError) as error:
-            log.warning("The companion of %s can't follow it: %s", there.address, error)
-        for address in (gone.address, there.address):
-            done.add(store.scanner(address).refresh(address))
-        return done
-
-
-def _told(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if value is not None}
-
-
-def _can_be_known(address: str) -> bool:
-    """A project's own file is known by its folder."""
-    return paths.name_of(address) != paths.PROJECT_FILE
-
-
-def _is_one_file(address: str) -> bool:
-    """A sequence is many: it comes and goes frame by frame, and has no inode."""
-    return "@" not in paths.name_of(address) and _can_be_known(address)
-
-
-def _is_there(path: Path) -> bool:
-    """Whether a file, or a frame of the sequence of this name, is there."""
-    return any(os.path.lexists(path.parent / name) for name in deletions.own_names(path))
-
-
-def _is_bare(entry: Entry) -> bool:
-    return entry.stat is not None and entry.facts is None and not entry.broken and not entry.jobs
-
-
-def _same_file(stat: Stat) -> tuple[int, int, int]:
-    """The same file under another name: a rename keeps these, and only these, for certain."""
-    return (stat.inode, stat.size, stat.mtime_ns)
-
-
-def _looks(stat: Stat) -> tuple[int, int]:
-    """What a copy has in common with its original."""
-    return (stat.size, stat.mtime_ns // TICK_NS)
-
-
-def _told_apart(address: str, others: Iterable[str]) -> str:
-    """The name, with its folder where another has the same."""
-    name = paths.name_of(address)
-    alike = sum(paths.name_of(other) == name for other in others)
-    return name if alike < 2 else f"{name} in {paths.folder_of(address)}"
-
-
-def _share_of(address: str) -> str:
-    return address.partition(paths.SEPARATOR)[0]
-
-
-def _since(entry: Entry) -> int:
-    """The server's own time of its last change: a copy's is later than its original's."""
-    return entry.stat.ctime_ns if entry.stat else 0
