@@ -168,7 +168,8 @@ function begin(collector, Sender) {
     const { items, open } = sender;
     const failed = items.filter((item) => item.state === "failed").length;
     const done = items.filter((item) => item.state === "done").length;
-    panel.hidden = !items.length || (!open.length && !news.children.length);
+    const same = items.filter((item) => item.state === "same").length;
+    panel.hidden = !open.length && !news.children.length && !(same && items.length > FEW);
     const round = items.filter((item) => item.state !== "stopped");
     const total = round.reduce((sum, item) => sum + item.size, 0);
     const sent = round.reduce((sum, item) => sum + (open.includes(item) ? item.sent : item.size), 0);
@@ -179,7 +180,7 @@ function begin(collector, Sender) {
     const left = open.length ? remaining(sent, total) : "";
     const text = open.length
       ? [`${files(open.length)} on ${open.length === 1 ? "its" : "their"} way`, `${size(sent)} of ${size(total)}`, left].filter(Boolean).join(" · ")
-      : [done && `${files(done)} sent.`, failed && `${files(failed)} not sent.`].filter(Boolean).join(" ");
+      : [done && `${files(done)} sent.`, same && `${files(same)} there already, with the same content.`, failed && `${files(failed)} not sent.`].filter(Boolean).join(" ");
     panel.querySelector("[data-words]").textContent = text;
     const pause = panel.querySelector("[data-pause]");
     pause.hidden = !open.length;
