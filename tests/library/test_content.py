@@ -240,6 +240,16 @@ def test_without_the_programs_a_film_still_has_facts(tmp_path: Path, needs: Need
     assert unpacked(helper.film({**request, "op": "thumbnail"}))["error"] == "none"
 
 
+def test_a_program_that_fails_hides_no_facts(tmp_path: Path, needs: Needs, monkeypatch: Any) -> None:
+    path = film(needs, tmp_path / "a.mp4", "-c:v", "mpeg4")
+    monkeypatch.setattr(films, "probe", lambda: "/bin/false")
+    told = unpacked(helper.film({"op": "facts", "path": str(path), "seconds": 20, "memory_mb": 512}))
+    assert told["facts"]["duration_s"] == 1.5
+    path.write_bytes(b"no film at all")
+    told = unpacked(helper.film({"op": "facts", "path": str(path), "seconds": 20, "memory_mb": 512}))
+    assert (told["error"], told["why"]) == ("damaged", "no film is in it")
+
+
 def test_a_playlist_in_a_film_s_clothes_opens_nothing(pool: Workers, tmp_path: Path, needs: Needs) -> None:
     """Given a playlist, a list of files and a reference under a film's name, then no other file is opened."""
     film(needs, tmp_path / "secret.mp4", "-c:v", "mpeg4")

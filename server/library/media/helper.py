@@ -135,6 +135,9 @@ def film(request: dict[str, Any]) -> bytes:
             picture = films.poster(file, found.get("duration_s", 0.0), request, deadline)
     except FileNotFoundError:
         return pack({"error": "gone", "why": "it is no longer there"})
+    except films.NoFilm:
+        # Or the program itself doesn't run here: what the file's own header says is true all the same.
+        return bounded({**request, "op": "facts", "kind": "film"})
     except films.Late as error:
         return pack({"error": "time", "why": str(error)})
     except Exception as error:  # as in a fork: whatever the programs' answer is
