@@ -133,6 +133,9 @@ class Sites:
         mine = faults.mending(f"Keep {first} as it is", "keep-mine", address)
         theirs = faults.mending("Take the other one", "keep-theirs", address)
         both = faults.mending("Keep both", "keep-both", address)
+        if first == paths.PROJECT_FILE:
+            mend = "Copy what you want to keep from the other into it by hand."
+            return faults.problem("conflict", address, text, mend, mine)
         return faults.problem("conflict", address, text, mend, *((mine, theirs, both) if there else (both,)))
 
     def _whose(self, rival: Rival) -> str:
