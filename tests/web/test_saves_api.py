@@ -373,3 +373,39 @@ def test_a_file_that_goes_by_hand_while_it_renders_is_rendered_on(house: House) 
     saves = student.get(f"/api/assets/{address}/saves").data
     assert student.post(f"/api/assets/{address}/restore", {"save": saves[0]["id"]}).status == 200
     assert (shots / "sh010.blend").read_bytes() == SCENE
+
+
+def test_an_image_sequence_is_kept_brought_back_published_and_deleted_whole(house: House) -> None:
+    png = b"\x89PNG\r\n\x1a\n" + bytes(8) + b"\0\0\0\0IEND\xaeB`\x82"
+    for number in range(1, 4):
+        house.make(f"demo/shots/walk.{number:04}.png", png + b"old %d" % number)
+    address = "data::demo/shots/walk.@.png"
+    shots = house.data / "demo/shots"
+    rest(house)
+    student = house.browser("student")
+    url = f"/api/assets/{address}"
+    assert student.get(url).data["kind"] == "sequence"
+    if not student.get(url).data["etag"]:
+        assert student.post("/api/assets", {"address": address}).status == 201
+    there = lambda: sorted((p.name, p.read_bytes()[-5:]) for p in shots.glob("walk*.png"))  # noqa: E731
+    old = there()
+    kept = student.post(f"{url}/checkpoint").data
+    assert kept["size"] == 3 * len(png + b"old 1")
+    assert student.post(f"{url}/publish").data["id"] == "v001"
+    for number in range(2, 6):
+        save_as(shots / f"walk.{number:04}.png", png + b"new %d" % number)
+    rest(house)
+    new = there()
+    back = student.post(f"{url}/restore", {"save": kept["id"]})
+    assert back.status == 200, back.message
+    assert there() == old
+    undo(student, back.data)
+    assert there() == new
+    beside = student.post(f"{url}/restore", {"save": "v001", "beside": True}).data
+    assert beside["address"] == "data::demo/shots/walk (v001).@.png"
+    assert sorted(p.name for p in shots.glob("walk (v001)*.png"))[-1] == "walk (v001).0003.png"
+    assert undo(student, beside).status == 200
+    gone = student.ask("DELETE", url)
+    assert there() == []
+    assert undo(student, gone.data).status == 200
+    assert there() == new

@@ -32,7 +32,7 @@ from .naming import beside_name, files_of, label, renamed
 __all__ = ["Deleted", "Restored", "Save", "Saves", "Source"]
 
 COMMENT_CHARACTERS = 2000
-RENDERS_MOST = 50  # newest jobs of a file whose snapshots are offered
+RENDERS_MOST = 20  # newest jobs of a file whose snapshots are offered
 KEPT_INTENTS = 20_000  # read ones that are remembered
 RENDER = "render-"  # an id: the snapshot of this job
 
