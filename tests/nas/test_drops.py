@@ -32,7 +32,7 @@ def put_half(student: Student, content: bytes, inside: str, lands: Path) -> None
     try:
         process.stdin.write(content[: len(content) // 2])
         process.stdin.flush()
-        wait_for(lambda: lands.exists() and lands.stat().st_size > len(content) // 3, "nothing lands")
+        wait_for(lambda: lands.exists() and lands.stat().st_size > 1 << 16, "nothing lands")
     finally:
         process.kill()
         process.wait()
