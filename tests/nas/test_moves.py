@@ -19,7 +19,7 @@ from tests.nas.kit import Nas, wait_for
 SCENE = b"BLENDER-v304" + bytes(52) + b"ENDB" + bytes(20)
 
 
-@pytest.fixture(params=["", "mfs", "epmfs"], ids=["folder", "mfs", "epmfs"])
+@pytest.fixture(params=["", "epmfs"], ids=["folder", "epmfs"])  # `mfs` has its own below
 def school(request: pytest.FixtureRequest, make_nas: Callable[..., Nas]) -> Nas:
     return make_nas(request.param)
 

@@ -181,9 +181,10 @@ class Saves:
                     return files_of(source.open(address, id), paths.name_of(address))
         raise NotFound(f"{paths.name_of(address)} has no earlier save {id[:80]}.", address=address)
 
-    def deleted(self, project: str) -> Sequence[Deleted]:
-        """Deletions in a project that can be undone, newest first."""
+    def deleted(self, project: str, folder: str = "") -> Sequence[Deleted]:
+        """Deletions in a project (or of one folder alone) that can be undone, newest first."""
         found = self._projects.get(project)
+        folders = [folder] if folder else self._store.index.tree(found.address)
         rows = [
             Deleted(
                 paths.address(share, intent.aside),
@@ -193,7 +194,7 @@ class Saves:
                 str(intent.data.get("who", "")),
                 _size(intent),
             )
-            for share, inside in map(paths.parse, self._store.index.tree(found.address))
+            for share, inside in map(paths.parse, folders)
             for intent in self._intents_in(share, paths.join(inside, paths.OLD))
             if intent.data["what"] in deletions.WHAT and not intent.data.get("restored")
         ]

@@ -87,7 +87,8 @@ def button(label: str, act: str, body: dict[str, Any] | None = None) -> dict[str
 
 def gone(shell: Shell, call: Call, project: Project, address: str) -> bottle.HTTPResponse | None:
     """The page of a file that isn't there any more but can be had back; None where there is nothing."""
-    found = [one for one in shell.services.saves.deleted(project.ident) if one.address == address]
+    there = shell.services.saves.deleted(project.ident, paths.folder_of(address))
+    found = [one for one in there if one.address == address]
     if not found:
         return None
     name = paths.name_of(address)
