@@ -70,7 +70,10 @@ class Ingest:
         self._assets = assets
         self._media = media
         self._clock = clock
-        self._condition = threading.Condition()
+        lock = threading.RLock()
+        self._condition = threading.Condition(lock)  # there is something to do
+        # Apart: threads with nothing to do that told it each other would never come to rest.
+        self._rests = threading.Condition(lock)
         self._queue: OrderedDict[str, int] = OrderedDict()  # address: how often it was tried
         self._later: dict[str, tuple[float, int]] = {}  # address: when again, how often it was tried
         self._to_read: OrderedDict[str, int] = OrderedDict()  # likewise; the newest is read first
@@ -120,12 +123,12 @@ class Ingest:
             for address in addresses:
                 self._later.pop(address, None)
                 self._queue[address] = 0
-            self._condition.notify()
+            self._condition.notify_all()
 
     def wait(self, timeout_s: float = 30.0) -> bool:
         """Until nothing is left to do now; False if that took longer. For tests and `rescan`."""
-        with self._condition:
-            return self._condition.wait_for(
+        with self._rests:
+            return self._rests.wait_for(
                 lambda: (
                     not (self._queue or self._to_read or self._to_look_at or self._to_hash or self._doing)
                 ),
@@ -191,7 +194,7 @@ class Ingest:
                 if self._closed:
                     return
                 if found is None:
-                    self._condition.notify_all()
+                    self._rests.notify_all()
                     self._condition.wait(self._next_due())
                     continue
                 step, address, tried = found

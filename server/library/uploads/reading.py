@@ -52,7 +52,10 @@ class Reader:
         self._store, self._media, self._shelf, self._digests = store, media, shelf, digests
         self._begin_again, self._tell, self._sweep = begin_again, tell, sweep
         self._clock = clock
-        self._condition = threading.Condition()
+        lock = threading.RLock()
+        self._condition = threading.Condition(lock)  # there is something to read
+        # Apart: threads with nothing to do that told it each other would never come to rest.
+        self._rests = threading.Condition(lock)
         self._queues: tuple[OrderedDict[str, None], OrderedDict[str, None]] = (OrderedDict(), OrderedDict())
         self._compare: OrderedDict[State, dict[str, Upload]] = OrderedDict()  # files to hash: for whom
         self._busy = [False, False]
@@ -95,8 +98,8 @@ class Reader:
 
     def wait(self, timeout_s: float = 30.0) -> bool:
         """Until nothing is left to read. For tests."""
-        with self._condition:
-            return self._condition.wait_for(
+        with self._rests:
+            return self._rests.wait_for(
                 lambda: not (any(self._queues) or self._compare or any(self._busy)), timeout_s
             )
 
@@ -107,7 +110,7 @@ class Reader:
                 self._busy[lane] = False
                 job = self._next(lane)
                 while job is None and not self._closed:
-                    self._condition.notify_all()
+                    self._rests.notify_all()
                     self._condition.wait(self._sweep_at - self._clock() if lane == LARGE else None)
                     job = self._next(lane)
                 if job is None or self._closed:
