@@ -241,3 +241,30 @@ def test_who_may_not(house: House, ana: Browser) -> None:
         {"mend": "undo-put-back", "address": "data::demo/shots/sh010.blend.json", "kept": "data::demo/shots"},
     ):
         assert ana.post("/api/problems/mend", wrong).status == 400, wrong
+
+
+def test_a_mend_moves_neither_what_is_protected_nor_a_project(house: House, ana: Browser) -> None:
+    address = house.asset("demo/shots/sh010.blend", owner="student", protect=True)
+    student = house.browser("student")
+    for name, subject, more in (
+        ("move-back", address, {"to": "data::demo/shots/mine.blend"}),
+        ("rename-back", address, {"to": "data::demo/shots/mine.blend"}),
+        ("move-back", "data::demo/project.json", {"to": "data::demo/shots/other.json"}),
+        ("rename-back", "data::demo/project.json", {"to": "data::demo/other.json"}),
+        ("move-back", "data::demo/shots", {"to": "data::demo/props"}),
+    ):
+        reply = student.post("/api/problems/mend", {"mend": name, "address": subject, **more})
+        assert reply.status in (400, 403), (name, subject, reply.message)
+    assert (house.data / "demo/project.json").exists()
+    body = {"mend": "move-back", "address": address, "to": "data::demo/shots/mine.blend"}
+    assert ana.post("/api/problems/mend", body).status == 200
+
+
+def test_a_record_is_taken_from_a_file_only_where_somebody_gave_it(house: House, ana: Browser) -> None:
+    address = house.asset("demo/shots/sh010.blend", owner="supervisor", protect=True)
+    beside = house.data / "demo/shots/sh010.blend.json"
+    before = beside.read_bytes()
+    body = {"mend": "undo-same", "address": "data::demo/shots/nothing.blend", "other": address}
+    reply = house.browser("student").post("/api/problems/mend", body)
+    assert reply.status == 409, reply.message
+    assert beside.read_bytes() == before

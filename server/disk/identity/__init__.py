@@ -188,6 +188,11 @@ class Identity:
         """Takes `decide` back: the record belongs to the lost file again, `found` begins anew."""
         store = self._store
         share = store.check_writable(found)
+        said = [event["was"] for event in store.history(found) if "was" in event]
+        if said[-1:] != [lost]:
+            raise Conflict(
+                f"Nobody said that {paths.name_of(found)} is {paths.name_of(lost)}.", address=found
+            )
         if share_of(lost) != share.name:
             raise Conflict("The files lie on different shares: what was known was copied.", address=found)
         old, new = paths.parse(lost)[1], paths.parse(found)[1]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from server.disk import deletions, encoding, faults, files, moves, paths, sidecar
-from server.disk.errors import BadInput, Broken, Conflict, CroftError, NotFound, ReadOnly
+from server.disk.errors import BadInput, Broken, Conflict, CroftError, Forbidden, NotFound, ReadOnly
 from server.disk.paths import Share
 from server.disk.records import Action, plain, utc_now
 from server.disk.store import Store
@@ -189,7 +189,7 @@ class Mending:
 
     def _rename_apart(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         """One of two names that systems take for one gets a number."""
-        share, _ = self._for_people(address)
+        share = self._movable(address, user)
         folder, name = paths.split(address)
         there = os.listdir(share.path(paths.parse(folder)[1]))
         if name not in there:
@@ -207,7 +207,8 @@ class Mending:
         to = more.get("to")
         if not isinstance(to, str) or paths.folder_of(to) != paths.folder_of(address):
             raise BadInput("It goes back to a name in its own folder.", field="to")
-        self._for_people(to)
+        self._movable(address, user)
+        self._movable(to, user)
         self._store.move(address, to, user.ident)
         return Mended(f"It is named {paths.name_of(to)} again.")
 
@@ -216,18 +217,21 @@ class Mending:
         to = more.get("to")
         if not isinstance(to, str) or paths.SEPARATOR not in to:
             raise BadInput("Say where it goes: to.", field="to")
-        self._for_people(to)
         project = self._projects.of(address)
         if project is None or self._projects.of(to) != project:
             raise BadInput("It stays in its own project.", field="to")
-        self._for_people(address)
+        entry = self._store.index.get(address)
+        if entry is None or entry.stat is None:
+            raise BadInput(f"There is no file {paths.name_of(address)}.", field="address")
+        self._movable(address, user)
+        self._movable(to, user)
         self._store.move(address, to, user.ident)
         undo = faults.mending("Undo", "move-back", to, to=address)
         return Mended(f"{paths.name_of(address)} is {project.inside(to)} now.", undo)
 
     def _readable_name(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         """A name that is no text, or too long, becomes one that every program can show."""
-        share, _ = self._for_people(address)
+        share = self._movable(address, user)
         folder, name = paths.split(address)
         there = os.listdir(share.path(paths.parse(folder)[1]))
         if name not in there:
@@ -308,6 +312,17 @@ class Mending:
         if not inside or paths.is_own(inside):
             raise BadInput(f"{address} isn't a file of a project's.", field="address")
         return share, inside
+
+    def _movable(self, address: str, user: User) -> Share:
+        """The share of what this person may give another name: no project as such, nothing protected."""
+        share, _ = self._for_people(address)
+        if paths.name_of(address) == paths.PROJECT_FILE:
+            raise BadInput("A project’s own file keeps its name.", field="address")
+        entry = self._store.index.get(address)
+        protected = entry is not None and entry.facts is not None and entry.facts.protect
+        if protected and not user.at_least("supervisor"):
+            raise Forbidden(f"{paths.name_of(address)} is protected. Ask a supervisor to move it.")
+        return share
 
     def _look(self, *addresses: str) -> None:
         for address in dict.fromkeys(addresses):
