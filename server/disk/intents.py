@@ -27,6 +27,7 @@ log = logging.getLogger("croft.intents")
 INTENT = "intent.json"
 SCHEMA = 1
 _IDENT = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
+_LOCK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # a pointer lies where people can write
 
 
 class Intent:
@@ -139,7 +140,7 @@ def read(share: Share, aside: str, disk: files.Os = files.REAL) -> Intent:
     paths.check_inside(data["inside"])
     back = data.get("back", [])
     for known in (*data["names"], *(back if isinstance(back, list) else [None])):
-        if not _is_belonging(known):
+        if not is_belonging(known):
             raise BadInput(f"{aside} names {str(known)[:100]!r}, which can't lie there.")
     return Intent(share, aside, data, disk)
 
@@ -163,14 +164,21 @@ def finish_all(
         try:
             said = sidecar.read(pointer).data
             aside = str(said["folder"])
-            with locks.hold(str(said.get("lock") or paths.lock_key(str(said["inside"])))):
+            lock = str(said.get("lock") or paths.lock_key(str(said["inside"])))
+            if not _LOCK.fullmatch(lock):
+                raise BadInput(f"{lock[:100]!r} is the name of no lock.")
+            with locks.hold(lock):
                 if not os.path.lexists(pointer):
                     continue  # Race: the server that was at it, or another, finished it.
                 try:
                     intent = read(share, aside, disk)
                     intent.sweep()
                 except NotFound:
-                    Intent(share, aside, said, disk).withdraw()  # it never began
+                    lost = Intent(share, aside, said, disk)
+                    if _is_within(share, aside):
+                        lost.withdraw()  # it never began
+                    else:
+                        lost.drop_pointer()
                     continue
                 if intent.data.get("done"):
                     intent.drop_pointer()  # all but this was done, or nothing of what was to follow
@@ -196,6 +204,14 @@ def is_same(path: Path, known: object) -> bool:
         return False
 
 
+def _is_within(share: Share, aside: str) -> bool:
+    try:
+        share.path(aside)
+    except CroftError:
+        return False
+    return True
+
+
 def names(folder: Path) -> list[str]:
     try:
         return os.listdir(folder)
@@ -203,7 +219,7 @@ def names(folder: Path) -> list[str]:
         return []
 
 
-def _is_belonging(name: object) -> bool:
+def is_belonging(name: object) -> bool:
     """`hero.blend`, `hero.blend.json`, `.croft/hero.blend`: nothing that leads elsewhere."""
     if not isinstance(name, str):
         return False

@@ -8,6 +8,7 @@ crash interrupted. Copies with rsync: owners, access lists and links are what th
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
 import re
@@ -28,7 +29,6 @@ log = logging.getLogger("croft.restores")
 WHAT = "restore"
 TRIES = 5  # a folder that comes into being again while it is swapped (Croft made one, a student did)
 SHOWN = 40  # characters of a name in the hidden one
-_HIDDEN = re.compile(r"\.[^/]*\.\d{8}-\d{6}-[0-9a-f]{6}\.(?:restoring|replaced\d*)", re.DOTALL)
 _SNAPSHOT = re.compile(r"\..+\.(\d{8}-\d{6}-[0-9a-f]{6})(?:\.[^.]*)?\Z", re.DOTALL)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -107,9 +107,11 @@ def finish(intent: Intent) -> None:
     """After the copy was made, or a crash: swap what isn't swapped yet, put aside what was there."""
     home = intent.home
     swaps = intent.data["swaps"]
+    ident = paths.name_of(intent.aside)
     for name, (hidden, _) in swaps.items():
-        if not _HIDDEN.fullmatch(paths.name_of(hidden)) or paths.folder_of(hidden) != paths.folder_of(name):
-            raise BadInput(f"{intent.aside} names {hidden[:100]!r}, which is none of Croft's own.")
+        # Students can write where it lies: a name must not lead elsewhere, nor the hidden one to a file.
+        if not intents.is_belonging(name) or hidden != _hidden(name, ident, "restoring"):
+            raise BadInput(f"{intent.aside} names {str(hidden)[:100]!r}, which is none of Croft's own.")
     if not intent.data["copied"]:
         _take_back(intent)
         return
@@ -188,7 +190,10 @@ def _take_back(intent: Intent) -> None:
 
 def _hidden(name: str, ident: str, ending: str) -> str:
     folder, last = paths.split(name)
-    return paths.join(folder, f".{last[:SHOWN]}.{ident}.{ending}")
+    if len(last) > SHOWN:
+        # A file and its sidecar, or a sequence's frames, may differ in their ends alone.
+        last = f"{last[:SHOWN]}.{hashlib.blake2b(os.fsencode(last), digest_size=8).hexdigest()}"
+    return paths.join(folder, f".{last}.{ident}.{ending}")
 
 
 def _kept(name: str, number: int) -> str:

@@ -289,3 +289,70 @@ def test_what_a_backup_lacks(place: tuple[Share, Locks, Path]) -> None:
     with pytest.raises(Conflict):
         restores.refill(share, copy)
     assert sorted(share.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["the_long_name_of_a_scene_that_nobody_ever_shortened.blend", "f" * 250])
+def test_a_long_name_and_its_record(place: tuple[Share, Locks, Path], name: str) -> None:
+    """Hidden names that are cut short are one name for a file, its record and its other frames."""
+    share, locks, copy = place
+    for root, text in ((share.root, "present"), (copy, "backup")):
+        (root / "demo/shots" / name).write_text(text)
+        if len(name) < 250:
+            (root / "demo/shots" / f"{name}.json").write_text(json.dumps({"state": text}))
+    done = restores.restore(share, locks, copy, f"demo/shots/{name}", "admin")
+    assert (share.root / "demo/shots" / name).read_text() == "backup"
+    assert (share.root / done.aside / name).read_text() == "present"
+    if len(name) < 250:
+        record = json.loads((share.root / "demo/shots" / f"{name}.json").read_text())
+        assert record == {"state": "backup"}
+        assert json.loads((share.root / done.aside / f"{name}.json").read_text()) == {"state": "present"}
+
+
+def test_frames_with_a_long_name(place: tuple[Share, Locks, Path]) -> None:
+    share, locks, copy = place
+    stem = "the_long_name_of_a_plate_that_a_camera_gave_it"
+    for number in range(1, 4):
+        (share.root / f"demo/shots/{stem}.{number:04}.png").write_text("present")
+        (copy / f"demo/shots/{stem}.{number:04}.png").write_text(str(number))
+    restores.restore(share, locks, copy, f"demo/shots/{stem}.@.png", "admin")
+    found = [path.read_text() for path in sorted((share.root / "demo/shots").glob(f"{stem}.*"))]
+    assert found == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("copied", [True, False])
+@pytest.mark.parametrize("kind", ["elsewhere", "a file"])
+def test_an_intent_that_somebody_changed(
+    place: tuple[Share, Locks, Path], tmp_path: Path, kind: str, copied: bool
+) -> None:
+    """Students can write where intents lie: nothing outside the share, and no file, is touched for one."""
+    share, locks, _ = place
+    (tmp_path / "secret").write_text("the admin's")
+    intent = intents.new(share, "demo/shots/a.blend", restores.WHAT, "eve", names={}, copied=copied)
+    ident = Path(intent.aside).name
+    up = "../../../"
+    hidden = {"elsewhere": f"{up}.secret.{ident}.restoring", "a file": f".b.{ident}.replaced"}[kind]
+    (share.root / "demo/shots" / hidden).write_text("kept")
+    intent.data["swaps"] = {f"{up}secret" if kind == "elsewhere" else "b": [hidden, False]}
+    intent.begin()
+    intents.finish_all(share, locks, {restores.WHAT: restores.finish})
+    assert (tmp_path / "secret").read_text() == "the admin's"
+    assert (share.root / "demo/shots" / hidden).read_text() == "kept"
+
+
+def test_a_pointer_that_somebody_changed(place: tuple[Share, Locks, Path], tmp_path: Path) -> None:
+    share, locks, _ = place
+    outside = tmp_path / "outside"
+    aside = outside / "old/20260101-000000-abcdef"
+    aside.mkdir(parents=True)
+    (aside / ".croft-tmp-1").write_text("another server's")
+    (share.root / "demo/way").symlink_to(outside)
+    said = {"folder": "demo/way/old/20260101-000000-abcdef", "inside": "demo/way/a"}
+    pointer = share.root / ".croft-locks/intent-20260101-000000-abcdef.json"
+    pointer.write_text(json.dumps(said))
+    other = pointer.with_name("intent-20260101-000000-abcdee.json")
+    other.write_text(json.dumps({**said, "lock": "../../taken"}))
+    (tmp_path / "taken.lock").write_text("another program's")
+    intents.finish_all(share, locks, {})
+    assert (aside / ".croft-tmp-1").exists()
+    assert not pointer.exists()
+    assert (tmp_path / "taken.lock").read_text() == "another program's"
