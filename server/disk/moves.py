@@ -215,7 +215,8 @@ def _copy(source: Path, target: Path, disk: files.Os) -> None:
         now = os.stat(source)
         if (now.st_size, now.st_mtime_ns, now.st_ino) != (st.st_size, st.st_mtime_ns, st.st_ino):
             raise OSError(errno.EBUSY, "it changed while it was copied")
-        disk.rename(aside, target)
+        # Copying takes a while: somebody may have saved a file of that name meanwhile, which stays.
+        place(aside, target, disk=disk)
         done = True
     finally:
         if not done and os.path.lexists(aside):

@@ -383,6 +383,8 @@ class Sites:
             inside = path.relative_to(self._store.share(address).root).as_posix()
             if path.parent.name == "notes":
                 continue  # each is a note of its own, whatever it is called
+            if not os.path.lexists(first):
+                continue  # all that is there of it: its original may be on the way
             if first.suffix == ".jsonl" and first.exists() and not self._unite(address, first, path):
                 continue
             with contextlib.suppress(NotFound):  # Race: another server was at it, too

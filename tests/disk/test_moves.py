@@ -119,7 +119,7 @@ def test_never_onto_something(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"a": b"a", "b": b"b"}
 
 
-@pytest.mark.parametrize("call", ["open", "write", "fsync", "rename", "unlink", "rmdir", "mkdir"])
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "link", "unlink", "rmdir", "mkdir"])
 def test_whichever_call_fails_nothing_is_lost_and_resuming_finishes(tmp_path: Path, call: str) -> None:
     # A disk on which every folder's rename says EXDEV, as a pool's may, and whose n-th call fails.
     class Pooled(FailingDisk):
@@ -159,3 +159,22 @@ def test_resuming_spares_other_content_of_that_name(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="another content"):
         moves.resume(tmp_path / "a", tmp_path / "b", root=tmp_path)
     assert tree(tmp_path) == {"a/x": b"newer", "b/x": b"older"}
+
+
+def test_a_file_that_is_saved_under_the_name_while_another_is_copied_to_it(tmp_path: Path) -> None:
+    """Across disks a move copies, which may take minutes: who saves there meanwhile loses nothing."""
+
+    class Pooled(files.Os):
+        def rename(self, source: str | Path, target: str | Path) -> None:
+            if files.TEMPORARY not in str(source):
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+            super().rename(source, target)
+
+        def fsync(self, fd: int) -> None:
+            put(tmp_path / "there/b", b"a student's")
+
+    put(tmp_path / "a", b"1")
+    (tmp_path / "there").mkdir()
+    with pytest.raises(Conflict):
+        moves.move(tmp_path / "a", tmp_path / "there/b", root=tmp_path, disk=Pooled())
+    assert tree(tmp_path) == {"a": b"1", "there/b": b"a student's"}

@@ -77,6 +77,23 @@ def test_lines_of_both_journals(quick: House) -> None:
     quick.until(lambda: own.read_bytes().endswith(lost))
 
 
+def test_a_copy_that_comes_before_its_original(quick: House) -> None:
+    # A synchronising program renames one first and puts the other in its place afterwards.
+    quick.asset("demo/shots/sh010.blend")
+    companion = quick.data / "demo/shots/.croft/sh010.blend"
+    own = companion / "history.test.jsonl"
+    copy = companion / f"history.test{MARK}.jsonl"
+    line = b'{"at":"2026-01-01T00:00:00Z","who":"eve","fields":{}}\n'
+    copy.write_bytes(line)
+    own.rename(companion / "history.kept")
+    quick.croft.services.sites._tidy("data::demo/shots/sh010.blend")
+    assert copy.exists()
+    (companion / "history.kept").rename(own)
+    quick.croft.services.sites._tidy("data::demo/shots/sh010.blend")
+    assert not copy.exists()
+    assert own.read_bytes().endswith(line)
+
+
 def test_a_project_file(quick: House) -> None:
     quick.make("demo/shots/x.png", b"x")
     copy = quick.data / f"demo/project{MARK}.json"
