@@ -144,4 +144,5 @@ def test_straight_on_the_disks_of_a_pool(make_nas: Callable[..., Nas], tmp_path:
             moved[f"box/{file.name}"] = f"set/{file.name}"
     assert len(moved) == 6
     group.expect(moved)
-    assert not (school.data / "demo/set/.croft").is_dir() or not os.listdir(school.data / "demo/set/.croft")
+    left = school.data / "demo/set/.croft"
+    wait_for(lambda: not left.is_dir() or not os.listdir(left), "companions stayed behind")

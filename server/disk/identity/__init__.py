@@ -73,7 +73,9 @@ class Identity:
         self._first: dict[str, str] = {}  # uuid -> who held it before it was contested
         self._unclear: dict[str, tuple[str, ...]] = {}  # lost address -> files that may be it
         self._not: dict[str, set[str]] = {}  # lost address -> files that a person said aren't it
-        self._tries: dict[str, int] = {}  # lost address -> how often its record couldn't be given back
+        self._tries: dict[
+            str, tuple[int, float]
+        ] = {}  # lost address -> how often giving back failed, when again
         self._alike: dict[tuple[int, int], set[str]] | None = None  # all files by their looks, while deciding
         self._kept_looks: dict[str, tuple[int, int] | None] = {}  # of missing files, by their file.json
 
@@ -247,6 +249,7 @@ class Identity:
             if entry.stat is not None:
                 same_content.setdefault(looks_of(entry.stat), []).append(entry)
         self._kept_looks = {a: looks for a, looks in self._kept_looks.items() if a in missing}
+        self._tries = {a: tried for a, tried in list(self._tries.items()) if a in missing}
         self._alike = None
         fits: dict[str, list[str]] = {}
         for address, left in missing.items():
@@ -422,11 +425,14 @@ class Identity:
 
     def _try_again(self, lost: str) -> None:
         """A disk may be full, a lock busy; a pool's mount tells some time late what happened on a disk."""
-        tries = self._tries.get(lost, 0)
-        if tries < len(AGAIN_S):
-            self._tries[lost] = tries + 1
-            again = self._clock() + AGAIN_S[tries]
-            self._decide_at = min(again, self._decide_at) if self._decide_at is not None else again
+        now = self._clock()
+        tries, again = self._tries.get(lost, (0, now))
+        if now >= again:  # what fails again within the pause is the same failure
+            if tries >= len(AGAIN_S):
+                return
+            again = now + AGAIN_S[tries]
+            self._tries[lost] = (tries + 1, again)
+        self._decide_at = min(again, self._decide_at) if self._decide_at is not None else again
 
     # -- two holders of one uuid ------------------------------------------------------------------
 
