@@ -23,27 +23,8 @@ from pathlib import Path
 CLONE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CLONE))
 
-from performance.scan import generate, pool  # noqa: E402
-
-OPEN = """
-import sys, time
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from server.disk import mounts
-from server.disk.paths import Share
-from server.disk.settings import Settings
-from server.disk.store import Store
-from server.disk.watcher import Watcher
-if sys.argv[4] == "hidden":
-    mounts.branches_of = lambda root: ()
-store = Store(Settings(Path(sys.argv[3])), [Share("data", Path(sys.argv[2]))])
-Watcher(store)
-start = time.perf_counter()
-store.open()
-took = time.perf_counter() - start
-print(took, len(store.index))
-store.close()
-"""
+from performance.scan import OPEN, generate, pool  # noqa: E402
+from server.disk.entries import FRESH_S  # noqa: E402
 
 
 def find(root: Path) -> float:
@@ -80,6 +61,7 @@ def main() -> int:
             generate(branches, chosen.count)
             pool(branches, mount)
             roots |= {"pool": mount, "hidden": mount}
+        time.sleep(FRESH_S + 2)  # files as young as that may be arriving, and are looked at again
         first = {kind: opened(root, base / kind, kind)[0] for kind, root in roots.items()}
         times: dict[str, list[float]] = {kind: [] for kind in roots}
         found: dict[str, list[float]] = {kind: [] for kind in roots}
