@@ -44,7 +44,7 @@ HELPERS = 4
 PARTS_ALONE = 1  # so small a snapshot isn't worth a process
 
 # Of one folder the companions that are watched, and which of their jobs are.
-Watched = dict[str, dict[str, set[str]]]
+Watched = dict[str, dict[str, tuple[str, ...]]]
 
 
 def start(scanner: Scanner, path: Path) -> Found:
@@ -74,11 +74,7 @@ def start(scanner: Scanner, path: Path) -> Found:
 def keep(scanner: Scanner, path: Path, watched: list[str], unsure: Set[str]) -> int:
     """Write the snapshot of a share for the next start; how many entries it holds. `watched`: the folders
     of the share that are watched, all of them; `unsure`: those in which something has just happened."""
-    before: dict[str, Mapping[str, Companion]] = {}
-    with suppress(NoSnapshot):
-        last = Snapshot(path, _key(scanner))
-        looks = (look for part in range(len(last)) for look in last.looks(part))
-        before = {look.inside: look.companions for look in looks if look.companions}
+    before = _Before(path, _key(scanner))
     return write(path, _key(scanner), watched, _known(scanner, _companions(watched), unsure, before))
 
 
@@ -176,6 +172,31 @@ class _Comparison:
 # -- keeping --------------------------------------------------------------------------------------
 
 
+class _Before:
+    """The companions that the snapshot before this one tells of, a part at a time."""
+
+    def __init__(self, path: Path, key: dict[str, Any]) -> None:
+        self._snapshot: Snapshot | None = None
+        self._where: dict[str, int] = {}
+        self._part = -1
+        self._looks: dict[str, Mapping[str, Companion]] = {}
+        with suppress(NoSnapshot):
+            self._snapshot = Snapshot(path, key)
+            for part in range(len(self._snapshot)):
+                for look in self._snapshot.looks(part):
+                    if look.companions:
+                        self._where[look.inside] = part
+
+    def companions(self, inside: str) -> Mapping[str, Companion]:
+        part = self._where.get(inside)
+        if part is None or self._snapshot is None:
+            return {}
+        if part != self._part:
+            self._looks = {look.inside: look.companions for look in self._snapshot.looks(part)}
+            self._part = part
+        return self._looks.get(inside, {})
+
+
 def _companions(watched: list[str]) -> Watched:
     """By folder its watched companions, and which of their jobs are."""
     found: Watched = {}
@@ -186,9 +207,10 @@ def _companions(watched: list[str]) -> Watched:
             folder += SEPARATOR
         if between:
             name, _, below = rest.partition("/")
-            jobs = found.setdefault(folder, {}).setdefault(name, set())
+            there = found.setdefault(folder, {})
+            jobs = there.setdefault(name, ())
             if below.startswith("jobs/"):
-                jobs.add(below[5:])
+                there[name] = (*jobs, below[5:])
     return found
 
 
@@ -202,9 +224,7 @@ def _seen(scanner: Scanner, look: Look) -> dict[str, int] | None:
         return None  # Race: it went meanwhile
 
 
-def _known(
-    scanner: Scanner, watched: Watched, unsure: Set[str], before: Mapping[str, Mapping[str, Companion]]
-) -> Iterator[Known]:
+def _known(scanner: Scanner, watched: Watched, unsure: Set[str], before: _Before) -> Iterator[Known]:
     """What is worth keeping of each folder of the share. What is left out is read at the next start."""
     index = scanner.index
     prefix = scanner.share.name + SEPARATOR
@@ -221,7 +241,7 @@ def _known(
             entries = index.folder(folder)
             tokens = _tokens(entries)
             if tokens is not None:
-                there = _companion_looks(entries, watched.get(folder, {}), before.get(inside, {}))
+                there = _companion_looks(entries, watched.get(folder, {}), before.companions(inside))
                 look = Look(inside, FILES, tokens, frozenset(names), there, ())
                 if there:
                     seen = _seen(scanner, look)
@@ -249,7 +269,7 @@ def _tokens(entries: list[Entry]) -> dict[str, int] | None:
 
 
 def _companion_looks(
-    entries: list[Entry], watched: dict[str, set[str]], before: Mapping[str, Companion]
+    entries: list[Entry], watched: dict[str, tuple[str, ...]], before: Mapping[str, Companion]
 ) -> dict[str, Companion]:
     """What companions have to look like; `before`: as the snapshot before this one has them."""
 

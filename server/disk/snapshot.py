@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import marshal
+import mmap
 import os
 import sys
 import zlib
@@ -165,10 +166,13 @@ class Snapshot:
         """Without a key whoever it is of: for the helpers, which are told what to read."""
         self.path = path
         try:
-            raw = path.read_bytes()
+            with open(path, "rb") as file:
+                raw = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
             raise NoSnapshot(str(error.strerror)) from error
-        if not raw.startswith(MAGIC):
+        except ValueError as error:
+            raise NoSnapshot("it is empty") from error
+        if raw[: len(MAGIC)] != MAGIC:
             raise NoSnapshot("it is of another version")
         blocks = list(_blocks(memoryview(raw)[len(MAGIC) :]))
         # Only what has the right sum goes to marshal, which trusts its bytes.
