@@ -288,6 +288,22 @@ def test_a_disk_that_fails_while_adding_leaves_it_waiting(
     assert (croft.data / "demo/shots/other.blend").read_bytes() == SCENE
 
 
+def test_what_lies_on_a_disk_that_is_away_waits_on(croft: Croft) -> None:
+    # Given a pool, whose disk with the bytes is away, while that with the record is there
+    upload = croft.send()
+    content = croft.store.path(upload.at("content"))
+    content.rename(content.with_name("away"))
+    # Then nobody is told that it was added, or its bytes would go a day later
+    [result] = croft.add(upload)
+    assert not result["ok"]
+    assert "disk" in result["message"]
+    assert croft.uploads.one(ANA, upload.id).open
+    content.with_name("away").rename(content)
+    [result] = croft.add(upload)
+    assert result["ok"], result["message"]
+    assert (croft.data / "demo/shots/fox.blend").read_bytes() == SCENE
+
+
 def test_a_name_of_a_mac_is_no_other_name(croft: Croft) -> None:
     decomposed = "cafe\u0301.blend"
     view = croft.view(croft.send(decomposed))

@@ -80,6 +80,9 @@ class Adder:
         if len(upload.name.encode()) > paths.NAME_BYTES - len(".json"):
             raise BadInput(f"The name of {upload.name[:40]} … is too long: give it a shorter one.")
         self._store.check_writable(address)
+        if not os.path.lexists(self._shelf.path(upload.place, CONTENT)):
+            # Of a pool one disk may be away, while the record lies on another.
+            raise NotFound(f"What came of {upload.name} isn’t on the disk just now. Is a disk missing?")
         replaces = False
         looks.folders.pop(paths.folder_of(address), None)  # others were added since it was looked at
         there = looks.there(address)
