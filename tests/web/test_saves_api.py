@@ -409,3 +409,16 @@ def test_an_image_sequence_is_kept_brought_back_published_and_deleted_whole(hous
     assert there() == []
     assert undo(student, gone.data).status == 200
     assert there() == new
+
+
+def test_an_old_record_brings_a_student_nothing_that_only_a_supervisor_says(house: House) -> None:
+    address = house.scene()
+    url = f"/api/assets/{address}"
+    student, supervisor = house.browser("student"), house.browser("supervisor")
+    assert supervisor.patch(url, {"final": True, "description": "old"}).status == 200
+    save = student.post(f"{url}/checkpoint", {}).data["id"]
+    assert supervisor.patch(url, {"final": False, "description": "new"}).status == 200
+    for who, final in ((student, False), (supervisor, True)):
+        assert who.post(f"{url}/restore", {"save": save, "record": True}).status == 200
+        told = who.get(url).data
+        assert (told["description"], told["final"]) == ("old", final)

@@ -22,7 +22,7 @@ from server.disk.records import Stat
 from server.disk.store import Store
 
 from ..assets import Assets, tells_of
-from ..assets.fields import FIELDS
+from ..assets.fields import FIELDS, SUPERVISORS
 from ..assets.listing import becomes_asset
 from ..people import User, require
 from ..projects import Projects
@@ -314,7 +314,8 @@ class Saves:
             record = self._store.read_json(paths.join(folder, frozen.RECORD))
             beside = paths.sidecar_of(str(record.get("name") or paths.name_of(address)))
             said = self._store.read_json(paths.join(folder, beside))
-        fields = {key: value for key, value in said.items() if key in FIELDS}
+        closed = () if user.at_least("supervisor") else SUPERVISORS
+        fields = {key: value for key, value in said.items() if key in FIELDS and key not in closed}
         if fields:
             self._store.edit(address, fields, who=user.ident)
 
