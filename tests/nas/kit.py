@@ -155,8 +155,14 @@ class Student:
 
     def script(self, lines: Sequence[str], timeout_s: float = 600) -> str:
         """Any number of commands in one connection, whatever becomes of each: what was answered."""
-        # Not by standard input: there smbclient now and then takes half a line for a command.
-        done = self.ask("; ".join(lines), timeout_s)
+        if not any(";" in line for line in lines):
+            # By standard input smbclient now and then takes half a line for a command.
+            done = self.ask("; ".join(lines), timeout_s)
+        else:
+            done = subprocess.run(
+                self._command(), input="\n".join(lines) + "\n", capture_output=True, text=True,
+                timeout=timeout_s, check=False,
+            )  # fmt: skip
         return done.stdout + done.stderr
 
     def begin(self, commands: str) -> subprocess.Popen[str]:

@@ -69,7 +69,7 @@ def test_a_folder_comes_back_from_the_backup_while_the_server_runs(school: Nas, 
     address = "data::demo/shots/sh010.blend"
     school.ana(f'mkdir demo/shots; put "{scene}" demo/shots/sh010.blend')
     school.until(address, "ok")
-    wait_for((school.data / "demo" / "shots" / "sh010.blend.json").exists, "there is no sidecar")
+    wait_for(lambda: (school.asset(address) or {}).get("uuid"), "there is no sidecar")
     before = school.asset(address)
     assert before is not None
     backup = school.data.parent / "backup"
