@@ -37,7 +37,8 @@ def test_a_students_day(school: Nas, scene: Path) -> None:
     school.ana(f'mkdir demo/shots; put "{scene}" demo/shots/sh010.blend')
     # …then it appears by itself, first as arriving, then ready, with what is in it.
     assert school.until(address, "ok")[-2:] == ["arriving", "ok"]
-    wait_for(lambda: bool((school.asset(address) or {}).get("facts")), "nothing was read from the scene")
+    read = lambda: ((school.asset(address) or {}).get("facts") or {}).get("frames")  # noqa: E731
+    wait_for(read, "nothing was read from the scene")
     asset = school.asset(address)
     assert asset is not None
     assert asset["facts"]["frames"] == [1, 24]
