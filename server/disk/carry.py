@@ -1,8 +1,8 @@
 """Carries what is known of a file (its sidecar, its companion) to where the file is now.
 
-Where something lies there already both become one: histories are joined line by line, what could be made
-again gives way, versions get free numbers, and what is left over is kept in `old/`. Nothing is lost, and
-doing it again finishes what was interrupted. The caller holds the locks of both files.
+Where something lies there already both become one: histories are joined, what could be made again gives way,
+versions get free numbers, and what is left over is kept in `old/`. Nothing is lost, and doing it again
+finishes what was interrupted. The caller holds the locks of both files.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from server.disk.errors import Broken, NotFound
 from server.disk.intents import Intent
 from server.disk.paths import Share
 from server.disk.records import utc_now
+from server.disk.sites import events_of
 
 WHAT = "carry"
 CROFT = "croft"  # who, where no person did it
@@ -106,8 +107,12 @@ def merge(share: Share, source: Path, target: Path, inside: str, disk: files.Os 
             _keep_aside(share, target, inside, target.name, disk)
         if target.is_dir():
             _renumber(source / VERSIONS, target / VERSIONS, disk)
+            gave_way = _gave_way(target, paths.sidecar_of(share.path(inside)))
             for rel in list(_clashes(source, target)):
-                _settle(share, source, target, rel, inside, disk)
+                if rel.startswith("history.") and rel.endswith(".jsonl") and "/" not in rel:
+                    _join_histories(source / rel, target / rel, gave_way, disk)
+                else:
+                    _settle(share, source, target, rel, inside, disk)
         files.make_folders(target.parent, share.root, disk=disk)
         moves.resume(source, target, root=share.root, branches=share.branches, disk=disk)
     except OSError as error:
@@ -185,27 +190,42 @@ def _settle(share: Share, source: Path, target: Path, rel: str, inside: str, dis
     top = rel.split("/", 1)[0]
     if top in _DERIVED or top.startswith("."):
         disk.unlink(source / rel)  # what is there was made of the file as it is now
-    elif top == rel and rel.startswith("history.") and rel.endswith(".jsonl"):
-        _join_histories(source / rel, target / rel, disk)
     elif (source / rel).is_dir() or not _same(source / rel, target / rel):
         _keep_aside(share, target / rel, inside, rel, disk)
 
 
-def _join_histories(source: Path, target: Path, disk: files.Os) -> None:
-    """The lines of both, each once, by their times; those that can't be read stay where they were."""
-    lines: dict[bytes, str] = {}
-    last = ""
-    for path in (source, target):
-        raw, _ = files.read_bounded(path, HISTORY_BYTES)
-        for line in raw.split(b"\n"):
-            if line.strip():
-                with contextlib.suppress(ValueError, AttributeError):
-                    last = str(orjson.loads(line).get("at", last))
-                lines.setdefault(line, last)
-        last = ""
-    ordered = sorted(lines, key=lambda line: lines[line])
-    files.write_atomic(target, b"\n".join(ordered) + b"\n", disk=disk)
+def _gave_way(companion: Path, beside: Path) -> bool:
+    """Whether the record that this companion's histories tell of gave way to another: none knows what is said
+    now."""
+    try:
+        etag = sidecar.read(beside).etag
+    except (NotFound, Broken):
+        return False
+    return all(event.etag != etag for event in events_of(companion))
+
+
+def _join_histories(source: Path, target: Path, gave_way: bool, disk: files.Os) -> None:
+    """The lines of both, each once. Those of the record that comes stay where they are, byte for byte: other
+    sites' lines say how far they had seen them. Behind them the others; of a record that gave way they tell
+    people what was, and are no changes of this one."""
+    first, _ = files.read_bounded(source, HISTORY_BYTES)
+    second, _ = files.read_bounded(target, HISTORY_BYTES)
+    if not second.startswith(first):  # else they were joined before
+        known = set(first.split(b"\n"))
+        rest = [line for line in dict.fromkeys(second.split(b"\n")) if line.strip() and line not in known]
+        end = b"" if first.endswith(b"\n") else b"\n"
+        lines = (_told_only(line) if gave_way else line for line in rest)
+        files.write_atomic(target, first + end + b"".join(line + b"\n" for line in lines), disk=disk)
     disk.unlink(source)
+
+
+def _told_only(line: bytes) -> bytes:
+    """A line of a history without what makes it one of the changes that are brought together."""
+    with contextlib.suppress(ValueError, TypeError):
+        said = orjson.loads(line)
+        if isinstance(said, dict) and "etag" in said:
+            return orjson.dumps({key: value for key, value in said.items() if key not in ("etag", "seen")})
+    return line
 
 
 def _renumber(source: Path, target: Path, disk: files.Os) -> None:

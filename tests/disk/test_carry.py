@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from disk_kit import FailingDisk, make_store, worker
 
-from server.disk import carry, files, intents, paths
+from server.disk import carry, files, intents, paths, sidecar
 from server.disk.errors import CroftError
 from server.disk.paths import Share
 from server.disk.settings import Settings
+from server.disk.sites import Sites
 from server.disk.store import Store
 from server.disk.watcher import Watcher
 from tests.disk.live import Live, asset, write
@@ -61,7 +62,7 @@ def check_joined(root: Path) -> None:
     assert json.loads((root / "p/b.blend.json").read_text()) == {"owner": "ana"}
     found = tree(root / "p/.croft/b.blend")
     lines = [json.loads(line)["at"] for line in found.pop("history.s.jsonl").splitlines()]
-    assert lines == ["1", "2", "3", "4"]
+    assert lines == ["1", "3", "2", "4"], "each once; those of the record that came stay where they were"
     assert (found["file.json"], found["thumbs/1.png"]) == ('"b"', "b")
     assert (found["notes/a.json"], found["notes/b.json"], found["notes/same.json"]) == ("a", "b", "same")
     versions = {name: text for name, text in found.items() if name.endswith(".blend")}
@@ -81,6 +82,41 @@ def test_two_companions_become_one(disk_root: Path) -> None:
     share = make_two(disk_root)
     carry.carry(share, "p/a.blend", "p/b.blend")
     check_joined(disk_root)
+
+
+def say(root: Path, name: str, site: str, **fields: Any) -> None:
+    """An edit at one site, in the knowledge of all that lies there."""
+    beside, companion = root / f"p/{name}.json", root / f"p/.croft/{name}"
+    companion.mkdir(parents=True, exist_ok=True)
+    here = Sites(site)
+    before = sidecar.read(beside) if beside.exists() else sidecar.EMPTY
+    known = here.bring_together(beside, companion, before, editing=True)
+    raw = sidecar.dump({**before.data, **fields})
+    write(beside, raw.decode())
+    changed = {key: (before.data.get(key), value) for key, value in fields.items()}
+    here.say(companion, "ana", changed, known.vector, sidecar.etag(raw))
+
+
+def test_what_sites_saw_of_each_other_holds_where_two_companions_become_one(disk_root: Path) -> None:
+    # Given a file that was renamed, and a record that two sites began for its new name meanwhile
+    write(disk_root / "p/b.blend", "b")
+    say(disk_root, "b.blend", "north", uuid="fresh", state="new", owner="")
+    say(disk_root, "b.blend", "south", state="todo")
+    for n, site in enumerate(("north", "south", "north", "south")):
+        say(disk_root, "a.blend", site, uuid="old", state=f"step {n}", owner="ana")
+    said = json.loads((disk_root / "p/a.blend.json").read_text())
+    # When both become one
+    carry.carry(Share("data", disk_root), "p/a.blend", "p/b.blend")
+    # Then nobody is asked, and the record that came is what counts at each of them
+    beside, companion = disk_root / "p/b.blend.json", disk_root / "p/.croft/b.blend"
+    for site in ("north", "south"):
+        found = Sites(site).bring_together(beside, companion, sidecar.read(beside))
+        assert (found.conflicts, found.changed, dict(found.side.data)) == ({}, False, said)
+    assert '"new"' in (companion / "history.north.jsonl").read_text(), "what was said is still told"
+    # And what is said from now on is an edit of that record
+    say(disk_root, "b.blend", "north", state="done")
+    found = Sites("south").bring_together(beside, companion, sidecar.read(beside))
+    assert (found.conflicts, found.side.data["state"]) == ({}, "done")
 
 
 @pytest.mark.parametrize("call", ["replace", "rename", "unlink", "fsync", "mkdir", "rmdir", "write"])
