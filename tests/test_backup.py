@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -369,3 +369,37 @@ def test_a_backup_from_the_future_stays(place: Place) -> None:
     place.run()
     assert ahead.exists()
     assert len(place.trees()) == 2
+
+
+def make_trees(target: Path, times: Iterable[datetime]) -> None:
+    for at in times:
+        tree = target / at.strftime(backup.NAME)
+        tree.mkdir(parents=True)
+        (tree / backup.RECORD).write_text('{"shares": {"data": {}}}')
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=100), timedelta(days=365 * 4), timedelta(days=365 * 30)])
+def test_a_clock_that_jumps_ahead_takes_no_old_backup(tmp_path: Path, ahead: timedelta) -> None:
+    # Given half a year of backups, thinned out as they should be
+    times = {NOW - timedelta(minutes=10 * n) for n in range(180 * 24 * 6)}
+    kept = backup.keep(times, NOW, backup.KEEP)
+    make_trees(tmp_path, kept)
+    assert backup.thin_out(tmp_path, backup.KEEP, NOW) == ([], 0)
+    # When the clock is wrong for some runs
+    for n in range(12):
+        at = NOW + ahead + timedelta(minutes=10 * n)
+        make_trees(tmp_path, [at])
+        gone, spared = backup.thin_out(tmp_path, backup.KEEP, at)
+        # Then nothing goes, and that is told
+        assert not gone
+        assert spared > 100
+    # And once it is right again all goes on
+    later = NOW + timedelta(days=1)
+    make_trees(tmp_path, [later])
+    gone, spared = backup.thin_out(tmp_path, backup.KEEP, later)
+    assert gone
+    assert not spared
+    # A person who knows better says so
+    gone, spared = backup.thin_out(tmp_path, backup.KEEP, at, anyway=True)
+    assert len(gone) > 100
+    assert not spared
