@@ -112,6 +112,8 @@ def test_a_published_version_is_frozen_and_approved(house: House) -> None:
     assert approved == {"v002": True, "v001": False}
     assert supervisor.patch(f"{url}/versions/v003", {"approved": True}).status == 404
     assert supervisor.patch(f"{url}/versions/../../x", {"approved": True}).status == 400
+    (frozen / "Thumbs.db").write_bytes(b"what some program left")
+    assert set(house.croft.services.saves.open(address, "v001")) == {"sh010.blend"}
     assert student.post(f"{url}/restore", {"save": "v001"}).status == 200
     assert path.read_bytes() == SCENE
 

@@ -68,12 +68,20 @@ def content(store: Store, address: str, name: str) -> dict[str, Path]:
     place = _folder(store.path(address)) / name
     if paths.version_number(name) is None or not (place / RECORD).is_file():
         raise NotFound(f"{paths.name_of(address)} has no version {name[:40]}.")
-    beside = paths.sidecar_of(str(sidecar.read(place / RECORD).data.get("name") or paths.name_of(address)))
+    said = str(sidecar.read(place / RECORD).data.get("name") or "")
+    beside = paths.sidecar_of(said or paths.name_of(address))
     return {
         entry.name: place / entry.name
         for entry in os.scandir(place)
-        if entry.name not in (RECORD, beside) and entry.is_file(follow_symlinks=False)
+        if entry.name not in (RECORD, beside)
+        and entry.is_file(follow_symlinks=False)
+        and (not said or _is_of(said, entry.name))
     }
+
+
+def _is_of(published: str, name: str) -> bool:
+    """Whether this is the file that was published, or a frame of the sequence."""
+    return name == published or (paths.sequence_key(name) or ("",))[0] == published
 
 
 def approve(store: Store, address: str, name: str, who: str, approved: bool) -> dict[str, Any]:
