@@ -12,6 +12,8 @@ from urllib.parse import unquote
 import pytest
 from house import SCENE, Browser, House
 
+from server.disk import intents
+
 OTHER = SCENE.replace(b"v304", b"v305")
 ANOTHER = SCENE.replace(b"v304", b"v306")
 
@@ -375,6 +377,39 @@ def test_a_file_that_goes_by_hand_while_it_renders_is_rendered_on(house: House) 
     saves = student.get(f"/api/assets/{address}/saves").data
     assert student.post(f"/api/assets/{address}/restore", {"save": saves[0]["id"]}).status == 200
     assert (shots / "sh010.blend").read_bytes() == SCENE
+
+
+def test_what_was_deleted_is_looked_for_where_something_was(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders that never had an old/ aren't listed each time, nor is one forgotten that gets it."""
+    addresses = [house.scene(f"demo/shots/s{number}/a.blend") for number in range(5)]
+    student = house.browser("student")
+    assert student.get("/api/deleted?project=demo").data == []
+    listed: list[str] = []
+    plain = intents.names
+
+    def names(folder: Path) -> Any:
+        listed.append(str(folder))
+        return plain(folder)
+
+    monkeypatch.setattr(intents, "names", names)
+    assert student.get("/api/deleted?project=demo").data == []
+    assert listed == []
+    student.ask("DELETE", f"/api/assets/{addresses[3]}")
+    whole = student.ask("DELETE", "/api/assets/data::demo/shots/s1/a.blend")
+    listed.clear()
+    rows = student.get("/api/deleted?project=demo").data
+    assert sorted(row["address"] for row in rows) == [addresses[1], addresses[3]]
+    assert sorted(Path(folder).parent.name for folder in listed) == ["s1", "s3"]
+    assert undo(student, whole.data).status == 200
+    assert [row["address"] for row in student.get("/api/deleted").data] == [addresses[3]]
+    os.rename(house.data / "demo/shots/s3", house.data / "demo/shots/s9")
+    house.croft.services.store.refresh("data::demo/shots/s3")
+    house.croft.services.store.refresh("data::demo/shots/s9")
+    assert [row["folder"].split("/old/")[0] for row in student.get("/api/deleted").data] == [
+        "data::demo/shots/s9"
+    ]
 
 
 def test_an_image_sequence_is_kept_brought_back_published_and_deleted_whole(house: House) -> None:

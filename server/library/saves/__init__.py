@@ -28,6 +28,7 @@ from ..people import User, require
 from ..projects import Projects
 from . import frozen
 from .naming import beside_name, files_of, label, renamed
+from .olds import Olds
 
 __all__ = ["Deleted", "Restored", "Save", "Saves", "Source"]
 
@@ -102,6 +103,7 @@ class Saves:
         self._assets = assets
         self._lock = threading.Lock()
         self._read: OrderedDict[str, tuple[tuple[int, int], Intent | None]] = OrderedDict()
+        self._olds = Olds(store)
         self.sources: list[Source] = []
 
     # Making
@@ -184,7 +186,7 @@ class Saves:
     def deleted(self, project: str, folder: str = "") -> Sequence[Deleted]:
         """Deletions in a project (or of one folder alone) that can be undone, newest first."""
         found = self._projects.get(project)
-        folders = [folder] if folder else self._store.index.tree(found.address)
+        folders = [folder] if folder else self._olds.below(found.address)
         rows = [
             Deleted(
                 paths.address(share, intent.aside),
