@@ -201,6 +201,60 @@ def test_following_changes_gives_what_all_of_it_anew_would(steps: list[tuple[int
         store.close()
 
 
+def test_a_change_asks_only_those_who_wait_for_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "share"
+    (root / "green/props").mkdir(parents=True)
+    (root / "green/project.json").write_text("{}")
+    store = Store(Settings(tmp_path / "config"), [Share("data", root)])
+    store.open()
+    follower = Dependencies(store, Projects(store.settings, store))
+    follower._all = False
+
+    def put(inside: str, **said: Any) -> str:
+        address = f"data::green/{inside}"
+        (root / "green" / inside).touch()
+        store.refresh(address)
+        store.edit(address, {"uuid": inside, **said}, who="ana")
+        follower._take([address], (), False)
+        return address
+
+    names = ["Cup of tea", "props/cup2", "cup3.blend", "data::green/cup4.blend", "//props\\cup5.blend"]
+    waiting = [put(f"s{number}.blend", dependencies=[name]) for number, name in enumerate(names)]
+    idle = [put(f"t{number}.blend", dependencies=[f"nothing {number}"]) for number in range(30)]
+    asked: list[str] = []
+    plain = follower.rising._declare
+
+    def declare(address: str, entry: Any) -> set[str]:
+        asked.append(address)
+        return plain(address, entry)
+
+    monkeypatch.setattr(follower.rising, "_declare", declare)
+    put("unrelated.blend")
+    assert asked == []
+    one = put("props/cup.blend", name="Cup of tea")
+    assert follower.used_by(one) == [waiting[0]]
+    for number, place in ((1, "props/cup2.blend"), (2, "props/cup3.blend"), (3, "cup4.blend")):
+        assert follower.used_by(put(place)) == [waiting[number]]
+    assert follower.used_by(put("props/cup5.blend")) == [waiting[4]]
+    assert not set(idle) & set(asked)
+    twin = put("props/mug.blend", name="Cup of tea")
+    put("s0.blend", dependencies=["Cup of tea"])
+    assert follower.used_by(one) == [], "two have this name"
+    put("props/mug.blend", name="Mug")
+    assert follower.used_by(one) == [waiting[0]]
+    put("props/mug.blend", name="Cup of tea")
+    put("s0.blend", dependencies=["Cup of tea"])
+    assert follower.used_by(one) == []
+    (root / "green/props/mug.blend").unlink()
+    store.forget(twin, "ana")
+    follower._take([twin], (), False)
+    assert follower.used_by(one) == [waiting[0]]
+    assert not set(idle) & set(asked)
+    store.close()
+
+
 def test_a_long_chain_and_a_wide_circle_need_no_stack() -> None:
     count = 20_000
     chain = {str(n): [str(n + 1)] for n in range(count)}

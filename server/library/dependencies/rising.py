@@ -5,7 +5,7 @@ A change costs what can be reached from it, not the whole graph: whoever isn't r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from server.disk import paths
 from server.disk.records import Entry
@@ -34,6 +34,8 @@ class Rising:
         ] = {}  # asset -> what people say it waits for, in their order
         self.declared_by: dict[str, set[str]] = {}
         self._declaring: set[str] = set()  # assets of which people say so
+        self._open: dict[str, set[str]] = {}  # what may settle a name that stands for nothing -> its assets
+        self._opens: dict[str, set[str]] = {}  # asset -> what may settle its names
         self._standing: dict[str, Standing] = {}  # as it was when ranks were made
         self._names: dict[str, tuple[int, dict[str, list[str]]]] = {}  # project -> generation, by name
 
@@ -45,8 +47,7 @@ class Rising:
             self._declaring.add(address)
         if address in self._declaring:
             roots |= self._declare(address, entry)
-        unknown = [asset for asset, meant in self.declared.items() if "" in meant or address in meant]
-        for asset in unknown:  # a name that somebody waits for may have come to be
+        for asset in self._concerned(address, entry):  # a name that somebody waits for may have come to be
             roots |= self._declare(asset, self._store.index.get(asset))
         known = address in self._standing
         takes_part = known or self._book.is_named(address) or address in self._book.uses
@@ -161,6 +162,8 @@ class Rising:
             self.declared.pop(address, None)
         else:
             self.declared[address] = now
+        unknown = [text for text, meant in zip(named, now, strict=True) if not meant]
+        self._wait_for_names(address, {key for text in unknown for key in self._keys(address, text)})
         if now == before:
             return set()
         for file in {*before} - {*now, ""}:
@@ -168,6 +171,41 @@ class Rising:
         for file in {*now} - {*before, ""}:
             self.declared_by.setdefault(file, set()).add(address)
         return {address, *before, *now} - {""}
+
+    def _concerned(self, address: str, entry: Entry | None) -> set[str]:
+        """The assets one of whose names stands for this file, or may from now on."""
+        name = paths.name_of(address)
+        if name == paths.PROJECT_FILE:  # names are looked for in projects
+            return set(self._opens)
+        keys = {address, name, paths.stem_of(name), name.removesuffix(".blend")}
+        if entry is not None and entry.facts is not None:
+            keys.add(entry.facts.name)
+        found = set(self.declared_by.get(address, ()))
+        for key in keys:
+            found |= self._open.get(key.casefold(), set())
+        return found
+
+    def _keys(self, source: str, text: str) -> Iterator[str]:
+        """What a name that stands for nothing waits for: a file's name, an asset's, or that one of several
+        that it fits becomes another."""
+        plain = _plain(text)
+        yield paths.name_of(plain).casefold()
+        yield plain.casefold()
+        project = self._projects.of(source)
+        if project is not None:
+            yield from (file.casefold() for file in self._by_name(project.address).get(plain.casefold(), ()))
+
+    def _wait_for_names(self, asset: str, keys: set[str]) -> None:
+        before = self._opens.pop(asset, set())
+        for key in before - keys:
+            held = self._open[key]
+            held.discard(asset)
+            if not held:
+                del self._open[key]
+        for key in keys - before:
+            self._open.setdefault(key, set()).add(asset)
+        if keys:
+            self._opens[asset] = keys
 
     def _meant(self, source: str, text: str) -> str:
         """The address of the one asset that a name stands for (an address, a path, a file's or an asset's
@@ -179,7 +217,7 @@ class Rising:
         project = self._projects.of(source)
         if project is None or not text:
             return ""
-        plain = text.replace("\\", "/").removeprefix("//").strip("/")
+        plain = _plain(text)
         for base in (project.address, paths.folder_of(source)):
             for ending in ("", ".blend"):
                 place = paths.join(base, plain + ending)
@@ -203,6 +241,10 @@ class Rising:
                     found.setdefault(known, []).append(entry.address)
         self._names[folder] = (generation, found)
         return found
+
+
+def _plain(text: str) -> str:
+    return text.strip().replace("\\", "/").removeprefix("//").strip("/")
 
 
 def number(rank: Rank) -> float:
