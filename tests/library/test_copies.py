@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.disk.errors import BadInput, Conflict, NotSignedIn
-from server.library.copies import Copies
+from server.library.copies import Copies, Offer
 from server.library.copies.naming import originals
 from server.library.people import GUEST
 from server.library.saves import Saves
@@ -116,6 +116,27 @@ def test_a_copy_with_the_same_content_may_be_discarded(room: Room, scenes: Scene
     room.saves.bring_back(done.undo.body["folder"], student)
     room.settle()
     assert room.told() == {"hero (1).blend": "duplicate"}
+
+
+def test_a_fault_at_one_file_takes_no_other_with_it(
+    room: Room, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = room.copies._judge
+    failures = {"hero (1).blend": 1, "hero (2).blend": 99}
+
+    def judge(address: str) -> Offer | None:
+        name = address.rpartition("/")[2]
+        if failures.get(name, 0) > 0:
+            failures[name] -= 1
+            raise RuntimeError("once")
+        return plain(address)
+
+    monkeypatch.setattr(room.copies, "_judge", judge)
+    for name in ("hero.blend", "hero (2).blend", "hero (1).blend", "hero (3).blend"):
+        room.house.put(f"demo/shots/{name}", scenes.plain)
+    room.settle()
+    assert sorted(room.told()) == ["hero (1).blend", "hero (3).blend"]
+    assert room.copies.failures > 0
 
 
 def test_a_copy_with_other_content_becomes_a_version_of_its_original(room: Room, scenes: Scenes) -> None:

@@ -255,6 +255,43 @@ def test_a_change_asks_only_those_who_wait_for_its_name(
     store.close()
 
 
+def test_a_fault_at_one_scene_takes_no_other_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "share"
+    (root / "green").mkdir(parents=True)
+    (root / "green/project.json").write_text("{}")
+    names = [f"s{number}.blend" for number in range(4)]
+    for name in (*names, "hero.blend"):
+        (root / "green" / name).touch()
+    store = Store(Settings(tmp_path / "config"), [Share("data", root)])
+    store.open()
+    store.edit("data::green/hero.blend", {"uuid": "h"}, who="ana")
+    for name in names:
+        store.edit(f"data::green/{name}", {"uuid": name, "priority": 5}, who="ana")
+        record = {"facts": {"libraries": ["//hero.blend"]}}
+        store.write_json(f"data::green/.croft/{name}/file.json", record)
+    follower = Dependencies(store, Projects(store.settings, store))
+    plain = follower._read
+    asked: list[str] = []
+
+    def read(address: str) -> set[str]:
+        asked.append(address)
+        if len(asked) == 1 or address == "data::green/s2.blend":
+            raise RuntimeError("a fault")
+        return plain(address)
+
+    monkeypatch.setattr(follower, "_read", read)
+    follower.start()
+    try:
+        assert follower.settled()
+        hero = "data::green/hero.blend"
+        assert follower.used_by(hero) == [f"data::green/s{number}.blend" for number in (0, 1, 3)]
+        assert follower.waiting[hero] == 3
+        assert follower.faults > 0
+    finally:
+        follower.close()
+        store.close()
+
+
 def test_a_long_chain_and_a_wide_circle_need_no_stack() -> None:
     count = 20_000
     chain = {str(n): [str(n + 1)] for n in range(count)}

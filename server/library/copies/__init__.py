@@ -223,11 +223,25 @@ class Copies:
             try:
                 if everything:
                     touched = [entry.address for entry in self._store.index.entries()]
-                changed = [copy for address in touched for copy in self._look(address)]
-                self._store.notify([Change("asset", copy) for copy in dict.fromkeys(changed)])
+                found: dict[str, None] = {}
+                self._try_each(self._try_each(touched, found), found, again=True)
+                self._store.notify([Change("asset", copy) for copy in found])
             except Exception:
                 self.failures += 1
                 log.exception("copies can't be looked for")
+
+    def _try_each(self, touched: list[str], found: dict[str, None], *, again: bool = False) -> list[str]:
+        """Look at each; those to look at once more, since something failed."""
+        failed = []
+        for address in touched:
+            try:
+                found.update(dict.fromkeys(self._look(address)))
+            except Exception:
+                failed.append(address)
+                if again:
+                    self.failures += 1
+                    log.exception("%s can't be compared", address)
+        return failed
 
     def _look(self, address: str) -> list[str]:
         """One file that changed: of which copies another thing is offered now, it or those made of it."""

@@ -217,6 +217,7 @@ class Dependencies:
             except Exception:
                 self.faults += 1
                 log.exception("What uses what can't be followed")
+                self._take_singly([*queue, *changed], everything)
 
     def _take(self, changed: Iterable[str], queue: Iterable[str], everything: bool) -> set[str]:
         """What changed, and scenes that were never read. Of whom something else is told afterwards."""
@@ -237,6 +238,18 @@ class Dependencies:
             return told | self.rising.everything()
         # While many are read for the first time, everything comes at the end.
         return told | self.rising.some(roots) if roots and not self._all else told
+
+    def _take_singly(self, batch: list[str], everything: bool) -> None:
+        """Once more after a fault, each by itself: one that can't be followed takes no other with it."""
+        for address in batch:
+            try:
+                self._take([address], (), False)
+            except Exception:
+                self.faults += 1
+                log.exception("What %s uses can't be followed", address)
+        self._store.notify([Change("uses", address) for address in batch])
+        with self._condition:
+            self._all = self._all or not everything  # what was done before the fault has no ranks yet
 
     def _read(self, address: str) -> set[str]:
         """What the facts of a scene name."""
