@@ -158,6 +158,13 @@ def test_a_temporary_file_that_a_crash_left(house: House, ana: Browser) -> None:
     os.utime(path, (yesterday, yesterday))
     [problem] = house.until(lambda: told(ana))
     assert (problem["kind"], problem["severity"]) == ("leftover", "note")
+    body = problem["actions"][0]["body"]
+    os.utime(path)  # whoever writes it writes on
+    assert ana.post("/api/problems/mend", body).status == 409
+    os.utime(path, (yesterday, yesterday))
+    with path.open("rb"):  # the server, in this process, is at it: a copy keeps the time of what is copied
+        assert ana.post("/api/problems/mend", body).status == 409
+    assert path.exists()
     done = press(ana, problem["actions"][0])
     assert told(ana) == []
     assert not path.exists()

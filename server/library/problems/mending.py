@@ -6,6 +6,7 @@ and says so. Whatever it replaces lies in an `old/` folder afterwards.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -77,6 +78,17 @@ class Mending:
         done = function(address, more, user)
         log.info("%s: %s by %s", name, address, user.ident)
         return done
+
+    def _movable(self, address: str, user: User) -> Share:
+        """The share of what this person may give another name: no project as such, nothing protected."""
+        share, _ = self._for_people(address)
+        if paths.name_of(address) == paths.PROJECT_FILE:
+            raise BadInput("A project’s own file keeps its name.", field="address")
+        entry = self._store.index.get(address)
+        protected = entry is not None and entry.facts is not None and entry.facts.protect
+        if protected and not user.at_least("supervisor"):
+            raise Forbidden(f"{paths.name_of(address)} is protected. Ask a supervisor to move it.")
+        return share
 
     # Records that can't be read
 
@@ -272,6 +284,12 @@ class Mending:
             raise BadInput(f"{name} isn't a temporary file of Croft's.", field="address")
         share = self._store.check_writable(address)
         inside = paths.parse(address)[1]
+        try:
+            st = os.lstat(share.path(inside))
+        except FileNotFoundError as error:
+            raise NotFound(f"There is no {name} any more.", address=address) from error
+        if time.time() - st.st_mtime < faults.FRESH_S or is_open(st):
+            raise Conflict(f"{name} may still be written to: it is put away once it is an hour old.")
         kept = deletions.delete(share, self._store.locks(share.name), inside, user.ident, self._store.disk)
         place = paths.address(share.name, kept)
         undo = Action("Undo", "POST", "/api/restore", {"folder": place})
@@ -313,17 +331,6 @@ class Mending:
             raise BadInput(f"{address} isn't a file of a project's.", field="address")
         return share, inside
 
-    def _movable(self, address: str, user: User) -> Share:
-        """The share of what this person may give another name: no project as such, nothing protected."""
-        share, _ = self._for_people(address)
-        if paths.name_of(address) == paths.PROJECT_FILE:
-            raise BadInput("A project’s own file keeps its name.", field="address")
-        entry = self._store.index.get(address)
-        protected = entry is not None and entry.facts is not None and entry.facts.protect
-        if protected and not user.at_least("supervisor"):
-            raise Forbidden(f"{paths.name_of(address)} is protected. Ask a supervisor to move it.")
-        return share
-
     def _look(self, *addresses: str) -> None:
         for address in dict.fromkeys(addresses):
             try:
@@ -340,6 +347,16 @@ def is_broken(path: Path) -> bool:
         return True
     except NotFound:
         return False
+    return False
+
+
+def is_open(st: os.stat_result) -> bool:
+    """Whether this server has that file open: a slow copy keeps the time of what is copied."""
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # Race: closed meanwhile
+            known = os.fstat(int(fd))
+            if (known.st_dev, known.st_ino) == (st.st_dev, st.st_ino):
+                return True
     return False
 
 
