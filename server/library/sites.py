@@ -56,6 +56,7 @@ class Sites:
         self._store = store
         self._people = people
         self._saves = saves
+        self._mending = mending
         self._clock = clock
         self._patience_s = patience_s
         self._condition = threading.Condition()
@@ -178,6 +179,9 @@ class Sites:
     def _keep_mine(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         """The conflict copy goes to `old/`."""
         original = self._original(address)
+        for name in (address, original):
+            if paths.name_of(name) != paths.PROJECT_FILE:
+                self._mending.movable(name, user)
         folder = self._put_away(address, user.ident)
         undo = Action("Undo", "POST", "/api/restore", {"folder": folder})
         return Mended(f"{paths.name_of(original)} stays as it is; the other one lies in {folder}.", undo)

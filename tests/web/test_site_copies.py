@@ -137,3 +137,24 @@ def test_files_stay_where_they_are(quick: House) -> None:
     quick.croft.services.ingest.wait()
     assert not (quick.data / f"{copy}.json").exists()
     assert quick.croft.services.assets.one(address)["status"] == "ok"
+
+
+def test_what_is_protected_or_croft_s_own_is_not_put_away(quick: House) -> None:
+    # Given a conflict copy of a protected scene, and one of what Croft keeps
+    quick.asset("demo/shots/sh010.blend", protect=True)
+    copy = quick.data / f"demo/shots/sh010{MARK}.blend"
+    quick.make(f"demo/shots/sh010{MARK}.blend", b"BLENDER-v304" + b"x" * 200 + b"ENDB" + b"\0" * 20)
+    [problem] = quick.until(lambda: conflicts(quick))
+    [mine] = [action for action in problem["actions"] if action["label"].startswith("Keep sh010.blend")]
+    own = quick.data / f"demo/shots/.croft/sh010.blend/lost{MARK}.json"  # its original may be on the way
+    own.write_text("{}")
+    # Then no student puts either away, and no supervisor the latter
+    student, supervisor = quick.browser("student"), quick.browser("supervisor")
+    assert student.post("/api/problems/mend", mine["body"]).status == 403
+    body = {"mend": "keep-mine", "address": f"data::{own.relative_to(quick.data)}"}
+    assert student.post("/api/problems/mend", body).status == 400
+    assert supervisor.post("/api/problems/mend", body).status == 400
+    assert copy.exists()
+    assert own.exists()
+    assert supervisor.post("/api/problems/mend", mine["body"]).status == 200
+    assert not copy.exists()

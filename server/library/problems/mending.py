@@ -79,7 +79,7 @@ class Mending:
         log.info("%s: %s by %s", name, address, user.ident)
         return done
 
-    def _movable(self, address: str, user: User) -> Share:
+    def movable(self, address: str, user: User) -> Share:
         """The share of what this person may give another name: no project as such, nothing protected."""
         share, _ = self._for_people(address)
         if paths.name_of(address) == paths.PROJECT_FILE:
@@ -201,7 +201,7 @@ class Mending:
 
     def _rename_apart(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         """One of two names that systems take for one gets a number."""
-        share = self._movable(address, user)
+        share = self.movable(address, user)
         folder, name = paths.split(address)
         there = os.listdir(share.path(paths.parse(folder)[1]))
         if name not in there:
@@ -219,8 +219,8 @@ class Mending:
         to = more.get("to")
         if not isinstance(to, str) or paths.folder_of(to) != paths.folder_of(address):
             raise BadInput("It goes back to a name in its own folder.", field="to")
-        self._movable(address, user)
-        self._movable(to, user)
+        self.movable(address, user)
+        self.movable(to, user)
         self._store.move(address, to, user.ident)
         return Mended(f"It is named {paths.name_of(to)} again.")
 
@@ -235,15 +235,15 @@ class Mending:
         entry = self._store.index.get(address)
         if entry is None or entry.stat is None:
             raise BadInput(f"There is no file {paths.name_of(address)}.", field="address")
-        self._movable(address, user)
-        self._movable(to, user)
+        self.movable(address, user)
+        self.movable(to, user)
         self._store.move(address, to, user.ident)
         undo = faults.mending("Undo", "move-back", to, to=address)
         return Mended(f"{paths.name_of(address)} is {project.inside(to)} now.", undo)
 
     def _readable_name(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         """A name that is no text, or too long, becomes one that every program can show."""
-        share = self._movable(address, user)
+        share = self.movable(address, user)
         folder, name = paths.split(address)
         there = os.listdir(share.path(paths.parse(folder)[1]))
         if name not in there:
