@@ -24,6 +24,7 @@ def summary(job: Job) -> dict[str, Any]:
         "total": job.total,
         "counts": dict(job.counts),
         "attempts": job.attempts,
+        "site": job.site,
         "failed_attempts": job.failed_attempts,
         "lost_attempts": job.lost_attempts,
         "seconds": job.total_milliseconds / 1000,

@@ -108,6 +108,11 @@ class Ended:
         return str(self.result.get("state"))
 
     @property
+    def site(self) -> str:
+        """The installation that ran it."""
+        return str(self.result.get("site") or self.record.get("site", ""))
+
+    @property
     def address(self) -> str:
         return self.place.address
 
@@ -259,7 +264,7 @@ class Board:
         else:
             self.line.drop(job.id)
 
-    def ours(self, job: Job) -> bool:
+    def ours(self, job: Job | Ended) -> bool:
         """Is this installation the one that runs it?"""
         return not job.site or job.site == self.store.site
 

@@ -68,6 +68,8 @@ class Views:
         asked = self._request(ended.record, ended.place.address)
         return {
             **asked,
+            "site": ended.site,
+            "elsewhere": not self._board.ours(ended),
             "priority": result.get("priority", ended.record.get("priority", 3)),
             "progress": _progress(counts, result.get("total", 0)),
             "estimated_end": None,
