@@ -116,6 +116,14 @@ def leftover(address: str, *actions: Action) -> Problem:
     return problem("leftover", address, text, "It may be deleted.", *actions)
 
 
+def interrupted(address: str) -> Problem:
+    """Something that a crash cut off, in a folder that isn't there any more."""
+    name, folder = paths.name_of(address), paths.folder_of(address)
+    text = f"Croft was cut off while {name} was deleted, kept or brought back, and {folder} is gone since."
+    mend = "Put the folder back, under any name, and start Croft again: then it is finished."
+    return problem("interrupted", address, text, mend)
+
+
 def conflict(address: str, *actions: Action) -> Problem:
     """A copy that a synchronising program made."""
     text = f"{paths.name_of(address)} is a copy that a synchronising program made of a conflict."

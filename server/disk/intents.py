@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ log = logging.getLogger("croft.intents")
 
 INTENT = "intent.json"
 SCHEMA = 1
+LOST_S = 30 * 86400.0  # how long what was begun waits for a folder that went
 _IDENT = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 _LOCK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # a pointer lies where people can write
 
@@ -158,8 +160,13 @@ Finisher = Callable[[Intent], None]
 
 def finish_all(
     share: Share, locks: Locks, finishers: Mapping[str, Finisher], disk: files.Os = files.REAL
-) -> None:
-    """Finish whatever a crash interrupted. What can't be finished is logged, and tried again next time."""
+) -> list[str]:
+    """Finish whatever a crash interrupted. What can't be finished is logged, and tried again next time.
+
+    Returns what was begun in folders that are nowhere on the share now: it goes on when they are back.
+    """
+    lost: list[str] = []
+    places: dict[str, str] | None = None  # one walk, and only where it is needed
     for pointer in pending(share):
         try:
             said = sidecar.read(pointer).data
@@ -167,19 +174,31 @@ def finish_all(
             lock = str(said.get("lock") or paths.lock_key(str(said["inside"])))
             if not _LOCK.fullmatch(lock):
                 raise BadInput(f"{lock[:100]!r} is the name of no lock.")
-            with locks.hold(lock):
+            with contextlib.ExitStack() as held:
+                held.enter_context(locks.hold(lock))
                 if not os.path.lexists(pointer):
                     continue  # Race: the server that was at it, or another, finished it.
                 try:
                     intent = read(share, aside, disk)
                     intent.sweep()
                 except NotFound:
-                    lost = Intent(share, aside, said, disk)
-                    if _is_within(share, aside):
-                        lost.withdraw()  # it never began
-                    else:
-                        lost.drop_pointer()
-                    continue
+                    gone = Intent(share, aside, said, disk)
+                    if not _is_within(share, aside):
+                        gone.drop_pointer()
+                        continue
+                    places = _places(share) if places is None else places
+                    there = places.get(paths.name_of(aside))
+                    if there is None:
+                        if gone.home.is_dir() or time.time() - pointer.stat().st_mtime > LOST_S:
+                            gone.withdraw()  # it never began
+                        else:
+                            log.warning("what was done to %s waits for its folder", said["inside"])
+                            lost.append(str(said["inside"]))
+                        continue
+                    intent = read(share, there, disk)  # the folder was renamed meanwhile, with all in it
+                    if (now := paths.lock_key(intent.inside)) != lock:
+                        held.enter_context(locks.hold(now))
+                    intent.sweep()
                 if intent.data.get("done"):
                     intent.drop_pointer()  # all but this was done, or nothing of what was to follow
                     continue
@@ -187,6 +206,19 @@ def finish_all(
                 finishers[str(intent.data["what"])](intent)
         except (CroftError, OSError, KeyError, AttributeError, TypeError, ValueError) as error:
             log.warning("what %s names can't be finished: %r", pointer, error)
+    return lost
+
+
+def _places(share: Share) -> dict[str, str]:
+    """Every folder with an intent by its name: where it lies now."""
+    found = {}
+    for at, folders, _ in os.walk(share.root):
+        if os.path.basename(at) == paths.OLD:
+            inside = os.path.relpath(at, share.root)
+            begun = [name for name in folders if is_ident(name) and os.path.lexists(f"{at}/{name}/{INTENT}")]
+            found.update({name: paths.join(inside, name) for name in begun})
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return found
 
 
 def identity(path: Path) -> list[int]:

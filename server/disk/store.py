@@ -117,6 +117,7 @@ class Store:
         self.mounts = Mounts(settings, shares, disk, self._arrived, self._left)
         self.clocks = health.Clocks()
         self._subscribers: list[Subscriber] = []
+        self._lost: dict[str, list[str]] = {}  # share -> what was being done where no folder is now
         self._history: dict[str, str] = {}  # address -> what went wrong with its history
         holder = f"{socket.gethostname()} process {os.getpid()} site {self.site}"
         for share in shares:
@@ -577,6 +578,11 @@ class Store:
                     "Make room on the disk; the change itself was made.",
                 )
             )
+        found += [
+            faults.interrupted(paths.address(share, inside))
+            for share, lost in list(self._lost.items())
+            for inside in lost
+        ]
         return found + (self.watcher.problems() if self.watcher is not None else [])
 
     # Shares that come and go.
@@ -594,7 +600,7 @@ class Store:
         self._scanners[name] = scanner
         if not share.read_only:
             self.sites.announce(share)
-            intents.finish_all(share, self.locks(name), FINISHERS, self.disk)
+            self._lost[name] = intents.finish_all(share, self.locks(name), FINISHERS, self.disk)
             self.locks(name).prune()
         began = time.perf_counter()
         try:

@@ -251,6 +251,41 @@ def test_an_interrupted_deletion_is_finished_at_the_next_start(
     assert nth > 1
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_deletion_goes_on_in_a_folder_that_was_renamed_meanwhile(
+    disk_root: Path, tmp_path: Path, again: bool
+) -> None:
+    # Given a deletion that was cut off half way
+    make_file(disk_root, content=b"scene")
+    first = make_store(disk_root, tmp_path / "config")
+    first.edit(FILE, {"owner": "mia"}, who="tom")
+    first.disk = FailingDisk({"rename"}, 2, for_good=True)
+    with pytest.raises(CroftError):
+        first.delete(FILE, "tom")
+    first.close()
+    # When its folder is away at the next start
+    os.rename(disk_root / "green/shots", disk_root / ".away")
+    second = make_store(disk_root, tmp_path / "config")
+    assert len(list((disk_root / paths.LOCKS).glob("intent-*"))) == 1
+    # Then that is told
+    assert [(problem.kind, problem.address) for problem in second.problems()] == [("interrupted", FILE)]
+    second.close()
+    # And when it is there again under another name, it is finished, though the old name be taken
+    os.rename(disk_root / ".away", disk_root / "green/scenes")
+    if again:
+        (disk_root / "green/shots").mkdir()
+    third = make_store(disk_root, tmp_path / "config")
+    assert list((disk_root / paths.LOCKS).glob("intent-*")) == []
+    assert third.problems() == []
+    left = {name.rpartition("/")[2] for name in tree(disk_root) if "/old/" not in name and "/scenes/" in name}
+    assert left == set()
+    [aside] = (disk_root / "green/scenes/old").iterdir()
+    back = third.bring_back(f"data::{aside.relative_to(disk_root)}", "tom")
+    assert back == "data::green/scenes/sh010.blend"
+    assert (disk_root / "green/scenes/sh010.blend").read_bytes() == b"scene"
+    third.close()
+
+
 def test_finishing_a_deletion_spares_what_came_after_it(tmp_path: Path) -> None:
     # Given a deletion interrupted before its first move, and a student who saves the scene anew meanwhile.
     root = tmp_path / "share"
