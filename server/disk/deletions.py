@@ -22,7 +22,8 @@ __all__ = ["INTENT", "WHAT", "belongings", "bring_back", "delete", "finish", "pe
 
 log = logging.getLogger("croft.deletions")
 
-WHAT = ("delete", "forget")  # a file with its record; the record of one that is gone
+# A file with its record; the record of one that is gone; a file whose record stays.
+WHAT = ("delete", "forget", "away")
 
 
 def delete(
@@ -30,7 +31,7 @@ def delete(
 ) -> str:
     """Move a file (or sequence, or folder) with its sidecar and companion into `old/`. Returns where.
 
-    To 'forget' moves sidecar and companion alone.
+    To 'forget' moves sidecar and companion alone, 'away' the file alone: it is missing then.
     """
     with locks.hold(paths.lock_key(inside)) as held:
         return _begin(share, inside, who, disk, what, held.check)
@@ -141,7 +142,7 @@ def finish(intent: Intent) -> None:
 def _begin(share: Share, inside: str, who: str, disk: files.Os, what: str, check: Callable[[], None]) -> str:
     path = share.path(inside)
     intent = intents.new(share, inside, what, who, disk)
-    wanted = belongings(path) if what == "delete" else record_names(path)
+    wanted = {"delete": belongings, "forget": record_names, "away": own_names}[what](path)
     found = [name for name in wanted if os.path.lexists(path.parent / name)]
     if not found:
         raise NotFound(f"There is no {paths.name_of(inside)}, or no record of it.", path=str(path))

@@ -397,15 +397,16 @@ class Store:
             self._look(new)
         log.info("%s moved to %s by %s", address, new, who)
 
-    def delete(self, address: str, who: str) -> str:
-        """Move a file, its sidecar and its companion into `old/`; returns that folder's address.
+    def delete(self, address: str, who: str, what: str = "delete") -> str:
+        """Move a file, its sidecar and its companion into `old/` ('away': the file alone); returns that
+        folder's address.
 
         An intent file is written first, so that a start finishes what a crash interrupted.
         """
         share, _ = self.for_people(address)
         inside = paths.parse(address)[1]
         try:
-            aside = deletions.delete(share, self.locks(share.name), inside, who, self.disk)
+            aside = deletions.delete(share, self.locks(share.name), inside, who, self.disk, what)
         finally:
             self._look(address)
         log.info("%s deleted by %s: it lies in %s", address, who, aside)

@@ -193,6 +193,15 @@ def test_a_file_that_is_missing_comes_back_from_its_saves_or_is_forgotten(house:
     assert (back.status, back.data["kept"]) == (200, "")
     assert path.read_bytes() == SCENE
     assert student.get(url).data["status"] != "missing"
+    record = path.with_name("sh010.blend.json").read_bytes()
+    away = undo(student, back.data)
+    assert away.status == 200, away.message
+    assert not path.exists()
+    assert student.get(url).data["status"] == "missing"
+    assert path.with_name("sh010.blend.json").read_bytes() == record
+    assert undo(student, away.data).status == 200
+    assert path.read_bytes() == SCENE
+    assert path.with_name("sh010.blend.json").read_bytes() == record
     path.unlink()
     house.croft.services.store.refresh(address)
     forgotten = student.post(f"{url}/forget")

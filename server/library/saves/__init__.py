@@ -63,6 +63,7 @@ class Restored:
     address: str
     kept: str
     beside: bool = False
+    was_missing: bool = False  # the file; its record was there
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,7 @@ class Saves:
             Deleted(
                 paths.address(share, intent.aside),
                 paths.address(share, intent.inside),
-                "file" if intent.data["what"] == "delete" else "record",
+                "record" if intent.data["what"] == "forget" else "file",
                 str(intent.data.get("at", "")),
                 str(intent.data.get("who", "")),
                 _size(intent),
@@ -224,12 +225,20 @@ class Saves:
             raise NotFound("Nothing is left of this save.", address=address)
         if beside:
             return Restored(self._beside(address, id, found, user), "", True)
+        entry = self._store.index.get(address)
+        missing = entry is not None and entry.stat is None
         told = f"before {label(id)} was brought back"
         kept = self._replace(address, renamed(found, paths.name_of(address)), user, told)
         self._store.tell(address, user.ident, {"restored": id, "kept": kept})
         if record:
             self._bring_record(address, id, user)
-        return Restored(address, kept)
+        return Restored(address, kept, was_missing=missing and not kept)
+
+    def put_away(self, address: str, user: User) -> str:
+        """Let a file be missing again, whose record stays; the address of the folder in `old/`."""
+        self._may(address, user, over=True)
+        self._assets.get(address)
+        return self._store.delete(address, user.ident, "away")
 
     def bring_back(self, folder: str, user: User) -> str:
         """Undo a deletion; the file's address. Conflict where a file of its name is there again."""

@@ -52,7 +52,20 @@ def bring_back_save(services: Services, call: Call) -> Answer:
         return Answer(data, f"It lies beside {named(address)} as {named(done.address)}.")
     if done.kept:
         data["undo"] = undo("POST", f"/api/assets/{quoted(address)}/restore", {"save": done.kept})
-    return Answer(data, f"{named(address)} is back as it was. What it was before is kept, too.")
+        return Answer(data, f"{named(address)} is back as it was. What it was before is kept, too.")
+    # It came onto nothing.
+    if done.was_missing:
+        data["undo"] = undo("POST", f"/api/assets/{quoted(address)}/away")
+    else:
+        data["undo"] = undo("DELETE", f"/api/assets/{quoted(address)}")
+    return Answer(data, f"{named(address)} is back as it was.")
+
+
+def put_away(services: Services, call: Call) -> Answer:
+    address = call.params["address"]
+    folder = services.saves.put_away(address, call.require("student"))
+    data = {"address": folder, "folder": folder, "undo": undo("POST", "/api/restore", {"folder": folder})}
+    return Answer(data, f"{named(address)} is missing again. What is known of it stays.")
 
 
 def forget(services: Services, call: Call) -> Answer:
@@ -146,6 +159,8 @@ ROUTES = [
           "bring an earlier save back, the present one is kept; or beside it, under a free name",
           role="student", body=ref("Restore"), data=ref("Restored"), errors=(409,), tag="saves"),
     Route("POST", ASSET + "/forget", forget, "put away what is known of a file that is gone",
+          role="student", data=ref("Kept"), errors=(409,), tag="saves"),
+    Route("POST", ASSET + "/away", put_away, "put a file away as if it were missing: its record stays",
           role="student", data=ref("Kept"), errors=(409,), tag="saves"),
     Route("GET", ASSET + "/versions", list_versions, "published versions and those of renders, newest first",
           query=PAGING, listing=True, data=ref("Version"), errors=(409,), tag="saves"),
