@@ -281,3 +281,13 @@ def test_textures_and_other_files_are_a_tick_away(house: House) -> None:
     assert "demo_sq01_sh010_anim_v003.blend" in page
     page = student.get("/p/demo/asset/shots/demo_sq01_sh010_anim_v003.blend").body.decode()
     assert "sequence sq01, shot sh010, task anim, version 3" in page
+
+
+def test_who_may_not_drop_is_not_offered_it(house: House, ana: Browser) -> None:
+    house.croft.services.settings.write("users", "eve", {"role": "guest"})
+    for page in ("/p/demo/home", "/p/demo/assets"):
+        mine, theirs = ana.get(page), house.browser("eve").get(page)
+        assert (mine.status, theirs.status) == (200, 200)
+        assert b'href="/p/demo/drop"' in mine.body
+        assert b'href="/p/demo/drop"' not in theirs.body
+        assert b"data-drop=" not in theirs.body

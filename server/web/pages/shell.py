@@ -66,7 +66,7 @@ class Shell:
             title=title,
             here=here,
             project=project,
-            nav=self.nav(project),
+            nav=self.nav(project, call.user),
             site=self.services.settings.get("title"),
             user=call.user,
             csrf=call.csrf,
@@ -88,13 +88,15 @@ class Shell:
             return bottle.HTTPResponse(status=304, headers=headers)
         return bottle.HTTPResponse(body, 200, headers={**headers, "Content-Type": HTML})
 
-    def nav(self, project: Project | None) -> list[tuple[str, str, int]]:
+    def nav(self, project: Project | None, user: User | None) -> list[tuple[str, str, int]]:
         """The pages of a project, or those above all projects; Problems, with their count, where there are
-        any."""
+        any; Drop for those who may."""
         base = f"/p/{quote(project.ident, safe='')}" if project else ""
         found = [("Home", f"{base}/home" if project else "/", 0)]
         if project is not None:
-            found += [("Files", f"{base}/assets", 0), ("Drop", f"{base}/drop", 0)]
+            found.append(("Files", f"{base}/assets", 0))
+            if user is not None and user.at_least("student"):
+                found.append(("Drop", f"{base}/drop", 0))
         found.append(("Rendering", f"{base}/rendering", 0))
         count = self.services.problems.count(project.address if project else "")
         if count:
