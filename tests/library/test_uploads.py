@@ -25,6 +25,7 @@ from server.library.media import Media, complete
 from server.library.people import People, User
 from server.library.projects import Projects
 from server.library.uploads import Misfit, Upload, Uploads
+from server.web.pages.problems import GROUPS
 
 ANA, BEN = User("ana", "Ana", "student"), User("ben", "Ben", "student")
 SCENE = b"BLENDER-v304" + os.urandom(300) + b"ENDB" + bytes(20)
@@ -492,7 +493,9 @@ def test_what_nobody_comes_back_for_goes_and_is_told(croft: Croft) -> None:
     day = 24 * 3600
     croft.now = os.stat(croft.store.path(old.place) / "upload.json").st_mtime + 8 * day
     croft.uploads.tidy.sweep()
-    assert [problem.severity for problem in croft.uploads.problems()] == ["note"]
+    told = [(problem.severity, problem.kind) for problem in croft.uploads.problems()]
+    assert told == [("note", "upload")], "it is no copy that was cut off"
+    assert GROUPS["upload"][0] == "Dropped and never added"
     assert "old.blend" in croft.uploads.problems()[0].text
     assert not croft.store.path(done.place).exists(), "the note of an added one goes after a day"
     croft.now += 7 * day

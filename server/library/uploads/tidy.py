@@ -99,7 +99,7 @@ class Tidy:
         count = "a file" if len(found) == 1 else f"{len(found)} files"
         return Problem(
             f"uploads:{project}:{person}",
-            "incomplete",
+            "upload",
             paths.folder_of(paths.file_of_companion(found[0].place)),
             f"{person} dropped {count} for {project} ({names}, {size:,.0f} MB) and hasn’t added them since.",
             f"{person} adds or removes them on the page Drop. After {days:g} days they go by themselves.",

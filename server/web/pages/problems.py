@@ -37,6 +37,7 @@ GROUPS = {  # kind: title, and what it means; in the order of the page
     "orphan": ("Files that are gone", "What was known of them stays until somebody says that it may go."),
     "incomplete": ("Copies that never ended", "They are cut off, and aren’t used."),
     "interrupted": ("What was cut off", "A part of it may have been done."),
+    "upload": ("Dropped and never added", "They wait on somebody’s page Drop, and are no files yet."),
     "conflict": ("Saved in two places at once", "Both are kept. Choose the better one."),
     "copy": ("Copies", "Files that look like another one, saved twice."),
     "duplicate": ("The same file twice", "Equal to the last byte."),
