@@ -87,7 +87,7 @@ class AssetSet:
                 if not one.kinds or kind in one.kinds:
                     return one.ident
         for one in self.types.values():
-            if kind == "film" and kind in one.kinds:
+            if kind in ("film", "sequence") and kind in one.kinds:
                 return one.ident
         return self.default_type
 

@@ -119,3 +119,13 @@ def test_pages_show_everything_once_whatever_happens_between(
         if gone < len(seen) and seen[gone] in left:
             left.remove(seen[gone])
     assert seen == all_of
+
+
+@pytest.mark.parametrize(("inside", "kind", "ident"), [
+    ("shots/010/plate.@.png", "sequence", "plate"), ("plate.@.png", "sequence", "plate"),
+    ("plates/a.@.exr", "sequence", "plate"), ("characters/fox/turn.@.png", "sequence", "character"),
+    ("shots/010/take.mov", "film", "film"), ("plates/take.mov", "film", "film"),
+    ("shots/sh010.blend", "scene", "shot"), ("plates/grade.blend", "scene", "other"),
+])  # fmt: skip
+def test_the_type_of_what_is_new(inside: str, kind: str, ident: str) -> None:
+    assert WORDS.type_for(inside, kind) == ident
