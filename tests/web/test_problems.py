@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from typing import Any
 
 import pytest
 from house import Browser, House
+
+from server.disk.records import Change
 
 
 def told(browser: Browser, kind: str = "") -> list[dict[str, Any]]:
@@ -275,3 +278,37 @@ def test_a_record_is_taken_from_a_file_only_where_somebody_gave_it(house: House,
     reply = house.browser("student").post("/api/problems/mend", body)
     assert reply.status == 409, reply.message
     assert beside.read_bytes() == before
+
+
+def test_a_changed_project_has_its_new_folders_alone_looked_at(
+    house: House, ana: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        house.scene(f"demo/shots/s{number}/a.blend")
+    assert told(ana) == []
+    standing = house.croft.services.problems.standing
+    looked: list[str] = []
+    plain = standing._look_at
+
+    def look_at(folder: str, limit: float) -> None:
+        looked.append(folder)
+        plain(folder, limit)
+
+    monkeypatch.setattr(standing, "_look_at", look_at)
+    store = house.croft.services.store
+    store.notify([Change("project", "demo")])
+    assert told(ana) == []
+    assert looked == []
+    store.notify([Change("asset", "data::demo/project.json"), Change("project", "demo")])
+    told(ana)
+    assert set(looked) == {"data::demo"}
+    # A project that comes as a whole: two of its folders hold no file and are too much alike.
+    for inside in ("new/deep/Shots/a/x.blend", "new/deep/shots/b/y.blend"):
+        (house.data / inside).parent.mkdir(parents=True)
+        (house.data / inside).touch()
+    (house.data / "new/project.json").write_text("{}")
+    store.rescan()
+    assert "data::new/deep/shots" in [problem["address"] for problem in told(ana, "case-clash")]
+    shutil.rmtree(house.data / "new")
+    store.rescan()
+    assert told(ana, "case-clash") == []

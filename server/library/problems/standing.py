@@ -1,8 +1,8 @@
 """Problems that follow from what the index knows, kept in step with it: names that clash, records without
 their file, times that lie in the future.
 
-Told of changes, it looks at the folders that they are in and at no others; at all of them once at the start
-and when a share comes. Reads no disk.
+Told of changes, it looks at the folders that they are in and at no others; of a project that changed also at
+those that are new; at all of them once at the start and when a share comes. Reads no disk.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Standing:
         self._guard = threading.Lock()
         self._everything = True
         self._touched: set[str] = set()  # folders to look at again
+        self._tops: set[str] = set()  # names of the folders of projects that changed
+        self._seen: set[str] = set()  # folders that were looked at
         self._clashes: dict[str, list[Problem]] = {}
         self._future: dict[str, set[str]] = {}  # folder -> addresses whose time lies ahead
 
@@ -40,7 +42,9 @@ class Standing:
             for change in changes:
                 if change.kind == "asset":
                     self._touched.add(paths.folder_of(change.id))
-                elif change.kind in ("share", "project"):
+                elif change.kind == "project":
+                    self._tops.add(change.id)
+                elif change.kind == "share":
                     self._everything = True
 
     def problems(self) -> list[Problem]:
@@ -54,16 +58,31 @@ class Standing:
         with self._guard:
             everything, self._everything = self._everything, False
             touched, self._touched = self._touched, set()
+            tops, self._tops = self._tops, set()
         if everything:
             touched = {
                 folder for share in self._store.shares for folder in index.tree(paths.address(share.name))
             }
-            for folder in [known for known in self._clashes if known not in touched]:
-                del self._clashes[folder]
-            self._future = {folder: held for folder, held in self._future.items() if folder in touched}
+            self._keep(touched)
+        for top in [paths.address(share.name, name) for share in self._store.shares for name in tops]:
+            tree = set(index.tree(top))
+            new = tree - self._seen
+            touched |= new.union(map(paths.folder_of, new))  # a new one's name may be like that beside it
+            self._keep(tree, top)
         limit = (self._wall() + FUTURE_S) * 1e9
         for folder in touched:
             self._look_at(folder, limit)
+        self._seen |= {folder for folder in touched if next(index.tree(folder), "")}
+
+    def _keep(self, there: set[str], below: str = "") -> None:
+        """Let go of what was known of folders that aren't there any more."""
+
+        def stays(folder: str) -> bool:
+            return folder in there or bool(below and not paths.within(folder, below))
+
+        self._clashes = {folder: told for folder, told in self._clashes.items() if stays(folder)}
+        self._future = {folder: held for folder, held in self._future.items() if stays(folder)}
+        self._seen = set(filter(stays, self._seen))
 
     def _look_at(self, folder: str, limit: float) -> None:
         index = self._store.index
