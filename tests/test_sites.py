@@ -261,9 +261,11 @@ def test_what_both_sites_do_survives(sites: tuple[Site, Site], needs: Callable[[
     for _ in range(3):
         synchronise()
     both(north, south, lambda site: wanted.items() <= sidecar(site).items(), "the sidecar lacks edits")
-    for site in (north, south):
-        left = [path.name for path in site.data.rglob("*onflict*") if "old" not in path.parts]
-        assert left == []
+
+    def left(site: Site) -> list[str]:
+        return [path.name for path in site.data.rglob("*onflict*") if "old" not in path.parts]
+
+    both(north, south, lambda site: left(site) == [], "a conflict copy is left")
 
 
 @pytest.mark.parametrize("way", ["rsync", "syncthing"])
