@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.disk.errors import BadInput, Conflict, NotSignedIn
+from server.disk.records import Change
 from server.library.copies import Copies, Offer
 from server.library.copies.naming import originals
 from server.library.people import GUEST
@@ -131,9 +132,12 @@ def test_a_fault_at_one_file_takes_no_other_with_it(
             raise RuntimeError("once")
         return plain(address)
 
-    monkeypatch.setattr(room.copies, "_judge", judge)
     for name in ("hero.blend", "hero (2).blend", "hero (1).blend", "hero (3).blend"):
         room.house.put(f"demo/shots/{name}", scenes.plain)
+    room.settle()
+    room.copies._offers.clear()
+    monkeypatch.setattr(room.copies, "_judge", judge)
+    room.house.store.notify([Change("share", "data")])
     room.settle()
     assert sorted(room.told()) == ["hero (1).blend", "hero (3).blend"]
     assert room.copies.failures > 0
