@@ -29,6 +29,7 @@ PACKAGES = {
     "exportfs": "nfs-kernel-server",
     "ffmpeg": "ffmpeg",
     "ffprobe": "ffmpeg",
+    "systemd-analyze": "systemd",
 }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,10 +31,10 @@ class Systemd(Machine):
 
 
 @pytest.mark.parametrize("odd", ["", "my 100% films"])
-def test_systemd_takes_the_units_whatever_the_paths_are_called(odd: str, tmp_path: Path) -> None:
-    program = shutil.which("systemd-analyze")
-    if not program:
-        pytest.skip("needs systemd")
+def test_systemd_takes_the_units_whatever_the_paths_are_called(
+    odd: str, tmp_path: Path, needs: Callable[[str], str]
+) -> None:
+    program = needs("systemd-analyze")
     place = tmp_path / odd if odd else tmp_path
     for folder in ("clone", "config", "data", "backup"):
         (place / folder).mkdir(parents=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -89,10 +88,8 @@ def test_openmediavaults_text_says_the_same(tmp_path: Path, needs: Callable[[str
 
 
 @pytest.mark.parametrize("unit", ["croft.service", "croft-node.service"])
-def test_systemd_takes_the_units(unit: str, tmp_path: Path) -> None:
-    program = shutil.which("systemd-analyze")
-    if not program:
-        pytest.skip("needs systemd")
+def test_systemd_takes_the_units(unit: str, tmp_path: Path, needs: Callable[[str], str]) -> None:
+    program = needs("systemd-analyze")
     text = (MISC / unit).read_text("utf-8")
     made = tmp_path / unit
     made.write_text(re.sub(r"^(User|Group)=.*\n", "", text, flags=re.MULTILINE))
