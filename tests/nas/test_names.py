@@ -7,6 +7,7 @@ import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -32,6 +33,11 @@ def drawn(school: Nas, place: str) -> bool:
         return False  # not yet
 
 
+def facts(school: Nas, address: str) -> dict[str, Any]:
+    found: dict[str, Any] = (school.asset(address) or {}).get("facts") or {}
+    return found
+
+
 def test_every_name_that_the_pool_takes_is_a_file_of_croft_s(
     make_nas: Callable[..., Nas], tmp_path: Path
 ) -> None:
@@ -54,7 +60,12 @@ def test_every_name_that_the_pool_takes_is_a_file_of_croft_s(
     assert len(scenes) == len(OVER_SAMBA) + len(ON_THE_DISK), names
     for name in scenes:
         address = f"data::demo/shots/{name}"
-        wait_for(lambda address=address: (school.asset(address) or {}).get("facts"), f"{name!a} isn't read")
+        # Where it was read before smbd or the copy was through with it, that was told of what was there
+        # then; it is read again when its last byte has come.
+        wait_for(
+            lambda address=address: facts(school, address).get("frames"),
+            lambda name=name, address=address: f"{name!a} isn't read: {facts(school, address)}",
+        )
         asset = school.asset(address)
         assert asset is not None
         assert asset["status"] == "ok"
