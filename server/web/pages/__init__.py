@@ -17,7 +17,7 @@ import bottle
 
 from server.disk.encoding import quote
 from server.disk.errors import CroftError
-from server.web.pages import asset, drop, listing, problems, rendering, saves, setup, start
+from server.web.pages import asset, drop, job, listing, problems, rendering, saves, setup, start
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -69,9 +69,9 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/p/<project>/deleted": lambda project: saves.deleted(shell, call(), project),
         "/p/<project>/rendering": lambda project: rendering.page(shell, call(), project),
         "/p/<project>/problems": lambda project: problems.page(shell, call(), project),
-        "/p/<project>/job/<job>": lambda project, job: rendering.one(shell, call(), project, job),
-        "/p/<project>/job/<job>/frame/<n>": lambda project, job, n: rendering.frame(
-            shell, call(), project, job, n
+        "/p/<project>/job/<ident>": lambda project, ident: job.page(shell, call(), project, ident),
+        "/p/<project>/job/<ident>/frame/<n>": lambda project, ident, n: job.frame(
+            shell, call(), project, ident, n
         ),
     }
     for path, callback in routes.items():

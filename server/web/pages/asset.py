@@ -10,7 +10,7 @@ import bottle
 from server.disk.encoding import quote
 from server.disk.errors import NotFound
 from server.library.assets.listing import becomes_asset
-from server.web.pages import content, listing, problems, rendering, saves, sheets, uses, words
+from server.web.pages import cards, content, listing, problems, saves, sheets, uses, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -40,7 +40,7 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
     found = farm.jobs(project=ident, file=a["address"])
     views = [farm.view(job) for job in found[:JOBS]]
     strip, view = newest_frames(shell, views)
-    shown = rendering.newest_picture(strip)
+    shown = cards.newest_picture(strip)
     facts = a["facts"]
     tracked, api = bool(a["etag"]), "/api/assets/" + quote(a["address"], safe="/:")
     is_asset = tracked or becomes_asset(a["address"])
@@ -72,9 +72,9 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         no_picture="No picture yet." if a["kind"] != "file" else "This kind of file has no picture.",
         frames=strip,
         frames_title=f"Frames of {sheets.about(view, now, shell.titles())}" if view else "",
-        jobs=rendering.cards(shell, call, views),
+        jobs=cards.cards(shell, call, views),
         more_jobs=f"and {len(found) - JOBS} earlier ones" if len(found) > JOBS else "",
-        priorities=rendering.priorities(shell, project),
+        priorities=cards.priorities(shell, project),
         saves=saves.section(shell, call, a),
         uses=uses.section(shell, a, project),
         troubles=troubles,

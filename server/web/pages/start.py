@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from server.disk.encoding import quote
 from server.library.people import User
-from server.web.pages import listing, rendering
+from server.web.pages import cards, listing
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -103,8 +103,8 @@ def home(shell: Shell, call: Call, rows: listing.Listing, ident: str) -> bottle.
     seen = {"project": True, **steps_seen(shell, project)}
     user = call.user
     mine = shell.services.assets.rows(ident, owner=user.ident, sort="-modified")[:MINE] if user else []
-    jobs = [job for job in shell.services.farm.jobs(project=ident) if job.state in rendering.OPEN]
-    views = [shell.services.farm.view(job) for job in rendering.ordered(jobs)[:RENDERING]]
+    jobs = [job for job in shell.services.farm.jobs(project=ident) if job.state in cards.OPEN]
+    views = [shell.services.farm.view(job) for job in cards.ordered(jobs)[:RENDERING]]
     return shell.page(
         call,
         "home.html",
@@ -116,8 +116,8 @@ def home(shell: Shell, call: Call, rows: listing.Listing, ident: str) -> bottle.
         todo=next_step(shell, call, project, seen),
         seen=seen,
         mine=Markup("".join(rows.rows((row.entry for row in mine), rows.wording(project)))),
-        jobs=rendering.cards(shell, call, views),
-        priorities=rendering.priorities(shell, project),
+        jobs=cards.cards(shell, call, views),
+        priorities=cards.priorities(shell, project),
     )
 
 

@@ -1,0 +1,101 @@
+"""A render as every page shows it: its card, its picture, what went wrong, the end of its log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from server.disk.errors import CroftError
+from server.web.pages import sheets
+from server.web.pages.shell import Shell
+from server.web.requests import Call
+
+if TYPE_CHECKING:
+    from server.library.projects import Project
+
+FAILURES = 3  # failed frames that a card shows with their last lines
+TAIL_LINES, TAIL_BYTES = 12, 2000
+OPEN = ("running", "waiting", "paused")
+
+View = Mapping[str, Any]
+
+
+def cards(
+    shell: Shell, call: Call, views: Sequence[View], limit: int = sheets.CARD_CELLS
+) -> list[dict[str, Any]]:
+    """Each job with all that its card shows."""
+    now, titles, user = shell.now(), shell.titles(), call.user
+    made = []
+    for view in views:
+        may = user is not None and (view.get("user") == user.ident or user.at_least("supervisor"))
+        fps, thumbnail = scene_of(shell, view)
+        card = sheets.card(view, now, titles=titles, may=may, fps=fps, limit=limit)
+        card["thumbnail"] = frame_of(shell, view) or thumbnail
+        card["may_priority"] = user is not None and user.at_least("supervisor")
+        if int(view["counts"].get("failed", 0)):
+            card["failures"] = failures(shell, view["id"])
+        made.append(card)
+    return made
+
+
+def scene_of(shell: Shell, view: View) -> tuple[float, str | None]:
+    """The frame rate and the picture of the file that is rendered."""
+    assets = shell.services.assets
+    try:
+        entry = assets.get(str(view["file"]))
+        fps = assets.facts(entry.address).get("fps")
+        return float(fps) if isinstance(fps, (int, float)) else 24.0, assets.thumbnail_url(entry)
+    except (CroftError, OSError):
+        return 24.0, None  # the file was moved or deleted since
+
+
+def frame_of(shell: Shell, view: View) -> str:
+    """The picture of a render's newest frame, known without its tasks: an ended one's lie on the disk."""
+    found = view.get("newest")
+    return sheets.pictures(found)["thumbnail"] if found else ""
+
+
+def failures(shell: Shell, job_id: str) -> list[dict[str, Any]]:
+    """The first failed frames, each with the last lines of its log."""
+    farm = shell.services.farm
+    tasks, _ = farm.tasks(job_id, 0, FAILURES, "failed")
+    return [
+        {
+            **task,
+            "tail": tail(shell, job_id, int(task["n"])),
+            "reason": sheets.reason(str(task.get("reason") or "")),
+        }
+        for task in tasks
+    ]
+
+
+def tail(shell: Shell, job_id: str, n: int, lines: int = TAIL_LINES, most: int = TAIL_BYTES) -> str:
+    """The end of what the renderer said at the newest failed try; '' if there is nothing of it."""
+    try:
+        text = shell.services.farm.log(job_id, n)
+    except (CroftError, OSError):
+        return ""
+    return "\n".join(text.rstrip().splitlines()[-lines:])[-most:]
+
+
+def ordered(jobs: list[Any]) -> list[Any]:
+    """What runs first, then what waits, then what ended, the newest first among each."""
+    places = {state: place for place, state in enumerate(OPEN)}
+    return sorted(jobs, key=lambda job: places.get(job.state, len(OPEN)))
+
+
+def frame_words(frame: Any) -> str:
+    """'7', or '1 to 24' for a film."""
+    if isinstance(frame, (list, tuple)) and len(frame) == 2:
+        return f"{frame[0]} to {frame[1]}"
+    return str(frame)
+
+
+def newest_picture(strip: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The last frame that has a picture."""
+    return next((frame for frame in reversed(strip) if frame["thumbnail"]), None)
+
+
+def priorities(shell: Shell, project: Project | None) -> list[tuple[int, str]]:
+    """What a job's priority may be, the most urgent first."""
+    return sorted(shell.wording(project).priorities.items(), reverse=True)
