@@ -22,10 +22,13 @@ TASKS = st.integers(-1, 6)
 ATTEMPTS = st.builds(lambda n, r: f"{n}.{r:04x}", st.integers(1, 4), st.integers(0, 2))
 NODES = st.sampled_from(["n1", "n2", "n3"])
 AT = "2026-11-21T20:00:00Z"
+TIMES = st.sampled_from(
+    [AT, "2026-11-21T23:59:59.999Z", "2026-11-22T02:00:00+02:00", "9999-12-31T00:00:00Z", "?"]
+)
 
 
 def line(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries({"at": st.just(AT), "event": st.just(kind), **fields})
+    return st.fixed_dictionaries({"at": TIMES, "event": st.just(kind), **fields})
 
 
 EVENTS = st.one_of(
@@ -99,8 +102,33 @@ def test_a_hundred_thousand_tasks_are_cheap_to_hold_and_to_ask() -> None:
     assert job.next_task() == 1
     assert job.counts["done"] == 50_000
     assert len(statistics.cells(job)) == 400
+    (hour,) = job.by_hour
+    assert (hour, job.by_hour[hour]) == ("2026-11-21T20", {"n": [50_000, 50_000_000, 0, 0, 0]})
     job.apply({"at": AT, "event": "requeue", "tasks": "0-99999"})
+    assert job.by_hour == {hour: {"n": [0, 0, 0, 0, 50_000_000]}}
     assert (job.next_task(), job.counts["waiting"], job.total_milliseconds) == (0, 100_000, 0)
+
+
+def test_each_hour_has_what_ended_in_it_and_what_was_for_nothing() -> None:
+    job = make_job(3)
+
+    def say(at: str, event: str, task: int, **more: Any) -> None:
+        at = f"2026-11-21T{at}Z"
+        job.apply({"at": at, "event": event, "task": task, "attempt": "1.0001", "node": "n", **more})
+
+    for task in range(3):
+        say("20:59:00", "claim", task, server="s")
+    output = {"path": "x.0001.png", "size": 700}
+    say("20:59:30", "done", 0, seconds=25, outputs=[output], statistics={"memory_mb": 90.4})
+    say("21:01:00.500", "failed", 1, reason="crash", final=True)
+    job.apply({"at": "2026-11-22T00:30:00+02:00", "event": "state", "to": "cancelled"})
+    assert job.by_hour == {
+        "2026-11-21T20": {"n": [1, 25_000, 0, 0, 0]},
+        "2026-11-21T21": {"n": [0, 0, 1, 0, 120_500]},
+        "2026-11-21T22": {"n": [0, 0, 0, 0, 91 * 60_000]},
+    }
+    assert (job.sizes[0], job.memory[0], job.done_at[0]) == (700, 90, 1795294770)
+    assert statistics.disagreements(job) == []
 
 
 def test_of_two_claims_of_one_task_the_first_counts() -> None:

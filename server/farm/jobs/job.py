@@ -2,12 +2,13 @@
 
 `apply(event)` is the only thing that changes a job, so `fold(all lines)` and any run of catch-ups give
 the same. Tasks are columns (a byte of state, a number of attempt, milliseconds, a node), not objects:
-100,000 of them cost about two megabytes, and the next waiting one is found by `bytearray.find`.
+100,000 of them cost about three megabytes, and the next waiting one is found by `bytearray.find`.
 Lines that make no sense are counted and skipped; kinds of event that are not known are let be.
 """
 
 from __future__ import annotations
 
+import datetime
 from array import array
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -137,6 +138,9 @@ class Job:
         self.latest = array("I", bytes(4 * total))  # number and random part of the newest attempt
         self.milliseconds = array("I", bytes(4 * total))  # of done tasks
         self.worker = array("H", bytes(2 * total))  # of done tasks, an index into `node_names`
+        self.done_at = array("I", bytes(4 * total))  # of done tasks, seconds since the epoch
+        self.sizes = array("Q", bytes(8 * total))  # of done tasks' outputs, in bytes
+        self.memory = array("I", bytes(4 * total))  # of done tasks, the most they had, in MB
         self.node_names: list[str] = []
         self._node_index: dict[str, int] = {}
         self.counts = {"waiting": total, "claimed": 0, "done": 0, "failed": 0, "skipped": 0}
@@ -147,6 +151,8 @@ class Job:
         self.suffix = ""  # of its outputs: known from the first
         self.total_milliseconds = 0
         self.by_node: dict[str, list[int]] = {}  # name -> done, milliseconds, failed, lost
+        # "2026-11-22T14" in UTC -> name -> done, milliseconds, failed, lost, milliseconds for nothing
+        self.by_hour: dict[str, dict[str, list[int]]] = {}
         self.attempts = 0
         self.failed_attempts = 0
         self.lost_attempts = 0
@@ -156,6 +162,7 @@ class Job:
         self.started = ""
         self.ended = ""
         self.last_done = ""
+        self._last = ("", 0.0, _hour_of(0))  # the last time that was read, and what it says
         self.events = 0
         self.bad = 0  # lines that made no sense
 
@@ -198,7 +205,8 @@ class Job:
         milliseconds = round(float(event.get("seconds") or 0) * 1000)
         if not 0 <= milliseconds < 2**32:
             raise ValueError("seconds")
-        name = str(event.get("node", ""))
+        name, at = str(event.get("node", "")), str(event["at"])
+        second, hour = self._moment(at)
         self._drop_claim(task)
         self._set(task, DONE)
         self.milliseconds[task] = milliseconds
@@ -207,17 +215,25 @@ class Job:
         sums = self._sums(name)
         sums[0] += 1
         sums[1] += milliseconds
-        self.last_done = event["at"]
+        spent = self._hour(hour, name)
+        spent[0] += 1
+        spent[1] += milliseconds
+        self.last_done = at
+        self.done_at[task] = int(second)
         self.strikes = 0
         self._note_outputs(task, event.get("outputs") or ())
         memory = (event.get("statistics") or {}).get("memory_mb")
-        if isinstance(memory, (int, float)):
+        if isinstance(memory, (int, float)) and 0 <= memory < 2**31:
+            self.memory[task] = round(memory)
             self.peak_memory_mb = max(self.peak_memory_mb, float(memory))
 
     def _note_outputs(self, task: int, outputs: Iterable[dict[str, Any]]) -> None:
         first = True
         for output in outputs:
-            self.output_bytes += int(output.get("size") or 0)
+            size = int(output.get("size") or 0)
+            size = size if 0 <= size < 2**50 else 0
+            self.output_bytes += size
+            self.sizes[task] += size
             name = str(output.get("path") or "")
             if first and name and output.get("kind", "frame") == "frame":
                 first = False
@@ -233,6 +249,7 @@ class Job:
         self.failed_attempts += 1
         self.tries[claim.task] = self.tries.get(claim.task, 0) + 1
         self._sums(claim.node)[2] += 1
+        self._for_nothing(claim, event["at"])[2] += 1
         self._keep_failure(event, claim, str(event.get("reason") or "failed"))
         self._give_back(claim.task, bool(event.get("final")))
 
@@ -243,6 +260,7 @@ class Job:
         self.lost_attempts += 1
         self.lost[claim.task] = self.lost.get(claim.task, 0) + 1
         self._sums(claim.node)[3] += 1
+        self._for_nothing(claim, event["at"])[3] += 1
         self._keep_failure(event, claim, "the node was not heard of any more")
         self._give_back(claim.task, bool(event.get("final")))
 
@@ -267,16 +285,26 @@ class Job:
             if not 0 <= task < self.total or self.cells[task] in (WAITING, CLAIMED):
                 continue
             if self.cells[task] == DONE:
-                self.total_milliseconds -= self.milliseconds[task]
-                sums = self._sums(self.node_names[self.worker[task]])
-                sums[0] -= 1
-                sums[1] -= self.milliseconds[task]
-                self.milliseconds[task] = 0
+                self._take_back(task)
             self.failures.pop(task, None)
             self.tries.pop(task, None)
             self.lost.pop(task, None)
             self.names.pop(task, None)
             self._set(task, WAITING)
+
+    def _take_back(self, task: int) -> None:
+        """A done task is to be done again: what it took was for nothing, in the hour in which it ended."""
+        milliseconds, name = self.milliseconds[task], self.node_names[self.worker[task]]
+        self.total_milliseconds -= milliseconds
+        sums = self._sums(name)
+        sums[0] -= 1
+        sums[1] -= milliseconds
+        hour = self._hour(_hour_of(self.done_at[task]), name)
+        hour[0] -= 1
+        hour[1] -= milliseconds
+        hour[4] += milliseconds
+        self.output_bytes -= self.sizes[task]
+        self.milliseconds[task] = self.sizes[task] = self.memory[task] = self.done_at[task] = 0
 
     def _state(self, event: Event) -> None:
         to = event["to"]
@@ -287,7 +315,8 @@ class Job:
         self.by = str(event.get("by") or "")
         if to in states.ENDED:
             self.ended = event["at"]
-            for task in list(self.claims):
+            for task, claim in list(self.claims.items()):
+                self._for_nothing(claim, event["at"])
                 self._give_back(task, final=False)
         else:
             self.ended = ""
@@ -373,6 +402,8 @@ class Job:
             "counts": dict(self.counts),
             "claims": {n: (c.attempt, c.node, c.server, c.at) for n, c in self.claims.items()},
             "by_node": {name: list(sums) for name, sums in self.by_node.items()},
+            "by_hour": {hour: {n: list(s) for n, s in found.items()} for hour, found in self.by_hour.items()},
+            "frames": (list(self.done_at), list(self.sizes), list(self.memory)),
             "failures": {n: [(f.node, f.reason) for f in found] for n, found in self.failures.items()},
             "names": dict(self.names),
             "sums": (
@@ -439,6 +470,45 @@ class Job:
         if sums is None:
             sums = self.by_node[name] = [0, 0, 0, 0]
         return sums
+
+    def _hour(self, hour: str, name: str) -> list[int]:
+        nodes = self.by_hour.get(hour)
+        if nodes is None:
+            nodes = self.by_hour[hour] = {}
+        sums = nodes.get(name)
+        if sums is None:
+            sums = nodes[name] = [0, 0, 0, 0, 0]
+        return sums
+
+    def _for_nothing(self, claim: Claim, at: object) -> list[int]:
+        """An attempt ended without a frame: the time that its node spent on it, in this hour's sums."""
+        second, hour = self._moment(str(at))
+        sums = self._hour(hour, claim.node)
+        seconds = second - self._moment(str(claim.at))[0]
+        sums[4] += round(seconds * 1000) if 0 < seconds < 1e7 else 0
+        return sums
+
+    def _moment(self, at: str) -> tuple[float, str]:
+        """Seconds since the epoch, and the hour; many lines in a row say the same time."""
+        if at != self._last[0]:
+            second = _epoch(at)
+            self._last = (at, second, _hour_of(int(second)))
+        return self._last[1], self._last[2]
+
+
+def _epoch(at: str) -> float:
+    """Of an RFC 3339 time; 0 where it is none."""
+    try:
+        found = datetime.datetime.fromisoformat(at)
+        second = found.replace(tzinfo=found.tzinfo or datetime.UTC).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+    return second if 0 <= second < 2**32 else 0.0
+
+
+def _hour_of(epoch: int) -> str:
+    """`"2026-11-22T14"`, in UTC."""
+    return datetime.datetime.fromtimestamp(epoch, datetime.UTC).isoformat()[:13]
 
 
 def _code(text: str) -> int:

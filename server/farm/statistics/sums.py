@@ -38,6 +38,10 @@ def summary(job: Job) -> dict[str, Any]:
             name: {"done": sums[0], "seconds": sums[1] / 1000, "failed": sums[2], "lost": sums[3]}
             for name, sums in sorted(job.by_node.items())
         },
+        "by_hour": {
+            hour: {name: list(sums) for name, sums in sorted(found.items()) if any(sums)}
+            for hour, found in sorted(job.by_hour.items())
+        },
         "cells": cells(job),
         "first_failure": _first_failure(job),
     }
@@ -88,6 +92,21 @@ def disagreements(job: Job) -> list[str]:
         wrong.append("the tasks' seconds don't sum up")
     if sum(sums[2] for sums in job.by_node.values()) != job.failed_attempts:
         wrong.append("the nodes' failures don't sum up")
+    return wrong + _hours_disagree(job)
+
+
+def _hours_disagree(job: Job) -> list[str]:
+    """Where the sums by hour aren't those by node."""
+    hours: dict[str, list[int]] = {}
+    for found in job.by_hour.values():
+        for name, sums in found.items():
+            known = hours.setdefault(name, [0, 0, 0, 0])
+            hours[name] = [a + b for a, b in zip(known, sums[:4], strict=True)]
+    whole = {name: sums for name, sums in job.by_node.items() if any(sums)}
+    hours = {name: sums for name, sums in hours.items() if any(sums)}
+    wrong = [] if hours == whole else ["the hours' tasks don't sum up"]
+    if sum(job.sizes) != job.output_bytes:
+        wrong.append("the tasks' bytes don't sum up")
     return wrong
 
 
