@@ -6,7 +6,8 @@ from html import escape
 from typing import Any
 
 from server import __version__
-from server.web.api.shapes import ANYTHING, SHAPES, Schema
+from server.web.api.schema import ANYTHING, Schema
+from server.web.api.shapes import SHAPES
 from server.web.api.table import PARAMETERS, Route
 from server.web.requests import Answer, Call, dumps
 from server.web.services import Services

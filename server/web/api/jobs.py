@@ -11,7 +11,7 @@ from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.errors import BadInput, Forbidden, NotFound
 from server.library.people import User
-from server.web.api.shapes import JOB_STATES, TASK_STATES
+from server.web.api.schema import JOB_STATES, TASK_STATES
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, number, page_of
 from server.web.services import Services

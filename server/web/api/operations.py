@@ -6,7 +6,7 @@ from typing import Any
 
 from server import __version__
 from server.disk.errors import BadInput, CroftError
-from server.web.api.shapes import ANYTHING
+from server.web.api.schema import ANYTHING
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, page_of
 from server.web.services import Services

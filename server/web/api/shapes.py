@@ -5,37 +5,26 @@ Shown as the components of `/api/openapi.json`; the tests hold every answer agai
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-Schema = Mapping[str, Any]
-
-TEXT: Schema = {"type": "string"}
-MAYBE_TEXT: Schema = {"type": ["string", "null"]}
-MAYBE_NUMBER: Schema = {"type": ["number", "null"]}
-WHOLE: Schema = {"type": "integer", "minimum": 0}
-TRUTH: Schema = {"type": "boolean"}
-TEXTS: Schema = {"type": "array", "items": TEXT}
-TIME: Schema = {"type": ["string", "null"], "description": "RFC 3339, UTC"}
-ANYTHING: Schema = {"type": "object"}
-
-JOB_STATES = ["waiting", "running", "paused", "done", "failed", "cancelled"]
-TASK_STATES = ["waiting", "claimed", "done", "failed", "skipped"]
-ASSET_STATUS = ["arriving", "ok", "missing", "broken"]
-NODE_STATES = ["idle", "busy", "paused", "away", "sick"]
-UPLOAD_STATES = ["receiving", "checking", "ready", "added", "removed", "expired"]
-OUTPUTS = ["version", "scene"]
-SAVE_KINDS = ["checkpoint", "deleted", "version", "render", "backup"]
-
-
-def shape(required: str, **properties: Schema) -> Schema:
-    """An object with these properties, of which some are always there."""
-    return {"type": "object", "properties": properties, "required": required.split()}
-
-
-def texts(most: int, longest: int) -> Schema:
-    return {"type": "array", "items": {"type": "string", "maxLength": longest}, "maxItems": most}
-
+from server.web.api.bodies import BODIES
+from server.web.api.schema import (
+    ANYTHING,
+    ASSET_STATUS,
+    JOB_STATES,
+    MAYBE_NUMBER,
+    MAYBE_TEXT,
+    NODE_STATES,
+    SAVE_KINDS,
+    TASK_STATES,
+    TEXT,
+    TEXTS,
+    TIME,
+    TRUTH,
+    UPLOAD_STATES,
+    WHOLE,
+    Schema,
+    shape,
+    texts,
+)
 
 UNDO: Schema = {
     "anyOf": [
@@ -61,24 +50,6 @@ SETUP_STEP: Schema = shape(
     },
     undo=UNDO,
 )
-ASSET_FIELDS: dict[str, Schema] = {
-    "name": {"type": "string", "maxLength": 200},
-    "description": {"type": "string", "maxLength": 20_000},
-    "type": {"type": "string", "maxLength": 100},
-    "state": {"type": "string", "maxLength": 100},
-    "owner": {"type": ["string", "null"], "maxLength": 100},
-    "creator": {"type": ["string", "null"], "maxLength": 100},
-    "support": texts(100, 100),
-    "priority": {"type": "integer", "minimum": 1, "maximum": 5},
-    "render": {"type": "boolean"},
-    "final": {"type": ["boolean", "string"], "maxLength": 1000},
-    "time_budget": {"type": "number", "minimum": 0, "maximum": 1e9},
-    "tags": texts(100, 100),
-    "protect": {"type": "boolean"},
-    "dependencies": texts(10_000, 2000),
-}
-
-
 ACTION: Schema = shape(
     "label method path body role", label=TEXT, method=TEXT, path=TEXT, body=ANYTHING, role=TEXT
 )
@@ -319,178 +290,5 @@ SHAPES: dict[str, Schema] = {
     ),
     "Log": shape("text", text=TEXT),
     "FarmState": shape("paused", paused=TRUTH),
-    # What people send.
-    "NewAsset": {
-        "type": "object",
-        "required": ["address"],
-        "properties": {"address": {"type": "string", "minLength": 1, "maxLength": 2000}, **ASSET_FIELDS},
-        "additionalProperties": False,
-    },
-    "Mend": {
-        "type": "object",
-        "required": ["mend", "address"],
-        "description": "the body of a problem's action; some mends take more",
-        "properties": {
-            "mend": {"type": "string", "maxLength": 60},
-            "address": {"type": "string", "maxLength": 4500},
-        },
-    },
-    "Comment": {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {"comment": {"type": ["string", "null"], "maxLength": 2000}},
-    },
-    "Restore": {
-        "type": "object",
-        "required": ["save"],
-        "additionalProperties": False,
-        "properties": {
-            "save": {"type": "string", "minLength": 1, "maxLength": 200},
-            "beside": {"type": "boolean"},
-            "record": {"type": "boolean", "description": "what people had said of it then, too"},
-        },
-    },
-    "Deletion": {
-        "type": "object",
-        "required": ["folder"],
-        "additionalProperties": False,
-        "properties": {"folder": {"type": "string", "minLength": 1, "maxLength": 4000}},
-    },
-    "Approval": {
-        "type": "object",
-        "required": ["approved"],
-        "additionalProperties": False,
-        "properties": {"approved": {"type": "boolean"}},
-    },
-    "NewUpload": {
-        "type": "object",
-        "required": ["project", "name", "size"],
-        "additionalProperties": False,
-        "properties": {
-            "project": {"type": "string", "minLength": 1, "maxLength": 200},
-            "name": {"type": "string", "minLength": 1, "maxLength": 400},
-            "path": {"type": "string", "maxLength": 2000},
-            "dropped": {"type": "string", "maxLength": 2000},
-            "size": {"type": "integer", "minimum": 0, "maximum": 1 << 50},
-            "modified": {"type": ["integer", "null"], "minimum": -(1 << 53), "maximum": 1 << 53},
-            "hash": {"type": "string", "pattern": "^([0-9a-f]{64})?$"},
-        },
-    },
-    "UploadChange": {
-        "type": "object",
-        "minProperties": 1,
-        "additionalProperties": False,
-        "properties": {
-            "project": {"type": "string", "minLength": 1, "maxLength": 200},
-            "path": {"type": "string", "maxLength": 2000},
-            "name": {"type": "string", "minLength": 1, "maxLength": 400},
-            "title": {"type": "string", "maxLength": 200},
-            "type": {"type": "string", "maxLength": 100},
-            "render": {"type": "boolean"},
-            "choice": {"type": "string", "enum": ["", "version"]},
-            "hash": {"type": "string", "pattern": "^([0-9a-f]{64})?$"},
-            "removed": {"type": "boolean"},
-        },
-    },
-    "Adding": {
-        "type": "object",
-        "required": ["ids"],
-        "additionalProperties": False,
-        "properties": {"ids": texts(2000, 100)},
-    },
-    "AboutCopy": {
-        "type": "object",
-        "required": ["do"],
-        "additionalProperties": False,
-        "properties": {
-            "do": {"type": "string", "enum": ["discard", "version", "own", "ask", "undo"]},
-            "save": {"type": "string", "maxLength": 200, "description": "with undo: what it was before"},
-            "folder": {"type": "string", "maxLength": 2000, "description": "with undo: where the copy lies"},
-        },
-    },
-    "Rescan": {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {"share": {"type": ["string", "null"], "maxLength": 100}},
-    },
-    "NodeChange": {
-        "type": "object",
-        "required": ["paused"],
-        "additionalProperties": False,
-        "properties": {"paused": {"type": "boolean"}},
-    },
-    "AssetChange": {
-        "type": "object",
-        "minProperties": 1,
-        "properties": ASSET_FIELDS,
-    },
-    "JobRequest": {
-        "type": "object",
-        "description": "parameters of the job type (camera, scene, xres …) may stand beside these",
-        "required": ["file"],
-        "properties": {
-            "file": {"type": "string", "minLength": 1, "maxLength": 2000},
-            "frames": {"type": ["string", "null"], "maxLength": 2000},
-            "output": {"type": "string", "enum": OUTPUTS},
-            "type": {"type": ["string", "null"], "maxLength": 100},
-            "name": {"type": ["string", "null"], "maxLength": 200},
-            "priority": {"type": ["integer", "null"], "minimum": 1, "maximum": 5},
-            "paused": {"type": "boolean"},
-            "parameters": {"type": "object"},
-            "description": {"type": "string", "maxLength": 1000},
-        },
-    },
-    "JobChange": {
-        "type": "object",
-        "minProperties": 1,
-        "additionalProperties": False,
-        "properties": {
-            "paused": {"type": "boolean"},
-            "priority": {"type": "integer", "minimum": 1, "maximum": 5},
-            "requeue": {
-                "anyOf": [
-                    {"type": "string", "enum": ["failed", "rest"]},
-                    {"type": "array", "items": WHOLE, "minItems": 1, "maxItems": 100_000},
-                ]
-            },
-        },
-    },
-    "NewJob": {
-        "type": "object",
-        "required": ["params"],
-        "properties": {
-            "name": {"type": ["string", "null"], "maxLength": 200},
-            "params": {
-                "type": "object",
-                "required": ["scene_file"],
-                "properties": {
-                    "scene_file": {"type": "string", "minLength": 1, "maxLength": 2000},
-                    "out_path": {"type": ["string", "null"], "maxLength": 2000},
-                    "renderer": {"type": ["string", "null"], "maxLength": 100},
-                    "frange": {"type": ["string", "null"], "maxLength": 2000},
-                    "step": {"type": ["integer", "null"], "minimum": 1},
-                    "chunk_size": {"type": ["integer", "null"], "minimum": 1},
-                    "xres": {"type": ["integer", "null"], "minimum": 1, "maximum": 65536},
-                    "yres": {"type": ["integer", "null"], "minimum": 1, "maximum": 65536},
-                    "camera": {"type": ["string", "null"], "maxLength": 200},
-                },
-            },
-        },
-    },
-    "SignIn": {
-        "type": "object",
-        "required": ["user"],
-        "additionalProperties": False,
-        "properties": {
-            "user": {"type": "string", "maxLength": 64},
-            "password": {"type": "string", "maxLength": 1024},
-            "code": {"type": "string", "maxLength": 100},
-        },
-    },
-    "Password": {
-        "type": "object",
-        "required": ["password"],
-        "additionalProperties": False,
-        "properties": {"password": {"type": "string", "minLength": 8, "maxLength": 1024}},
-    },
+    **BODIES,
 }
