@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
-from typing import List
+from typing import List, Optional, Tuple
 
 from . import pictures
 from .config import Config
+from .hardware import oom_kills
 from .process import Child
+from .progress import ANY, Progress, patterns_of
 from .wire import Message
 from .work import Attempt, Cancelled, Failed, Output, Result
 
@@ -28,8 +30,7 @@ def test_pattern(attempt: Attempt, command: Message, folder: Path) -> Result:
         attempt.progress = (time.monotonic() - begun) / seconds
         if attempt.cancelled.wait(min(1.0, seconds - (time.monotonic() - begun))):
             raise Cancelled
-    if time.monotonic() >= attempt.deadline():
-        raise Failed("time-out", f"no picture within {attempt.timeout_s:g} s")
+    attempt.check()
     frame = int(command.get("frame") or 0)
     name = numbered(str(command.get("name") or "test.####"), frame)
     if not name.lower().endswith(".png"):
@@ -54,26 +55,36 @@ def run(attempt: Attempt, command: Message, config: Config) -> Result:
     if not isinstance(argv, list) or not argv or not all(isinstance(part, str) for part in argv):
         raise Failed("renderer error", "the command has no list of arguments")
     begun = time.monotonic()
-    child = Child(
-        local_paths(argv, config), nice=config.nice, on_line=lambda line: setattr(attempt, "line", line)
-    )
+    said = Progress(*patterns_of(command.get("progress")), ANY)
+    kills = oom_kills()
+
+    def see(line: str) -> None:
+        attempt.line, attempt.heard_at = line, time.monotonic()
+        attempt.progress = max(attempt.progress, said.of(line) or 0.0)
+
+    attempt.mark()
+    child = Child(local_paths(argv, config), nice=config.nice, on_line=see)
     try:
         while not child.wait(LOOK_S):
             if attempt.cancelled.is_set():
                 raise Cancelled
-            if time.monotonic() >= attempt.deadline():
-                raise Failed(
-                    "time-out", f"not over within {attempt.timeout_s:g} s; the last lines:\n{child.tail()}"
-                )
+            attempt.check(child.tail)
     finally:
         if not child.ended.is_set():
             child.stop()
     if child.code:
-        what = (
-            f"ended with exit code {child.code}" if child.code > 0 else f"was ended by signal {-child.code}"
-        )
-        raise Failed("renderer error" if child.code > 0 else "crash", f"{argv[0]} {what}\n{child.tail(7000)}")
+        reason, what = why(child.code, kills)
+        raise Failed(reason, f"{argv[0]} {what}\n{child.tail(7000)}")
     return Result([], {"render_s": round(time.monotonic() - begun, 3)})
+
+
+def why(code: int, kills: Optional[int]) -> Tuple[str, str]:
+    """Reason and words for a program's exit code. `kills`: the system's kills for memory when it began."""
+    if code == -9 and (kills is None or oom_kills() != kills):
+        return "out of memory", "was killed when this computer's memory ran out"
+    if code < 0:
+        return "crash", f"was ended by signal {-code}"
+    return "renderer error", f"ended with exit code {code}"
 
 
 def local_paths(argv: List[str], config: Config) -> List[str]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import uuid
 from importlib import metadata
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from .config import Program
 
@@ -43,7 +43,6 @@ def total_memory_mb() -> int:
 
 
 @functools.lru_cache(maxsize=None)
-@functools.lru_cache(maxsize=None)
 def blender_version(program: Program) -> str:
     """`3.4.1`; empty when it can't be learned."""
     try:
@@ -73,3 +72,15 @@ def process_memory_mb(pid: int) -> Dict[str, int]:
     except (OSError, ValueError, IndexError):
         return {}
     return found
+
+
+def oom_kills() -> Optional[int]:
+    """How often this system has ended a process because its memory ran out; None where it doesn't tell."""
+    try:
+        with open("/proc/vmstat", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    except (OSError, ValueError, IndexError):
+        pass
+    return None

@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .config import Program
-from .hardware import process_memory_mb
+from .hardware import oom_kills, process_memory_mb
 from .process import Child
+from .progress import ANY, BLENDER, MOST_LINE, Progress, patterns_of
 from .wire import Message
 from .work import Attempt, Cancelled, Failed, Output, Result
 
 LOOP = Path(__file__).with_name("loop.py")
 WISHES = ("format", "camera", "scene", "view_layer", "width", "height")
+LOOK_S = 30.0  # how often its limits are looked at, at least
 STOP_S = 3.0  # a Blender between frames ends within milliseconds
 MEMORY_WORDS = ("out of memory", "malloc returns null", "calloc returns null", "memoryerror", "bad_alloc")
-# Cycles' and Eevee's lines of progress: "Sample 3/8", "Rendered 2/12 Tiles", "Rendering 1 / 64 samples".
-PROGRESS = re.compile(r"(?:Sample|Rendered|Rendering)\s+(\d+)\s*/\s*(\d+)")
 REMAINING = re.compile(r"Remaining:\s*(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 
 
@@ -55,6 +55,9 @@ class Renderer:
         self.memory_mb = 0
         self.fresh = True
         self._missing: List[str] = []
+        self._heard_at = 0.0
+        self._said = Progress(BLENDER, ANY)
+        self._oom_kills = oom_kills()
         self._on_progress = on_progress
         self._events: "queue.Queue[Message]" = queue.Queue()
         # Blender and scripts leave things there; all of it goes with this process.
@@ -91,6 +94,7 @@ class Renderer:
             "name": command.get("name"),
             **{key: command.get(key) for key in WISHES},
         }
+        self._said = Progress(*patterns_of(command.get("progress")), BLENDER, ANY)
         asked = begun = time.monotonic()
         try:
             self._commands.write(json.dumps(order) + "\n")
@@ -100,6 +104,8 @@ class Renderer:
         while True:
             event = self._next(attempt)
             kind = event["event"]
+            if kind in ("ready", "scene", "replay", "begun"):
+                attempt.mark()
             if kind == "ready":
                 self._pid = int(event["pid"])
                 self._missing = list(event["missing"])
@@ -154,14 +160,11 @@ class Renderer:
 
     def _next(self, attempt: Attempt) -> Message:
         while True:
+            attempt.heard_at = max(attempt.heard_at, self._heard_at)
+            attempt.check(self._child.tail)
             left_s = attempt.deadline() - time.monotonic()
-            if left_s <= 0:
-                raise Failed(
-                    "time-out",
-                    f"no frame within {attempt.timeout_s:g} s; the last lines:\n{self._child.tail()}",
-                )
             try:
-                event = self._events.get(timeout=min(left_s, 3600))
+                event = self._events.get(timeout=max(0.001, min(left_s, LOOK_S)))
             except queue.Empty:
                 continue
             if attempt.cancelled.is_set():
@@ -179,10 +182,10 @@ class Renderer:
             return self._failure("crash", "Blender closed its pipe without an answer.")
         if code == 127:
             return self._failure("renderer error", "Blender can't be started.")
+        if code == -9 and (self._oom_kills is None or oom_kills() != self._oom_kills):
+            return self._failure("out of memory", "Blender was killed when this computer's memory ran out.")
         if code == -9:
-            return self._failure(
-                "out of memory", "Blender was killed, as the system does when memory runs out."
-            )
+            return self._failure("crash", "Blender was killed (signal 9), not for want of memory.")
         if code < 0:
             return self._failure("crash", f"Blender crashed (signal {-code}).")
         return self._failure("crash", f"Blender ended by itself (exit code {code}).")
@@ -194,11 +197,12 @@ class Renderer:
         return Failed(reason, f"{what}\n{tail}")
 
     def _see(self, line: str) -> None:
-        found = PROGRESS.search(line)
-        if found and int(found[2]):
-            left = REMAINING.search(line)
+        self._heard_at = time.monotonic()
+        part = self._said.of(line)
+        if part is not None:
+            left = REMAINING.search(line[:MOST_LINE])
             left_s = int(left[1] or 0) * 3600 + int(left[2]) * 60 + float(left[3]) if left else 0.0
-            self._on_progress(min(1.0, int(found[1]) / int(found[2])), left_s, line[-200:])
+            self._on_progress(part, left_s, line[-200:])
 
 
 class _Answers:

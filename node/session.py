@@ -243,6 +243,7 @@ class Session:
             "total": 100,
             "progress": round(progress, 3),
             "begun": bool(attempt.begun_at),
+            "seconds": attempt.strained_s(),
             "line": attempt.line[-200:],
         }
 

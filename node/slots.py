@@ -17,6 +17,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from . import commands, pictures
 from .config import Config, Program
 from .renderer import Renderer, Restart
+from .room import full_disk
 from .wire import Message
 from .work import Attempt, Cancelled, Failed, Result
 
@@ -24,6 +25,7 @@ log = logging.getLogger("croft.node")
 IDLE_BLENDER_S = 20.0  # how long Blender is kept when nothing comes
 FINISHING = 2  # results waiting to be verified: a slow disk holds the slot up, it must not pile up claims
 AHEAD_S = 5.0  # the next task is fetched when the present one is expected to take no longer than this
+TOLD = ("time-out", "missing file")  # a full disk would be no reason for these
 STALE_S = 30.0  # a task fetched too early is given back when it has waited this much longer than expected
 Deliver = Callable[[Attempt, Optional[Message]], None]
 
@@ -164,7 +166,7 @@ class Slot:
         if attempt.cancelled.is_set():
             self._deliver(attempt, None)
             return
-        attempt.begun_at = time.monotonic()
+        attempt.begin()
         self._open = attempt.file
         self._wake()
         try:
@@ -338,11 +340,14 @@ class Slot:
         pictures.flush(tuple(moved))
 
     def _fail(self, attempt: Attempt, failed: Failed) -> None:
-        first = failed.log.partition("\n")[0]
         if failed.reason in ("missing file", "bad output") and self._share_is_gone(attempt):
             log.warning("frame %s of %s goes back: its share isn't mounted", attempt.frame, attempt.job)
             self._deliver(attempt, {"id": "release", "uuid": attempt.id})
             return
+        full = "" if failed.reason in TOLD else full_disk(self._config, attempt.folders())
+        if full:
+            failed = Failed("bad output", f"{full}\n{failed.log}")
+        first = failed.log.partition("\n")[0]
         log.warning("frame %s of %s: %s: %s", attempt.frame, attempt.job, failed.reason, first)
         self._clean(attempt)
         message = {

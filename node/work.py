@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .wire import Message
 
@@ -57,9 +57,13 @@ class Attempt:
     frame: Any
     file: str
     commands: List[Message]
-    timeout_s: float
+    timeout_s: float  # all of it, at most; 0: no limit
+    bound_s: float = 0.0  # at most so long between two milestones: what other computers' pace makes strange
+    silence_s: float = 0.0  # at most so long without a line of output
     taken_at: float = field(default_factory=time.monotonic)
     begun_at: float = 0.0  # a slot has started on it
+    marked_at: float = 0.0  # the last milestone: begun, the renderer was ready, an earlier frame was passed
+    heard_at: float = 0.0  # the renderer's last line
     ended_at: float = 0.0  # and is through with it, its files not yet verified
     progress: float = 0.0
     ends_at: float = 0.0  # as the renderer guesses; 0: it hasn't said
@@ -81,6 +85,8 @@ class Attempt:
             file=str(message.get("file") or ""),
             commands=commands,
             timeout_s=float(message.get("timeout") or 0),
+            bound_s=float(message.get("bound") or 0),
+            silence_s=float(message.get("silence") or 0),
         )
 
     def prefix(self) -> str:
@@ -102,6 +108,37 @@ class Attempt:
         """How long the slot was busy with it."""
         return round((self.ended_at or time.monotonic()) - self.begun_at, 3) if self.begun_at else 0.0
 
+    def begin(self) -> None:
+        """A slot starts on it now."""
+        self.begun_at = self.marked_at = self.heard_at = time.monotonic()
+
+    def mark(self) -> None:
+        """It came a step further: what is measured against other computers' times begins here."""
+        self.marked_at = self.heard_at = time.monotonic()
+
+    def strained_s(self) -> float:
+        """How long it has taken since the last milestone; 0 before it was begun."""
+        return round((self.ended_at or time.monotonic()) - self.marked_at, 3) if self.marked_at else 0.0
+
+    def limits(self) -> List[Tuple[float, str]]:
+        """When each of its limits passes, on the monotonic clock, and what is said then."""
+        found = []
+        if self.begun_at and self.timeout_s > 0:
+            found.append((self.begun_at + self.timeout_s, f"not over within {self.timeout_s:g} s"))
+        if self.marked_at and self.bound_s > 0:
+            text = f"it took more than {self.bound_s:g} s, far longer than such a frame usually takes"
+            found.append((self.marked_at + self.bound_s, text))
+        if self.heard_at and self.silence_s > 0:
+            found.append((self.heard_at + self.silence_s, f"no line of output for {self.silence_s:g} s"))
+        return found
+
     def deadline(self) -> float:
-        """On the monotonic clock; far away where the job has no time limit."""
-        return self.begun_at + self.timeout_s if self.timeout_s > 0 else float("inf")
+        """When the first of its limits passes; far away where there is none."""
+        return min((at for at, _ in self.limits()), default=float("inf"))
+
+    def check(self, tail: Callable[[], str] = str) -> None:
+        """Failed with "time-out" once a limit has passed. `tail`: the renderer's last lines."""
+        now = time.monotonic()
+        for at, text in self.limits():
+            if now >= at:
+                raise Failed("time-out", f"{text}\n{tail()}".rstrip())
