@@ -208,7 +208,8 @@ def test_the_farm_and_a_node_can_be_paused(farm: Farm, node: Node, submit: Submi
     farm.resume("admin")
     farm.pause_node("n1", True, "admin")
     assert node.ask() == []
-    assert farm.view(job_id)["why"] == "all nodes that can do it are paused or sick"
+    said = farm.view(job_id)["why"]
+    assert said == "the only node that can do it, n1, gets no work: paused by admin"
     farm.pause_node("n1", False, "admin")
     assert len(node.ask(3)) == 3
 

@@ -397,7 +397,6 @@ def _others(turn: Turn, node: Node) -> list[str]:
         other.name
         for other in turn.board.nodes.present()
         if other is not node
-        and other.seen_at
-        and other.state(turn.now, heartbeat_s) in ("idle", "busy")
+        and other.may_work(turn.now, heartbeat_s)
         and not misfit(turn.live.need, other.means)
     ]

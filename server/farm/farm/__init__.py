@@ -304,7 +304,7 @@ class Farm:
 
     def pause_node(self, name: str, paused: bool, who: str = "") -> dict[str, Any]:
         """Give a node no new tasks, or again."""
-        node = self._nodes.pause(name, paused)
+        node = self._nodes.pause(name, paused, who)
         self.board.tell("node", name)
         return self._views.node(node)
 

@@ -7,7 +7,6 @@ passed over, so that one bad entry doesn't lose a node its finished frames.
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -142,19 +141,11 @@ class Talk:
 
     def _take_means(self, node: Node, request: Mapping[str, Any]) -> None:
         """A request for tasks names shares and labels too; RFAM's node says them nowhere else."""
-        means = node.means
         shares, provides = request.get("paths"), request.get("provides")
-        new = means
-        if isinstance(shares, (list, dict)):
-            named = frozenset(map(str, shares))
-            if named != means.shares:
-                new = dataclasses.replace(new, shares=named)
         if isinstance(provides, list):
-            labels = frozenset(map(str, provides))
-            if labels != means.provides:
-                new = dataclasses.replace(new, provides=labels)
-        if new is not means:
-            node.means = new
+            node.provides = frozenset(map(str, provides))
+        named = frozenset(map(str, shares)) if isinstance(shares, (list, dict)) else None
+        self._board.nodes.equip(node, named)
 
     # -- what it says ---------------------------------------------------------------------------------
 
@@ -235,7 +226,7 @@ class Talk:
         )
 
     def _may_have(self, node: Node) -> bool:
-        return not node.paused and node.rests_until <= self._monotonic() and not self._board.nodes.farm_paused
+        return not self._board.nodes.farm_paused and not node.closed(self._monotonic())
 
     def _again(
         self,

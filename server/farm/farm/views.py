@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -171,9 +172,9 @@ class Views:
         fitting = [node for node in nodes if not misfit(need, node.means)]
         if not fitting:
             return f"no node can do it: {misfit(need, nodes[0].means)}", None
-        able = [node for node in fitting if node.state(now, heartbeat_s) in ("idle", "busy")]
+        able = [node for node in fitting if node.may_work(now, heartbeat_s)]
         if not able:
-            return "all nodes that can do it are paused or sick", None
+            return _closed(fitting, now), None
         return "", able[0].means
 
     # -- tasks ----------------------------------------------------------------------------------------
@@ -244,6 +245,15 @@ class Views:
                     }
                 )
         return {**view, "doing": doing}
+
+
+def _closed(fitting: list[Node], now: float) -> str:
+    """Why none of the nodes that could do it may: each reason once, the most frequent first."""
+    reasons = Counter(node.closed(now) for node in fitting)
+    if len(fitting) == 1:
+        return f"the only node that can do it, {fitting[0].name}, gets no work: {fitting[0].closed(now)}"
+    said = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+    return f"all nodes that can do it are closed: {said}"
 
 
 def _picture(folder: str | None, newest: Any) -> dict[str, Any] | None:

@@ -29,8 +29,15 @@ NODE_STATES = {
     "idle": ("waiting", "Free"),
     "busy": ("running", "Rendering"),
     "paused": ("paused", "Paused"),
-    "away": ("skipped", "Away"),
+    "draining": ("paused", "Finishing"),
     "sick": ("needs", "Needs a look"),
+    "hours": ("paused", "Outside its hours"),
+    "used": ("paused", "Somebody works at it"),
+    "updating": ("running", "Being updated"),
+    "leaving": ("paused", "Shutting down"),
+    "away": ("skipped", "Away"),
+    "off": ("skipped", "Switched off"),
+    "waking": ("running", "Starting"),
 }
 ROLES = {"quiet": "waiting", "waiting": "waiting", "running": "running", "done": "done", "failed": "failed"}
 ROLES |= {"needs": "needs", "paused": "paused"}

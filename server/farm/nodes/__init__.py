@@ -1,8 +1,12 @@
 """The nodes that talk to us: who they are, what they can do, what they hold, how they fare.
 
 All of it lives in memory and is heard anew from each node's requests; only what a person decided
-(`paused`) is written, to the configuration. A node that fails again and again where others succeed is
-sick and rests, longer each time, so that it can't burn through a job.
+is written, to the configuration.
+
+    node       one node, and the gate before new work
+    wishes     what people decided for it
+    schedule   the hours in which it may work
+    sickness   when it fails too often
 """
 
 from __future__ import annotations
@@ -10,109 +14,20 @@ from __future__ import annotations
 import datetime
 import hashlib
 import threading
+import zoneinfo
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from server.disk.errors import BadInput, Conflict, NotFound
+from server.disk.errors import BadInput, NotFound
 from server.disk.settings import IDENT, Settings
-from server.farm.jobs.job import Claim
+from server.farm.nodes import wishes
+from server.farm.nodes.node import AWAY_HEARTBEATS, Node
 from server.farm.scheduler import Means
 
-AWAY_HEARTBEATS = 3  # silent for so many: it is away
-SICK_AFTER = 3  # failures in a row, in different tasks
-REST_S = 30.0  # a sick node's first rest; doubled each time
-LONGEST_REST_S = 1800.0
+__all__ = ["AWAY_HEARTBEATS", "Node", "Nodes"]
+
 MAX_NODES = 20_000  # single-use nodes come and go: the oldest that are away are forgotten
-PACE_WEIGHT = 0.2  # of the newest task in the running mean
 FARM = "@farm"  # the configuration file of the whole farm's pause
-
-
-class Node:
-    """One node as it last described itself."""
-
-    __slots__ = (
-        "displaced",
-        "doing",
-        "failed",
-        "failed_in_row",
-        "hardware",
-        "held",
-        "instance",
-        "instance_at",
-        "means",
-        "name",
-        "pace",
-        "paused",
-        "programs",
-        "protocol",
-        "rests",
-        "rests_until",
-        "seconds",
-        "seen",
-        "seen_at",
-        "slots",
-        "tasks",
-        "version",
-    )
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.means = Means(protocol=1)
-        self.protocol = 1
-        self.version = ""
-        self.slots = 1
-        self.hardware: dict[str, Any] = {}
-        self.programs: dict[str, str] = {}
-        self.seen = 0.0  # monotonic
-        self.seen_at = 0.0  # seconds since the epoch
-        self.held: dict[str, tuple[str, Claim]] = {}  # attempt -> job id, claim
-        self.instance = ""  # the running program that has this name: another at each start
-        self.instance_at = 0.0  # monotonic; when it last spoke
-        self.displaced = ""  # the one that had the name before
-        self.paused = False
-        self.failed_in_row = 0
-        self.rests = 0
-        self.rests_until = 0.0  # monotonic
-        self.tasks = 0
-        self.failed = 0
-        self.seconds = 0.0
-        self.pace = 0.0  # seconds a task takes here, lately
-
-    def succeeded(self, seconds: float) -> None:
-        """A task of its was accepted."""
-        self.tasks += 1
-        self.seconds += seconds
-        self.pace = seconds if self.tasks == 1 else self.pace + PACE_WEIGHT * (seconds - self.pace)
-        self.failed_in_row = 0
-        self.rests = 0
-
-    def spoken_by(self, instance: str, now: float, patience_s: float) -> None:
-        """A newly started program takes the name over, as after a crash. One that was displaced and speaks
-        again while its successor lives is a second computer with the same name: Conflict."""
-        if instance != self.instance:
-            if instance == self.displaced and now - self.instance_at < patience_s:
-                raise Conflict(f"Another node is called {self.name!r} too: give each node a name of its own.")
-            self.displaced, self.instance = self.instance, instance
-        self.instance_at = now
-
-    def stumbled(self, now: float, others_do_well: bool) -> None:
-        """A task of its failed. It rests only where it can't be the scene's fault alone."""
-        self.failed += 1
-        self.failed_in_row += 1
-        if others_do_well and self.failed_in_row >= SICK_AFTER:
-            self.rests_until = now + min(REST_S * 2**self.rests, LONGEST_REST_S)
-            self.rests += 1
-            self.failed_in_row = 0
-
-    def state(self, now: float, heartbeat_s: float) -> str:
-        """away, paused, sick, busy or idle."""
-        if now - self.seen > AWAY_HEARTBEATS * heartbeat_s + 1:
-            return "away"
-        if self.paused:
-            return "paused"
-        if now < self.rests_until:
-            return "sick"
-        return "busy" if self.held else "idle"
 
 
 class Nodes:
@@ -126,6 +41,7 @@ class Nodes:
         self._lock = threading.Lock()
         self._configured: Mapping[str, dict[str, Any]] | None = None
         self._farm_paused = False
+        self._zone: zoneinfo.ZoneInfo | None = None
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -170,7 +86,7 @@ class Nodes:
         protocol = protocol if isinstance(protocol, int) and 1 <= protocol <= 99 else 1
         paths = told.get("paths")
         # RFAM's node says these with its requests for tasks alone: what it said there stays.
-        shares, labels = node.means.shares, node.means.provides
+        shares = node.means.shares
         wrong: frozenset[str] | None = None
         if isinstance(paths, Mapping):
             shares = frozenset(str(name) for name in paths)
@@ -182,40 +98,59 @@ class Nodes:
         programs = told.get("programs")
         programs = {str(k): str(v) for k, v in programs.items()} if isinstance(programs, Mapping) else {}
         if isinstance(told.get("provides"), list) and (protocol > 1 or node.means.shares is None):
-            labels = frozenset(map(str, told["provides"]))
-        means = Means(
-            protocol=protocol,
-            shares=shares,
-            wrong_shares=wrong or frozenset(),
-            provides=labels,
-            programs=frozenset(programs),
-        )
+            node.provides = frozenset(map(str, told["provides"]))
         slots = told.get("slots", 1)
         hardware = told.get("hardware")
-        before = (node.means, node.slots, node.version)
+        before = (node.means, node.slots, node.version, node.build)
         node.protocol = protocol
         node.programs = programs
         node.slots = slots if isinstance(slots, int) and 1 <= slots <= 256 else 1
         node.version = str(told.get("version", ""))[:60]
+        node.build = str(told.get("build", ""))[:40]
+        node.single_use = told.get("single_use") is True
         node.hardware = dict(hardware) if isinstance(hardware, Mapping) else {}
         if isinstance(told.get("mac"), str):
             node.hardware["mac"] = told["mac"][:40]
-        if node.means != means:
-            node.means = means
-        return before != (node.means, node.slots, node.version)
+        node.take_note(told)
+        self.equip(node, shares, wrong or frozenset())
+        return before != (node.means, node.slots, node.version, node.build)
 
-    def pause(self, name: str, paused: bool) -> Node:
-        """Give a node no new tasks, or again; it keeps through restarts."""
+    def equip(
+        self, node: Node, shares: frozenset[str] | None = None, wrong: frozenset[str] | None = None
+    ) -> None:
+        """Say anew what a node has, of what it told and of the labels that people gave it."""
+        old = node.means
+        means = Means(
+            protocol=node.protocol,
+            shares=old.shares if shares is None else shares,
+            wrong_shares=old.wrong_shares if wrong is None else wrong,
+            provides=node.provides | node.wishes.tags,
+            programs=frozenset(node.programs),
+        )
+        if old != means:
+            node.means = means
+
+    def change(self, name: str, changes: Mapping[str, Any], who: str = "") -> Node:
+        """Do as a person wishes; it keeps through restarts. BadInput for what makes no sense."""
         node = self.get(name)
+        fresh = wishes.changed(node.wishes, changes)
+        if "paused" in changes:
+            fresh = wishes.changed(fresh, {"paused_by": who if fresh.paused else ""})
+        said = {key: value for key, value in fresh.view().items() if key in changes}
+        if "paused" in changes:
+            said["paused_by"] = fresh.paused_by
         ident = _ident(name)
-        kept = {k: v for k, v in self._settings.folder("nodes").get(ident, {}).items() if k != "paused"}
-        self._settings.write("nodes", ident, {**kept, "name": name, "paused": paused})
-        node.paused = paused
-        if not paused:
-            node.rests_until = 0.0
-            node.failed_in_row = node.rests = 0
+        kept = dict(self._settings.folder("nodes").get(ident, {}))
+        self._settings.write("nodes", ident, {**kept, "name": name, **said})
+        self._wish(node, fresh)
+        if changes.get("paused") is False:
+            node.sickness.forgive()
         self._configured = None
         return node
+
+    def pause(self, name: str, paused: bool, who: str = "") -> Node:
+        """Give a node no new tasks, or again."""
+        return self.change(name, {"paused": paused}, who)
 
     @property
     def farm_paused(self) -> bool:
@@ -229,6 +164,17 @@ class Nodes:
         self._farm_paused = paused
         self._configured = None
 
+    def zone(self) -> zoneinfo.ZoneInfo:
+        """The time zone of schedules."""
+        name = str(self._settings.get("timezone"))
+        if self._zone is None or self._zone.key != name:
+            try:
+                self._zone = zoneinfo.ZoneInfo(name)
+            except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+                if self._zone is None:
+                    self._zone = zoneinfo.ZoneInfo("UTC")
+        return self._zone
+
     def view(self, node: Node, heartbeat_s: float) -> dict[str, Any]:
         """A node as the API shows it; `doing` is the farm's to add."""
         now = self._monotonic()
@@ -238,7 +184,8 @@ class Nodes:
             seen = stamp.isoformat(timespec="seconds").replace("+00:00", "Z")
         return {
             "name": node.name,
-            "state": node.state(now, heartbeat_s) if node.seen_at else "away",
+            "state": node.state(now, heartbeat_s),
+            "closed": node.closed(now),
             "slots": node.slots,
             "busy": min(len(node.held), node.slots),
             "provides": sorted(node.means.provides),
@@ -251,6 +198,13 @@ class Nodes:
             "pace": round(node.pace, 3) if node.tasks else None,
             "tasks": node.tasks,
             "failed": node.failed,
+            "single_use": node.single_use,
+            "load": node.told.get("load"),
+            "memory_free_mb": node.told.get("memory_free_mb"),
+            "temperature_c": node.told.get("temperature_c"),
+            "gpus": node.told.get("gpus") or [],
+            "at_keyboard": node.told.get("at_keyboard"),
+            **node.wishes.view(),
         }
 
     def _make(self, name: str) -> Node:
@@ -259,8 +213,8 @@ class Nodes:
             if node is None:
                 if len(self._nodes) >= MAX_NODES:
                     self._forget_oldest()
-                node = Node(name)
-                node.paused = bool(self._settings.folder("nodes").get(_ident(name), {}).get("paused"))
+                node = Node(name, self._wall, self.zone)
+                self._wish(node, wishes.read(self._settings.folder("nodes").get(_ident(name), {}))[0])
                 self._nodes[name] = node
             return node
 
@@ -280,7 +234,12 @@ class Nodes:
                 name = data.get("name")
                 self.known(name if isinstance(name, str) and name else ident)
         for node in list(self._nodes.values()):
-            node.paused = bool(configured.get(_ident(node.name), {}).get("paused"))
+            self._wish(node, wishes.read(configured.get(_ident(node.name), {}))[0])
+
+    def _wish(self, node: Node, fresh: wishes.Wishes) -> None:
+        if node.wishes != fresh:
+            node.wishes = fresh
+            self.equip(node)
 
 
 def _ident(name: str) -> str:

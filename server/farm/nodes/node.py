@@ -1,0 +1,208 @@
+"""One node as it last described itself, what people decided for it, and the one gate before new work.
+
+Lives in memory and is heard anew from the node's own requests. `closed` is asked wherever somebody wants to
+know whether a node may be given work: by the wire, by the pages, by whoever explains why a job waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from server.disk.errors import Conflict
+from server.farm.jobs.job import Claim
+from server.farm.nodes.sickness import Sickness
+from server.farm.nodes.wishes import NONE, Wishes
+from server.farm.scheduler import Means
+
+AWAY_HEARTBEATS = 3  # silent for so many: it is away
+PACE_WEIGHT = 0.2  # of the newest task in the running mean
+UPDATE_S = 600.0  # a node that was told to bring itself up to date has so long
+LEAVE_S = 300.0  # one that was told to shut down has so long; then it is as if nobody had said it
+NOT_OPEN = ("away", "off", "waking")  # states of a node that isn't there
+MAY_WORK = ("idle", "busy")
+
+
+class Node:
+    """One node. Written by the thread that answers it, by the committer's where it says so."""
+
+    __slots__ = (
+        *("build", "displaced", "doing", "failed", "hardware", "held", "instance", "instance_at"),
+        *("leaves_until", "means", "name", "pace", "programs", "protocol", "seconds", "seen", "seen_at"),
+        *("_hours", "_hours_until", "_wall", "_zone", "idle_since", "provides", "sickness", "single_use"),
+        *("slots", "tasks", "told", "told_idle", "update_said", "updates_until", "version", "wishes"),
+        *("came", "power_state", "power_words"),
+    )
+
+    def __init__(
+        self,
+        name: str,
+        wall: Callable[[], float] = lambda: 0.0,
+        zone: Callable[[], ZoneInfo] = lambda: ZoneInfo("UTC"),
+    ) -> None:
+        self.name = name
+        self.means = Means(protocol=1)
+        self.provides: frozenset[str] = frozenset()  # as it says itself; `means` has people's labels too
+        self.protocol = 1
+        self.version = ""
+        self.build = ""  # tells its program's files from others'
+        self.slots = 1
+        self.single_use = False
+        self.hardware: dict[str, Any] = {}
+        self.programs: dict[str, str] = {}
+        self.told: dict[str, Any] = {}  # load, memory_free_mb, temperature_c, gpus, at_keyboard … as of now
+        self.seen = 0.0  # monotonic
+        self.seen_at = 0.0  # seconds since the epoch
+        self.came = 0.0  # monotonic: since when it is here
+        self.idle_since = 0.0  # monotonic: since when it holds nothing
+        self.held: dict[str, tuple[str, Claim]] = {}  # attempt -> job id, claim
+        self.instance = ""  # the running program that has this name: another at each start
+        self.instance_at = 0.0  # monotonic; when it last spoke
+        self.displaced = ""  # the one that had the name before
+        self.wishes: Wishes = NONE
+        self.sickness = Sickness()
+        self.leaves_until = 0.0  # monotonic: it was told to shut down
+        self.updates_until = 0.0  # monotonic: it was told to bring itself up to date
+        self.update_said = ""  # why that didn't work
+        self.power_state = ""  # "off", "waking", "lost": what power/ knows of one that isn't there
+        self.power_words = ""  # the same for people
+        self.told_idle = 0.0  # how long it was told to wait when there is nothing to do
+        self.tasks = 0
+        self.failed = 0
+        self.seconds = 0.0
+        self.pace = 0.0  # seconds a task takes here, lately
+        self._wall = wall
+        self._zone = zone
+        self._hours: tuple[bool, float, Any] = (True, 0.0, None)
+        self._hours_until = 0.0
+
+    @property
+    def paused(self) -> bool:
+        """Did a person pause it?"""
+        return self.wishes.paused
+
+    def succeeded(self, seconds: float) -> None:
+        """A task of its was accepted."""
+        self.tasks += 1
+        self.seconds += seconds
+        self.pace = seconds if self.tasks == 1 else self.pace + PACE_WEIGHT * (seconds - self.pace)
+        self.sickness.succeeded()
+
+    def stumbled(self, now: float, others_do_well: bool) -> None:
+        """A task of its failed."""
+        self.failed += 1
+        self.sickness.stumbled(now, others_do_well)
+
+    def spoken_by(self, instance: str, now: float, patience_s: float) -> None:
+        """A newly started program takes the name over, as after a crash. One that was displaced and speaks
+        again while its successor lives is a second computer with the same name: Conflict."""
+        if instance != self.instance:
+            if instance == self.displaced and now - self.instance_at < patience_s:
+                raise Conflict(f"Another node is called {self.name!r} too: give each node a name of its own.")
+            self.displaced, self.instance = self.instance, instance
+            self.leaves_until = self.updates_until = 0.0
+        self.instance_at = now
+
+    def take_note(self, told: Mapping[str, Any]) -> None:
+        """What it says of itself at each heartbeat. Nonsense in single fields is left out."""
+        for key, check in _TOLD.items():
+            value = told.get(key)
+            if value is not None:
+                kept = check(value)
+                if kept is not None:
+                    self.told[key] = kept
+
+    # -- the gate -------------------------------------------------------------------------------------
+
+    def closed(self, now: float) -> str:
+        """Why it gets no work now; "" when it may be given some. `now` is monotonic."""
+        return self._closed(now)[1]
+
+    def state(self, now: float, heartbeat_s: float) -> str:
+        """away, off, waking; paused, draining, leaving, updating, sick, hours, used; busy or idle."""
+        if now - self.seen > AWAY_HEARTBEATS * heartbeat_s + 1 or not self.seen_at:
+            return self.power_state if self.power_state in ("off", "waking") else "away"
+        return self._closed(now)[0] or ("busy" if self.held else "idle")
+
+    def may_work(self, now: float, heartbeat_s: float) -> bool:
+        """Whether it is here and open."""
+        return self.state(now, heartbeat_s) in MAY_WORK
+
+    def _closed(self, now: float) -> tuple[str, str]:
+        wishes = self.wishes
+        if wishes.paused:
+            return "paused", f"paused by {wishes.paused_by}" if wishes.paused_by else "paused"
+        if wishes.draining:
+            said = "finishes what it has" if self.held else "has nothing more to do: it may be switched off"
+            return "draining", f"draining: {said}"
+        if now < self.leaves_until:
+            return "leaving", "shutting down"
+        if now < self.updates_until:
+            return "updating", "being brought up to date"
+        sick = self.sickness.why(now)
+        if sick:
+            return "sick", sick
+        if wishes.schedule and not self.in_hours():
+            return "hours", f"outside its hours ({wishes.schedule.words()})"
+        if wishes.idle_only and self.told.get("at_keyboard"):
+            return "used", "somebody is working at it"
+        return "", ""
+
+    def in_hours(self) -> bool:
+        """Whether its schedule is open just now."""
+        return self._look_at_hours()[0]
+
+    def hours_left_s(self) -> float:
+        """For how long its hours stay as they are: open, or closed."""
+        return self._look_at_hours()[1] - self._wall()
+
+    def _look_at_hours(self) -> tuple[bool, float]:
+        wall, schedule, zone = self._wall(), self.wishes.schedule, self._zone()
+        is_open, until, of = self._hours
+        if of != (schedule, zone.key) or not self._hours_until <= wall < until:
+            is_open, until = schedule.look(wall, zone)
+            self._hours = (is_open, until, (schedule, zone.key))
+            self._hours_until = wall
+        return is_open, until
+
+
+def _number(low: float, high: float) -> Callable[[Any], Any]:
+    def check(value: Any) -> float | None:
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+        return value if fits else None
+
+    return check
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _gpus(value: Any) -> list[dict[str, Any]] | None:
+    if not isinstance(value, list):
+        return None
+    found = []
+    for item in value[:16]:
+        if isinstance(item, Mapping):
+            memory = item.get("memory_mb")
+            known = {"name": str(item.get("name") or "GPU")[:80]}
+            found.append({**known, **({"memory_mb": memory} if isinstance(memory, int) else {})})
+        elif isinstance(item, str):
+            found.append({"name": item[:80]})
+    return found
+
+
+def _words(value: Any) -> list[str] | None:
+    return [str(item)[:60] for item in value[:100]] if isinstance(value, list) else None
+
+
+_TOLD: dict[str, Callable[[Any], Any]] = {
+    "load": _number(0, 1e5),
+    "memory_free_mb": _number(0, 1e9),
+    "temperature_c": _number(-50, 250),
+    "at_keyboard": _flag,
+    "can_shutdown": _flag,
+    "gpus": _gpus,
+    "does": _words,
+}
