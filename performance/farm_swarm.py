@@ -2,10 +2,11 @@
 """Task round trips a second: 200 simulated nodes against the real server, over HTTP.
 
 A round trip is one request that carries a `done` (with its file on the share) and asks for the next task,
-answered when the frame lies under its name and the journal is flushed. One job of 100,000 frames; then
-the same with 1,000 other jobs waiting; then with a disk whose every flush takes 10 ms (fsync and fdatasync
-of the server sleep for so long). The ratio is to what RFAM does for each `done`, run bare beside it: read
-the job's one JSON file, change one frame, write it whole.
+answered when the frame lies under its name and the journal is flushed. One job of 100,000 frames (plain);
+jobs of 100, 1,000 and 10,000 frames, which end while it is measured and are summed up; with 1,000 other jobs
+waiting; with 1,000 jobs of four projects and twenty people that all want their share; with a disk whose
+every flush takes 10 ms (fsync and fdatasync of the server sleep for so long). The ratio is to what RFAM
+does for each `done`, run bare beside it: read the job's one JSON file, change one frame, write it whole.
 
 Server and nodes share this machine's processors, so the nodes are one cheap process with epoll.
 """
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +33,9 @@ sys.path.insert(0, str(CLONE))
 
 FRAMES = 100_000
 NODES = 200
+FEW = 60_000  # frames of all the jobs that end while it is measured
 WAITING_JOBS = 1000
-FLUSH_S = 0.010
 WARM_S = 2.0
-SCENE = "data::swarm/shots/sh010.blend"
 PICTURE = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763606060"
     "000000040001274334d00000000049454e44ae426082"
@@ -44,37 +45,55 @@ PICTURE = bytes.fromhex(
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3, help="of plain and waiting, in turn; medians count")
+    parser.add_argument("--rounds", type=int, default=3, help="of all but flush, in turn; medians count")
     parser.add_argument("--nodes", type=int, default=NODES)
-    parser.add_argument("--only", choices=["plain", "waiting", "flush"], help="one of the three alone")
+    parser.add_argument("--only", choices=list(KINDS), nargs="+", help="these kinds alone")
     parser.add_argument("--folder", type=Path, help="where the share is made (default: the temporary folder)")
     parser.add_argument("--serve", nargs=3, metavar=("CONFIG", "DATA", "FLUSH_S"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
         return serve(Path(given.serve[0]), Path(given.serve[1]), float(given.serve[2]))
-    kinds = {"plain": (0, 0.0), "waiting": (WAITING_JOBS, 0.0), "flush": (0, FLUSH_S)}
     found: dict[str, list[float]] = {}
     for turn in range(given.rounds):
-        for name, (jobs, flush_s) in kinds.items():
-            if given.only in (None, name) and (name != "flush" or turn == 0):
-                found.setdefault(name, []).append(measure(given, jobs, flush_s))
+        for name, kind in KINDS.items():
+            if (given.only is None or name in given.only) and (name != "flush" or turn == 0):
+                found.setdefault(name, []).append(measure(given, kind))
     rates = {name: statistics.median(each) for name, each in found.items()}
     baseline = rewrite_rate(given.folder)
     first = rates.get("plain") or next(iter(rates.values()))
     absolute = {
-        "round_trips_per_s": round(rates.get("plain", 0)),
-        "with_1000_jobs_waiting": round(rates.get("waiting", 0)),
-        "with_10_ms_flush": round(rates.get("flush", 0)),
+        "round_trips_per_s": {name: round(rate) for name, rate in rates.items()},
         "rewriting_one_file_per_s": round(baseline, 2),
         "nodes": given.nodes,
         "frames": FRAMES,
     }
     result = {"script": "farm_swarm", "ratio": round(first / baseline, 1), "absolute": absolute}
-    if {"plain", "waiting"} <= rates.keys():
-        pairs = zip(found["waiting"], found["plain"], strict=True)
-        result["waiting_ratio"] = round(statistics.median(w / p for w, p in pairs), 3)
+    for name in found.keys() - {"plain"} if "plain" in found else ():
+        pairs = zip(found[name], found["plain"], strict=False)
+        result[f"{name}_ratio"] = round(statistics.median(other / plain for other, plain in pairs), 3)
     print(json.dumps(result))
     return 0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One thing to measure: which jobs there are, and how slow the disk is."""
+
+    jobs: tuple[tuple[int, int], ...]  # how many, of how many frames each
+    people: int = 1
+    projects: int = 1
+    flush_s: float = 0.0
+
+
+KINDS = {
+    "plain": Kind(((1, FRAMES),)),
+    "frames_100": Kind(((FEW // 100, 100),)),
+    "frames_1000": Kind(((FEW // 1000, 1000),)),
+    "frames_10000": Kind(((FEW // 10_000, 10_000),)),
+    "waiting": Kind(((1, FRAMES), (WAITING_JOBS, 250))),
+    "sharing": Kind(((WAITING_JOBS, 250),), people=20, projects=4),
+    "flush": Kind(((1, FRAMES),), flush_s=0.010),
+}
 
 
 # The server.
@@ -99,41 +118,43 @@ def serve(config: Path, data: Path, flush_s: float) -> int:
     return run(config, data, "127.0.0.1", 0)
 
 
-def prepare(folder: Path, jobs: int) -> tuple[str, Path, Path]:
-    """A share with its jobs; the nodes' token, the first job's version folder and journal."""
+def prepare(folder: Path, kind: Kind) -> str:
+    """A share with its jobs; the nodes' token."""
     from server.disk.settings import Settings
     from server.disk.store import Store, configured_shares
     from server.farm.farm import Farm
     from server.library.people import People
 
-    shots = folder / "data" / "swarm" / "shots"
-    shots.mkdir(parents=True)
-    (folder / "data" / "swarm" / "project.json").write_text("{}")
-    (shots / "sh010.blend").write_bytes(b"BLENDER-v304" + bytes(100_000) + b"ENDB")
+    projects = [f"swarm{number or ''}" for number in range(kind.projects)]
+    for project in projects:
+        shots = folder / "data" / project / "shots"
+        shots.mkdir(parents=True)
+        (folder / "data" / project / "project.json").write_text("{}")
+        (shots / "sh010.blend").write_bytes(b"BLENDER-v304" + bytes(100_000) + b"ENDB")
     settings = Settings(folder / "config")
     token = People(settings).make_token(node="*")
     store = Store(settings, configured_shares(settings, folder / "data"))
     store.open()
     farm = Farm(settings, store)
     try:
-        request: dict[str, Any] = {"file": SCENE, "type": "test-pattern", "frames": f"1-{FRAMES}"}
-        view = farm.view(farm.submit("swarm", {**request, "priority": 5}))
-        for _ in range(jobs):
-            farm.submit("swarm", {**request, "frames": "1-250"})
+        for priority, (count, frames) in zip((5, 3), kind.jobs, strict=False):
+            for number in range(count):
+                scene = f"data::{projects[number % len(projects)]}/shots/sh010.blend"
+                request: dict[str, Any] = {"file": scene, "type": "test-pattern", "frames": f"1-{frames}"}
+                farm.submit(f"person{number % kind.people}", {**request, "priority": priority})
     finally:
         farm.close()
         store.close()
-    journal = shots / ".croft" / "sh010.blend" / "jobs" / view["id"] / "journal.jsonl"
-    return token, folder / "data" / view["folder"].partition("::")[2], journal
+    return token
 
 
-def measure(given: argparse.Namespace, jobs: int, flush_s: float) -> float:
+def measure(given: argparse.Namespace, kind: Kind) -> float:
     """Round trips a second of one server."""
     folder = Path(tempfile.mkdtemp(prefix="croft-swarm-", dir=given.folder))
     try:
-        token, versions, journal = prepare(folder, jobs)
+        token = prepare(folder, kind)
         command = [sys.executable, __file__, "--serve", str(folder / "config"), str(folder / "data")]
-        command.append(str(flush_s))
+        command.append(str(kind.flush_s))
         with (
             open(folder / "server.log", "wb") as log,
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as server,
@@ -142,14 +163,14 @@ def measure(given: argparse.Namespace, jobs: int, flush_s: float) -> float:
                 assert server.stdout is not None
                 line = server.stdout.readline()
                 port = int(line.rpartition(":")[2].strip().rstrip("/"))
-                swarm = Swarm(port, token, versions, given.nodes)
+                swarm = Swarm(port, token, folder / "data", given.nodes)
                 swarm.run(WARM_S)
                 rate = swarm.run(given.seconds)
                 swarm.close()
             finally:
                 server.terminate()
                 server.wait(30)
-        check(versions, journal, swarm)
+        check(folder / "data", swarm)
         return rate
     except BaseException:
         sys.stderr.write((folder / "server.log").read_text("utf-8", "replace")[-3000:])
@@ -158,16 +179,19 @@ def measure(given: argparse.Namespace, jobs: int, flush_s: float) -> float:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def check(versions: Path, journal: Path, swarm: Swarm) -> None:
-    """Every accepted frame is in the journal once and on the disk."""
-    done: dict[int, int] = {}
-    for line in journal.read_bytes().splitlines():
-        event = json.loads(line)
-        if event["event"] == "done":
-            done[event["task"]] = done.get(event["task"], 0) + 1
-    there = sum(name.startswith("sh010.") for name in os.listdir(versions))
-    assert max(done.values()) == 1, "a frame was accepted twice"
-    assert len(done) == there >= swarm.accepted, (len(done), there, swarm.accepted)
+def check(data: Path, swarm: Swarm) -> None:
+    """Every accepted frame is in a journal once and on the disk."""
+    accepted = 0
+    for journal in data.glob("*/shots/.croft/sh010.blend/jobs/*/journal.jsonl"):
+        done: dict[int, int] = {}
+        for line in journal.read_bytes().splitlines():
+            event = json.loads(line)
+            if event["event"] == "done":
+                done[event["task"]] = done.get(event["task"], 0) + 1
+        assert not done or max(done.values()) == 1, "a frame was accepted twice"
+        accepted += len(done)
+    there = sum(1 for _ in data.glob("*/shots/render/sh010/v*/sh010.*.png"))
+    assert accepted == there >= swarm.accepted, (accepted, there, swarm.accepted)
 
 
 # The nodes.
@@ -176,8 +200,9 @@ def check(versions: Path, journal: Path, swarm: Swarm) -> None:
 class Swarm:
     """Many nodes in one thread. Each has one connection and one request out at a time."""
 
-    def __init__(self, port: int, token: str, folder: Path, count: int) -> None:
-        self.folder = os.open(folder, os.O_RDONLY)
+    def __init__(self, port: int, token: str, data: Path, count: int) -> None:
+        self.data = data
+        self.folders: dict[bytes, int] = {}  # address of a version folder -> its descriptor
         self.accepted = 0
         self.nodes: dict[int, Node] = {}
         self.poll = select.epoll()
@@ -192,7 +217,7 @@ class Swarm:
         before, began = self.accepted, time.perf_counter()
         end = began + seconds
         now = began
-        while now < end and self.accepted < FRAMES - 5 * len(self.nodes):
+        while now < end:
             for fd, _ in self.poll.poll(1.0):
                 self.step(self.nodes[fd])
             now = time.perf_counter()
@@ -206,22 +231,33 @@ class Swarm:
         self.accepted += answer.count(b'{"id":"accepted"')
         at = answer.find(b'{"id":"task","uuid":"')
         if at < 0:
-            raise RuntimeError(f"{node.name} got no task: {answer[:500]!r}")
+            raise RuntimeError(f"{node.name} got no task, of {self.accepted} done: {answer[:500]!r}")
         uuid = answer[at + 21 : answer.index(b'"', at + 21)].decode()
         at = answer.index(b'"frame":', at) + 8
         frame = answer[at : answer.index(b",", at)].decode()
         name = f"sh010.{int(frame):04d}.png"
         temp = f".{uuid}.{name}"
-        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o664, dir_fd=self.folder)
+        at = answer.index(b'"folder":"', at) + 10
+        folder = self.folder(answer[at : answer.index(b'"', at)])
+        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o664, dir_fd=folder)
         os.write(fd, PICTURE)  # a real node flushes it on its own machine, not on this one
         os.close(fd)
         node.send(node.done % {"uuid": uuid, "frame": frame, "name": name, "temp": temp})
+
+    def folder(self, address: bytes) -> int:
+        """The descriptor of the folder that a task writes into."""
+        found = self.folders.get(address)
+        if found is None:
+            path = self.data / address.decode().partition("::")[2]
+            found = self.folders[address] = os.open(path, os.O_RDONLY)
+        return found
 
     def close(self) -> None:
         for node in self.nodes.values():
             node.socket.close()
         self.poll.close()
-        os.close(self.folder)
+        for folder in self.folders.values():
+            os.close(folder)
 
 
 class Node:

@@ -36,7 +36,7 @@ def main() -> int:
         return 0
     folder = Path(tempfile.mkdtemp(prefix="croft-busy-"))
     try:
-        token, versions, _ = farm_swarm.prepare(folder, 0)
+        token = farm_swarm.prepare(folder, farm_swarm.KINDS["plain"])
         from server.disk.settings import Settings
         from server.library.people import People
 
@@ -56,7 +56,7 @@ def main() -> int:
                 assert server.stdout is not None
                 port = int(server.stdout.readline().rpartition(":")[2].strip().rstrip("/"))
                 idle = asked(port, person, given.seconds / 2).communicate()[0]
-                swarm = farm_swarm.Swarm(port, token, versions, given.nodes)
+                swarm = farm_swarm.Swarm(port, token, folder / "data", given.nodes)
                 swarm.run(farm_swarm.WARM_S)
                 reader = asked(port, person, given.seconds)
                 rate = swarm.run(given.seconds)
