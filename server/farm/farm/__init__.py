@@ -24,6 +24,7 @@ from server.farm.committer import Committer
 from server.farm.committer.board import Board, Ended, Live, source_address
 from server.farm.committer.decide import Op, Turn
 from server.farm.committer.keeper import Keeper, Subscriber
+from server.farm.farm.plots import Plot
 from server.farm.farm.talk import Talk
 from server.farm.farm.views import Views, chosen_tasks
 from server.farm.job_types import JobTypes
@@ -194,6 +195,20 @@ class Farm:
         self._check_task(live, n)
         with live.settled():
             return self._views.task(live, n)
+
+    def records(
+        self, job_id: str, start: int = 0, limit: int = 100
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """What is kept of the frames that are done, from task `start` on; where the next page begins."""
+        live = self._fold(job_id)
+        with live.settled():
+            return self._views.records(live, start, limit)
+
+    def plot(self, job_id: str) -> Plot:
+        """How long each of a job's frames took, gathered for a drawing."""
+        live = self._fold(job_id)
+        with live.settled():
+            return self._views.plot(live)
 
     def log(self, job_id: str, n: int, attempt: int = 0) -> str:
         """What the renderer said last in the newest failed attempt at a task; NotFound without one."""

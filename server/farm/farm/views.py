@@ -11,12 +11,14 @@ from server.disk import paths
 from server.farm import frames as frame_ranges
 from server.farm import statistics
 from server.farm.committer.board import Board, Ended, Live
+from server.farm.farm import plots
 from server.farm.jobs import inputs, states
 from server.farm.jobs.job import CLAIMED, DONE, LETTERS, Job
 from server.farm.nodes import Node
 from server.farm.scheduler import Means, Need, misfit
 
 RANGES = 200  # in one requeue
+PLOTS, PLOT_S = 200, 1.0  # how many are kept, and how old that of a job that goes on may be
 REASONS_S = 0.5  # how long it is remembered why no node can serve a need: jobs in hundreds share few needs
 
 
@@ -26,6 +28,7 @@ class Views:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._cells: dict[str, tuple[int, str]] = {}  # job id -> events then, cells then
+        self._plots: dict[str, tuple[int, float, plots.Plot]] = {}  # job id -> events then, when, the plot
         # Need -> as of which news of nodes, when, why nobody can serve it, or the means of who can.
         self._reasons: dict[Need, tuple[int, float, str, Means | None]] = {}
 
@@ -223,6 +226,43 @@ class Views:
             "log": failures[-1].attempt if failures else None,
         }
 
+    def records(self, live: Live, start: int, limit: int) -> tuple[list[dict[str, Any]], int | None]:
+        """What is kept of done frames, from task `start` on, and where the next ones begin."""
+        job = live.job
+        found: list[dict[str, Any]] = []
+        n = job.cells.find(DONE, start)
+        while n >= 0 and len(found) < limit:
+            found.append(self._record(job, n))
+            n = job.cells.find(DONE, n + 1)
+        return found, n if n >= 0 else None
+
+    def _record(self, job: Job, n: int) -> dict[str, Any]:
+        folder, name = job.record.get("folder"), job.output_name(n)
+        at = datetime.datetime.fromtimestamp(job.done_at[n], datetime.UTC).isoformat()
+        return {
+            "n": n,
+            "frame": job.frames[n],
+            "path": paths.join(job.home, folder, name) if folder and name else None,
+            "at": at.replace("+00:00", "Z") if job.done_at[n] else None,
+            "seconds": job.milliseconds[n] / 1000,
+            "node": job.node_names[job.worker[n]],
+            "memory_mb": job.memory[n] or None,
+            "bytes": job.sizes[n] or None,
+            "attempts": job.latest[n] >> 16,
+        }
+
+    def plot(self, live: Live) -> plots.Plot:
+        """How long each frame took. Of a job that goes on it may be a moment old: many look at it."""
+        job, now = live.job, self._board.monotonic()
+        known = self._plots.get(job.id)
+        if known is not None and (known[0] == job.events or now - known[1] < PLOT_S):
+            return known[2]
+        found = plots.plot(job)
+        if len(self._plots) > PLOTS:
+            self._plots.clear()
+        self._plots[job.id] = (job.events, now, found)
+        return found
+
     # -- nodes ----------------------------------------------------------------------------------------
 
     def node(self, node: Node) -> dict[str, Any]:
@@ -260,7 +300,8 @@ def _picture(folder: str | None, newest: Any) -> dict[str, Any] | None:
     """Where the picture lies that stands for a job, and what tells it from an earlier one of its name."""
     if not folder or not isinstance(newest, dict) or "/" in str(newest.get("name") or "/"):
         return None
-    return {"image": paths.join(folder, str(newest["name"])), "attempts": newest.get("attempts")}
+    found = {"image": paths.join(folder, str(newest["name"])), "attempts": newest.get("attempts")}
+    return {**found, "n": newest.get("n")}
 
 
 def chosen_tasks(job: Job, tasks: str | list[int]) -> list[str]:

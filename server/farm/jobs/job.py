@@ -162,6 +162,7 @@ class Job:
         self.started = ""
         self.ended = ""
         self.last_done = ""
+        self.last_task = -1  # that was done
         self._last = ("", 0.0, _hour_of(0))  # the last time that was read, and what it says
         self.events = 0
         self.bad = 0  # lines that made no sense
@@ -219,6 +220,7 @@ class Job:
         spent[0] += 1
         spent[1] += milliseconds
         self.last_done = at
+        self.last_task = task
         self.done_at[task] = int(second)
         self.strikes = 0
         self._note_outputs(task, event.get("outputs") or ())

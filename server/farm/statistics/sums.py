@@ -57,10 +57,12 @@ def cells(job: Job) -> str:
 
 
 def newest(job: Job) -> dict[str, Any] | None:
-    """The picture that stands for the job: the file name of its last frame that is done."""
-    task = job.cells.rfind(DONE)
+    """The picture that stands for the job: the file name of the frame that was done last."""
+    task = job.last_task
+    if task < 0 or job.cells[task] != DONE:  # it is to be rendered again
+        task = job.cells.rfind(DONE)
     name = job.output_name(task) if task >= 0 else ""
-    return {"name": name, "attempts": job.latest[task] >> 16} if name else None
+    return {"n": task, "name": name, "attempts": job.latest[task] >> 16} if name else None
 
 
 def remaining_s(job: Job, workers: int) -> float | None:

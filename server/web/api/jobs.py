@@ -1,4 +1,4 @@
-"""The API of jobs: submitting, listing, changing and ending them, their tasks and logs.
+"""The API of jobs: submitting, listing, changing and ending them, their tasks.
 
 Also the agnostic submission (`new_job`) of studios' own tools, and the short paths that those expect.
 """
@@ -192,11 +192,6 @@ def show_task(services: Services, call: Call) -> Answer:
     return Answer(task, f"Frame {task['frame']} is {task['state']}.")
 
 
-def show_log(services: Services, call: Call) -> Answer:
-    text = services.farm.log(call.params["id"], int(call.params["n"]))
-    return Answer({"text": text}, f"{len(text.splitlines())} lines.")
-
-
 NEW_JOB = Route("POST", "/api/new_job", submit_new_job, "submit a render by the agnostic parameters",
                 role="student", body=ref("NewJob"), data=TEXT, status=201, errors=(404, 409, 415),
                 tag="jobs")  # fmt: skip
@@ -214,8 +209,6 @@ ROUTES = [
           listing=True, data=ref("Task"), errors=(409,), tag="jobs"),
     Route("GET", "/api/jobs/{id}/tasks/{n}", show_task, "one task", data=ref("Task"), errors=(409,),
           tag="jobs"),
-    Route("GET", "/api/jobs/{id}/tasks/{n}/log", show_log, "what the renderer said", data=ref("Log"),
-          errors=(409,), tag="jobs"),
     NEW_JOB,
     Route("POST", "/new_job", submit_new_job, "the same, for tools that know no /api", role="student",
           body=ref("NewJob"), data=TEXT, status=201, errors=(404, 409, 415), tag="jobs"),
