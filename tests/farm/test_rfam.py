@@ -149,6 +149,40 @@ def test_a_blender_that_ends_without_a_word_is_tried_once_more_then_has_failed(
     assert farm.task(job_id, 0)["reason"] is not None
 
 
+def test_a_blender_that_always_ends_late_is_not_sent_again_for_ever(
+    world: World, farm: Farm, old: RfamNode, job: Callable[..., str]
+) -> None:
+    job_id = job(frames="1", retries=1)
+    old.post(IDENTITY, TASK)
+    (uuid,) = old.tasks
+    for _ in range(2):  # it runs for longer than a heartbeat, both times
+        old.post(IDENTITY, old.report(uuid))
+        world.clock.now += 5
+        old.post(IDENTITY, TASK)
+    view = farm.view(job_id)
+    assert (view["state"], view["failed_attempts"]) == ("failed", 1)
+
+
+def test_what_we_never_gave_is_killed_but_a_video_goes_on(farm: Farm, old: RfamNode) -> None:
+    # It worked for another server before, or the job was deleted
+    told = {"id": "report", "uuid": "5f3ac1d2e4b011eeb9620242ac120002", "frame": 7, "done": 0, "total": 1}
+    assert old.post(IDENTITY, told) == [{"id": "kill", "uuid": told["uuid"], "frame": 7}]
+    assert old.post(IDENTITY, {**told, "frame": [1, 24]}) == []
+    assert old.post({**told, "id": "done", "time": 1.0}, IDENTITY) == []
+
+
+def test_its_version_stands_on_what_it_says_first(
+    farm: Farm, old: RfamNode, job: Callable[..., str]
+) -> None:
+    job()
+    bare = {key: value for key, value in IDENTITY.items() if key != "version"}
+    old.post({**bare, "version": "R4"}, TASK)
+    assert farm.node("old-pc")["version"] == "R4"
+    (uuid,) = old.tasks
+    old.post({**old.done(uuid), "version": "R4"}, bare)
+    assert farm.node("old-pc")["version"] == "R4"
+
+
 def test_a_cancelled_frame_is_killed(farm: Farm, old: RfamNode, job: Callable[..., str]) -> None:
     job_id = job()
     old.post(IDENTITY, TASK)
@@ -163,6 +197,8 @@ def test_potential_tells_a_prenode_each_job_once(farm: Farm, job: Callable[..., 
     (told,) = farm.potential("slurm")
     assert told["uuid"] == job_id
     assert set(told) == {"uuid", "name", "created", "file", "priority", "video", "requires", "frames"}
-    assert (told["frames"], told["video"]) == ([1, 2, 3], False)
+    # It prints the frames and the priority as numbers, adds them up, and looks for each of `requires`
+    assert all(type(told[key]) is int for key in ("priority", "frames"))
+    assert (told["frames"], told["video"], list(told["requires"])) == (3, False, [])
     assert farm.potential("slurm") == []
     assert len(farm.potential("another")) == 1

@@ -449,5 +449,5 @@ def _potential(live: Live) -> dict[str, Any]:
         "priority": job.priority,
         "video": False,
         "requires": sorted(job.requires),
-        "frames": list(job.frames)[:100_000],
+        "frames": job.total,  # a number: RFAM's prenode counts with it
     }

@@ -120,6 +120,9 @@ class Talk:
             if isinstance(identity.get("instance"), str):
                 patience_s = AWAY_HEARTBEATS * float(self._board.settings.get("heartbeat_s"))
                 node.spoken_by(identity["instance"], self._monotonic(), patience_s)
+            if "version" not in identity and isinstance(requests[0].get("version"), (int, str)):
+                # RFAM's node puts it on whatever it says first.
+                identity = {**identity, "version": requests[0]["version"]}
             ids = {share.name: share.id for share in self._board.store.shares}
             if self._board.nodes.describe(node, identity, ids):
                 self._board.tell("node", node.name)
@@ -152,20 +155,23 @@ class Talk:
     def _report(self, node: Node, request: dict[str, Any], answers: list[bytes], ops: list[Op]) -> None:
         found = split_attempt(request.get("uuid"))
         if found is None:
+            if isinstance(request.get("uuid"), str):  # of the server that it served before us
+                _kill(request, answers)
             return
         job_id, task, code = found
         live = self._board.live.get(job_id)
         claim = live.job.held(task, code) if live is not None else None
         if claim is None:
             if live is not None or self._surely_gone(job_id):
-                kill = {"id": "kill", "uuid": request.get("uuid"), "frame": request.get("frame")}
-                if not isinstance(kill["frame"], list):  # a video: RFAM's node would end over it
-                    answers.append(encoding.dumps(kill))
+                _kill(request, answers)
             return
         now = self._monotonic()
         claim.deadline = now + float(self._board.settings.get("lease_s"))
         claim.reported = now
-        claim.resent = False
+        if node.protocol >= 2:
+            # RFAM's node says nothing of a Blender that ended: one that always ends later than a heartbeat
+            # would be sent again for ever.
+            claim.resent = False
         progress = request.get("progress")
         if progress is None and request.get("total"):
             progress = _ratio(request.get("done"), request.get("total"))
@@ -259,6 +265,13 @@ class Talk:
                 answers.append(commandment(live, claim, int(self._wall())))
                 count += 1
         return count
+
+
+def _kill(request: Mapping[str, Any], answers: list[bytes]) -> None:
+    if not isinstance(request.get("frame"), list):  # a video: RFAM's node would end over it
+        answers.append(
+            encoding.dumps({"id": "kill", "uuid": request.get("uuid"), "frame": request.get("frame")})
+        )
 
 
 def _count(value: object) -> int:
