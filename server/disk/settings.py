@@ -81,6 +81,9 @@ KEYS: dict[str, Key] = {
     "lease_s": Key(90.0, float, "seconds", "How long a node may be silent before its task is given away.", 1),
     "heartbeat_s": Key(10.0, float, "seconds", "How often a node reports while it renders.", 0.1),
     "retries": Key(3, int, "attempts", "How often a task is tried before it counts as failed.", 1),
+    "log_mb": Key(
+        64.0, float, "megabytes", "Most that a job keeps of what its renderers said, packed.", 0.001
+    ),
     "thumbnail_workers": Key(1, int, "processes", "How many helpers read images and scenes at once.", 1),
     "thumbnail_seconds": Key(20.0, float, "seconds", "Longest time that one file's reading may take.", 1),
     "thumbnail_memory_mb": Key(1024, int, "megabytes", "Most memory of a helper that reads files.", 64),

@@ -24,6 +24,7 @@ from server.disk.errors import Busy, CroftError, NotFound, ShareAway
 from server.farm.committer.board import Board, Live
 from server.farm.committer.decide import Op, Turn, give, handle, settle
 from server.farm.jobs import states
+from server.farm.jobs.logs import Said
 from server.farm.jobs.place import Seen
 from server.farm.nodes import Node
 
@@ -89,7 +90,7 @@ class Committer:
         self._began = 0.0  # monotonic: of the commit under way
         self.faults = 0
         self.commits = 0
-        self.logs: queue.SimpleQueue[tuple[Live, int, int, str]] = queue.SimpleQueue()
+        self.logs: queue.SimpleQueue[tuple[Live, Said]] = queue.SimpleQueue()
 
     def start(self) -> None:
         self._thread.start()
@@ -267,8 +268,8 @@ class Committer:
                     self._open[job.id] = live
             live.place.glimpse()  # still under the lock: what another server appends next is news
         board.frames.extend(turn.frames)
-        for task, attempt, text in turn.logs:
-            self.logs.put((live, task, attempt, text))
+        for said in turn.logs:
+            self.logs.put((live, said))
         if turn.events or seen is not Seen.SAME:
             live.finalised = False
             board.tell("job", job.id)

@@ -24,6 +24,7 @@ from server.farm.jobs import record as records
 from server.farm.jobs import states
 from server.farm.jobs.job import Claim, Job
 from server.farm.jobs.place import Place, Reach
+from server.farm.jobs.texts import Texts
 from server.farm.nodes import Nodes
 from server.farm.scheduler import Line, Need
 
@@ -144,6 +145,7 @@ class Board:
         # Jobs whose folder went away: how far they had come, and when (monotonic) that was.
         self.forgotten: dict[str, tuple[Reach, float]] = {}
         self.line = Line()
+        self.texts = Texts(monotonic)  # what attempts that run have said so far
         self.claimed_jobs: set[str] = set()
         self.over: set[str] = set()  # jobs that ended and are still folds
         self.changed: set[tuple[str, str]] = set()  # (kind, id) to be told of

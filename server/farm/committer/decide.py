@@ -16,6 +16,7 @@ from server.disk.errors import CroftError, NotFound
 from server.farm.committer.board import Board, Live
 from server.farm.jobs import states
 from server.farm.jobs.job import DONE, Claim, Event, Job, code_text
+from server.farm.jobs.logs import Said
 from server.farm.nodes import Node
 from server.farm.scheduler import misfit
 
@@ -76,7 +77,7 @@ class Turn:
         self.lease_s = lease_s
         self.random = rng
         self.events: list[Event] = []
-        self.logs: list[tuple[int, int, str]] = []
+        self.logs: list[Said] = []  # of attempts that are over
         self.frames: list[str] = []  # addresses of frames that lie under their names now
         self.moved = False  # outputs were renamed: their folder must be flushed
 
@@ -228,6 +229,7 @@ def _done(turn: Turn, op: Op) -> None:
             str(key)[:40]: value for key, value in list(statistics.items())[:20] if _number(value)
         }
     turn.add(event)
+    _keep_log(turn, op, event["node"], f"{seconds:g} s")
     if op.node is not None:
         op.node.succeeded(seconds)
     op.answer = accepted(op.attempt)
@@ -285,11 +287,18 @@ def _fail(turn: Turn, op: Op) -> None:
             "final": final,
         }
     )
-    log = op.data.get("log")
-    if isinstance(log, str) and log:
-        turn.logs.append((op.task, op.code >> 16, log))
+    _keep_log(turn, op, claim.node, str(op.data.get("reason") or "failed")[:100], failed=True)
     if op.node is not None:
         op.node.stumbled(turn.now, others_do_well=_others_do_well(job, op.node.name))
+
+
+def _keep_log(turn: Turn, op: Op, node: str, what: str, failed: bool = False) -> None:
+    """Have what an attempt said kept, aside, once this turn is written."""
+    words, output = op.data.get("log"), op.data.get("output")
+    words = words if failed and isinstance(words, str) else ""
+    if words or output or op.attempt in turn.board.texts:
+        about = f"frame {turn.job.frames[op.task]}, {node}, {turn.at}, {what}"
+        turn.logs.append(Said(op.task, op.code >> 16, op.attempt, failed, about, output, words))
 
 
 def _others_do_well(job: Job, name: str) -> bool:
@@ -330,6 +339,9 @@ def _expire(turn: Turn, op: Op) -> None:
             "final": final,
         }
     )
+    if op.attempt in turn.board.texts:
+        op.data = {"log": f"The computer {claim.node} was not heard of any more."}
+        _keep_log(turn, op, claim.node, "lost", failed=True)
 
 
 def _adopt(turn: Turn, op: Op) -> None:

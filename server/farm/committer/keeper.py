@@ -25,6 +25,8 @@ from server.farm.committer.board import NEW_FRAMES, Board, Ended, Live
 from server.farm.committer.decide import Op, Turn
 from server.farm.jobs import inputs, states, submit
 from server.farm.jobs import record as records
+from server.farm.jobs.job import split_attempt
+from server.farm.jobs.logs import Said
 from server.library import versions
 
 log = logging.getLogger("croft.farm")
@@ -38,6 +40,7 @@ LOOK_S = 10.0
 STALE_INTERVALS = 3  # heartbeats without its beat file being touched: a server is gone
 KEEP_ENDED_S = 300.0  # a job stays a fold for so long after its end
 FAILED_REST_S = 15.0  # an ended job that couldn't be summed is let be for so long
+TAKEN_BACK_S = 60.0  # what an attempt that nobody holds any more has said is kept for so long
 ORPHAN_S = 3600.0  # what a submission left is taken away after so long
 
 Subscriber = Callable[[list[Change]], None]
@@ -371,14 +374,25 @@ class Keeper:
         self.board.store.refresh(job.address)
 
     def write_logs(self) -> None:
-        """Put what failed attempts said into files."""
+        """Put what attempts said that are over into files, each job's together."""
+        waiting: dict[str, tuple[Live, list[Said]]] = {}
         while True:
             try:
-                live, task, attempt, text = self._committer.logs.get_nowait()
+                live, said = self._committer.logs.get_nowait()
             except queue.Empty:
-                return
-            live.place.write_log(task, attempt, text)
+                break
+            said.text = self.board.texts.take(said.uuid)
+            waiting.setdefault(live.job.id, (live, []))[1].append(said)
+        limit_bytes = int(float(self.board.settings.get("log_mb")) * (1 << 20))
+        for live, all_said in waiting.values():
+            live.place.logs.keep(all_said, self.board.store.site, limit_bytes)
             self.board.tell("job", live.job.id)
+        self.board.texts.forget_unless(self._is_held, TAKEN_BACK_S)
+
+    def _is_held(self, uuid: str) -> bool:
+        job_id, task, code = split_attempt(uuid) or ("", 0, 0)
+        live = self.board.live.get(job_id)
+        return live is not None and live.job.held(task, code) is not None
 
     # -- news -----------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from server.farm.farm.views import Views, chosen_tasks
 from server.farm.job_types import JobTypes
 from server.farm.jobs import states
 from server.farm.jobs.submit import Submitter
+from server.farm.jobs.texts import LogPart, Text
 from server.farm.nodes import Nodes
 from server.library.people import User
 from server.library.projects import Projects
@@ -210,16 +211,27 @@ class Farm:
         with live.settled():
             return self._views.plot(live)
 
-    def log(self, job_id: str, n: int, attempt: int = 0) -> str:
-        """What the renderer said last in the newest failed attempt at a task; NotFound without one."""
+    def log(self, job_id: str, n: int, attempt: int = 0, offset: int = 0) -> LogPart:
+        """What an attempt at a task says or said, from this position on (negative: so many bytes from the
+        end). Without an attempt: the newest that has something. NotFound where nobody has begun it."""
         live = self._fold(job_id)
         self._check_task(live, n)
-        failures = live.job.failures.get(n)
-        if not attempt and not failures:
-            raise NotFound(f"Task {n} of job {job_id} has no log: none of its attempts failed.")
-        number = attempt or (failures[-1].attempt if failures else 0)
+        with live.settled():
+            latest = live.job.latest[n] >> 16
+            claim = live.job.claims.get(n)
+        running = claim.code >> 16 if claim is not None else 0
+        if not latest or not 0 <= attempt <= latest:
+            raise NotFound(f"Task {n} of job {job_id} has no log: nobody has begun with it.")
         self.keeper.write_logs()
-        return live.place.read_log(n, number)
+        kept = live.place.logs.attempts(n, latest)
+        number = attempt or running or (kept[-1] if kept else latest)
+        attempts = tuple(sorted({*kept, *([running] if running else [])}))
+        if claim is not None and number == running:
+            self.board.texts.watch(claim.attempt)
+            text, start, following, end = self.board.texts.part(claim.attempt, offset)
+            return LogPart(text, start, following, end, True, number, attempts)
+        found = live.place.logs.read(n, number) or Text()
+        return LogPart(*found.part(offset), found.end, False, number, attempts)
 
     def cancel(self, job_id: str, who: str) -> Job:
         """Stop a job for good. Its finished frames stay, its nodes are told to stop."""

@@ -73,7 +73,7 @@ class Talk:
                 tasks = request
                 wants += _count(request.get("count", 1))
             elif kind == "info":
-                answers.append(self._info())
+                answers.append(self._info(node))
         if tasks is not None:
             self._take_means(node, tasks)
             wants -= self._again(node, wants, answers, ops, told)
@@ -180,6 +180,10 @@ class Talk:
             self._board.tell("node", node.name)
         if isinstance(request.get("line"), str):
             claim.line = request["line"][:300]
+        if "log" in request and self._board.texts.add(
+            claim.attempt, request.get("log_at"), request["log"]
+        ):
+            self._board.tell("log", claim.attempt)
         if claim.server != self._board.server and self._comes_to_us(claim, now):
             ops.append(Op("adopt", job_id, task, code, claim.attempt, node))
 
@@ -216,20 +220,22 @@ class Talk:
 
     # -- what it is told ------------------------------------------------------------------------------
 
-    def _info(self) -> bytes:
+    def _info(self, node: Node) -> bytes:
         get = self._board.settings.get
-        return encoding.dumps(
-            {
-                "id": "info",
-                "heartbeat": get("heartbeat_s"),
-                "arrhythmia": ARRHYTHMIA_S,
-                "error_scale": ERROR_SCALE,
-                "hibernation": HIBERNATION_S,
-                "memory": MEMORY_S,
-                "idle": round(max(LEAST_IDLE_S, len(self._board.nodes) / NODES_A_SECOND), 2),
-                "server": self._board.server,
-            }
-        )
+        told = {
+            "id": "info",
+            "heartbeat": get("heartbeat_s"),
+            "arrhythmia": ARRHYTHMIA_S,
+            "error_scale": ERROR_SCALE,
+            "hibernation": HIBERNATION_S,
+            "memory": MEMORY_S,
+            "idle": round(max(LEAST_IDLE_S, len(self._board.nodes) / NODES_A_SECOND), 2),
+            "server": self._board.server,
+        }
+        watched = self._board.texts.watched(node.held)
+        if watched:
+            told["watched"] = watched
+        return encoding.dumps(told)
 
     def _may_have(self, node: Node) -> bool:
         return not self._board.nodes.farm_paused and not node.closed(self._monotonic())

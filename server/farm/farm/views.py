@@ -223,7 +223,7 @@ class Views:
                 {"attempt": f.attempt, "node": f.node, "reason": f.reason, "at": f.at} for f in failures
             ],
             "image": paths.join(job.home, folder, name) if folder and name else None,
-            "log": failures[-1].attempt if failures else None,
+            "log": job.latest[n] >> 16 or None,
         }
 
     def records(self, live: Live, start: int, limit: int) -> tuple[list[dict[str, Any]], int | None]:

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from server.disk import encoding, files, paths
-from server.disk.errors import CroftError, NotFound, Restored
+from server.disk.errors import NotFound, Restored
 from server.disk.journal import Journal
 from server.farm.jobs.job import Claim, Event, Job, split_attempt
+from server.farm.jobs.logs import Logs
 from server.farm.jobs.record import JOURNAL, LOGS, RECORD, RESULT, SCHEMA, SNAPSHOT
-
-MAX_LOG_BYTES = 64 << 10
 
 
 class Seen(enum.Enum):
@@ -61,6 +60,7 @@ class Place:
         self.outputs: Path | None = self.asset_folder / inside if inside else None
         self._disk = disk
         self._journal = Journal(self.folder / JOURNAL, disk)
+        self.logs = Logs(self.folder / LOGS, self.folder, disk)
         self.offset = 0
         self._stale = False
         self.bad = 0
@@ -242,27 +242,6 @@ class Place:
             except OSError:
                 pass  # a node writes it just now; the purge finds it
         return count
-
-    # -- logs -----------------------------------------------------------------------------------------
-
-    def write_log(self, task: int, attempt: int, text: str) -> None:
-        """Keep what the renderer said last. Its loss loses no frame, so a full disk doesn't raise."""
-        folder = self.folder / LOGS
-        try:
-            files.make_folders(folder, self.folder, disk=self._disk)
-            data = text.encode("utf-8", "replace")[-MAX_LOG_BYTES:]
-            files.write_atomic(folder / f"{task}.{attempt}.txt", data, disk=self._disk)
-        except CroftError:
-            pass
-
-    def read_log(self, task: int, attempt: int) -> str:
-        """The log of one attempt; NotFound where none was kept."""
-        path = self.folder / LOGS / f"{task}.{attempt}.txt"
-        try:
-            raw, _ = files.read_bounded(path, MAX_LOG_BYTES + 1024)
-        except OSError as error:
-            raise NotFound(f"No log of task {task}, attempt {attempt}, was kept.") from error
-        return raw.decode("utf-8", "replace")
 
     # -- the end --------------------------------------------------------------------------------------
 

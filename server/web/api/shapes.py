@@ -289,10 +289,11 @@ SHAPES: dict[str, Schema] = {
         size={"type": ["integer", "null"]},
     ),
     "Log": shape(
-        "text start next running attempt attempts",
+        "text start next end running attempt attempts",
         text=TEXT,
         start=WHOLE,
         next=WHOLE,
+        end={"type": "integer", "description": "of all that was said so far: more is there while `next` is less"},
         running={"type": "boolean", "description": "more may come: ask again with `next` as `offset`"},
         attempt=WHOLE,
         attempts={"type": "array", "items": WHOLE},
