@@ -130,7 +130,7 @@ def test_failures_are_kept_retried_and_end(world: World, farm: Farm, node: Node,
     task = node.one()
     assert node.fail(task, log="line 1\nno memory")["id"] == "accepted"
     assert node.fail(task)["id"] == "accepted"  # a repeat counts once
-    assert farm.log(job_id, 0) == "line 1\nno memory"
+    assert farm.log(job_id, 0).text == "line 1\nno memory"
     again = node.one()
     assert (again["frame"], again["uuid"] == task["uuid"]) == (1, False)
     node.fail(again, reason="out of memory")

@@ -180,9 +180,9 @@ class Talk:
             self._board.tell("node", node.name)
         if isinstance(request.get("line"), str):
             claim.line = request["line"][:300]
-        if "log" in request and self._board.texts.add(
-            claim.attempt, request.get("log_at"), request["log"]
-        ):
+        texts = self._board.texts
+        news = "log" in request and texts.add(claim.attempt, request.get("log_at"), request["log"])
+        if news and texts.watched([claim.attempt]):
             self._board.tell("log", claim.attempt)
         if claim.server != self._board.server and self._comes_to_us(claim, now):
             ops.append(Op("adopt", job_id, task, code, claim.attempt, node))

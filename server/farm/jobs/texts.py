@@ -117,9 +117,8 @@ class Text:
             if following < len(head) or self._tail_at < 0:
                 return _whole_letters(data, offset, last=following == self.end)
             rest = bytes(tail[: max(0, limit - len(data))])
-            text, _, _ = _whole_letters(rest, 0, last=len(rest) == len(tail))
-            joined = (data + self._hole()).decode("utf-8", "replace") + text
-            return joined, offset, self._tail_at + len(text.encode())
+            text, _, following = _whole_letters(rest, self._tail_at, last=len(rest) == len(tail))
+            return (data + self._hole()).decode("utf-8", "replace") + text, offset, following
         begin = max(offset, self._tail_at)
         data = bytes(tail[begin - self._tail_at :][:limit])
         text, start, following = _whole_letters(data, begin, last=begin + len(data) == self.end)

@@ -62,20 +62,24 @@ def failures(shell: Shell, job_id: str) -> list[dict[str, Any]]:
     return [
         {
             **task,
-            "tail": tail(shell, job_id, int(task["n"])),
+            "tail": tail(shell, job_id, int(task["n"]), task["failures"][-1]["attempt"])
+            if task["failures"]
+            else "",
             "reason": sheets.reason(str(task.get("reason") or "")),
         }
         for task in tasks
     ]
 
 
-def tail(shell: Shell, job_id: str, n: int, lines: int = TAIL_LINES, most: int = TAIL_BYTES) -> str:
-    """The end of what the renderer said at the newest failed try; '' if there is nothing of it."""
+def tail(
+    shell: Shell, job_id: str, n: int, attempt: int, lines: int = TAIL_LINES, most: int = TAIL_BYTES
+) -> str:
+    """The end of what the renderer said at this try; '' if there is nothing of it."""
     try:
-        text = shell.services.farm.log(job_id, n)
+        part = shell.services.farm.log(job_id, n, attempt, -most)
     except (CroftError, OSError):
         return ""
-    return "\n".join(text.rstrip().splitlines()[-lines:])[-most:]
+    return "\n".join(part.text.rstrip().splitlines()[-lines:])[-most:]
 
 
 def ordered(jobs: list[Any]) -> list[Any]:

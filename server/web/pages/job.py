@@ -80,5 +80,5 @@ def frame(shell: Shell, call: Call, ident: str, job_id: str, n: str) -> bottle.H
         frame=number,
         facts=[(word, value) for word, value in facts if value],
         tries=tries,
-        log=tail(shell, job_id, int(n), LOG_LINES, LOG_BYTES) if tries else "",
+        log=tail(shell, job_id, int(n), 0, LOG_LINES, LOG_BYTES) if tries else "",
     )
