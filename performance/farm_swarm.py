@@ -35,6 +35,7 @@ FRAMES = 100_000
 NODES = 200
 FEW = 60_000  # frames of all the jobs that end while it is measured
 WAITING_JOBS = 1000
+JOBS_A_SCENE = 10
 WARM_S = 2.0
 PICTURE = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763606060"
@@ -125,12 +126,14 @@ def prepare(folder: Path, kind: Kind) -> str:
     from server.farm.farm import Farm
     from server.library.people import People
 
-    projects = [f"swarm{number or ''}" for number in range(kind.projects)]
-    for project in projects:
+    scenes: list[str] = []
+    for number in range(max(1, sum(count for count, _ in kind.jobs) // JOBS_A_SCENE)):
+        project = f"swarm{number % kind.projects}"
         shots = folder / "data" / project / "shots"
-        shots.mkdir(parents=True)
+        shots.mkdir(parents=True, exist_ok=True)
         (folder / "data" / project / "project.json").write_text("{}")
-        (shots / "sh010.blend").write_bytes(b"BLENDER-v304" + bytes(100_000) + b"ENDB")
+        (shots / f"sh{number:03}.blend").write_bytes(b"BLENDER-v304" + bytes(100_000) + b"ENDB")
+        scenes.append(f"data::{project}/shots/sh{number:03}.blend")
     settings = Settings(folder / "config")
     token = People(settings).make_token(node="*")
     store = Store(settings, configured_shares(settings, folder / "data"))
@@ -139,8 +142,8 @@ def prepare(folder: Path, kind: Kind) -> str:
     try:
         for priority, (count, frames) in zip((5, 3), kind.jobs, strict=False):
             for number in range(count):
-                scene = f"data::{projects[number % len(projects)]}/shots/sh010.blend"
-                request: dict[str, Any] = {"file": scene, "type": "test-pattern", "frames": f"1-{frames}"}
+                request: dict[str, Any] = {"type": "test-pattern", "frames": f"1-{frames}"}
+                request["file"] = scenes[number % len(scenes)]
                 farm.submit(f"person{number % kind.people}", {**request, "priority": priority})
     finally:
         farm.close()
@@ -182,7 +185,7 @@ def measure(given: argparse.Namespace, kind: Kind) -> float:
 def check(data: Path, swarm: Swarm) -> None:
     """Every accepted frame is in a journal once and on the disk."""
     accepted = 0
-    for journal in data.glob("*/shots/.croft/sh010.blend/jobs/*/journal.jsonl"):
+    for journal in data.glob("*/shots/.croft/*.blend/jobs/*/journal.jsonl"):
         done: dict[int, int] = {}
         for line in journal.read_bytes().splitlines():
             event = json.loads(line)
@@ -190,7 +193,7 @@ def check(data: Path, swarm: Swarm) -> None:
                 done[event["task"]] = done.get(event["task"], 0) + 1
         assert not done or max(done.values()) == 1, "a frame was accepted twice"
         accepted += len(done)
-    there = sum(1 for _ in data.glob("*/shots/render/sh010/v*/sh010.*.png"))
+    there = sum(1 for _ in data.glob("*/shots/render/*/v*/sh*.png"))
     assert accepted == there >= swarm.accepted, (accepted, there, swarm.accepted)
 
 
@@ -235,10 +238,11 @@ class Swarm:
         uuid = answer[at + 21 : answer.index(b'"', at + 21)].decode()
         at = answer.index(b'"frame":', at) + 8
         frame = answer[at : answer.index(b",", at)].decode()
-        name = f"sh010.{int(frame):04d}.png"
-        temp = f".{uuid}.{name}"
         at = answer.index(b'"folder":"', at) + 10
         folder = self.folder(answer[at : answer.index(b'"', at)])
+        at = answer.index(b'"name":"', at) + 8
+        name = answer[at : answer.index(b'"', at)].decode().replace("####", f"{int(frame):04d}") + ".png"
+        temp = f".{uuid}.{name}"
         fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o664, dir_fd=folder)
         os.write(fd, PICTURE)  # a real node flushes it on its own machine, not on this one
         os.close(fd)

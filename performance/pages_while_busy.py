@@ -22,7 +22,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 import farm_swarm  # noqa: E402 - it lies beside this
 
-PAGE = "/p/swarm/assets"
+PAGE = "/p/swarm0/assets"
 
 
 def main() -> int:

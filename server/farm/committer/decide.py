@@ -205,12 +205,8 @@ def _done(turn: Turn, op: Op) -> None:
             op.answer = refused(op.attempt, error.message)
             return
         kept = [_kept(output) for output in outputs]
-        turn.frames += [
-            paths.join(job.home, str(job.record["folder"]), output["path"])
-            for output in outputs[:1]
-            if output.get("kind", "frame") == "frame"
-        ]
-        _tell_frames(turn, kept)
+        folder = paths.join(job.home, str(job.record["folder"]))
+        turn.frames += [paths.join(folder, output["path"]) for output in kept if "kind" not in output]
     told = op.data.get("time")
     seconds = round(told, 3) if isinstance(told, (int, float)) and 0 <= told < 1e6 else 0.0
     event: Event = {
@@ -233,14 +229,6 @@ def _done(turn: Turn, op: Op) -> None:
     if op.node is not None:
         op.node.succeeded(seconds)
     op.answer = accepted(op.attempt)
-
-
-def _tell_frames(turn: Turn, kept: list[dict[str, Any]]) -> None:
-    """That frames lie on the share now: their thumbnails are made as they arrive."""
-    folder = paths.join(paths.folder_of(turn.job.address), str(turn.job.record["folder"]))
-    for output in kept:
-        if "kind" not in output:
-            turn.board.tell("frame", paths.join(folder, output["path"]))
 
 
 def _kept(output: dict[str, Any]) -> dict[str, Any]:
