@@ -8,7 +8,7 @@ that is nothing but one such word takes the value as it is (numbers stay numbers
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,12 @@ class JobType:
 
     def fill(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The commands of one task."""
-        return [_fill(command, values) for command in self.commands]
+        return fill(self.commands, values)
+
+
+def fill(commands: Iterable[dict[str, Any]], values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Commands with each word replaced by what it stands for."""
+    return [_fill(command, values) for command in commands]
 
 
 def _fill(thing: Any, values: Mapping[str, Any]) -> Any:

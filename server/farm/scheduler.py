@@ -14,7 +14,8 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-Key = tuple[int, int, str, str]  # priorities, when it was submitted, its id; smaller comes first
+Unit = tuple[str, int]  # a job's id and one of its stages
+Key = tuple[int, int, str, Unit]  # priorities, when the job was submitted, itself; smaller comes first
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Need:
     requires: frozenset[str] = frozenset()  # labels that the node must provide
     programs: frozenset[str] = frozenset()
     simple: bool = False  # also for nodes that take no commands (RFAM's)
+    does: frozenset[str] = frozenset()  # commands that the node must know
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Means:
     wrong_shares: frozenset[str] = frozenset()  # under this name it has other data than we
     provides: frozenset[str] = frozenset()
     programs: frozenset[str] = frozenset()
+    does: frozenset[str] | None = None  # commands that it knows; None: it didn't say, so all
 
 
 def misfit(need: Need, means: Means) -> str:
@@ -51,51 +54,55 @@ def misfit(need: Need, means: Means) -> str:
         return f"it does not provide {', '.join(sorted(missing))}"
     if means.protocol >= 2 and need.programs - means.programs:
         return f"it has no {', '.join(sorted(need.programs - means.programs))}"
+    if means.protocol >= 2 and means.does is not None and need.does - means.does:
+        return (
+            f"it doesn't know how to do {', '.join(sorted(need.does - means.does))}: is it older than this?"
+        )
     return ""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a job stands: its line and its key there."""
+    """Where a job's stage stands: its line and its key there."""
 
     need: Need
     key: Key
 
 
 class Line:
-    """The jobs that tasks are given out of, in order. Safe for several threads."""
+    """The stages of jobs that tasks are given out of, in order. Safe for several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._lines: dict[Need, list[Key]] = {}
-        self._places: dict[str, Place] = {}
+        self._places: dict[Unit, Place] = {}
         self._fits: dict[Means, tuple[int, list[Need]]] = {}
         self._shape = 0  # grows when a kind of need comes or goes
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def __contains__(self, job_id: str) -> bool:
-        return job_id in self._places
+    def __contains__(self, unit: Unit) -> bool:
+        return unit in self._places
 
-    def put(self, job_id: str, need: Need, project_priority: int, priority: int, created: str = "") -> None:
-        """Have a job stand where it belongs; again is harmless, and moves it when something changed."""
+    def put(self, unit: Unit, need: Need, project_priority: int, priority: int, created: str = "") -> None:
+        """Have a stage stand where it belongs; again is harmless, and moves it when something changed."""
         with self._lock:
-            place = Place(need, (-project_priority, -priority, created, job_id))
-            if self._places.get(job_id) == place:
+            place = Place(need, (-project_priority, -priority, created, unit))
+            if self._places.get(unit) == place:
                 return
-            self.drop(job_id)
+            self.drop(unit)
             line = self._lines.get(need)
             if line is None:
                 line = self._lines[need] = []
                 self._shape += 1
             insort(line, place.key)
-            self._places[job_id] = place
+            self._places[unit] = place
 
-    def drop(self, job_id: str) -> None:
-        """Take a job out; it may not be there."""
+    def drop(self, unit: Unit) -> None:
+        """Take a stage out; it may not be there."""
         with self._lock:
-            place = self._places.pop(job_id, None)
+            place = self._places.pop(unit, None)
             if place is None:
                 return
             line = self._lines[place.need]
@@ -105,13 +112,13 @@ class Line:
                 self._shape += 1
 
     def jobs(self) -> Iterator[str]:
-        """All ids, in order."""
+        """The ids of all jobs, in order."""
         with self._lock:
             lines = [list(line) for line in self._lines.values()]
-        return (key[3] for key in heapq.merge(*lines))
+        return iter(dict.fromkeys(key[3][0] for key in heapq.merge(*lines)))
 
-    def choose(self, means: Means, refused: Callable[[str], bool] | None = None) -> str | None:
-        """The id of the first job that this node can serve and that `refused` doesn't pass over."""
+    def choose(self, means: Means, refused: Callable[[Unit], bool] | None = None) -> Unit | None:
+        """The first stage of a job that this node can serve and that `refused` doesn't pass over."""
         with self._lock:
             needs = self._needs(means)
             if refused is None:
@@ -122,10 +129,10 @@ class Line:
                     return key[3]
             return None
 
-    def ahead(self, job_id: str, means: Means) -> int:
-        """How many jobs such a node would serve before this one."""
+    def ahead(self, unit: Unit, means: Means) -> int:
+        """How many stages of jobs such a node would serve before this one."""
         with self._lock:
-            place = self._places.get(job_id)
+            place = self._places.get(unit)
             if place is None:
                 return 0
             return sum(bisect_left(self._lines[need], place.key) for need in self._needs(means))

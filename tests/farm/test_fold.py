@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.disk.errors import Conflict
+from server.disk.errors import BadInput, Conflict
 from server.disk.paths import Share
 from server.farm import statistics
 from server.farm.jobs import states
@@ -92,6 +92,154 @@ def test_catching_up_in_any_steps_gives_the_whole(
     straight = make_job()
     straight.fold(events)
     assert step.comparable() == whole.comparable() == straight.comparable()
+
+
+COMMANDS: list[dict[str, Any]] = [{"do": "run", "argv": ["true"]}]
+AFTERS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["all", "frame"])), max_size=2)
+SHAPES = st.lists(
+    st.tuples(st.sampled_from(["frame", "chunk", "tile", "once"]), st.integers(1, 3), AFTERS), max_size=3
+)
+MANY = st.integers(-1, 20)
+STAGED_EVENTS = st.one_of(
+    line("claim", task=MANY, attempt=ATTEMPTS, node=NODES, server=st.just("s1")),
+    line("done", task=MANY, attempt=ATTEMPTS, node=NODES, seconds=st.just(1.5)),
+    line("failed", task=MANY, attempt=ATTEMPTS, node=NODES, reason=st.just("crash"), final=st.booleans()),
+    line("expired", task=MANY, attempt=ATTEMPTS, final=st.booleans()),
+    line("skip", task=MANY),
+    line("requeue", tasks=st.sampled_from(["0-2", "1", "5", "0-99", "7-9"])),
+    line("state", to=st.sampled_from(["running", "failed", "waiting"])),
+)
+# Runs of what a node does with a task, so that many get done.
+STORIES = st.lists(
+    st.one_of(
+        STAGED_EVENTS.map(lambda event: [event]),
+        st.tuples(MANY, ATTEMPTS).map(
+            lambda told: [
+                {"at": AT, "event": kind, "task": told[0], "attempt": told[1], "node": "n1", "server": "s1"}
+                for kind in ("claim", "done")
+            ]
+        ),
+    ),
+    max_size=60,
+)
+
+
+def staged(shapes: list[tuple[str, int, list[tuple[int, str]]]], order: str = "linear") -> Job:
+    """A job of five frames: rendered one by one, then what `shapes` say, then an optional preview."""
+    told: list[dict[str, Any]] = [{"name": "0", "per": "frame", "commands": COMMANDS}]
+    for per, size, afters in shapes:
+        after = [{"stage": str(at % len(told)), "by": by} for at, by in afters]
+        made = {"name": str(len(told)), "per": per, "after": after, "commands": COMMANDS}
+        told.append({**made, "chunk": size, "tiles": [size, 2]})
+    last = {"name": "preview", "per": "once", "after": [{"stage": told[-1]["name"]}], "optional": True}
+    record = {"id": "j", "frames": "1-9x2", "order": order, "base": "x.####", "stages": [*told, last]}
+    return Job(record, "data::p/x.blend", "data::p/.croft/x.blend/jobs/j")
+
+
+def before(job: Job, task: int) -> set[int]:
+    """The tasks that a task comes after, found the slow way."""
+    stage = job.stage_of(task)
+    low, high = stage.span(task - stage.first)
+    found: set[int] = set()
+    for after in stage.after:
+        other = job.stages[after.stage]
+        for n in range(other.tasks):
+            start, stop = other.span(n)
+            if after.by == "all" or (start < high and low < stop):
+                found.add(other.first + n)
+    return found
+
+
+@given(SHAPES, STORIES, st.sampled_from(["linear", "spread"]))
+@settings(max_examples=200, deadline=None)
+def test_a_task_is_ready_when_all_that_it_comes_after_is_there(
+    shapes: list[tuple[str, int, list[tuple[int, str]]]], stories: list[list[dict[str, Any]]], order: str
+) -> None:
+    job = staged(shapes, order)
+    for event in [event for story in stories for event in story]:
+        job.apply(event)
+        met = {n for n in range(job.tasks) if job.cells[n] in b"ds"}
+        ready = {n for n in range(job.tasks) if job.cells[n] == ord("w") and before(job, n) <= met}
+        assert {n for n in range(job.tasks) if job.is_ready(n)} == ready
+        for stage in job.stages:
+            own = ready & set(range(stage.first, stage.end))
+            assert job.ready[stage.index] == len(own)
+            found = job.next_task(stage.index)
+            assert (found in own) if own else (found is None)
+        assert job.finished == (not ready and not job.claims)
+        # Nothing stands that was made of what is being made anew.
+        assert all(before(job, n) <= met for n in range(job.tasks) if job.cells[n] in b"dc")
+        assert statistics.disagreements(job) == []
+
+
+def test_frame_seven_of_the_comp_waits_for_frame_seven_alone() -> None:
+    # Given a job that renders 100 frames and composites each of them
+    after = [{"stage": "render", "by": "frame"}]
+    told = [
+        {"name": "render", "per": "frame", "commands": COMMANDS},
+        {"name": "comp", "per": "frame", "after": after, "commands": COMMANDS},
+        {"name": "preview", "per": "once", "after": [{"stage": "comp"}], "optional": True},
+    ]
+    record = {"id": "j", "frames": "1-100", "base": "x.####", "stages": told}
+    job = Job(record, "data::p/x.blend", "data::p/.croft/x.blend/jobs/j")
+    assert (job.tasks, job.total, job.ready) == (201, 200, [100, 0, 0])
+
+    def do(task: int, number: int = 1) -> None:
+        told = {"at": AT, "task": task, "attempt": f"{number}.0001", "node": "n1", "server": "s"}
+        job.fold([{**told, "event": "claim"}, {**told, "event": "done", "seconds": 1}])
+
+    # When frame 7 is rendered, then its comp can be made, and no other
+    do(6)
+    assert (job.next_task(1), job.ready, job.task_frame(106)) == (106, [99, 1, 0], 7)
+    do(107)
+    assert job.cells[107] == ord("w")  # frame 8 isn't rendered: nobody may have begun with it
+    do(106)
+    assert (job.counts["done"], job.ready) == (2, [99, 0, 0])
+    # When the frame is asked for again, then its comp is made again
+    job.apply({"at": AT, "event": "requeue", "tasks": "6"})
+    assert (job.counts["done"], job.ready, job.cells[106]) == (0, [100, 0, 0], ord("w"))
+    assert not job.may_finish(106, 1 << 16 | 1)  # an answer that was made of the old frame comes too late
+    # When all is there, then so is the preview's turn; it is counted apart
+    for task in (*range(100), *range(100, 200)):
+        do(task, 2)
+    assert (job.counts["done"], job.counts["waiting"], job.ready) == (200, 0, [0, 0, 1])
+    assert (job.finished, job.task_frame(200)) == (False, [1, 100])
+    job.apply({"at": AT, "event": "skip", "task": 200})
+    assert job.finished
+
+
+def test_what_waits_for_something_that_failed_keeps_no_job_alive() -> None:
+    job = staged([("frame", 1, [(0, "frame")])])
+    told = {"at": AT, "task": 0, "attempt": "1.0001", "node": "n1", "server": "s"}
+    for task in range(5):
+        job.apply({**told, "event": "claim", "task": task})
+        job.apply({**told, "event": "failed", "task": task, "reason": "crash", "final": True})
+    assert job.finished
+    assert job.counts == {"waiting": 5, "claimed": 0, "done": 0, "failed": 5, "skipped": 0}
+
+
+def test_a_request_whose_stages_make_no_sense_is_refused() -> None:
+    def make(*told: Any) -> Job:
+        return Job({"id": "j", "frames": "1-4", "stages": list(told)}, "data::p/x.blend", "")
+
+    good = {"name": "a", "per": "frame", "commands": []}
+    assert make(good, {**good, "name": "b", "per": "chunk", "chunk": 3, "tasks": 2}).tasks == 6
+    for wrong in (
+        (),
+        ({},),
+        ({**good, "per": "week"},),
+        ({**good, "tasks": 5},),
+        ({**good, "chunk": -1},),
+        ({**good, "tiles": [1, 0]},),
+        ({**good, "tiles": 3},),
+        (good, good),
+        ({**good, "after": [{"stage": "b"}]}, {**good, "name": "b"}),
+        ({**good, "optional": True}, {**good, "name": "b"}),
+        ({**good, "commands": "rm"},),
+        *(["x"], [None]),
+    ):
+        with pytest.raises(BadInput):
+            make(*wrong)
 
 
 def test_a_hundred_thousand_tasks_are_cheap_to_hold_and_to_ask() -> None:

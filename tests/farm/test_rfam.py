@@ -171,9 +171,7 @@ def test_what_we_never_gave_is_killed_but_a_video_goes_on(farm: Farm, old: RfamN
     assert old.post({**told, "id": "done", "time": 1.0}, IDENTITY) == []
 
 
-def test_its_version_stands_on_what_it_says_first(
-    farm: Farm, old: RfamNode, job: Callable[..., str]
-) -> None:
+def test_its_version_stands_on_what_it_says_first(farm: Farm, old: RfamNode, job: Callable[..., str]) -> None:
     job()
     bare = {key: value for key, value in IDENTITY.items() if key != "version"}
     old.post({**bare, "version": "R4"}, TASK)

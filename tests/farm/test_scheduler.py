@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.farm.scheduler import Line, Means, Need, misfit
+from server.farm.scheduler import Line, Means, Need, Unit, misfit
 
 SHARES = st.sampled_from(["data", "cache"])
 LABELS = st.frozensets(st.sampled_from(["gpu", "big"]))
@@ -24,23 +24,25 @@ STEPS = st.lists(
 def test_the_line_gives_what_a_look_at_every_job_would(
     steps: list[tuple[int, tuple[Need, int, int] | None]], means: Means, passed: frozenset[int]
 ) -> None:
-    line, plain = Line(), {}
+    line = Line()
+    plain: dict[Unit, tuple[Need, int, int]] = {}
     for number, what in steps:
+        unit = (f"job{number:02}", number % 3)
         if what is None:
-            line.drop(f"job{number:02}")
-            plain.pop(f"job{number:02}", None)
+            line.drop(unit)
+            plain.pop(unit, None)
         else:
-            line.put(f"job{number:02}", *what)
-            plain[f"job{number:02}"] = what
+            line.put(unit, *what)
+            plain[unit] = what
 
-    def order(name: str) -> tuple[int, int, str]:
+    def order(name: Unit) -> tuple[int, int, Unit]:
         return (-plain[name][1], -plain[name][2], name)
 
     fitting = sorted((name for name in plain if not misfit(plain[name][0], means)), key=order)
-    refused = {f"job{number:02}" for number in passed}
+    refused = {(f"job{number:02}", number % 3) for number in passed}
     assert line.choose(means) == (fitting[0] if fitting else None)
     assert line.choose(means, refused.__contains__) == next((n for n in fitting if n not in refused), None)
-    assert list(line.jobs()) == sorted(plain, key=order)
+    assert list(line.jobs()) == [unit[0] for unit in sorted(plain, key=order)]
     assert len(line) == len(plain)
     for place, name in enumerate(fitting):
         assert line.ahead(name, means) == place
@@ -48,10 +50,10 @@ def test_the_line_gives_what_a_look_at_every_job_would(
 
 def test_priority_then_age() -> None:
     line, need = Line(), Need("data")
-    line.put("b", need, 0, 3)
-    line.put("a", need, 0, 3)
-    line.put("c", need, 0, 5)
-    line.put("d", need, 1, 1)
+    line.put(("b", 0), need, 0, 3)
+    line.put(("a", 0), need, 0, 3)
+    line.put(("c", 0), need, 0, 5)
+    line.put(("d", 0), need, 1, 1)
     assert list(line.jobs()) == ["d", "c", "a", "b"]
 
 

@@ -431,9 +431,7 @@ def encoded(query: Mapping[str, str]) -> str:
     return "?" + "&".join(f"{key}={quote(value)}" for key, value in query.items())
 
 
-def wait_for(
-    fact: Callable[[], Any], sentence: str | Callable[[], str], within_s: float = PATIENCE_S
-) -> Any:
+def wait_for(fact: Callable[[], Any], sentence: str | Callable[[], str], within_s: float = PATIENCE_S) -> Any:
     """The fact, once it is true."""
     last = time.monotonic() + within_s
     while not (found := fact()):

@@ -27,6 +27,7 @@ from server.farm.jobs import states
 from server.farm.jobs.logs import Said
 from server.farm.jobs.place import Seen
 from server.farm.nodes import Node
+from server.farm.scheduler import Unit
 
 log = logging.getLogger("croft.farm")
 
@@ -65,6 +66,9 @@ class Bundle:
 
     def release(self) -> None:
         self._gate.release()
+
+
+Offer = tuple[Bundle, int]  # whom tasks of which stage are offered
 
 
 class Committer:
@@ -163,7 +167,7 @@ class Committer:
             for op in bundle.ops:
                 asked.setdefault(op.job_id, []).append(op)
         hungry = [bundle for bundle in bundles if bundle.wants > 0 and bundle.node is not None]
-        passed: dict[int, set[str]] = {}
+        passed: dict[int, set[Unit]] = {}
         for _ in range(ROUNDS):
             offers = self._offer(hungry, passed)
             if not asked and not offers:
@@ -185,19 +189,19 @@ class Committer:
             bundle.error = error if isinstance(error, CroftError) else _busy("The farm failed at this.")
             log.exception("a change of the board failed")
 
-    def _offer(self, hungry: list[Bundle], passed: dict[int, set[str]]) -> dict[str, list[Bundle]]:
-        """Which job each hungry node is offered next."""
-        offers: dict[str, list[Bundle]] = {}
+    def _offer(self, hungry: list[Bundle], passed: dict[int, set[Unit]]) -> dict[str, list[Offer]]:
+        """Which job, and which stage of it, each hungry node is offered next."""
+        offers: dict[str, list[Offer]] = {}
         for bundle in hungry:
             assert bundle.node is not None
             seen = passed.setdefault(id(bundle), set())
-            job_id = self.board.line.choose(bundle.node.means, seen.__contains__ if seen else None)
-            if job_id is not None:
-                seen.add(job_id)
-                offers.setdefault(job_id, []).append(bundle)
+            unit = self.board.line.choose(bundle.node.means, seen.__contains__ if seen else None)
+            if unit is not None:
+                seen.add(unit)
+                offers.setdefault(unit[0], []).append((bundle, unit[1]))
         return offers
 
-    def _turn(self, job_id: str, ops: list[Op], hungry: list[Bundle]) -> None:
+    def _turn(self, job_id: str, ops: list[Op], hungry: list[Offer]) -> None:
         """One job's part of a commit."""
         try:
             live = self.board.find(job_id)
@@ -211,7 +215,7 @@ class Committer:
         with live.lock:
             self._settle(live, ops, hungry)
 
-    def _settle(self, live: Live, ops: list[Op], hungry: list[Bundle]) -> None:
+    def _settle(self, live: Live, ops: list[Op], hungry: list[Offer]) -> None:
         """Decide, write, flush, or take all of it back."""
         try:
             given = self._locked_turn(live, ops, hungry)
@@ -230,7 +234,7 @@ class Committer:
         self._flush(live, ops, given)
 
     def _locked_turn(
-        self, live: Live, ops: list[Op], hungry: list[Bundle]
+        self, live: Live, ops: list[Op], hungry: list[Offer]
     ) -> list[tuple[Bundle, list[bytes]]]:
         board, job = self.board, live.job
         board.store.check_writable(job.address, take_in=False)
@@ -252,9 +256,9 @@ class Committer:
             given: list[tuple[Bundle, list[bytes]]] = []
             contested = bool(hungry) and board.contested(job)
             if hungry and not contested and self._ready(turn):
-                for bundle in hungry:
+                for bundle, stage in hungry:
                     assert bundle.node is not None
-                    tasks = give(turn, bundle.node, bundle.wants - len(bundle.answers))
+                    tasks = give(turn, bundle.node, bundle.wants - len(bundle.answers), stage)
                     if tasks:
                         given.append((bundle, tasks))
             settle(turn)

@@ -19,11 +19,12 @@ from server.disk.errors import CroftError, NotFound
 from server.disk.records import JobPlace
 from server.disk.settings import Settings
 from server.disk.store import Store
-from server.farm.job_types import JobTypes
+from server.farm.job_types import JobTypes, fill
 from server.farm.jobs import record as records
-from server.farm.jobs import states
+from server.farm.jobs import stages, states
 from server.farm.jobs.job import Claim, Job
 from server.farm.jobs.place import Place, Reach
+from server.farm.jobs.stages import Stage
 from server.farm.jobs.texts import Texts
 from server.farm.nodes import Nodes
 from server.farm.scheduler import Line, Need
@@ -34,29 +35,36 @@ FORGOTTEN = 256  # jobs whose folder went away that are remembered
 BUSY_REST_S = 2.0  # a job whose lock or disk didn't answer is let be for so long
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What giving out the tasks of one stage takes."""
+
+    need: Need
+    commandment: bytes  # of a task, with words left open; b"" where nobody knows how to do it
+    words: tuple[str, ...] = ()  # those that are another in each task
+
+
 class Live:
     """A job as a fold, its files, and what giving out its tasks needs."""
 
     __slots__ = (
         "changed",
         "checked",
-        "commandment",
         "finalised",
         "job",
         "lock",
-        "need",
         "place",
         "project_priority",
         "ready",
         "rests_until",
+        "works",
     )
 
-    def __init__(self, job: Job, place: Place, need: Need, project_priority: int, commandment: bytes) -> None:
+    def __init__(self, job: Job, place: Place, works: list[Work], project_priority: int) -> None:
         self.job = job
         self.place = place
-        self.need = need
         self.project_priority = project_priority
-        self.commandment = commandment  # of a task, with %(uuid)b %(n)d %(frame)d %(issued)b
+        self.works = works  # by stage
         self.lock = threading.Lock()  # held from the first change of a commit until it is on the disk
         self.ready = False  # its snapshot and version folder were seen
         self.rests_until = 0.0
@@ -77,6 +85,12 @@ class Live:
     @property
     def id(self) -> str:
         return self.job.id
+
+    @property
+    def waiting(self) -> Work:
+        """Of the first stage of which tasks could be given out, or else of the first of all."""
+        ready = (work for work, count in zip(self.works, self.job.ready, strict=True) if count)
+        return next(ready, self.works[0])
 
     @property
     def state(self) -> str:
@@ -176,15 +190,24 @@ class Board:
     def _dress(self, job: Job) -> Live:
         share = self.store.share(job.share)
         job.home = self._home(job)
+        works = [self._work(job, stage) for stage in job.stages]
+        return Live(job, Place(job, share, self.disk), works, self._project_priority(job.address))
+
+    def _work(self, job: Job, stage: Stage) -> Work:
+        labels = job.requires | frozenset(stage.texts("requires"))
+        if stage.commands is not None:
+            commands = fill(stage.commands, _values(job, stage))
+            simple = bool(stage.record.get("simple")) and job.output == "scene"
+            programs, does = frozenset(stage.texts("programs")), frozenset(stage.texts("does"))
+            need = Need(job.share, labels, programs, simple, does)
+            return Work(need, *_template(job, commands))
         try:
             job_type = self.types.get(job.record.get("type"))
-            programs, simple = job_type.programs, job_type.simple_nodes and job.output == "scene"
-            commandment = _template(job, job_type.fill(_values(job)))
         except CroftError:
-            programs, simple, commandment = frozenset({f"type {job.record.get('type')}"}), False, b""
-        need = Need(job.share, job.requires, programs, simple)
-        priority = self._project_priority(job.address)
-        return Live(job, Place(job, share, self.disk), need, priority, commandment)
+            return Work(Need(job.share, labels, frozenset({f"type {job.record.get('type')}"})), b"")
+        simple = job_type.simple_nodes and job.output == "scene"
+        need = Need(job.share, labels, job_type.programs, simple)
+        return Work(need, *_template(job, job_type.fill(_values(job, stage))))
 
     def _home(self, job: Job) -> str:
         """The address of the folder that the snapshot and the frames lie in: the asset's, or the one that
@@ -224,7 +247,7 @@ class Board:
         job.listener = None
         self.live.pop(job.id, None)
         self.over.discard(job.id)
-        self.line.drop(job.id)
+        self._leave(job)
         live.place.close()
         self.tell("job", job.id)
 
@@ -256,15 +279,23 @@ class Board:
             self.over.discard(job.id)
         if (
             job.open
-            and live.commandment
             and self.ours(job)
             and (writable or not self.unready(job))
             and live.rests_until <= self.monotonic()
         ):
             created = str(job.record.get("created") or "")
-            self.line.put(job.id, live.need, live.project_priority, job.priority, created)
+            for stage, (work, ready) in enumerate(zip(live.works, job.ready, strict=True)):
+                if ready and work.commandment:
+                    self.line.put((job.id, stage), work.need, live.project_priority, job.priority, created)
+                else:
+                    self.line.drop((job.id, stage))
         else:
-            self.line.drop(job.id)
+            self._leave(job)
+
+    def _leave(self, job: Job) -> None:
+        """Take all of a job's stages out of line."""
+        for stage in job.stages:
+            self.line.drop((job.id, stage.index))
 
     def ours(self, job: Job | Ended) -> bool:
         """Is this installation the one that runs it?"""
@@ -287,7 +318,7 @@ class Board:
     def rest(self, live: Live) -> None:
         """Let a job be for a moment: its lock is held by another, or its disk doesn't answer."""
         live.rests_until = self.monotonic() + BUSY_REST_S
-        self.line.drop(live.job.id)
+        self._leave(live.job)
 
     def tell(self, kind: str, ident: str) -> None:
         """Note a change to be told to subscribers after the commit."""
@@ -300,7 +331,7 @@ class Board:
         """Projects, job types or priorities may have changed: all jobs stand where they belong now."""
         for live in list(self.live.values()):
             fresh = self._dress(live.job)
-            live.need, live.commandment = fresh.need, fresh.commandment
+            live.works = fresh.works
             live.project_priority = fresh.project_priority
             self.stand(live)
 
@@ -322,16 +353,16 @@ class Board:
             self.claimed_jobs.discard(job.id)
 
 
-def _values(job: Job) -> dict[str, Any]:
-    """What the words of a job type's commands stand for. Frame is filled in for each task."""
+def _values(job: Job, stage: Stage) -> dict[str, Any]:
+    """What the words of a stage's commands stand for. Those of a single task are filled in for each."""
     record = job.record
     return {
         **record.get("parameters", {}),
         "file": source_address(job),
-        "frame": _FRAME,
         "frames": str(job.frames),
         "folder": paths.join(job.home, record["folder"]) if record.get("folder") else None,
-        "name": job.base if record.get("folder") else None,
+        "name": stage.base if record.get("folder") else None,
+        **_OPEN,
     }
 
 
@@ -341,16 +372,17 @@ def source_address(job: Job) -> str:
 
 
 # Words that no file is named by: what stands in their place is filled in for each task.
-_FRAME, _UUID, _NUMBER, _ISSUED = (f"@@{n}{secrets.token_hex(8)}@@" for n in range(4))
+_UUID, _NUMBER, _ISSUED = (f"@@{n}{secrets.token_hex(8)}@@" for n in range(3))
+_OPEN = {word: f"@@{word}{secrets.token_hex(8)}@@" for word in stages.WORDS}
 
 
-def _template(job: Job, commands: list[dict[str, Any]]) -> bytes:
-    """The commandment of a task as bytes in which four words are left open."""
+def _template(job: Job, commands: list[dict[str, Any]]) -> tuple[bytes, tuple[str, ...]]:
+    """The commandment of a task as bytes in which some words are left open, and which."""
     whole = encoding.dumps(
         {
             "id": "task",
             "uuid": _UUID,
-            "frame": _FRAME,
+            "frame": _OPEN["frame"],
             "file": source_address(job),
             "requires": sorted(job.requires),
             "issued": _ISSUED,
@@ -362,7 +394,25 @@ def _template(job: Job, commands: list[dict[str, Any]]) -> bytes:
             "timeout": job.record.get("timeout_s"),
         }
     ).replace(b"%", b"%%")
-    for word, place in ((_FRAME, b"%(frame)d"), (_NUMBER, b"%(n)d"), (_ISSUED, b"%(issued)d")):
-        text = word.encode()
-        whole = whole.replace(b'"' + text + b'"', place).replace(text, place)
-    return whole.replace(_UUID.encode(), b"%(uuid)b")
+    for text, name in ((_NUMBER, "n"), (_ISSUED, "issued"), *((text, name) for name, text in _OPEN.items())):
+        # Alone it stands for a value of any kind, within a text for its letters.
+        whole = whole.replace(b'"%b"' % text.encode(), b"%%(%b)b" % name.encode())
+        whole = whole.replace(text.encode(), b"%%(in_%b)b" % name.encode())
+    used = tuple(
+        name
+        for name in stages.WORDS
+        if b"_%b)b" % name.encode() in whole or b"(%b)b" % name.encode() in whole
+    )
+    return whole.replace(_UUID.encode(), b"%(uuid)b"), used
+
+
+def commandment(live: Live, task: int, attempt: str, issued: int) -> bytes:
+    """The `task` that a node gets for an attempt; the same for the same attempt."""
+    job = live.job
+    stage = job.stage_of(task)
+    values: dict[bytes, bytes] = {b"uuid": attempt.encode(), b"n": b"%d" % task, b"issued": b"%d" % issued}
+    work, words = live.works[stage.index], stages.words(stage, task - stage.first, job.frames)
+    for name in work.words:
+        text = values[name.encode()] = encoding.dumps(words[name])
+        values[b"in_" + name.encode()] = text.strip(b'"')
+    return work.commandment % values

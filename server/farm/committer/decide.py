@@ -13,12 +13,13 @@ from typing import Any
 
 from server.disk import encoding, paths
 from server.disk.errors import CroftError, NotFound
-from server.farm.committer.board import Board, Live
+from server.farm.committer.board import Board, Live, commandment
 from server.farm.jobs import states
-from server.farm.jobs.job import DONE, Claim, Event, Job, code_text
+from server.farm.jobs.job import Event, Job, code_text
 from server.farm.jobs.logs import Said
+from server.farm.jobs.tasks import DONE
 from server.farm.nodes import Node
-from server.farm.scheduler import misfit
+from server.farm.scheduler import Need, misfit
 
 LOST_LIMIT = 10  # attempts at one task that may be lost: a frame that takes every machine down ends
 STRIKES = 10  # tasks failed for good, none done: the scene is wrong, and the farm has better things to do
@@ -102,15 +103,15 @@ def handle(turn: Turn, op: Op) -> None:
     _HANDLERS[op.kind](turn, op)
 
 
-def give(turn: Turn, node: Node, count: int) -> list[bytes]:
-    """Up to `count` tasks of this job for a node, claimed."""
+def give(turn: Turn, node: Node, count: int, stage: int = 0) -> list[bytes]:
+    """Up to `count` tasks of one stage of this job for a node, claimed."""
     job = turn.job
     given: list[bytes] = []
     if not job.open or not turn.board.ours(job):
         return given
-    avoid = _avoid(turn, node)
+    avoid = _avoid(turn, node, turn.live.works[stage].need)
     while len(given) < count:
-        task = job.next_task(avoid)
+        task = job.next_task(stage, avoid)
         if task is None:
             break
         code = ((job.latest[task] >> 16) + 1) << 16 | turn.random.getrandbits(16)
@@ -126,20 +127,10 @@ def give(turn: Turn, node: Node, count: int) -> list[bytes]:
         )
         claim = job.claims[task]
         claim.deadline = turn.now + turn.lease_s
-        given.append(commandment(turn.live, claim, turn.issued))
+        given.append(commandment(turn.live, task, claim.attempt, turn.issued))
     if given and job.state == states.WAITING:
         turn.change(states.RUNNING)
     return given
-
-
-def commandment(live: Live, claim: Claim, issued: int) -> bytes:
-    """The `task` that a node gets for a claim; the same for the same claim."""
-    return live.commandment % {
-        b"uuid": claim.attempt.encode(),
-        b"n": claim.task,
-        b"frame": live.job.frames[claim.task],
-        b"issued": issued,
-    }
 
 
 def settle(turn: Turn) -> None:
@@ -153,12 +144,18 @@ def settle(turn: Turn) -> None:
             word = "frame" if failed == 1 else "frames"
             turn.change(states.FAILED, why=f"{failed} {word} of {job.total} could not be rendered")
         else:
-            turn.change(states.DONE)
+            turn.change(states.DONE, why=_left_out(job))
     elif job.state in states.OPEN and job.strikes >= STRIKES and not job.counts["done"]:
         turn.change(
             states.PAUSED,
             why=f"the first {job.strikes} frames all failed: mend the scene and submit it again, or resume",
         )
+
+
+def _left_out(job: Job) -> str:
+    """Which of the things that nobody insisted on a job is done without."""
+    lost = {job.stage_of(task) for task in range(job.total, job.tasks) if job.cells[task] != DONE}
+    return ", ".join(f"{stage.record.get('title') or stage.name} could not be made" for stage in lost)
 
 
 def accepted(attempt: str) -> bytes:
@@ -301,7 +298,7 @@ def _release(turn: Turn, op: Op) -> None:
 def _why_not(job: Job, op: Op) -> str:
     if job.state in states.ENDED:
         return f"the job is {job.state}"
-    if not 0 <= op.task < job.total or job.latest[op.task] >> 16 < op.code >> 16:
+    if not 0 <= op.task < job.tasks or job.latest[op.task] >> 16 < op.code >> 16:
         return "this attempt is not known (was the job restored?)"
     if job.cells[op.task] == DONE:
         return "the frame was accepted from another attempt"
@@ -376,12 +373,12 @@ _HANDLERS: dict[str, Callable[[Turn, Op], None]] = {
 # -- which task ---------------------------------------------------------------------------------------
 
 
-def _avoid(turn: Turn, node: Node) -> Callable[[int], bool] | None:
+def _avoid(turn: Turn, node: Node, need: Need) -> Callable[[int], bool] | None:
     """Passes over tasks that failed on this node, as long as another node could try them instead."""
     failures = turn.job.failures
     if not failures:
         return None
-    others = _others(turn, node)
+    others = _others(turn, node, need)
 
     def avoid(task: int) -> bool:
         tried = {failure.node for failure in failures[task]}
@@ -390,13 +387,11 @@ def _avoid(turn: Turn, node: Node) -> Callable[[int], bool] | None:
     return avoid
 
 
-def _others(turn: Turn, node: Node) -> list[str]:
-    """Other nodes that are here, well and able to do this job."""
+def _others(turn: Turn, node: Node, need: Need) -> list[str]:
+    """Other nodes that are here, well and able to do this."""
     heartbeat_s = float(turn.board.settings.get("heartbeat_s"))
     return [
         other.name
         for other in turn.board.nodes.present()
-        if other is not node
-        and other.may_work(turn.now, heartbeat_s)
-        and not misfit(turn.live.need, other.means)
+        if other is not node and other.may_work(turn.now, heartbeat_s) and not misfit(need, other.means)
     ]

@@ -275,11 +275,11 @@ class Farm:
 
         def act(turn: Turn) -> None:
             job = turn.job
-            if not isinstance(numbers, str) and any(not 0 <= n < job.total for n in numbers):
-                raise NotFound(f"Job {job.id} has the tasks 0 to {job.total - 1}.")
+            if not isinstance(numbers, str) and any(not 0 <= n < job.tasks for n in numbers):
+                raise NotFound(f"Job {job.id} has the tasks 0 to {job.tasks - 1}.")
             for chosen in chosen_tasks(job, numbers):
                 turn.add({"at": turn.at, "event": "requeue", "tasks": chosen, "by": who})
-            if job.state in states.ENDED and job.counts["waiting"]:
+            if job.state in states.ENDED and any(job.ready):
                 turn.live.ready = False
                 turn.change(states.WAITING, by=who)
 
@@ -316,8 +316,8 @@ class Farm:
         return live
 
     def _check_task(self, live: Live, n: int) -> None:
-        if not 0 <= n < live.job.total:
-            raise NotFound(f"Job {live.job.id} has no task {n}: they are 0 to {live.job.total - 1}.")
+        if not 0 <= n < live.job.tasks:
+            raise NotFound(f"Job {live.job.id} has no task {n}: they are 0 to {live.job.tasks - 1}.")
 
     # -- nodes and the farm, people's side ------------------------------------------------------------
 
@@ -459,7 +459,7 @@ def _potential(live: Live) -> dict[str, Any]:
         "created": job.record.get("created"),
         "file": source_address(job),
         "priority": job.priority,
-        "video": False,
+        "video": isinstance(job.task_frame(0), list),
         "requires": sorted(job.requires),
         "frames": job.total,  # a number: RFAM's prenode counts with it
     }

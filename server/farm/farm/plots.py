@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import compress
 
-from server.farm.jobs.job import DONE, Job
+from server.farm.jobs.job import Job
+from server.farm.jobs.tasks import DONE
 
 BARS = 240
 SLOW_TIMES = 2.0  # so many times the middle one's time is slow …
@@ -28,8 +29,8 @@ class Plot:
 
 def plot(job: Job, bars: int = BARS) -> Plot:
     """What is known so far."""
-    done = [cell == DONE for cell in job.cells]
-    times = [value if is_done else 0 for value, is_done in zip(job.milliseconds, done, strict=True)]
+    done = [cell == DONE for cell in job.cells[: job.total]]
+    times = [value if is_done else 0 for value, is_done in zip(job.milliseconds, done, strict=False)]
     group = max(1, -(-job.total // bars))
     tops = times if group == 1 else [max(times[at : at + group]) for at in range(0, job.total, group)]
     known = sorted(compress(times, done))

@@ -14,8 +14,8 @@ from typing import Any
 from server.disk import encoding
 from server.disk.errors import BadInput, Busy, DiskError, DiskFull, Forbidden
 from server.farm.committer import Bundle, Committer
-from server.farm.committer.board import Board
-from server.farm.committer.decide import Op, commandment, refused
+from server.farm.committer.board import Board, commandment
+from server.farm.committer.decide import Op, refused
 from server.farm.jobs.job import Claim, split_attempt
 from server.farm.nodes import AWAY_HEARTBEATS, Node
 
@@ -268,7 +268,7 @@ class Talk:
             elif count < wants:
                 claim.resent = True
                 claim.reported = now
-                answers.append(commandment(live, claim, int(self._wall())))
+                answers.append(commandment(live, claim.task, claim.attempt, int(self._wall())))
                 count += 1
         return count
 

@@ -13,7 +13,8 @@ from server.farm import statistics
 from server.farm.committer.board import Board, Ended, Live
 from server.farm.farm import plots
 from server.farm.jobs import inputs, states
-from server.farm.jobs.job import CLAIMED, DONE, LETTERS, Job
+from server.farm.jobs.job import Job
+from server.farm.jobs.tasks import CLAIMED, DONE, LETTERS
 from server.farm.nodes import Node
 from server.farm.scheduler import Means, Need, misfit
 
@@ -145,22 +146,24 @@ class Views:
             return ""
         if board.contested(job):
             return "its file is being copied or moved: it begins when that is over"
-        if not live.commandment:
+        need, waits = live.waiting.need, live.waiting.commandment
+        if not waits:
             return f"there is no job type {job.record.get('type')} any more"
-        return self._why_no_node(live)
+        return self._why_no_node(live, need)
 
-    def _why_no_node(self, live: Live) -> str:
+    def _why_no_node(self, live: Live, need: Need) -> str:
         board = self._board
         now = board.monotonic()
-        known, since, why, means = self._reasons.get(live.need, (-1, 0.0, "", None))
+        known, since, why, means = self._reasons.get(need, (-1, 0.0, "", None))
         if known != board.node_news or now - since > REASONS_S:
-            why, means = self._nobody_for(live.need, now)
+            why, means = self._nobody_for(need, now)
             if len(self._reasons) > 1000:
                 self._reasons.clear()
-            self._reasons[live.need] = (board.node_news, now, why, means)
+            self._reasons[need] = (board.node_news, now, why, means)
         if means is None:
             return why
-        ahead = board.line.ahead(live.job.id, means)
+        stage = live.works.index(live.waiting)
+        ahead = board.line.ahead((live.job.id, stage), means)
         if ahead:
             return f"{ahead} {'job is' if ahead == 1 else 'jobs are'} before it"
         return "a node will take it in a moment"
@@ -188,12 +191,14 @@ class Views:
         """One page of a job's tasks, and how many there are of this state."""
         job = live.job
         if not state:
-            return [self.task(live, n) for n in range(start, min(start + limit, job.total))], job.total
+            return [self.task(live, n) for n in range(start, min(start + limit, job.tasks))], job.tasks
         letter = next((letter for letter, name in LETTERS.items() if name == state), None)
         if letter is None:
             return [], 0
         found = _skip(_of_state(job, letter), start)
-        return [self.task(live, n) for n, _ in zip(found, range(limit), strict=False)], job.counts[state]
+        return [self.task(live, n) for n, _ in zip(found, range(limit), strict=False)], job.counts[
+            state
+        ] + job.extras[state]
 
     def task(self, live: Live, n: int) -> dict[str, Any]:
         """One task."""
@@ -212,7 +217,7 @@ class Views:
         folder = job.record.get("folder")
         return {
             "n": n,
-            "frame": job.frames[n],
+            **_told_of(job, n),
             "state": LETTERS[cell],
             "node": node,
             "seconds": job.milliseconds[n] / 1000 if cell == DONE else None,
@@ -272,12 +277,12 @@ class Views:
         doing = []
         for job_id, claim in list(node.held.values()):
             live = board.live.get(job_id)
-            if live is not None and claim.task < live.job.total:
+            if live is not None and claim.task < live.job.tasks:
                 doing.append(
                     {
                         "job": job_id,
                         "n": claim.task,
-                        "frame": live.job.frames[claim.task],
+                        **_told_of(live.job, claim.task),
                         "progress": round(claim.progress, 3),
                         "name": live.job.record.get("name"),
                         "file": live.job.address,
@@ -302,6 +307,14 @@ def _picture(folder: str | None, newest: Any) -> dict[str, Any] | None:
         return None
     found = {"image": paths.join(folder, str(newest["name"])), "attempts": newest.get("attempts")}
     return {**found, "n": newest.get("n")}
+
+
+def _told_of(job: Job, n: int) -> dict[str, Any]:
+    """What a task is: the frame or frames, the stage and the tile."""
+    stage, frame = job.stage_of(n), job.task_frame(n)
+    told: dict[str, Any] = {"frames": frame} if isinstance(frame, list) else {"frame": frame}
+    tile = stage.tile(n - stage.first)
+    return {**told, "stage": stage.name, **({"tile": list(tile)} if tile is not None else {})}
 
 
 def chosen_tasks(job: Job, tasks: str | list[int]) -> list[str]:

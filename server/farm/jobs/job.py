@@ -2,7 +2,10 @@
 
 `apply(event)` is the only thing that changes a job, so `fold(all lines)` and any run of catch-ups give
 the same. Tasks are columns (a byte of state, a number of attempt, milliseconds, a node), not objects:
-100,000 of them cost about three megabytes, and the next waiting one is found by `bytearray.find`.
+100,000 of them cost about three megabytes, and the next one that is ready is found by `bytearray.find`.
+Tasks belong to stages (`stages.py`); one is ready when it waits and all that it comes after is done or
+skipped. Requeueing a task takes back what was made of it. The optional stages' tasks come last, from
+`total` on: `counts` and sums leave them out, since nobody asked for them.
 Lines that make no sense are counted and skipped; kinds of event that are not known are let be.
 """
 
@@ -16,11 +19,10 @@ from typing import Any, Protocol
 from server.disk.errors import CroftError
 from server.farm import frames as frame_ranges
 from server.farm.jobs import states
+from server.farm.jobs.tasks import CLAIMED, DONE, FAILED, SATISFIED, SKIPPED, WAITING, Tasks
 
 Event = dict[str, Any]
 
-WAITING, CLAIMED, DONE, FAILED, SKIPPED = b"wcdfs"
-LETTERS = {WAITING: "waiting", CLAIMED: "claimed", DONE: "done", FAILED: "failed", SKIPPED: "skipped"}
 KEPT_FAILURES = 8  # a task's newest failures that are kept in memory
 
 
@@ -97,28 +99,21 @@ def split_attempt(text: object) -> tuple[str, int, int] | None:
         return None
 
 
-class Job:
+class Job(Tasks):
     """A job's request (`record`, never changed) and all that its journal says of it."""
 
     def __init__(self, record: dict[str, Any], address: str, folder: str) -> None:
+        super().__init__(record)
         self.record = record
         self.id: str = record["id"]
         self.address = address  # of the asset it belongs to
         self.folder = folder  # address of the job's own folder
         self.home = address.rpartition("/")[0]  # the folder of its snapshot and its frames
         self.share = address.partition("::")[0]
-        self.frames = frame_ranges.parse(record["frames"], max_frames=10**7)
-        self.total = len(self.frames)
         self.retries = int(record.get("retries", 3))
         self.output: str = record.get("output", "version")
         self.requires: frozenset[str] = frozenset(record.get("requires") or ())
         self.listener: Listener | None = None
-        self._order = frame_ranges.ordering(record.get("order", "linear"), self.total)
-        self._position: array[int] | None = None
-        if self._order is not None:
-            self._position = array("i", bytes(4 * self.total))
-            for position, task in enumerate(self._order):
-                self._position[task] = position
         self.claims: dict[int, Claim] = {}
         self.reset()
 
@@ -126,29 +121,26 @@ class Job:
         """Forget all that the journal said."""
         for claim in list(self.claims.values()):
             self._drop_claim(claim.task)
-        total = self.total
+        self.reset_tasks()
+        tasks = self.tasks
         self.state = states.WAITING
         self.why = ""
         self.by = ""
         self.priority = int(self.record.get("priority", 3))
         self.site = str(self.record.get("site", ""))  # the installation that runs it
-        self.cells = bytearray(b"w") * total
-        self._ready = bytearray(b"\x01") * total  # by position in the order: 1 where a task waits
-        self._cursor = 0  # nothing before it waits
-        self.latest = array("I", bytes(4 * total))  # number and random part of the newest attempt
-        self.milliseconds = array("I", bytes(4 * total))  # of done tasks
-        self.worker = array("H", bytes(2 * total))  # of done tasks, an index into `node_names`
-        self.done_at = array("I", bytes(4 * total))  # of done tasks, seconds since the epoch
-        self.sizes = array("Q", bytes(8 * total))  # of done tasks' outputs, in bytes
-        self.memory = array("I", bytes(4 * total))  # of done tasks, the most they had, in MB
+        self.latest = array("I", bytes(4 * tasks))  # number and random part of the newest attempt
+        self.milliseconds = array("I", bytes(4 * tasks))  # of done tasks
+        self.worker = array("H", bytes(2 * tasks))  # of done tasks, an index into `node_names`
+        self.done_at = array("I", bytes(4 * tasks))  # of done tasks, seconds since the epoch
+        self.sizes = array("Q", bytes(8 * tasks))  # of done tasks' outputs, in bytes
+        self.memory = array("I", bytes(4 * tasks))  # of done tasks, the most they had, in MB
         self.node_names: list[str] = []
         self._node_index: dict[str, int] = {}
-        self.counts = {"waiting": total, "claimed": 0, "done": 0, "failed": 0, "skipped": 0}
         self.failures: dict[int, list[Failure]] = {}
         self.tries: dict[int, int] = {}  # times that a task failed
         self.lost: dict[int, int] = {}  # times that an attempt at a task was lost
         self.names: dict[int, str] = {}  # outputs of done tasks that aren't called as the job says
-        self.suffix = ""  # of its outputs: known from the first
+        self.suffixes = [""] * len(self.stages)  # of their outputs: known from the first
         self.total_milliseconds = 0
         self.by_node: dict[str, list[int]] = {}  # name -> done, milliseconds, failed, lost
         # "2026-11-22T14" in UTC -> name -> done, milliseconds, failed, lost, milliseconds for nothing
@@ -186,7 +178,7 @@ class Job:
 
     def _claim(self, event: Event) -> None:
         task, code = self._task(event), _code(event["attempt"])
-        if self.cells[task] != WAITING or self.state in states.ENDED:
+        if self.cells[task] != WAITING or self.state in states.ENDED or not self.is_ready(task):
             return
         node = str(event["node"])
         claim = Claim(task, code, attempt_id(self.id, task, code), node, str(event["server"]), event["at"])
@@ -211,18 +203,20 @@ class Job:
         self._drop_claim(task)
         self._set(task, DONE)
         self.milliseconds[task] = milliseconds
-        self.total_milliseconds += milliseconds
         self.worker[task] = self._index_of(name)
-        sums = self._sums(name)
-        sums[0] += 1
-        sums[1] += milliseconds
-        spent = self._hour(hour, name)
-        spent[0] += 1
-        spent[1] += milliseconds
+        if task < self.total:
+            self.total_milliseconds += milliseconds
+            sums = self._sums(name)
+            sums[0] += 1
+            sums[1] += milliseconds
+            spent = self._hour(hour, name)
+            spent[0] += 1
+            spent[1] += milliseconds
+            self.strikes = 0
         self.last_done = at
-        self.last_task = task
+        if self.shown.first <= task < self.shown.end:
+            self.last_task = task
         self.done_at[task] = int(second)
-        self.strikes = 0
         self._note_outputs(task, event.get("outputs") or ())
         memory = (event.get("statistics") or {}).get("memory_mb")
         if isinstance(memory, (int, float)) and 0 <= memory < 2**31:
@@ -239,8 +233,9 @@ class Job:
             name = str(output.get("path") or "")
             if first and name and output.get("kind", "frame") == "frame":
                 first = False
-                if not self.suffix and "." in name:
-                    self.suffix = name[name.rindex(".") :]
+                stage = self.stage_of(task).index
+                if not self.suffixes[stage] and "." in name:
+                    self.suffixes[stage] = name[name.rindex(".") :]
                 if name != self.expected_name(task):
                     self.names[task] = name
 
@@ -284,27 +279,49 @@ class Job:
 
     def _requeue(self, event: Event) -> None:
         for task in frame_ranges.parse(event["tasks"], max_frames=10**7):
-            if not 0 <= task < self.total or self.cells[task] in (WAITING, CLAIMED):
-                continue
-            if self.cells[task] == DONE:
-                self._take_back(task)
-            self.failures.pop(task, None)
-            self.tries.pop(task, None)
-            self.lost.pop(task, None)
-            self.names.pop(task, None)
+            if 0 <= task < self.tasks and self.cells[task] not in (WAITING, CLAIMED):
+                self._again(task)
+
+    def _again(self, task: int) -> None:
+        """Have a task done anew, and all that was made of it."""
+        stage, before = self.stage_of(task), self.cells[task]
+        whole = self._unmet[stage.index] == 0
+        if before == DONE:
+            self._take_back(task)
+        self.failures.pop(task, None)
+        self.tries.pop(task, None)
+        self.lost.pop(task, None)
+        self.names.pop(task, None)
+        self._set(task, WAITING)
+        if before in SATISFIED:
+            for later, by in self._later[stage.index]:
+                # What waits for all of a stage was begun only where all of it was there.
+                if by == "frame" or whole:
+                    for other in self._related(stage, task, later, by):
+                        self._overtake(other)
+
+    def _overtake(self, task: int) -> None:
+        """What a task was made from is being made anew. An attempt that is out or lost is superseded."""
+        if self.latest[task]:
+            self.latest[task] ^= 0xFFFF  # nobody holds this one
+        if self.cells[task] == CLAIMED:
+            self._drop_claim(task)
             self._set(task, WAITING)
+        elif self.cells[task] in (DONE, FAILED):
+            self._again(task)
 
     def _take_back(self, task: int) -> None:
         """A done task is to be done again: what it took was for nothing, in the hour in which it ended."""
         milliseconds, name = self.milliseconds[task], self.node_names[self.worker[task]]
-        self.total_milliseconds -= milliseconds
-        sums = self._sums(name)
-        sums[0] -= 1
-        sums[1] -= milliseconds
-        hour = self._hour(_hour_of(self.done_at[task]), name)
-        hour[0] -= 1
-        hour[1] -= milliseconds
-        hour[4] += milliseconds
+        if task < self.total:
+            self.total_milliseconds -= milliseconds
+            sums = self._sums(name)
+            sums[0] -= 1
+            sums[1] -= milliseconds
+            hour = self._hour(_hour_of(self.done_at[task]), name)
+            hour[0] -= 1
+            hour[1] -= milliseconds
+            hour[4] += milliseconds
         self.output_bytes -= self.sizes[task]
         self.milliseconds[task] = self.sizes[task] = self.memory[task] = self.done_at[task] = 0
 
@@ -337,7 +354,7 @@ class Job:
         """Is this the newest attempt at a task that isn't done? One that expired may still come in,
         as long as nobody else was given the task."""
         return (
-            0 <= task < self.total
+            0 <= task < self.tasks
             and self.latest[task] == code
             and self.cells[task] in (CLAIMED, WAITING, FAILED)
             and self.state not in states.ENDED
@@ -345,36 +362,27 @@ class Job:
 
     def was_accepted(self, task: int, code: int) -> bool:
         """Is this the attempt whose result the task has?"""
-        return 0 <= task < self.total and self.latest[task] == code and self.cells[task] == DONE
+        return 0 <= task < self.tasks and self.latest[task] == code and self.cells[task] == DONE
 
     def held(self, task: int, code: int) -> Claim | None:
         """The claim that is out under this code."""
         claim = self.claims.get(task)
         return claim if claim is not None and claim.code == code else None
 
-    def next_task(self, avoid: Callable[[int], bool] | None = None, looks: int = 64) -> int | None:
-        """The next waiting task in the job's order, passing over at most `looks` that `avoid` names."""
-        ready, position = self._ready, self._cursor
-        position = ready.find(1, position)
-        self._cursor = position if position >= 0 else self.total
-        for _ in range(looks):
-            if position < 0:
-                return None
-            task = position if self._order is None else self._order[position]
-            if avoid is None or task not in self.failures or not avoid(task):
-                return task
-            position = ready.find(1, position + 1)
-        return None
-
     @property
     def open(self) -> bool:
         """Tasks of it may be given out."""
-        return self.state in states.OPEN and self.counts["waiting"] > 0
+        return self.state in states.OPEN and any(self.ready)
 
     @property
     def finished(self) -> bool:
-        """Nothing is left that can be done."""
-        return self.counts["waiting"] == 0 and self.counts["claimed"] == 0
+        """Nothing is left that can be done: what still waits does so for what has failed."""
+        return not self.claims and not any(self.ready)
+
+    @property
+    def suffix(self) -> str:
+        """What the names of its frames end in; "" before there is one."""
+        return self.suffixes[self.shown.index]
 
     @property
     def base(self) -> str:
@@ -383,13 +391,13 @@ class Job:
 
     def expected_name(self, task: int) -> str:
         """What the node is likely to call the task's frame."""
-        frame = self.frames[task]
-        digits = f"{frame:04d}" if frame >= 0 else f"-{-frame:04d}"
-        return self.base.replace("####", digits) + self.suffix
+        stage = self.stage_of(task)
+        low, _ = stage.span(task - stage.first)
+        return _numbered(stage.base, self.frames[low]) + self.suffixes[stage.index]
 
     def output_name(self, task: int) -> str:
-        """The file name of a done task's frame, "" where there is none."""
-        if self.cells[task] != DONE or not self.suffix:
+        """The file name of what a done task made, "" where there is nothing."""
+        if self.cells[task] != DONE or not self.suffixes[self.stage_of(task).index]:
             return ""
         return self.names.get(task) or self.expected_name(task)
 
@@ -401,7 +409,9 @@ class Job:
             "ready": bytes(self._ready),
             "latest": list(self.latest),
             "milliseconds": list(self.milliseconds),
-            "counts": dict(self.counts),
+            "ready_counts": list(self.ready),
+            "unmet": list(self._unmet),
+            "counts": (dict(self.counts), dict(self.extras)),
             "claims": {n: (c.attempt, c.node, c.server, c.at) for n, c in self.claims.items()},
             "by_node": {name: list(sums) for name, sums in self.by_node.items()},
             "by_hour": {hour: {n: list(s) for n, s in found.items()} for hour, found in self.by_hour.items()},
@@ -421,26 +431,12 @@ class Job:
 
     def _task(self, event: Event) -> int:
         task = event["task"]
-        if not isinstance(task, int) or not 0 <= task < self.total:
+        if not isinstance(task, int) or not 0 <= task < self.tasks:
             raise ValueError("task")
         return task
 
     def _held(self, event: Event) -> Claim | None:
         return self.held(self._task(event), _code(event["attempt"]))
-
-    def _set(self, task: int, letter: int) -> None:
-        before = self.cells[task]
-        if before == letter:
-            return
-        self.counts[LETTERS[before]] -= 1
-        self.counts[LETTERS[letter]] += 1
-        self.cells[task] = letter
-        position = task if self._position is None else self._position[task]
-        if letter == WAITING:
-            self._ready[position] = 1
-            self._cursor = min(self._cursor, position)
-        else:
-            self._ready[position] = 0
 
     def _drop_claim(self, task: int) -> None:
         claim = self.claims.pop(task, None)
@@ -449,7 +445,7 @@ class Job:
 
     def _give_back(self, task: int, final: bool) -> None:
         self._drop_claim(task)
-        if final:
+        if final and task < self.total:
             self.strikes += 1
         self._set(task, FAILED if final else WAITING)
 
@@ -511,6 +507,11 @@ def _epoch(at: str) -> float:
 def _hour_of(epoch: int) -> str:
     """`"2026-11-22T14"`, in UTC."""
     return datetime.datetime.fromtimestamp(epoch, datetime.UTC).isoformat()[:13]
+
+
+def _numbered(base: str, frame: int) -> str:
+    digits = f"{frame:04d}" if frame >= 0 else f"-{-frame:04d}"
+    return base.replace("####", digits)
 
 
 def _code(text: str) -> int:

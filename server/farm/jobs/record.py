@@ -47,6 +47,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("description", "site", "version", "folder", "snapshot"), str),
     **dict.fromkeys(("total", "retries", "priority"), int),
     "requires": list,
+    "stages": list,
     "warnings": list,
     "parameters": dict,
     "source": dict,

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from server.farm.jobs.job import CLAIMED, DONE, FAILED, SKIPPED, WAITING, Job
+from server.farm.jobs.job import Job
+from server.farm.jobs.tasks import CLAIMED, DONE, FAILED, SKIPPED, WAITING
 
 CELLS = 400  # at most so many letters show a job: a letter stands for several tasks in longer ones
 _WORST_FIRST = (FAILED, CLAIMED, WAITING, DONE, SKIPPED)  # what a letter for several tasks says
@@ -51,8 +52,8 @@ def cells(job: Job) -> str:
     """One letter a task (w c d f s), or the most telling one of each group where there are many."""
     size = -(-job.total // CELLS)
     if size <= 1:
-        return job.cells.decode()
-    groups = (job.cells[at : at + size] for at in range(0, job.total, size))
+        return job.cells[: job.total].decode()
+    groups = (job.cells[at : min(at + size, job.total)] for at in range(0, job.total, size))
     return "".join(chr(next(letter for letter in _WORST_FIRST if letter in group)) for group in groups)
 
 
@@ -60,7 +61,7 @@ def newest(job: Job) -> dict[str, Any] | None:
     """The picture that stands for the job: the file name of the frame that was done last."""
     task = job.last_task
     if task < 0 or job.cells[task] != DONE:  # it is to be rendered again
-        task = job.cells.rfind(DONE)
+        task = job.cells.rfind(DONE, job.shown.first, job.shown.end)
     name = job.output_name(task) if task >= 0 else ""
     return {"n": task, "name": name, "attempts": job.latest[task] >> 16} if name else None
 
@@ -80,12 +81,14 @@ def disagreements(job: Job) -> list[str]:
     wrong: list[str] = []
     letters = {"waiting": WAITING, "claimed": CLAIMED, "done": DONE, "failed": FAILED, "skipped": SKIPPED}
     for name, letter in letters.items():
-        if job.cells.count(letter) != job.counts[name]:
-            wrong.append(f"{job.counts[name]} tasks are counted as {name}, {job.cells.count(letter)} are")
+        there = job.cells.count(letter)
+        if there != job.counts[name] + job.extras[name]:
+            wrong.append(f"{job.counts[name]} tasks are counted as {name}, {there} are")
     if sum(job.counts.values()) != job.total:
         wrong.append("the counts don't sum up to the total")
-    if len(job.claims) != job.counts["claimed"]:
-        wrong.append(f"{len(job.claims)} claims for {job.counts['claimed']} claimed tasks")
+    claimed = job.counts["claimed"] + job.extras["claimed"]
+    if len(job.claims) != claimed:
+        wrong.append(f"{len(job.claims)} claims for {claimed} claimed tasks")
     if sum(sums[0] for sums in job.by_node.values()) != job.counts["done"]:
         wrong.append("the nodes' done tasks don't sum up")
     if sum(sums[1] for sums in job.by_node.values()) != job.total_milliseconds:
@@ -113,12 +116,16 @@ def _hours_disagree(job: Job) -> list[str]:
 
 
 def _done_times(job: Job) -> list[tuple[int, int]]:
-    return [(ms, cell) for ms, cell in zip(job.milliseconds, job.cells, strict=True) if cell == DONE]
+    return [
+        (ms, cell)
+        for ms, cell in zip(job.milliseconds[: job.total], job.cells[: job.total], strict=True)
+        if cell == DONE
+    ]
 
 
 def _first_failure(job: Job) -> str | None:
     for task in sorted(job.failures):
         if job.cells[task] == FAILED and job.failures[task]:
             failure = job.failures[task][-1]
-            return f"frame {job.frames[task]}: {failure.reason} (node {failure.node})"
+            return f"{job.words_for(task)}: {failure.reason} (node {failure.node})"
     return None
