@@ -1,9 +1,9 @@
 """The configuration: files in one folder, read again when they change.
 
-`server.json` holds the keys of `KEYS`; the folders users, projects, nodes, shares, sets, job_types and
-tokens hold one JSON object a file, named by its ident. What is missing or empty is filled with the embedded
-defaults once; what a person deleted afterwards stays deleted. An invalid file keeps its last good content
-and is told as a problem.
+`server.json` holds the keys of `KEYS`; the folders users, projects, nodes, shares, sets, job_types,
+failure_rules and tokens hold one JSON object a file, named by its ident. What is missing or empty is filled
+with the embedded defaults once; what a person deleted afterwards stays deleted. An invalid file keeps its
+last good content and is told as a problem.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from server.disk.errors import BadInput, NotFound
 from server.disk.records import Problem
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "config"
-KINDS = ("users", "projects", "nodes", "shares", "sets", "job_types", "tokens")
+KINDS = ("users", "projects", "nodes", "shares", "sets", "job_types", "failure_rules", "tokens")
 PRIVATE = ("users", "tokens")  # hashes of passwords and tokens: for the server's own user alone
 LOOK_S = 1.0  # how often, at most, the disk is asked whether something changed
 MAX_BYTES = 4 << 20

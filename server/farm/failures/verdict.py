@@ -1,0 +1,109 @@
+"""Who may try a task again, and when it has failed for good: counted over the computers that exist.
+
+A task has failed when enough different capable nodes failed at it, none of them known to be sick, or when no
+node is left that could try. Until then it waits for the others: so however many nodes are sick, as long as
+one that is well exists, no healthy job is condemned by them. One node alone is tried `retries` times. A
+time-out by itself never condemns: each gives the next try twice the time, and two tries more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+KEPT_AFTER = 3  # different tasks of a job that failed on a node in a row: it is kept from the job
+MORE_FOR_TIME = 2  # tries that a task has more where all that it did was to take too long
+SUSPECTS = 2  # so many times `retries` different nodes are enough, however suspicious they are
+LOST_LIMIT = 10  # attempts at one task that may be lost: a frame that takes every machine down ends
+HOPELESS_NONE = 5  # tasks that failed for good, one after the other, while none was done: the scene is wrong
+HOPELESS = 20  # the same where some were done
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One attempt that failed and counts: not one that was free."""
+
+    node: str
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node that exists and could do the task by what it is: away for a short time, perhaps, or sick."""
+
+    name: str
+    there: bool = True  # works, or would if it had something
+    suspect: bool = False  # it fails too often: what it says of a task is worth little
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`final`: it has failed for good, because `why`. Else `waits_for` names who is to try it."""
+
+    final: bool
+    why: str = ""
+    waits_for: tuple[str, ...] = ()
+
+
+def needed(faults: Sequence[Fault], retries: int) -> int:
+    """How many tries a task has at least."""
+    only_time = bool(faults) and all(fault.timed_out for fault in faults)
+    return retries + MORE_FOR_TIME if only_time else retries
+
+
+def verdict(faults: Sequence[Fault], nodes: Iterable[Candidate], retries: int) -> Verdict:
+    """What becomes of a task after these failures, of which at least one is new."""
+    failed_on = {fault.node for fault in faults}
+    known = {node.name: node for node in nodes}
+    untried = tuple(n.name for n in known.values() if n.name not in failed_on and not n.suspect)
+    if len(faults) < needed(faults, retries):
+        return Verdict(False, waits_for=untried)
+    sound = [name for name in failed_on if name not in known or not known[name].suspect]
+    if len(sound) >= retries or len(failed_on) >= SUSPECTS * retries:
+        return Verdict(True, f"it failed on {_names(failed_on)}")
+    if untried:
+        return Verdict(False, waits_for=untried)
+    return Verdict(True, f"it failed on {_names(failed_on)}, and no other computer can try it")
+
+
+def may_try(name: str, faults: Sequence[Fault], nodes: Iterable[Candidate], retries: int) -> bool:
+    """May this node try the task? One that failed at it may again only where nobody else is there to try,
+    and only as often as the job allows."""
+    failed_on = {fault.node for fault in faults}
+    if name not in failed_on:
+        return True
+    if len(faults) >= needed(faults, retries):
+        return False
+    return not any(n.there and not n.suspect and n.name not in failed_on for n in nodes)
+
+
+def kept_from_job(name: str, failed_tasks: dict[str, int], nodes: Iterable[Candidate]) -> bool:
+    """Has this node failed so many of the job's tasks that others had better do it? Never the last one."""
+    if failed_tasks.get(name, 0) < KEPT_AFTER:
+        return False
+    return any(
+        n.name != name and n.there and not n.suspect and failed_tasks.get(n.name, 0) < KEPT_AFTER
+        for n in nodes
+    )
+
+
+def lost_for_good(lost_on: Sequence[str], lost: int, nodes: Iterable[Candidate], retries: int) -> bool:
+    """Has a task been lost so often, on so many nodes, that it must be the task? `lost_on`: who lost it."""
+    if lost < LOST_LIMIT:
+        return False
+    names = set(lost_on)
+    return len(names) >= retries or not any(n.name not in names and not n.suspect for n in nodes)
+
+
+def hopeless(strikes: int, done: int) -> bool:
+    """Have so many tasks failed for good, one after the other, that the rest needn't be tried?"""
+    return strikes >= (HOPELESS if done else HOPELESS_NONE)
+
+
+def _names(names: Iterable[str]) -> str:
+    found = sorted(names)
+    if len(found) == 1:
+        return found[0]
+    if len(found) > 4:
+        return f"{len(found)} computers"
+    return f"{', '.join(found[:-1])} and {found[-1]}"
