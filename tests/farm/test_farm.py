@@ -53,7 +53,7 @@ def test_a_job_from_submission_to_its_sum(world: World, farm: Farm, node: Node, 
     tasks, total = farm.tasks(job_id)
     assert total == 4
     assert tasks[0]["image"] == f"{view['folder']}/sh010.0001.png"
-    assert view["newest"] == {"image": f"{view['folder']}/sh010.0004.png", "attempts": 1}
+    assert view["newest"] == {"image": f"{view['folder']}/sh010.0004.png", "attempts": 1, "n": 3}
 
 
 def test_an_ended_job_is_shown_without_its_journal(

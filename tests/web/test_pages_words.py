@@ -48,6 +48,29 @@ def test_an_end_names_the_day_only_where_it_is_another() -> None:
     assert words.done_about(None, NOW) == ""
 
 
+@pytest.mark.parametrize(
+    ("earliest", "latest", "said"),
+    [
+        ("2026-03-04T14:10:20Z", "2026-03-04T14:13:40Z", "done between 15:10 and 15:14"),
+        ("2026-03-04T14:10:05Z", "2026-03-04T14:10:50Z", "done about 15:11"),
+        ("2026-03-04T15:12:10Z", "2026-03-04T15:31:00Z", "done between 16:10 and 16:35"),
+        ("2026-03-04T21:05:00Z", "2026-03-05T01:10:00Z", "done between 22:00 and tomorrow 02:10"),
+        ("2026-03-05T08:05:00Z", "2026-03-05T11:40:00Z", "done between tomorrow 09:00 and 13:00"),
+        ("2026-03-09T08:05:00Z", "2026-03-11T11:40:00Z", "done between Mon 09:00 and 11 Mar 13:00"),
+        ("2026-03-04T13:50:00Z", "2026-03-04T13:59:00Z", "done between 14:50 and 14:59"),
+        (None, "2026-03-04T13:59:00Z", ""),
+    ],
+)
+def test_an_end_is_said_as_a_range_that_is_rounded_outwards(
+    earliest: str | None, latest: str, said: str
+) -> None:
+    assert words.done_between({"earliest": earliest, "latest": latest}, NOW) == said
+
+
+def test_an_end_that_nobody_knows_is_not_said() -> None:
+    assert words.done_between(None, NOW) == ""
+
+
 def test_sizes_and_numbers_and_initials() -> None:
     assert [words.size(n) for n in (740, 12_400_000, 4_200_000_000)] == ["740 bytes", "12 MB", "4.2 GB"]
     assert words.number(1, "frame") == "1 frame"
@@ -88,14 +111,15 @@ def job(**more: Any) -> dict[str, Any]:
         "project": "demo", "user": "ana", "state": "running", "total": 24, "counts": counts,
         "cells": "d" * 12 + "cc" + "w" * 10, "seconds_per_task": 3.2, "version": "v003", "frames": "1-24",
         "submitted": "2026-03-04T13:05:00Z", "started": "2026-03-04T13:05:02Z", "ended": None,
-        "estimated_end": "2026-03-04T15:20:00Z", "priority": 3, "why": None, **more,
+        "ends": {"earliest": "2026-03-04T15:12:10Z", "likely": "2026-03-04T15:20:00Z",
+                 "latest": "2026-03-04T15:31:00Z"}, "priority": 3, "why": None, **more,
     }  # fmt: skip
 
 
 def test_a_card_says_what_people_ask() -> None:
     card = sheets.card(job(), NOW, titles={"ana": "Ana"}, may=True)
     assert card["progress_words"] == "12 of 24 frames · 3.2 s a frame"
-    assert card["end_words"] == "done about 16:20"
+    assert card["end_words"] == "done between 16:10 and 16:35"
     assert card["about"] == "version 3 · Ana · today 14:05"
     assert card["spoken"] == "24 frames: 12 done, 10 waiting, 2 rendering"
     assert card["page"] == "/p/demo/job/20260304-130500-abcdef"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from server.disk import files
-from server.disk.errors import BadInput, Conflict, NotFound
+from server.disk.errors import BadInput, Conflict, CroftError, NotFound
 from server.disk.records import Change, JobPlace, Problem
 from server.disk.settings import Settings
 from server.disk.store import Store
@@ -24,6 +24,7 @@ from server.farm.committer import Committer
 from server.farm.committer.board import Board, Ended, Live, source_address
 from server.farm.committer.decide import Op, Turn
 from server.farm.committer.keeper import Keeper, Subscriber
+from server.farm.farm.forecast import Forecast
 from server.farm.farm.plots import Plot
 from server.farm.farm.talk import Talk
 from server.farm.farm.views import Views, chosen_tasks
@@ -69,6 +70,7 @@ class Farm:
         self.keeper = Keeper(self.board, self._committer, monotonic)
         self._talk = Talk(self.board, self._committer, monotonic, wall)
         self._views = Views(self.board)
+        self.forecast = Forecast(self.board, monotonic, wall, self._weight_of)
         self._submitter = Submitter(settings, store, self.types, self._project_of, wall, disk)
         self._warnings = warnings
         self._told: dict[str, set[str]] = {}  # prenode's name -> jobs that it knows
@@ -80,6 +82,7 @@ class Farm:
     def close(self) -> None:
         """End the threads; what was answered is on the disk already."""
         self._unsubscribe()
+        self.forecast.close()
         self.keeper.close()
         self._committer.close()
         for live in list(self.board.live.values()):
@@ -179,8 +182,9 @@ class Farm:
             job = self.job(job)
         if isinstance(job, Ended):
             return self._views.ended(job)
+        ends = self.forecast.view(job.id) if job.state in states.OPEN else None
         with job.settled():
-            return self._views.job(job)
+            return self._views.job(job, ends)
 
     def tasks(
         self, job_id: str, start: int = 0, limit: int = 100, state: str = ""
@@ -438,6 +442,13 @@ class Farm:
     def _project_of(self, address: str) -> tuple[str, int] | None:
         project = self._projects.of(address)
         return (project.ident, project.render_priority) if project is not None else None
+
+    def _weight_of(self, project: str) -> float:
+        """A project's share of the farm, against the others'."""
+        try:
+            return float(self._projects.get(project).render_priority)
+        except CroftError:
+            return 1.0
 
     def _project_priority(self, address: str) -> int:
         found = self._project_of(address)

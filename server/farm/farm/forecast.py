@@ -11,12 +11,14 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
 from server.farm.committer.board import Board, Live
 from server.farm.jobs import states
-from server.farm.jobs.job import DONE, Claim, Job
+from server.farm.jobs.job import Claim, Job
+from server.farm.jobs.tasks import DONE
 from server.farm.nodes import Node
 from server.farm.scheduler import Need, misfit
 from server.farm.statistics import estimate, moments
@@ -74,6 +76,16 @@ class Forecast:
         times = {"earliest": found.earliest, "likely": found.likely, "latest": found.latest}
         return {name: moments.stamp(second) for name, second in times.items()}
 
+    def over(self, job_ids: Iterable[str]) -> tuple[dict[str, str] | None, int]:
+        """When the last of these jobs will be done, and of how many it can't be told."""
+        found = [(job_id, self.of(job_id)) for job_id in job_ids]
+        known = [ends for _, ends in found if ends is not None]
+        if not known:
+            return None, len(found)
+        names = ("earliest", "likely", "latest")
+        last = {name: moments.stamp(max(getattr(ends, name) for ends in known)) for name in names}
+        return last, len(found) - len(known)
+
     def close(self) -> None:
         self._ending.set()
         self._wanted.set()
@@ -113,12 +125,13 @@ class Forecast:
             lives = [live for live in list(self._board.live.values()) if self._counts(live)]
             needs: dict[Need, int] = {}
             for live in lives:
-                needs.setdefault(live.need, len(needs))
+                for part in live.works:
+                    needs.setdefault(part.need, len(needs))
             paces = estimate.paces(self._parts())
             computers = self._computers(needs, paces)
             if computers:
                 past = _Past(self._board)
-                works = [self._work(live, needs[live.need], paces, past, at) for live in lives]
+                works = [self._work(live, needs, paces, past, at) for live in lives]
                 found = estimate.ends(works, computers)
             kept = {live.id for live in lives}
             self._samples = {key: value for key, value in self._samples.items() if key[0] in kept}
@@ -127,7 +140,11 @@ class Forecast:
 
     def _counts(self, live: Live) -> bool:
         job = live.job
-        return job.state in states.OPEN and self._board.ours(job) and bool(live.commandment)
+        return (
+            job.state in states.OPEN
+            and self._board.ours(job)
+            and all(part.commandment for part in live.works)
+        )
 
     def _parts(self) -> Iterable[Mapping[str, tuple[float, float]]]:
         for live in list(self._board.live.values()):
@@ -161,20 +178,22 @@ class Forecast:
 
     # -- one job --------------------------------------------------------------------------------------
 
-    def _work(self, live: Live, need: int, paces: Mapping[str, float], past: _Past, at: float) -> Work:
+    def _work(
+        self, live: Live, needs: Mapping[Need, int], paces: Mapping[str, float], past: _Past, at: float
+    ) -> Work:
         job, record = live.job, live.job.record
         stages = []
         claims = list(job.claims.values())
-        for number, (first, end) in enumerate(_spans(job)):
-            out = [claim for claim in claims if first <= claim.task < end]
-            stages.append(self._stage(job, number, first, end, out, paces, past, at))
+        for stage, part in zip(job.stages, live.works, strict=True):
+            out = [claim for claim in claims if stage.first <= claim.task < stage.end]
+            found = self._stage(job, stage.index, stage.first, stage.end, out, paces, past, at)
+            stages.append(replace(found, need=needs[part.need]))
         begins = record.get("start_after")
         after = record.get("after")
         return Work(
             id=job.id,
             project=str(record.get("project") or ""),
             user=str(record.get("user") or ""),
-            need=need,
             stages=tuple(stages),
             priority=job.priority,
             created=str(record.get("created") or ""),
@@ -220,7 +239,7 @@ class Forecast:
         self, job: Job, number: int, first: int, end: int, paces: Mapping[str, float]
     ) -> tuple[float, float, int]:
         """A task's mean seconds on a usual computer, its relative deviation, and how many tasks say so."""
-        done = job.counts["done"]
+        done = job.counts["done"] + job.extras["done"]
         known = self._samples.get((job.id, number))
         if known is not None and known[0] == done:
             return known[1]
@@ -275,13 +294,6 @@ class _Past:
 
 
 _LATER_S = 10.0  # a stage after the first, of which none is done yet: a film of the frames, mostly
-
-
-def _spans(job: Job) -> list[tuple[int, int]]:
-    stages = getattr(job, "stages", None)
-    if not stages:
-        return [(0, job.total)]
-    return [(stage.first, stage.end) for stage in stages]
 
 
 def _whole(value: Any) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from server.disk import paths
@@ -33,9 +33,11 @@ class Views:
         # Need -> as of which news of nodes, when, why nobody can serve it, or the means of who can.
         self._reasons: dict[Need, tuple[int, float, str, Means | None]] = {}
 
-    def job(self, live: Live) -> dict[str, Any]:
-        """A job that is in memory as a fold."""
+    def job(self, live: Live, ends: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """A job that is in memory as a fold. `ends`: when it will be over, where that can be told."""
         job = live.job
+        if job.state not in states.OPEN:
+            ends = None
         return {
             **self._request(job.record, job.address),
             "state": job.state,
@@ -49,7 +51,8 @@ class Views:
             "progress": _progress(job.counts, job.total),
             "seconds": job.total_milliseconds / 1000,
             "seconds_per_task": _mean(job),
-            "estimated_end": self._estimated_end(job),
+            "estimated_end": ends["likely"] if ends else None,
+            "ends": dict(ends) if ends else None,
             "attempts": job.attempts,
             "failed_attempts": job.failed_attempts,
             "lost_attempts": job.lost_attempts,
@@ -78,6 +81,7 @@ class Views:
             "priority": result.get("priority", ended.record.get("priority", 3)),
             "progress": _progress(counts, result.get("total", 0)),
             "estimated_end": None,
+            "ends": None,
             **{key: result.get(key) for key in kept + more},
             "why": result.get("why") or inputs.sentence(result.get("changed") or []),
             "changed": result.get("changed") or [],
@@ -116,15 +120,6 @@ class Views:
             if len(self._cells) > 2000:
                 self._cells.pop(next(iter(self._cells)))
         return text
-
-    def _estimated_end(self, job: Job) -> str | None:
-        if job.state not in states.OPEN:
-            return None
-        left_s = statistics.remaining_s(job, max(1, len(job.claims)) if job.claims else 0)
-        if left_s is None:
-            return None
-        end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=min(left_s, 1e8))
-        return end.isoformat(timespec="seconds").replace("+00:00", "Z")
 
     # -- why ------------------------------------------------------------------------------------------
 

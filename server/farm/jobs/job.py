@@ -143,7 +143,8 @@ class Job(Tasks):
         self.suffixes = [""] * len(self.stages)  # of their outputs: known from the first
         self.total_milliseconds = 0
         self.by_node: dict[str, list[int]] = {}  # name -> done, milliseconds, failed, lost
-        # "2026-11-22T14" in UTC -> name -> done, milliseconds, failed, lost, milliseconds for nothing
+        # "2026-11-22T14" in UTC -> name -> done, their milliseconds, failed, lost, milliseconds for nothing,
+        # and those of what nobody asked for (optional tasks)
         self.by_hour: dict[str, dict[str, list[int]]] = {}
         self.attempts = 0
         self.failed_attempts = 0
@@ -213,6 +214,8 @@ class Job(Tasks):
             spent[0] += 1
             spent[1] += milliseconds
             self.strikes = 0
+        else:
+            self._hour(hour, name)[5] += milliseconds
         self.last_done = at
         if self.shown.first <= task < self.shown.end:
             self.last_task = task
@@ -313,15 +316,15 @@ class Job(Tasks):
     def _take_back(self, task: int) -> None:
         """A done task is to be done again: what it took was for nothing, in the hour in which it ended."""
         milliseconds, name = self.milliseconds[task], self.node_names[self.worker[task]]
+        hour = self._hour(_hour_of(self.done_at[task]), name)
+        hour[4] += milliseconds
+        hour[1 if task < self.total else 5] -= milliseconds
         if task < self.total:
+            hour[0] -= 1
             self.total_milliseconds -= milliseconds
             sums = self._sums(name)
             sums[0] -= 1
             sums[1] -= milliseconds
-            hour = self._hour(_hour_of(self.done_at[task]), name)
-            hour[0] -= 1
-            hour[1] -= milliseconds
-            hour[4] += milliseconds
         self.output_bytes -= self.sizes[task]
         self.milliseconds[task] = self.sizes[task] = self.memory[task] = self.done_at[task] = 0
 
@@ -475,7 +478,7 @@ class Job(Tasks):
             nodes = self.by_hour[hour] = {}
         sums = nodes.get(name)
         if sums is None:
-            sums = nodes[name] = [0, 0, 0, 0, 0]
+            sums = nodes[name] = [0, 0, 0, 0, 0, 0]
         return sums
 
     def _for_nothing(self, claim: Claim, at: object) -> list[int]:

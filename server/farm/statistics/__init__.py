@@ -3,6 +3,6 @@
 sums     one job: what is kept of it and shown of it, and whether its columns agree
 """
 
-from server.farm.statistics.sums import CELLS, cells, disagreements, newest, remaining_s, summary
+from server.farm.statistics.sums import CELLS, cells, disagreements, newest, summary
 
-__all__ = ["CELLS", "cells", "disagreements", "newest", "remaining_s", "summary"]
+__all__ = ["CELLS", "cells", "disagreements", "newest", "summary"]

@@ -19,6 +19,7 @@ STEP = 0.05  # of the time played so far: what ends within one step doesn't free
 LEAST_STEP_S = 2.0
 DOUBT = 0.05  # relative, beyond what the frames' own spread says: computers come and go
 SURE = 1.64  # standard deviations on each side: nine in ten ends lie within
+ROUNDS = 5
 PRIOR_TASKS = 3.0  # a computer's pace counts as everybody's until it has done a few
 
 
@@ -41,6 +42,7 @@ class Stage:
     seconds: float | None  # a task on a usual computer; None: nobody knows
     spread: float = 0.5  # standard deviation of one task, relative
     known: int = 0  # tasks of it that were measured
+    need: int = 0  # what a computer must serve, by number
 
     @property
     def left(self) -> float:
@@ -58,7 +60,6 @@ class Work:
     id: str
     project: str
     user: str
-    need: int
     stages: tuple[Stage, ...]
     priority: int = 3
     created: str = ""
@@ -80,13 +81,15 @@ class Ends:
 def ends(jobs: Sequence[Work], computers: Iterable[Computer]) -> dict[str, Ends]:
     """The end of every job that one can be told for."""
     classes = _classes(computers)
-    usable = [work for work in jobs if any(work.need in one.serves for one in classes)]
+    served = frozenset().union(*(one.serves for one in classes)) if classes else frozenset()
+    usable = [work for work in jobs if all(stage.need in served for stage in work.stages if stage.tasks)]
     short, likely, long = (_Play(usable, classes, lean).run() for lean in (-1, 0, 1))
     found = {}
     for work in usable:
-        if work.id in likely and all(stage.seconds is not None for stage in work.stages):
-            middle = likely[work.id]
-            found[work.id] = Ends(*sorted((short.get(work.id, middle), middle, long.get(work.id, HORIZON_S))))
+        middle = likely.get(work.id, math.inf)
+        if middle < HORIZON_S and all(stage.seconds is not None for stage in work.stages):
+            last = min(long.get(work.id, HORIZON_S), HORIZON_S)
+            found[work.id] = Ends(*sorted((short.get(work.id, middle), middle, last)))
     return found
 
 
@@ -96,18 +99,21 @@ def paces(jobs: Iterable[Mapping[str, Sequence[float]]]) -> dict[str, float]:
     `jobs`: of each, computer -> (frames done, seconds in all). Frames of one job are alike; what differs
     between jobs says nothing of the computers.
     """
-    found: dict[str, tuple[float, float]] = {}  # name -> weight, sum of weighted logarithms
+    parts: list[list[tuple[str, float, float]]] = []  # computer, frames, logarithm of their mean
     for by_node in jobs:
         done = [(name, float(sums[0]), float(sums[1])) for name, sums in by_node.items() if sums[0] > 0]
-        if len(done) < 2:
-            continue
-        # The mean of the computers' means, so that one that did nearly all isn't its own measure.
-        means = [(name, count, max(seconds / count, 1e-3)) for name, count, seconds in done]
-        middle = sum(math.log(mean) * count for _, count, mean in means) / sum(c for _, c, _ in means)
-        for name, count, mean in means:
-            weight, total = found.get(name, (0.0, 0.0))
-            found[name] = (weight + count, total + count * (math.log(mean) - middle))
-    return {name: math.exp(total / (weight + PRIOR_TASKS)) for name, (weight, total) in found.items()}
+        if len(done) > 1:
+            parts.append([(name, count, math.log(max(time / count, 1e-3))) for name, count, time in done])
+    found: dict[str, float] = dict.fromkeys((name for part in parts for name, _, _ in part), 0.0)
+    for _ in range(ROUNDS):  # what a job's frames take, given the computers; then the other way round
+        sums = dict.fromkeys(found, (0.0, 0.0))
+        for part in parts:
+            usual = sum(n * (mean - found[name]) for name, n, mean in part) / sum(n for _, n, _ in part)
+            for name, n, mean in part:
+                weight, total = sums[name]
+                sums[name] = (weight + n, total + n * (mean - usual))
+        found = {name: total / (weight + PRIOR_TASKS) for name, (weight, total) in sums.items()}
+    return {name: math.exp(value) for name, value in found.items()}
 
 
 @dataclass(slots=True)
@@ -154,6 +160,7 @@ class _Run:
     lean: int
     stage: int = -1
     left: float = 0.0  # tasks
+    need: int = 0
     width: float = 0.0  # tasks that can be out at once
     seconds: float = 0.0
     tail: float = 0.0  # what the last round takes beyond the fluid's end
@@ -171,6 +178,7 @@ class _Run:
             stage = self.work.stages[at]
             if stage.tasks:
                 self.stage, self.left, self.seconds = at, stage.left, _lean(stage, self.lean)
+                self.need = stage.need
                 self.width = float(min(stage.tasks, self.work.most or stage.tasks))
                 return True
         self.left = 0.0
@@ -230,7 +238,7 @@ class _Play:
                 if not run.next_stage():
                     self._end(run, self._now + seconds - spent + tail)
                     break
-                scale = min(1.0, run.width / run.slots)
+                scale = min(1.0, run.width / run.slots)  # until the next dealing it keeps what it has
                 run.share, run.slots = run.share * scale, run.slots * scale
             else:
                 run.left -= spent * run.share / run.seconds
@@ -287,7 +295,7 @@ def _wants(runs: list[_Run], group: _Class) -> float:
 
 def _room(run: _Run, group: _Class) -> float:
     """Further slots of this class that a job could use."""
-    if run.work.need not in group.serves:
+    if run.need not in group.serves:
         return 0.0
     return max(0.0, min(run.width, max(1.0, math.ceil(run.left))) - run.slots)
 

@@ -66,16 +66,6 @@ def newest(job: Job) -> dict[str, Any] | None:
     return {"n": task, "name": name, "attempts": job.latest[task] >> 16} if name else None
 
 
-def remaining_s(job: Job, workers: int) -> float | None:
-    """Seconds until nothing is left to do, when `workers` go on at the pace so far."""
-    done, left = job.counts["done"], job.counts["waiting"] + job.counts["claimed"]
-    if not done or not workers or not left:
-        return None
-    mean = job.total_milliseconds / done / 1000
-    rounds = left / min(workers, left)
-    return mean * rounds
-
-
 def disagreements(job: Job) -> list[str]:
     """Where a job's sums contradict each other: empty, always."""
     wrong: list[str] = []

@@ -127,6 +127,13 @@ SHAPES: dict[str, Schema] = {
         progress={"type": "number", "minimum": 0, "maximum": 1},
         seconds_per_task=MAYBE_NUMBER,
         estimated_end=TIME,
+        ends={
+            "anyOf": [
+                shape("earliest likely latest", earliest=TIME, likely=TIME, latest=TIME),
+                {"type": "null"},
+            ],
+            "description": "when it will be done, by the present queue; nine in ten end within",
+        },
         why=MAYBE_TEXT,
         warnings=TEXTS,
         cells=TEXT,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import bottle
@@ -25,7 +25,8 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
     start = requests.number(call.query, "from", 0, 0, 10**9)
     found = ordered(farm.jobs(project=ident))
     views = [farm.view(job) for job in found[start : start + CARDS]]
-    running = [farm.view(job) for job in found[:CARDS] if job.state == "running"]
+    opened = [job for job in found if job.state in ("running", "waiting")]
+    ends, untold = farm.forecast.over(job.id for job in opened)
     nodes = [computer(view, now) for view in farm.nodes()]
     supervisor = call.user is not None and call.user.at_least("supervisor")
     return shell.page(
@@ -34,8 +35,8 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
         title="Rendering",
         here="Rendering",
         project=project,
-        figure=figure(found, running, now),
-        summary=summary(farm.sums(ident), nodes),
+        figure=figure(found, ends, now),
+        summary=summary(farm.sums(ident), nodes, untold if ends else 0),
         jobs=cards(shell, call, views),
         more=f"?from={start + CARDS}" if start + CARDS < len(found) else "",
         priorities=priorities(shell, project),
@@ -46,21 +47,18 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
     )
 
 
-def figure(found: list[Any], running: Sequence[View], now: datetime.datetime) -> str:
+def figure(found: list[Any], ends: View | None, now: datetime.datetime) -> str:
     """The one figure of the page: when all of it will be there."""
-    ends = [end for view in running if (end := words.moment(view.get("estimated_end")))]
     if ends:
-        return words.done_about(max(ends).isoformat(), now).capitalize()
-    if running:
-        return "Rendering"
-    for state, word in (("waiting", "Waiting"), ("paused", "Paused")):
+        return words.done_between(ends, now).capitalize()
+    for state, word in (("running", "Rendering"), ("waiting", "Waiting"), ("paused", "Paused")):
         if any(job.state == state for job in found):
             return word
     return "All done" if found else "Nothing to render"
 
 
-def summary(sums: Mapping[str, int], nodes: list[dict[str, Any]]) -> str:
-    """One sentence, also for those who hear the page."""
+def summary(sums: Mapping[str, int], nodes: list[dict[str, Any]], untold: int = 0) -> str:
+    """One sentence, also for those who hear the page. `untold`: renders whose end nobody knows yet."""
     busy = sum(1 for node in nodes if node["busy"])
     here = sum(1 for node in nodes if not node["away"])
     parts = []
@@ -69,6 +67,8 @@ def summary(sums: Mapping[str, int], nodes: list[dict[str, Any]]) -> str:
         parts.append(f"{renders}: {sums['done']:,} of {frames} done")
     if sums["failed"]:
         parts.append(f"{sums['failed']:,} failed")
+    if untold:
+        parts.append(f"the end of {untold:,} can’t be told yet")
     if not here:
         return " · ".join(
             [*parts, "no computer is on" if nodes else "no computer has reported yet"]

@@ -60,7 +60,7 @@ def card(
     stuck = state == "running" and bool(job.get("why"))  # begun, but nobody works on it just now
     glyph, word = words.JOB_STATES.get("waiting" if stuck else state, ("waiting", state))
     marks, group = cells(str(job.get("cells", "")), total, limit)
-    end = words.done_about(job.get("estimated_end"), now) if state == "running" else ""
+    end = words.done_between(job.get("ends"), now)
     return {
         **job,
         "url": "/api/jobs/" + quote(job["id"]),

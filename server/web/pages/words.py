@@ -81,6 +81,34 @@ def done_about(value: Any, now: datetime.datetime) -> str:
     return f"done about {said.removeprefix('today ')}" if said else ""
 
 
+def done_between(ends: Any, now: datetime.datetime) -> str:
+    """'done between 16:10 and 16:40', of a job's `ends`; 'done about 16:20' where the two are the same."""
+    if not isinstance(ends, Mapping):
+        return ""
+    found = [moment(ends.get(key)) for key in ("earliest", "latest")]
+    if found[0] is None or found[1] is None:
+        return ""
+    step = next(step for ahead, step in _ROUNDING if (found[1] - now).total_seconds() < ahead)
+    first = _rounded(found[0], step, up=False)
+    last = _rounded(found[1], step, up=True)
+    if last - first <= datetime.timedelta(seconds=step):
+        return done_about(last.isoformat(), now)
+    begin, end = when(first.isoformat(), now), when(last.isoformat(), now)
+    day = begin.rpartition(" ")[0]
+    if day and end.startswith(day + " "):
+        end = end.removeprefix(day + " ")
+    return f"done between {begin.removeprefix('today ')} and {end.removeprefix('today ')}"
+
+
+_ROUNDING = ((1800, 60), (3 * 3600, 300), (12 * 3600, 600), (float("inf"), 1800))  # seconds ahead: step
+
+
+def _rounded(moment: datetime.datetime, step: int, *, up: bool) -> datetime.datetime:
+    second = moment.timestamp()
+    second = -(-second // step) * step if up else second // step * step
+    return datetime.datetime.fromtimestamp(second, datetime.UTC)
+
+
 def duration(seconds: float | None) -> str:
     """'0.4 s', '12 s', '3 min', '1 h 20 min', '2 days 3 h'."""
     if seconds is None or seconds < 0:
