@@ -146,6 +146,8 @@ class Job(Tasks):
         # "2026-11-22T14" in UTC -> name -> done, their milliseconds, failed, lost, milliseconds for nothing,
         # and those of what nobody asked for (optional tasks)
         self.by_hour: dict[str, dict[str, list[int]]] = {}
+        self.reasons: dict[str, dict[str, int]] = {}  # the same hours -> reason -> attempts that failed so
+        self.waited_milliseconds = 0  # that done tasks waited for their scene to be opened
         self.attempts = 0
         self.failed_attempts = 0
         self.lost_attempts = 0
@@ -221,7 +223,10 @@ class Job(Tasks):
             self.last_task = task
         self.done_at[task] = int(second)
         self._note_outputs(task, event.get("outputs") or ())
-        memory = (event.get("statistics") or {}).get("memory_mb")
+        told = event.get("statistics") or {}
+        memory, waited = told.get("memory_mb"), told.get("waited_s")
+        if isinstance(waited, (int, float)) and 0 <= waited * 1000 <= milliseconds and task < self.total:
+            self.waited_milliseconds += round(waited * 1000)
         if isinstance(memory, (int, float)) and 0 <= memory < 2**31:
             self.memory[task] = round(memory)
             self.peak_memory_mb = max(self.peak_memory_mb, float(memory))
@@ -249,8 +254,9 @@ class Job(Tasks):
         self.failed_attempts += 1
         self.tries[claim.task] = self.tries.get(claim.task, 0) + 1
         self._sums(claim.node)[2] += 1
-        self._for_nothing(claim, event["at"])[2] += 1
-        self._keep_failure(event, claim, str(event.get("reason") or "failed"))
+        reason = str(event.get("reason") or "failed")
+        self._for_nothing(claim, event["at"], reason)[2] += 1
+        self._keep_failure(event, claim, reason)
         self._give_back(claim.task, bool(event.get("final")))
 
     def _expired(self, event: Event) -> None:
@@ -260,7 +266,7 @@ class Job(Tasks):
         self.lost_attempts += 1
         self.lost[claim.task] = self.lost.get(claim.task, 0) + 1
         self._sums(claim.node)[3] += 1
-        self._for_nothing(claim, event["at"])[3] += 1
+        self._for_nothing(claim, event["at"], states.NODE_GONE)[3] += 1
         self._keep_failure(event, claim, "the node was not heard of any more")
         self._give_back(claim.task, bool(event.get("final")))
 
@@ -418,6 +424,8 @@ class Job(Tasks):
             "claims": {n: (c.attempt, c.node, c.server, c.at) for n, c in self.claims.items()},
             "by_node": {name: list(sums) for name, sums in self.by_node.items()},
             "by_hour": {hour: {n: list(s) for n, s in found.items()} for hour, found in self.by_hour.items()},
+            "reasons": {hour: dict(counts) for hour, counts in self.reasons.items()},
+            "waited": self.waited_milliseconds,
             "frames": (list(self.done_at), list(self.sizes), list(self.memory)),
             "failures": {n: [(f.node, f.reason) for f in found] for n, found in self.failures.items()},
             "names": dict(self.names),
@@ -481,9 +489,12 @@ class Job(Tasks):
             sums = nodes[name] = [0, 0, 0, 0, 0, 0]
         return sums
 
-    def _for_nothing(self, claim: Claim, at: object) -> list[int]:
+    def _for_nothing(self, claim: Claim, at: object, reason: str = "") -> list[int]:
         """An attempt ended without a frame: the time that its node spent on it, in this hour's sums."""
         second, hour = self._moment(str(at))
+        if reason:
+            counts, kind = self.reasons.setdefault(hour, {}), states.reason_of(reason)
+            counts[kind] = counts.get(kind, 0) + 1
         sums = self._hour(hour, claim.node)
         seconds = second - self._moment(str(claim.at))[0]
         sums[4] += round(seconds * 1000) if 0 < seconds < 1e7 else 0

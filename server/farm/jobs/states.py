@@ -26,6 +26,12 @@ MOVES: dict[str, frozenset[str]] = {
     CANCELLED: frozenset({WAITING}),
 }
 
+NODE_GONE, OTHER = "node gone", "other"
+REASONS = (  # why an attempt failed, as nodes say it and as it is counted
+    *("renderer error", "crash", "out of memory", "time-out", "missing file", "bad output"),
+    *(NODE_GONE, OTHER),
+)
+
 _WORDS = {
     DONE: "is done already",
     FAILED: "has failed already",
@@ -40,3 +46,9 @@ def check(job_id: str, present: str, to: str) -> None:
     """Conflict with a sentence when a job in state `present` may not become `to`."""
     if to not in MOVES.get(present, frozenset()):
         raise Conflict(f"Job {job_id} {_WORDS.get(present, present)}.", job=job_id, state=present)
+
+
+def reason_of(text: str) -> str:
+    """The reason that a text stands for: `"missing file: tree.png"` is a missing file."""
+    begin = text.partition(":")[0].strip().lower()
+    return begin if begin in REASONS else OTHER

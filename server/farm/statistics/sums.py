@@ -3,6 +3,7 @@ and `disagreements` says where they would not add up."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from server.farm.jobs.job import Job
@@ -15,7 +16,7 @@ _WORST_FIRST = (FAILED, CLAIMED, WAITING, DONE, SKIPPED)  # what a letter for se
 def summary(job: Job) -> dict[str, Any]:
     """What is kept of an ended job (result.json), and shown of one that runs."""
     done = job.counts["done"]
-    times = [milliseconds for milliseconds, cell in _done_times(job)] if done <= 2000 else None
+    times = sorted((milliseconds, task) for task, milliseconds in _times(job))
     return {
         "state": job.state,
         "why": job.why,
@@ -30,8 +31,11 @@ def summary(job: Job) -> dict[str, Any]:
         "lost_attempts": job.lost_attempts,
         "seconds": job.total_milliseconds / 1000,
         "seconds_per_task": round(job.total_milliseconds / done / 1000, 3) if done else None,
-        "seconds_shortest": min(times) / 1000 if times else None,
-        "seconds_longest": max(times) / 1000 if times else None,
+        "seconds_shortest": times[0][0] / 1000 if times else None,
+        "seconds_longest": times[-1][0] / 1000 if times else None,
+        "fastest": job.task_frame(times[0][1]) if times else None,
+        "slowest": job.task_frame(times[-1][1]) if times else None,
+        "seconds_waited": job.waited_milliseconds / 1000,
         "peak_memory_mb": round(job.peak_memory_mb) or None,
         "output_bytes": job.output_bytes,
         "newest": newest(job),
@@ -43,6 +47,7 @@ def summary(job: Job) -> dict[str, Any]:
             hour: {name: list(sums) for name, sums in sorted(found.items()) if any(sums)}
             for hour, found in sorted(job.by_hour.items())
         },
+        "reasons": {hour: dict(counts) for hour, counts in sorted(job.reasons.items())},
         "cells": cells(job),
         "first_failure": _first_failure(job),
     }
@@ -83,7 +88,7 @@ def disagreements(job: Job) -> list[str]:
         wrong.append("the nodes' done tasks don't sum up")
     if sum(sums[1] for sums in job.by_node.values()) != job.total_milliseconds:
         wrong.append("the nodes' seconds don't sum up")
-    if sum(milliseconds for milliseconds, _ in _done_times(job)) != job.total_milliseconds:
+    if sum(milliseconds for _, milliseconds in _times(job)) != job.total_milliseconds:
         wrong.append("the tasks' seconds don't sum up")
     if sum(sums[2] for sums in job.by_node.values()) != job.failed_attempts:
         wrong.append("the nodes' failures don't sum up")
@@ -100,17 +105,18 @@ def _hours_disagree(job: Job) -> list[str]:
     whole = {name: sums for name, sums in job.by_node.items() if any(sums)}
     hours = {name: sums for name, sums in hours.items() if any(sums)}
     wrong = [] if hours == whole else ["the hours' tasks don't sum up"]
+    counted = sum(sum(counts.values()) for counts in job.reasons.values())
+    if counted != job.failed_attempts + job.lost_attempts:
+        wrong.append("the reasons of failures don't sum up")
     if sum(job.sizes) != job.output_bytes:
         wrong.append("the tasks' bytes don't sum up")
     return wrong
 
 
-def _done_times(job: Job) -> list[tuple[int, int]]:
-    return [
-        (ms, cell)
-        for ms, cell in zip(job.milliseconds[: job.total], job.cells[: job.total], strict=True)
-        if cell == DONE
-    ]
+def _times(job: Job) -> Iterator[tuple[int, int]]:
+    """Number and milliseconds of the done tasks that were asked for."""
+    cells = job.cells
+    return ((task, job.milliseconds[task]) for task in range(job.total) if cells[task] == DONE)
 
 
 def _first_failure(job: Job) -> str | None:
