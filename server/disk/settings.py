@@ -80,6 +80,9 @@ KEYS: dict[str, Key] = {
     ),
     "lease_s": Key(90.0, float, "seconds", "How long a node may be silent before its task is given away.", 1),
     "heartbeat_s": Key(10.0, float, "seconds", "How often a node reports while it renders.", 0.1),
+    "joining": Key(
+        True, bool, "", "Whether a computer without a token may ask to join; an admin admits it."
+    ),
     "retries": Key(3, int, "attempts", "How often a task is tried before it counts as failed.", 1),
     "log_mb": Key(
         64.0, float, "megabytes", "Most that a job keeps of what its renderers said, packed.", 0.001

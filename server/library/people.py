@@ -32,6 +32,7 @@ SCOPES = ("all", "read")  # what a user's token may do; a node's token is for th
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**14, 8, 1  # 16 MB and some 40 ms: RFC 7914's figures for signing in
 PASSWORD_LIMIT = 1024  # characters; scrypt would hash megabytes gladly
 TOKENS_REMEMBERED = 4096
+REVOKED_KEPT = 200  # revocations that can be taken back
 LOGINS_KEPT_S = 300.0  # a directory of people that is asked over the network is slow
 LOOK_AGAIN_S = 0.1  # between two looks for a token that another process has just made
 
@@ -98,6 +99,7 @@ class People:
         self._logins: dict[int, tuple[float, str]] = {}
         self._lock = threading.Lock()
         self._looked_again = -LOOK_AGAIN_S
+        self._revoked: dict[str, dict[str, Any]] = {}  # the newest, by id
         self._checked: dict[bytes, tuple[Mapping[str, Any], Token]] = {}  # sha256 of the whole token
 
     # Users
@@ -286,7 +288,32 @@ class People:
         """Forget a token by its id (the part before the dot). NotFound if there is none."""
         if ident not in self._settings.folder("tokens"):
             raise NotFound(f"There is no token '{ident}'.", token=ident)
+        kept = dict(self._settings.folder("tokens")[ident])
         self._settings.remove("tokens", ident)
+        with self._lock:
+            self._revoked[ident] = kept
+            while len(self._revoked) > REVOKED_KEPT:
+                del self._revoked[next(iter(self._revoked))]
+
+    def unrevoke(self, ident: str) -> None:
+        """Take a revocation back, as long as this process remembers it. NotFound where it doesn't."""
+        with self._lock:
+            kept = self._revoked.pop(ident, None)
+        if kept is None:
+            raise NotFound(f"There is no token '{ident}' that was revoked lately.", token=ident)
+        self._settings.write("tokens", ident, kept)
+
+    def revoke_node(self, name: str) -> None:
+        """Revoke every token that is bound to this node's name; those of groups stay."""
+        for ident, data in list(self._settings.folder("tokens").items()):
+            if data.get("node") == name and name != "*":
+                self.revoke(ident)
+
+    def restore_node(self, name: str) -> None:
+        """Take back what `revoke_node` did."""
+        for ident, data in list(self._revoked.items()):
+            if data.get("node") == name:
+                self.unrevoke(ident)
 
 
 def require(user: User, role: str) -> None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 StartResponse = Callable[..., Any]
 log = logging.getLogger("croft.wire")
 JSON = "application/json"
-JOIN, ARCHIVE = "/join", "/node.zip"
+JOIN, ARCHIVE, REGISTER = "/join", "/node.zip", "/register"
+MAX_REGISTER_BYTES = 16_384
 FAILED = b'{"data":null,"message":"The server failed at this; its log says more."}'
 
 
@@ -81,6 +82,8 @@ class Wire:
             return self._joining(environ, path, token)
         if environ.get("REQUEST_METHOD") != "POST":
             raise MethodNotAllowed("Nodes POST to this address.")
+        if path == REGISTER:
+            return self._register(environ)
         name = self._node_of(token)
         body = read_body(environ, self._services.settings.get("max_body_bytes"))
         if path == "/farm":
@@ -96,6 +99,26 @@ class Wire:
             return "application/zip", join.archive()
         base = f"{Call(environ).scheme}://{environ.get('HTTP_HOST', '')}"
         return "text/plain; charset=utf-8", join.script(self._services, base, token)
+
+    def _register(self, environ: dict[str, Any]) -> tuple[str, bytes]:
+        """A computer without a token asks to join: an admin admits it on the page Computers."""
+        services = self._services
+        if not services.settings.get("joining"):
+            raise NotFound("Computers can't ask to join here: have an admin make a token for this one.")
+        told = _parse(read_body(environ, MAX_REGISTER_BYTES))
+        waiting = services.farm.machines.waiting
+        found = waiting.ask(told, str(environ.get("REMOTE_ADDR", "")), self._make_token)
+        if found["state"] == "admitted":
+            said = f"{found['name']} is one of the farm's computers now."
+        else:
+            said = (
+                f"{found['name']} asks to join, with the code {found['code']}. "
+                "An admin admits it on the page Computers."
+            )
+        return JSON, encoding.dumps({"data": found, "message": said})
+
+    def _make_token(self, name: str, by: str) -> str:
+        return self._services.people.make_token(node=name, title=f"admitted by {by}")
 
     def _node_of(self, token: str) -> str:
         """The name that a node's token is bound to."""

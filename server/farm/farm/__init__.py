@@ -25,6 +25,7 @@ from server.farm.committer.board import Board, Ended, Live, source_address
 from server.farm.committer.decide import Op, Turn
 from server.farm.committer.keeper import Keeper, Subscriber
 from server.farm.farm.forecast import Forecast
+from server.farm.farm.machines import Machines
 from server.farm.farm.plots import Plot
 from server.farm.farm.talk import Talk
 from server.farm.farm.views import Views, chosen_tasks
@@ -71,6 +72,7 @@ class Farm:
         self._talk = Talk(self.board, self._committer, monotonic, wall)
         self._views = Views(self.board)
         self.forecast = Forecast(self.board, monotonic, wall, self._weight_of)
+        self.machines = Machines(self.board, self._committer, self._nodes, self._views, wall)
         self._submitter = Submitter(settings, store, self.types, self._project_of, wall, disk)
         self._warnings = warnings
         self._told: dict[str, set[str]] = {}  # prenode's name -> jobs that it knows
@@ -327,37 +329,28 @@ class Farm:
 
     def nodes(self) -> list[dict[str, Any]]:
         """All nodes with what they do."""
-        return [self._views.node(node) for node in self._nodes.all()]
+        return self.machines.all()
 
     def node(self, name: str) -> dict[str, Any]:
         """One node; NotFound when it was never heard of."""
-        return self._views.node(self._nodes.get(name))
+        return self.machines.one(name)
 
     def pause_node(self, name: str, paused: bool, who: str = "") -> dict[str, Any]:
         """Give a node no new tasks, or again."""
-        node = self._nodes.pause(name, paused, who)
-        self.board.tell("node", name)
-        return self._views.node(node)
+        return self.machines.change(name, {"paused": paused}, who)
 
-    def pause(self, who: str = "") -> None:
-        """Give out no tasks at all until `resume`; it keeps through restarts."""
-        self._nodes.pause_farm(True)
-        self._tell_everything()
+    def pause(self, who: str = "", stop: bool = False) -> None:
+        """Give out no tasks at all until `resume`; it keeps through restarts. `stop`: take back what renders."""
+        self.machines.pause_all(True, stop)
 
     def resume(self, who: str = "") -> None:
         """Give out tasks again."""
-        self._nodes.pause_farm(False)
-        self._tell_everything()
+        self.machines.pause_all(False)
 
     @property
     def paused(self) -> bool:
         """No node gets new tasks."""
         return self._nodes.farm_paused
-
-    def _tell_everything(self) -> None:
-        for live in list(self.board.live.values()):
-            if live.job.state in states.OPEN:
-                self.board.tell("job", live.job.id)
 
     # -- operations -----------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from typing import Any
 from server.disk.errors import BadInput, NotFound
 from server.disk.settings import IDENT, Settings
 from server.farm.nodes import wishes
-from server.farm.nodes.node import AWAY_HEARTBEATS, Node
+from server.farm.nodes.node import AWAY_HEARTBEATS, NOT_OPEN, UPDATE_S, Node
 from server.farm.scheduler import Means
 
 __all__ = ["AWAY_HEARTBEATS", "Node", "Nodes"]
@@ -148,6 +148,54 @@ class Nodes:
         self._configured = None
         return node
 
+    def taken(self, name: str) -> str:
+        """Why a computer that asks to join can't have this name; "" when it can: nobody has it, or one that
+        is away, which an admin may replace."""
+        now, heartbeat_s = self._monotonic(), self.heartbeat_s()
+        for node in self.present():
+            if node.name.casefold() == name.casefold():
+                if node.state(now, heartbeat_s) not in NOT_OPEN:
+                    return f"There is a computer called {node.name} already: give this one another name."
+        return ""
+
+    def heard_of(self, name: str) -> bool:
+        """Whether a node of this name was ever here."""
+        node = self._nodes.get(name)
+        return node is not None and bool(node.seen_at)
+
+    def admit(self, name: str, who: str) -> None:
+        """Note who let a node in."""
+        self.known(name)
+        self.change(name, {"approved": who})
+
+    def forget(self, name: str) -> dict[str, Any]:
+        """Know nothing more of a node: what was decided for it, to be put back by `restore`."""
+        ident = _ident(name)
+        kept = dict(self._settings.folder("nodes").get(ident, {}))
+        if kept:
+            self._settings.remove("nodes", ident)
+        self._configured = None
+        with self._lock:
+            self._nodes.pop(name, None)
+        return {**kept, "name": name}
+
+    def restore(self, name: str, kept: Mapping[str, Any]) -> Node:
+        """Take a forgotten node in again, with what was decided for it."""
+        self._settings.write("nodes", _ident(name), {**kept, "name": name})
+        self._configured = None
+        return self.known(name)
+
+    def forget_unheard(self, name: str) -> None:
+        """Forget one that was admitted and never came."""
+        node = self._nodes.get(name)
+        if node is not None and not node.seen_at:
+            self.forget(name)
+
+    def update(self, node: Node) -> None:
+        """Have it bring itself up to date."""
+        node.update_said = ""
+        node.updates_until = self._monotonic() + UPDATE_S
+
     def pause(self, name: str, paused: bool, who: str = "") -> Node:
         """Give a node no new tasks, or again."""
         return self.change(name, {"paused": paused}, who)
@@ -163,6 +211,10 @@ class Nodes:
         self._settings.write("nodes", FARM, {"paused": paused})
         self._farm_paused = paused
         self._configured = None
+
+    def heartbeat_s(self) -> float:
+        """How often nodes are to report now."""
+        return float(self._settings.get("heartbeat_s"))
 
     def zone(self) -> zoneinfo.ZoneInfo:
         """The time zone of schedules."""

@@ -116,12 +116,6 @@ BODIES: dict[str, Schema] = {
         "additionalProperties": False,
         "properties": {"share": {"type": ["string", "null"], "maxLength": 100}},
     },
-    "NodeChange": {
-        "type": "object",
-        "required": ["paused"],
-        "additionalProperties": False,
-        "properties": {"paused": {"type": "boolean"}},
-    },
     "AssetChange": {
         "type": "object",
         "minProperties": 1,

@@ -6,13 +6,13 @@ Shown as the components of `/api/openapi.json`; the tests hold every answer agai
 from __future__ import annotations
 
 from server.web.api.bodies import BODIES
+from server.web.api.node_shapes import NODE_BODIES, NODE_SHAPES
 from server.web.api.schema import (
     ANYTHING,
     ASSET_STATUS,
     JOB_STATES,
     MAYBE_NUMBER,
     MAYBE_TEXT,
-    NODE_STATES,
     SAVE_KINDS,
     TASK_STATES,
     TEXT,
@@ -150,19 +150,6 @@ SHAPES: dict[str, Schema] = {
         image=MAYBE_TEXT,
         thumbnail=MAYBE_TEXT,
         log=MAYBE_TEXT,
-    ),
-    "Node": shape(
-        "name state",
-        name=TEXT,
-        state={"type": "string", "enum": NODE_STATES},
-        slots={"type": ["integer", "null"]},
-        busy=WHOLE,
-        doing={"type": "array", "items": ANYTHING},
-        provides=TEXTS,
-        version=MAYBE_TEXT,
-        seen=TIME,
-        hardware=ANYTHING,
-        pace=MAYBE_NUMBER,
     ),
     "Problem": shape(
         "id kind address text mend actions severity command",
@@ -320,5 +307,7 @@ SHAPES: dict[str, Schema] = {
         thumbnail=MAYBE_TEXT,
     ),
     "FarmState": shape("paused", paused=TRUTH),
+    **NODE_SHAPES,
     **BODIES,
+    **NODE_BODIES,
 }

@@ -31,6 +31,8 @@ PARAMETERS: Mapping[str, tuple[Schema, str]] = {
     "id": ({"type": "string", "minLength": 1}, "the job's or the upload's id"),
     "n": ({"type": "integer", "minimum": 0}, "the task's number in its job"),
     "name": ({"type": "string", "minLength": 1}, "the node's name"),
+    "code": ({"type": "string", "minLength": 1}, "the code of a computer that asks to join"),
+    "token": ({"type": "string", "minLength": 1}, "a token's id, which is no secret"),
     "user": ({"type": "string", "minLength": 1}, "the user's name"),
     "step": ({"type": "string", "minLength": 1}, "you, pool, samba, people, nodes, render, speed …"),
     "project": ({"type": "string", "minLength": 1}, "the project's ident"),

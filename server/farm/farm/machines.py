@@ -1,0 +1,130 @@
+"""Nodes as people see and steer them: change, admit, forget, pause them all.
+
+What is decided for a node is written to the configuration by the room below; here it is told to those who
+look, and what nodes hold is taken back where a person wants that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from server.disk.errors import BadInput, Conflict
+from server.farm.committer import Bundle, Committer
+from server.farm.committer.board import Board
+from server.farm.committer.decide import Op
+from server.farm.farm.views import Views
+from server.farm.jobs import states
+from server.farm.nodes import Node, Nodes
+from server.farm.nodes.node import NOT_OPEN
+from server.farm.nodes.waiting import ADMITTED, REFUSED, WAIT, Asking, Waiting
+
+DOINGS = {"admit": ADMITTED, "refuse": REFUSED, "wait": WAIT}
+ALL_S = 10.0  # so long it is waited for frames to be given back
+
+
+class Machines:
+    """Made once by the farm."""
+
+    def __init__(
+        self,
+        board: Board,
+        committer: Committer,
+        nodes: Nodes,
+        views: Views,
+        wall: Callable[[], float],
+    ) -> None:
+        self._board = board
+        self._committer = committer
+        self._nodes = nodes
+        self._views = views
+        self.waiting = Waiting(board.monotonic, wall, nodes.taken, lambda name: board.tell("node", name))
+
+    # -- looking --------------------------------------------------------------------------------------
+
+    def all(self) -> list[dict[str, Any]]:
+        """All nodes with what they do."""
+        return [self._views.node(node) for node in self._nodes.all()]
+
+    def one(self, name: str) -> dict[str, Any]:
+        """One node; NotFound when it was never heard of."""
+        return self._views.node(self._nodes.get(name))
+
+    def asking(self) -> list[dict[str, Any]]:
+        """Computers that ask to join; `replaces`: one of that name was here."""
+        return [self.asking_view(one) for one in self.waiting.all()]
+
+    def asking_view(self, one: Asking) -> dict[str, Any]:
+        return {**one.view(), "replaces": self._nodes.heard_of(one.name)}
+
+    # -- changing -------------------------------------------------------------------------------------
+
+    def change(self, name: str, changes: Mapping[str, Any], who: str = "") -> dict[str, Any]:
+        """Pause, drain, groups, tags, hours, power …: BadInput for what makes no sense."""
+        node = self._nodes.change(name, changes, who)
+        self._board.tell("node", name)
+        if node.wishes.give_back and changes.keys() & {"schedule", "idle_only", "give_back"}:
+            self._board.stirred.set()
+        return self._views.node(node)
+
+    def decide(self, code: str, do: str, who: str, revoke: Callable[[str], None]) -> dict[str, Any]:
+        """Admit, refuse or let wait again who asks to join. `revoke(name)` takes a node's tokens back."""
+        if do not in DOINGS:
+            raise BadInput('Say "admit", "refuse" or "wait".', field="do")
+        before = next((one for one in self.waiting.all() if one.code == code.strip().upper()), None)
+        if do == "admit" and before is not None:
+            revoke(before.name)  # of the computer that had the name
+        one = self.waiting.decide(code, DOINGS[do], who)
+        if do == "admit":
+            self._nodes.admit(one.name, who)
+        elif one.token or before is None:
+            one.token = ""
+            revoke(one.name)
+            self._nodes.forget_unheard(one.name)
+        return self.asking_view(one)
+
+    def forget(self, name: str, revoke: Callable[[str], None]) -> dict[str, Any]:
+        """Take a node out of the farm: its tokens are revoked, its settings go. Conflict while it renders."""
+        node = self._nodes.get(name)
+        if node.held:
+            raise Conflict(f"{name} still has frames: let it finish, or pause it and wait.")
+        revoke(name)
+        kept = self._nodes.forget(name)
+        self._board.tell("node", name)
+        return kept
+
+    def pause_all(self, paused: bool, stop: bool = False) -> None:
+        """Give out no tasks at all, or go on. `stop`: what renders is given back at once."""
+        self._nodes.pause_farm(paused)
+        if paused and stop:
+            self.give_back([node for node in self._nodes.present() if node.held])
+        for live in list(self._board.live.values()):
+            if live.job.state in states.OPEN:
+                self._board.tell("job", live.job.id)
+
+    def give_back(self, nodes: list[Node]) -> None:
+        """Take what these nodes hold back: others may have it, and they are told with their next report."""
+        ops = [
+            Op("release", job_id, claim.task, claim.code, attempt, node)
+            for node in nodes
+            for attempt, (job_id, claim) in list(node.held.items())
+        ]
+        if ops:
+            bundle = Bundle(ops=ops)
+            self._committer.put(bundle)
+            bundle.wait(ALL_S)
+
+    def update(self, name: str) -> dict[str, Any]:
+        """Have a node bring itself up to date once it is idle."""
+        node = self._nodes.get(name)
+        self._must_be_here(node)
+        if node.protocol < 2:
+            raise Conflict(f"{name} is a node of RFAM's: it can't be updated from here.")
+        self._nodes.update(node)
+        self._board.tell("node", name)
+        return self._views.node(node)
+
+    def _must_be_here(self, node: Node) -> None:
+        heartbeat_s = self._nodes.heartbeat_s()
+        if node.state(self._board.monotonic(), heartbeat_s) in NOT_OPEN:
+            raise Conflict(f"{node.name} isn't on at the moment.")

@@ -1,0 +1,175 @@
+"""The API of the computers that render: those that are there, those that ask to join, their tokens."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from server.disk.errors import NotFound
+from server.web.api.table import PAGING, Route, ref
+from server.web.requests import Answer, Call, page_of
+from server.web.services import Services
+
+
+def list_nodes(services: Services, call: Call) -> Answer:
+    nodes = services.farm.nodes()
+    rows, following = page_of(nodes, call.query)
+    return Answer(list(rows), f"{len(nodes)} computers.", next=following, is_list=True)
+
+
+def show_node(services: Services, call: Call) -> Answer:
+    node = services.farm.node(call.params["name"])
+    return Answer(node, f"{node['name']} is {node['state']}{': ' if node['closed'] else ''}{node['closed']}.")
+
+
+def change_node(services: Services, call: Call) -> Answer:
+    user = call.require("supervisor")
+    node = services.farm.machines.change(call.params["name"], call.body, user.ident)
+    return Answer(node, said(node, call.body))
+
+
+def said(node: dict[str, Any], changes: dict[str, Any]) -> str:
+    """What a change means, in a sentence."""
+    name = node["name"]
+    if "paused" in changes:
+        return f"{name} {'takes no more frames' if node['paused'] else 'takes frames again'}."
+    if "draining" in changes:
+        if node["draining"]:
+            return f"{name} finishes what it has, and takes nothing more."
+        return f"{name} takes frames again."
+    if "schedule" in changes:
+        return f"{name} works {'in its hours alone' if node['schedule'] else 'at any time'}."
+    if "power" in changes:
+        power = node["power"]
+        off, on = power["shutdown"], power["wake"]
+        words = {
+            (True, True): "is switched off when there is nothing to do, and woken when there is",
+            (True, False): "is switched off when there is nothing to do",
+            (False, True): "is woken when there is work",
+            (False, False): "is neither switched off nor woken by the farm",
+        }
+        return f"{name} {words[off, on]}."
+    if "idle_only" in changes:
+        return f"{name} works {'only while nobody sits at it' if node['idle_only'] else 'at any time'}."
+    return f"{name} is changed."
+
+
+def wake_node(services: Services, call: Call) -> Answer:
+    node = services.farm.machines.wake(call.params["name"])
+    return Answer(node, f"{node['name']} is called: it may take some minutes to start.")
+
+
+def shut_node_down(services: Services, call: Call) -> Answer:
+    node = services.farm.machines.shut_down(call.params["name"])
+    return Answer(node, f"{node['name']} is told to switch itself off.")
+
+
+def update_node(services: Services, call: Call) -> Answer:
+    node = services.farm.machines.update(call.params["name"])
+    return Answer(node, f"{node['name']} fetches the server's program, and starts again with it.")
+
+
+def forget_node(services: Services, call: Call) -> Answer:
+    kept = services.farm.machines.forget(call.params["name"], services.people.revoke_node)
+    return Answer({"name": kept["name"]}, f"{kept['name']} is forgotten, and its tokens are revoked.")
+
+
+def remember_node(services: Services, call: Call) -> Answer:
+    name = call.params["name"]
+    node = services.farm.machines.remember(name)
+    services.people.restore_node(name)
+    return Answer(node, f"{name} is one of the farm's computers again.")
+
+
+# Who asks to join
+
+
+def list_asking(services: Services, call: Call) -> Answer:
+    found = [shown(one) for one in services.farm.machines.asking()]
+    rows, following = page_of(found, call.query)
+    return Answer(list(rows), f"{len(found)} computers want to join.", next=following, is_list=True)
+
+
+def decide(services: Services, call: Call) -> Answer:
+    user = call.require("admin")
+    do = call.body["do"]
+    one = services.farm.machines.decide(call.params["code"], do, user.ident, services.people.revoke_node)
+    words = {
+        "admit": "is admitted: it begins within seconds",
+        "refuse": "is refused",
+        "wait": "waits to be admitted again",
+    }
+    return Answer(shown(one), f"{one['name']} {words[do]}.")
+
+
+def shown(one: dict[str, Any]) -> dict[str, Any]:
+    since = datetime.datetime.fromtimestamp(one["since"], datetime.UTC)
+    return {**one, "since": since.isoformat(timespec="seconds").replace("+00:00", "Z")}
+
+
+# Tokens
+
+
+def list_tokens(services: Services, call: Call) -> Answer:
+    found = tokens_of(services, call.params["name"])
+    rows, following = page_of(found, call.query)
+    return Answer(list(rows), f"{len(found)} tokens.", next=following, is_list=True)
+
+
+def tokens_of(services: Services, name: str) -> list[dict[str, Any]]:
+    """The tokens that are good for a node of this name."""
+    keys = ("id", "node", "title", "created", "expires")
+    return [
+        {key: token[key] for key in keys}
+        for token in services.people.tokens()
+        if token["node"] in (name, "*")
+    ]
+
+
+def revoke_token(services: Services, call: Call) -> Answer:
+    token = token_of(services, call)
+    services.people.revoke(token["id"])
+    return Answer(token, f"The token {token['id']} is revoked: whoever has it is refused.")
+
+
+def token_of(services: Services, call: Call) -> dict[str, Any]:
+    for token in tokens_of(services, call.params["name"]):
+        if token["id"] == call.params["token"]:
+            return token
+    raise NotFound(f"{call.params['name']} has no token {call.params['token'][:40]!r}.")
+
+
+def restore_token(services: Services, call: Call) -> Answer:
+    services.people.unrevoke(call.params["token"])
+    return Answer(token_of(services, call), f"The token {call.params['token']} is good again.")
+
+
+NODE = "/api/nodes/{name}"
+ROUTES = [
+    Route("GET", "/api/nodes", list_nodes, "every computer of the farm", query=PAGING, listing=True,
+          data=ref("Node"), tag="farm"),
+    Route("GET", "/api/nodes/waiting", list_asking, "computers that ask to join", query=PAGING, listing=True,
+          role="admin", data=ref("Asking"), tag="farm"),
+    Route("POST", "/api/nodes/waiting/{code}", decide, "admit a computer, refuse it, or let it wait again",
+          role="admin", body=ref("Decision"), data=ref("Asking"), errors=(404, 409), tag="farm"),
+    Route("GET", NODE, show_node, "one computer", data=ref("Node"), tag="farm"),
+    Route("PATCH", NODE, change_node,
+          "pause or drain a computer; its groups, tags, hours, power; whether people at it come first",
+          role="supervisor", body=ref("NodeChange"), data=ref("Node"), tag="farm"),
+    Route("DELETE", NODE, forget_node, "forget a computer, and revoke its tokens", role="admin",
+          data=ref("Forgotten"), errors=(409,), tag="farm"),
+    Route("POST", NODE + "/remember", remember_node, "take that back", role="admin", data=ref("Node"),
+          tag="farm"),
+    Route("POST", NODE + "/wake", wake_node, "wake a computer that is switched off", role="supervisor",
+          data=ref("Node"), errors=(409,), tag="farm"),
+    Route("POST", NODE + "/shutdown", shut_node_down, "have a computer switch itself off", role="supervisor",
+          data=ref("Node"), errors=(409,), tag="farm"),
+    Route("POST", NODE + "/update", update_node, "have a computer fetch the server's own program",
+          role="admin", data=ref("Node"), errors=(409,), tag="farm"),
+    Route("GET", NODE + "/tokens", list_tokens, "what a computer is known by", role="admin", query=PAGING,
+          listing=True, data=ref("NodeToken"), tag="farm"),
+    Route("DELETE", NODE + "/tokens/{token}", revoke_token, "revoke a token", role="admin",
+          data=ref("NodeToken"), tag="farm"),
+    Route("POST", NODE + "/tokens/{token}", restore_token, "take that back", role="admin",
+          data=ref("NodeToken"), errors=(409,), tag="farm"),
+]  # fmt: skip
