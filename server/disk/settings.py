@@ -83,6 +83,9 @@ KEYS: dict[str, Key] = {
     "joining": Key(
         True, bool, "", "Whether a computer without a token may ask to join; an admin admits it."
     ),
+    "wake_to": Key(
+        ["255.255.255.255"], list, "addresses", "Where packets go that wake computers: broadcast addresses."
+    ),
     "retries": Key(3, int, "attempts", "How often a task is tried before it counts as failed.", 1),
     "log_mb": Key(
         64.0, float, "megabytes", "Most that a job keeps of what its renderers said, packed.", 0.001

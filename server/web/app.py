@@ -42,7 +42,7 @@ from server.library.saves import Saves
 from server.library.setup import Setup
 from server.library.sites import Sites
 from server.library.uploads import Uploads
-from server.web import api, openapi, pages, trial
+from server.web import api, join, openapi, pages, trial
 from server.web.api.files import drop_unfinished
 from server.web.events import Events
 from server.web.requests import (
@@ -298,6 +298,7 @@ def build(
     store.open()
     projects.prepare()
     farm = Farm(settings, store, projects, warnings=dependencies.warnings)
+    farm.machines.offer(join.program())
     uploads = Uploads(store, settings, projects, assets, media)
     problems = Problems(store)
     mending = Mending(store, projects, assets)

@@ -64,6 +64,8 @@ def there(shared_house: House) -> dict[str, Any]:
         "id": made.data["id"],
         "n": 0,
         "name": "n1",
+        "code": "ABC-DEF",
+        "token": "nobody",
         "user": "student",
         "project": "demo",
         "step": "people",

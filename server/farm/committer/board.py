@@ -315,6 +315,15 @@ class Board:
         uuid = entry.facts.uuid if entry is not None and entry.facts is not None else ""
         return bool(uuid) and len(self.store.index.holders(uuid)) > 1
 
+    def waiting(self) -> Iterator[tuple[Need, int]]:
+        """What the work that stands in line needs, and how many tasks of it wait."""
+        for job_id in list(self.line.jobs()):
+            live = self.live.get(job_id)
+            if live is not None:
+                for work, ready in zip(live.works, live.job.ready, strict=True):
+                    if ready and work.commandment:
+                        yield work.need, ready
+
     def rest(self, live: Live) -> None:
         """Let a job be for a moment: its lock is held by another, or its disk doesn't answer."""
         live.rests_until = self.monotonic() + BUSY_REST_S

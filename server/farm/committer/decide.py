@@ -389,7 +389,7 @@ def _avoid(turn: Turn, node: Node, need: Need) -> Callable[[int], bool] | None:
 
 def _others(turn: Turn, node: Node, need: Need) -> list[str]:
     """Other nodes that are here, well and able to do this."""
-    heartbeat_s = float(turn.board.settings.get("heartbeat_s"))
+    heartbeat_s = turn.board.nodes.heartbeat_s()
     return [
         other.name
         for other in turn.board.nodes.present()

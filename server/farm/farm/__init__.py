@@ -27,6 +27,7 @@ from server.farm.committer.keeper import Keeper, Subscriber
 from server.farm.farm.forecast import Forecast
 from server.farm.farm.machines import Machines
 from server.farm.farm.plots import Plot
+from server.farm.farm.powering import Powering
 from server.farm.farm.talk import Talk
 from server.farm.farm.views import Views, chosen_tasks
 from server.farm.job_types import JobTypes
@@ -34,6 +35,7 @@ from server.farm.jobs import states
 from server.farm.jobs.submit import Submitter
 from server.farm.jobs.texts import LogPart, Text
 from server.farm.nodes import Nodes
+from server.farm.power.ledger import Ledger
 from server.library.people import User
 from server.library.projects import Projects
 
@@ -72,7 +74,8 @@ class Farm:
         self._talk = Talk(self.board, self._committer, monotonic, wall)
         self._views = Views(self.board)
         self.forecast = Forecast(self.board, monotonic, wall, self._weight_of)
-        self.machines = Machines(self.board, self._committer, self._nodes, self._views, wall)
+        self.powering = Powering(self.board, self._nodes, Ledger(settings.folder_path, disk), wall)
+        self.machines = Machines(self.board, self._committer, self._nodes, self._views, wall, self.powering)
         self._submitter = Submitter(settings, store, self.types, self._project_of, wall, disk)
         self._warnings = warnings
         self._told: dict[str, set[str]] = {}  # prenode's name -> jobs that it knows
@@ -80,11 +83,13 @@ class Farm:
         self._committer.start()
         self._unsubscribe = store.subscribe(self.keeper.changed)
         self.keeper.start()
+        self.powering.start()
 
     def close(self) -> None:
         """End the threads; what was answered is on the disk already."""
         self._unsubscribe()
         self.forecast.close()
+        self.powering.close()
         self.keeper.close()
         self._committer.close()
         for live in list(self.board.live.values()):
@@ -340,7 +345,7 @@ class Farm:
         return self.machines.change(name, {"paused": paused}, who)
 
     def pause(self, who: str = "", stop: bool = False) -> None:
-        """Give out no tasks at all until `resume`; it keeps through restarts. `stop`: take back what renders."""
+        """Give out no tasks until `resume`; it keeps through restarts. `stop`: take back what renders."""
         self.machines.pause_all(True, stop)
 
     def resume(self, who: str = "") -> None:
@@ -408,7 +413,7 @@ class Farm:
 
     def metrics(self) -> dict[str, float]:
         """Figures for /metrics."""
-        heartbeat_s = float(self._settings.get("heartbeat_s"))
+        heartbeat_s = self._nodes.heartbeat_s()
         now = self.board.monotonic()
         found: dict[str, float] = {
             "commits_total": self._committer.commits,

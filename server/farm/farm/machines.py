@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from server.disk.errors import BadInput, Conflict
+from server.disk.errors import BadInput, Conflict, NotFound
 from server.farm.committer import Bundle, Committer
 from server.farm.committer.board import Board
 from server.farm.committer.decide import Op
+from server.farm.farm.powering import Powering
 from server.farm.farm.views import Views
 from server.farm.jobs import states
 from server.farm.nodes import Node, Nodes
@@ -20,6 +21,7 @@ from server.farm.nodes.node import NOT_OPEN
 from server.farm.nodes.waiting import ADMITTED, REFUSED, WAIT, Asking, Waiting
 
 DOINGS = {"admit": ADMITTED, "refuse": REFUSED, "wait": WAIT}
+FORGOTTEN = 100
 ALL_S = 10.0  # so long it is waited for frames to be given back
 
 
@@ -33,22 +35,28 @@ class Machines:
         nodes: Nodes,
         views: Views,
         wall: Callable[[], float],
+        powering: Powering,
     ) -> None:
         self._board = board
         self._committer = committer
         self._nodes = nodes
         self._views = views
+        self._forgotten: dict[str, dict[str, Any]] = {}  # the newest, to be remembered again
+        self.powering = powering
         self.waiting = Waiting(board.monotonic, wall, nodes.taken, lambda name: board.tell("node", name))
 
     # -- looking --------------------------------------------------------------------------------------
 
     def all(self) -> list[dict[str, Any]]:
         """All nodes with what they do."""
-        return [self._views.node(node) for node in self._nodes.all()]
+        return [self._view(node) for node in self._nodes.all()]
 
     def one(self, name: str) -> dict[str, Any]:
         """One node; NotFound when it was never heard of."""
-        return self._views.node(self._nodes.get(name))
+        return self._view(self._nodes.get(name))
+
+    def _view(self, node: Node) -> dict[str, Any]:
+        return {**self._views.node(node), "saved_hours": round(self.powering.saved_hours(node.name), 2)}
 
     def asking(self) -> list[dict[str, Any]]:
         """Computers that ask to join; `replaces`: one of that name was here."""
@@ -65,7 +73,7 @@ class Machines:
         self._board.tell("node", name)
         if node.wishes.give_back and changes.keys() & {"schedule", "idle_only", "give_back"}:
             self._board.stirred.set()
-        return self._views.node(node)
+        return self._view(node)
 
     def decide(self, code: str, do: str, who: str, revoke: Callable[[str], None]) -> dict[str, Any]:
         """Admit, refuse or let wait again who asks to join. `revoke(name)` takes a node's tokens back."""
@@ -89,9 +97,31 @@ class Machines:
         if node.held:
             raise Conflict(f"{name} still has frames: let it finish, or pause it and wait.")
         revoke(name)
-        kept = self._nodes.forget(name)
+        kept = self._forgotten[name] = self._nodes.forget(name)
+        while len(self._forgotten) > FORGOTTEN:
+            del self._forgotten[next(iter(self._forgotten))]
         self._board.tell("node", name)
         return kept
+
+    def remember(self, name: str) -> dict[str, Any]:
+        """Take it back that a node was forgotten; NotFound where this process didn't do it."""
+        if name not in self._forgotten:
+            raise NotFound(f"No computer {name[:100]!r} was forgotten lately.")
+        node = self._nodes.restore(name, self._forgotten.pop(name))
+        self._board.tell("node", name)
+        return self._view(node)
+
+    def wake(self, name: str, who: str = "") -> dict[str, Any]:
+        """Call a node that is off, or take back that it is to leave."""
+        node = self._nodes.get(name)
+        self.powering.wake(node, who)
+        return self._view(node)
+
+    def shut_down(self, name: str, who: str = "") -> dict[str, Any]:
+        """Have a node switch itself off once it has finished."""
+        node = self._nodes.get(name)
+        self.powering.shut_down(node, who)
+        return self._view(node)
 
     def pause_all(self, paused: bool, stop: bool = False) -> None:
         """Give out no tasks at all, or go on. `stop`: what renders is given back at once."""
@@ -114,6 +144,10 @@ class Machines:
             self._committer.put(bundle)
             bundle.wait(ALL_S)
 
+    def offer(self, program: dict[str, str]) -> None:
+        """What nodes can bring themselves up to date with: version, build, url and sha256."""
+        self._nodes.program = program
+
     def update(self, name: str) -> dict[str, Any]:
         """Have a node bring itself up to date once it is idle."""
         node = self._nodes.get(name)
@@ -122,7 +156,7 @@ class Machines:
             raise Conflict(f"{name} is a node of RFAM's: it can't be updated from here.")
         self._nodes.update(node)
         self._board.tell("node", name)
-        return self._views.node(node)
+        return self._view(node)
 
     def _must_be_here(self, node: Node) -> None:
         heartbeat_s = self._nodes.heartbeat_s()

@@ -1,4 +1,4 @@
-"""The thread that shuts nodes down and wakes them: asks `power.decide` every few seconds and does what it says.
+"""The thread that shuts nodes down and wakes them: it asks `power.decide` every few seconds and obeys.
 
 What it knows of nodes that are not here (when they went, whether they were called and came) lives in memory
 and, as far as it must outlive a restart, in the ledger. A node is shut down by its own hand: it is told so
@@ -12,13 +12,13 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from server.disk.errors import Conflict
+from server.disk.errors import Conflict, NotFound
 from server.farm.committer.board import Board
 from server.farm.nodes import Node, Nodes
 from server.farm.nodes.node import AWAY_HEARTBEATS, LEAVE_S
 from server.farm.power import packet
 from server.farm.power.decide import COME_S, Demand, Machine, Step, decide, later_s
-from server.farm.power.ledger import Ledger
+from server.farm.power.ledger import Account, Ledger
 from server.farm.scheduler import Need, misfit
 
 log = logging.getLogger("croft.farm")
@@ -65,9 +65,19 @@ class Powering:
         self._thread = threading.Thread(target=self._run, name="farm-power", daemon=True)
         self.faults = 0
         for name, account in ledger.accounts.items():
-            if account.off_at:
-                away_s = max(0.0, wall() - account.off_at)
-                self._known[name] = Known(gone=self._began - away_s)
+            self._recall(name, account)
+
+    def _recall(self, name: str, account: Account) -> None:
+        """What was known of a node before the server was started, while it doesn't speak for itself."""
+        try:
+            node = self._nodes.get(name)
+        except NotFound:
+            return  # it was forgotten since
+        if not node.seen_at and account.identity:
+            self._nodes.describe(node, account.identity, {})
+        if account.off_at:
+            self._known[name] = Known(gone=self._began - max(0.0, self._wall() - account.off_at))
+            node.power_state, node.power_words = "off", "switched off by the farm"
 
     def start(self) -> None:
         self._thread.start()
@@ -100,7 +110,6 @@ class Powering:
             machines = [self._machine(node, now) for node in everybody]
             demands = self._demands(everybody, now)
             if now - self._began < START_S:
-                demands = [Demand(d.tasks, now, d.fits) for d in demands]
                 machines = [m for m in machines if m.on]
             for step in decide(machines, demands, now):
                 self._do(step, now)

@@ -18,17 +18,13 @@ from server.farm.committer.board import Board, commandment
 from server.farm.committer.decide import Op, refused
 from server.farm.jobs.job import Claim, split_attempt
 from server.farm.nodes import AWAY_HEARTBEATS, Node
+from server.farm.nodes.pace import ERROR_SCALE
 
 MOST_INSIDE = 128  # messages that wait for a commit at once
 HANGING_S = 5.0  # a commit that takes longer: the disk hangs
 MAX_TASKS = 64  # that one request may claim
 MAX_REQUESTS = 5000  # in one message: a node that was cut off for long delivers much at once
 SILENT_HEARTBEATS = 2.5  # an attempt that a talking node doesn't report for so long is sent again
-LEAST_IDLE_S = 0.25
-NODES_A_SECOND = 100.0  # idle polls that the farm likes to hear, all nodes together
-ERROR_SCALE = 2.0  # a node that can't reach us waits so many times longer after each try
-HIBERNATION_S = 30.0  # … and at most so long
-ARRHYTHMIA_S = 2.0  # nodes spread their heartbeats by so much
 COPY_BACK_S = 60.0  # a job whose folder vanished may be coming back from a backup for so long
 MEMORY_S = 3600.0  # how long a node may keep a renderer for nothing
 
@@ -61,6 +57,7 @@ class Talk:
         ops: list[Op] = []
         wants = 0
         tasks: dict[str, Any] | None = None
+        informed = False
         for request in told:
             kind = request.get("id")
             if kind == "report":
@@ -73,12 +70,18 @@ class Talk:
                 tasks = request
                 wants += _count(request.get("count", 1))
             elif kind == "info":
+                self._note(node, request)
                 answers.append(self._info(node))
+                informed = True
+        self._take_back(node, ops, answers)
         if tasks is not None:
             self._take_means(node, tasks)
             wants -= self._again(node, wants, answers, ops, told)
+            wants = self._at_most(node, wants)
             if not self._may_have(node) or (not ops and not len(self._board.line)):
                 wants = 0
+            if not informed and self._asks_too_rarely(node):
+                answers.append(self._info(node))
         if ops or wants > 0:
             self._commit(node, wants, ops, answers)
         return b"[" + b",".join(answers) + b"]"
@@ -118,7 +121,7 @@ class Talk:
         node = self._board.nodes.meet(name)
         if identity is not None:
             if isinstance(identity.get("instance"), str):
-                patience_s = AWAY_HEARTBEATS * float(self._board.settings.get("heartbeat_s"))
+                patience_s = AWAY_HEARTBEATS * self._board.nodes.heartbeat_s()
                 node.spoken_by(identity["instance"], self._monotonic(), patience_s)
             if "version" not in identity and isinstance(requests[0].get("version"), (int, str)):
                 # RFAM's node puts it on whatever it says first.
@@ -221,21 +224,61 @@ class Talk:
     # -- what it is told ------------------------------------------------------------------------------
 
     def _info(self, node: Node) -> bytes:
-        get = self._board.settings.get
-        told = {
+        nodes, now = self._board.nodes, self._monotonic()
+        pace = nodes.pace()
+        node.told_idle = nodes.idle_s(node)
+        told: dict[str, Any] = {
             "id": "info",
-            "heartbeat": get("heartbeat_s"),
-            "arrhythmia": ARRHYTHMIA_S,
+            "heartbeat": pace.heartbeat_s,
+            "arrhythmia": pace.arrhythmia_s,
             "error_scale": ERROR_SCALE,
-            "hibernation": HIBERNATION_S,
+            "hibernation": pace.hibernation_s,
             "memory": MEMORY_S,
-            "idle": round(max(LEAST_IDLE_S, len(self._board.nodes) / NODES_A_SECOND), 2),
+            "idle": node.told_idle,
             "server": self._board.server,
         }
         watched = self._board.texts.watched(node.held)
         if watched:
             told["watched"] = watched
+        if node.protocol >= 2:
+            closed = "the farm is paused" if nodes.farm_paused else node.closed(now)
+            if closed:
+                told["closed"] = closed
+            if now < node.leaves_until and not node.held:
+                told["shutdown"] = True
+            if now < node.updates_until and not node.held and nodes.program:
+                told["update"] = nodes.program
         return encoding.dumps(told)
+
+    def _asks_too_rarely(self, node: Node) -> bool:
+        """Whether an idle node that was told to wait long is to ask more often now."""
+        return node.protocol >= 2 and node.told_idle > 2 * self._board.nodes.idle_s(node)
+
+    def _note(self, node: Node, request: Mapping[str, Any]) -> None:
+        """What a node says of itself with its heartbeat; told on where it changes what the node may do."""
+        before = node.closed(self._monotonic()), node.left, node.update_said
+        node.take_note(request)
+        if before != (node.closed(self._monotonic()), node.left, node.update_said):
+            self._board.tell("node", node.name)
+
+    def _take_back(self, node: Node, ops: list[Op], answers: list[bytes]) -> None:
+        """Relieve a node that isn't to work now of what it renders, where people wish that: somebody has sat
+        down at it, or its hours are over."""
+        if not node.held or not node.wishes.give_back:
+            return
+        if node.state(self._monotonic(), self._board.nodes.heartbeat_s()) not in ("used", "hours"):
+            return
+        over = {op.attempt for op in ops}
+        for attempt, (job_id, claim) in list(node.held.items()):
+            live = self._board.live.get(job_id)
+            if attempt not in over and live is not None:
+                ops.append(Op("release", job_id, claim.task, claim.code, attempt, node))
+                _kill({"uuid": attempt, "frame": None}, answers)
+
+    def _at_most(self, node: Node, wants: int) -> int:
+        """Not more than people let it have at once."""
+        most = node.wishes.slots
+        return max(0, min(wants, most - len(node.held))) if most else wants
 
     def _may_have(self, node: Node) -> bool:
         return not self._board.nodes.farm_paused and not node.closed(self._monotonic())
@@ -253,7 +296,7 @@ class Talk:
         if not node.held:
             return 0
         now = self._monotonic()
-        silent_s = SILENT_HEARTBEATS * float(self._board.settings.get("heartbeat_s"))
+        silent_s = SILENT_HEARTBEATS * self._board.nodes.heartbeat_s()
         spoken = {r.get("uuid") for r in requests}
         count = 0
         for attempt, (job_id, claim) in list(node.held.items()):

@@ -166,7 +166,7 @@ class Views:
     def _nobody_for(self, need: Need, now: float) -> tuple[str, Means | None]:
         """Why no node can serve this need; or the means of one that can."""
         board = self._board
-        heartbeat_s = float(board.settings.get("heartbeat_s"))
+        heartbeat_s = board.nodes.heartbeat_s()
         nodes = [n for n in board.nodes.present() if n.seen_at and n.state(now, heartbeat_s) != "away"]
         if not nodes:
             return "no node is running", None
@@ -268,7 +268,7 @@ class Views:
     def node(self, node: Node) -> dict[str, Any]:
         """One node with what it does."""
         board = self._board
-        view = board.nodes.view(node, float(board.settings.get("heartbeat_s")))
+        view = board.nodes.view(node, board.nodes.heartbeat_s())
         doing = []
         for job_id, claim in list(node.held.values()):
             live = board.live.get(job_id)

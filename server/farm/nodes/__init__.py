@@ -7,6 +7,8 @@ is written, to the configuration.
     wishes     what people decided for it
     schedule   the hours in which it may work
     sickness   when it fails too often
+    pace       how often nodes report and ask
+    waiting    computers that ask to join
 """
 
 from __future__ import annotations
@@ -15,18 +17,33 @@ import datetime
 import hashlib
 import threading
 import zoneinfo
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from server.disk.errors import BadInput, NotFound
 from server.disk.settings import IDENT, Settings
 from server.farm.nodes import wishes
 from server.farm.nodes.node import AWAY_HEARTBEATS, NOT_OPEN, UPDATE_S, Node
+from server.farm.nodes.pace import Pace, pace
 from server.farm.scheduler import Means
 
 __all__ = ["AWAY_HEARTBEATS", "Node", "Nodes"]
 
 MAX_NODES = 20_000  # single-use nodes come and go: the oldest that are away are forgotten
+IDENTITY = (
+    "protocol",
+    "paths",
+    "programs",
+    "provides",
+    "slots",
+    "hardware",
+    "mac",
+    "version",
+    "does",
+    "gpus",
+)
+SINGLE_USE_S = 900.0  # a node that was to be used once is forgotten when it was away for so long
 FARM = "@farm"  # the configuration file of the whole farm's pause
 
 
@@ -42,6 +59,9 @@ class Nodes:
         self._configured: Mapping[str, dict[str, Any]] | None = None
         self._farm_paused = False
         self._zone: zoneinfo.ZoneInfo | None = None
+        self._pace = pace(0, {}, float(settings.get("heartbeat_s")), float(settings.get("lease_s")))
+        self._pace_until = 0.0
+        self.program: dict[str, str] = {}  # what nodes can bring themselves up to date with
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -49,6 +69,10 @@ class Nodes:
     def all(self) -> list[Node]:
         """Every node that was heard of or configured, by name."""
         self._follow_settings()
+        now = self._monotonic()
+        for node in self.present():
+            if node.single_use and not node.held and now - node.seen > SINGLE_USE_S:
+                self._nodes.pop(node.name, None)
         return [node for _, node in sorted(self._nodes.copy().items())]
 
     def present(self) -> list[Node]:
@@ -72,7 +96,12 @@ class Nodes:
             if not name or len(name) > 128 or not name.isprintable():
                 raise BadInput("A node's name is 1 to 128 printable characters.")
             node = self._make(name)
-        node.seen = self._monotonic()
+        now = self._monotonic()
+        if node.left or not node.seen_at or now - node.seen > AWAY_HEARTBEATS * self.heartbeat_s() + 1:
+            node.came = now
+            node.left = False
+            self._pace_until = 0.0
+        node.seen = now
         node.seen_at = self._wall()
         return node
 
@@ -113,6 +142,7 @@ class Nodes:
             node.hardware["mac"] = told["mac"][:40]
         node.take_note(told)
         self.equip(node, shares, wrong or frozenset())
+        node.identity = {key: told[key] for key in IDENTITY if key in told}
         return before != (node.means, node.slots, node.version, node.build)
 
     def equip(
@@ -153,9 +183,9 @@ class Nodes:
         is away, which an admin may replace."""
         now, heartbeat_s = self._monotonic(), self.heartbeat_s()
         for node in self.present():
-            if node.name.casefold() == name.casefold():
-                if node.state(now, heartbeat_s) not in NOT_OPEN:
-                    return f"There is a computer called {node.name} already: give this one another name."
+            here = node.state(now, heartbeat_s) not in NOT_OPEN
+            if here and node.name.casefold() == name.casefold():
+                return f"There is a computer called {node.name} already: give this one another name."
         return ""
 
     def heard_of(self, name: str) -> bool:
@@ -196,6 +226,14 @@ class Nodes:
         node.update_said = ""
         node.updates_until = self._monotonic() + UPDATE_S
 
+    def behind(self, node: Node) -> bool:
+        """Whether its program is another than the one that this server offers."""
+        if not self.program or node.protocol < 2 or not node.seen_at:
+            return False
+        if node.build:
+            return node.build != self.program["build"]
+        return node.version != self.program["version"]
+
     def pause(self, name: str, paused: bool, who: str = "") -> Node:
         """Give a node no new tasks, or again."""
         return self.change(name, {"paused": paused}, who)
@@ -214,7 +252,33 @@ class Nodes:
 
     def heartbeat_s(self) -> float:
         """How often nodes are to report now."""
-        return float(self._settings.get("heartbeat_s"))
+        return self.pace().heartbeat_s
+
+    def pace(self) -> Pace:
+        """How often nodes report and ask, by how many there are; counted anew each second."""
+        now = self._monotonic()
+        if now >= self._pace_until:
+            self._pace_until = now + max(1.0, len(self._nodes) / 500)
+            beat_s = self._pace.heartbeat_s
+            idle: Counter[Hashable] = Counter()
+            here = 0
+            for node in self.present():
+                state = node.state(now, beat_s)
+                here += state not in NOT_OPEN
+                if state == "idle" or (state == "busy" and len(node.held) < node.slots):
+                    idle[kind_of(node)] += 1
+            configured, lease_s = (
+                float(self._settings.get("heartbeat_s")),
+                float(self._settings.get("lease_s")),
+            )
+            self._pace = pace(here, idle, configured, lease_s)
+        return self._pace
+
+    def idle_s(self, node: Node) -> float:
+        """How long this node waits before it asks again; one that gets nothing anyway: a heartbeat."""
+        if node.closed(self._monotonic()) or self._farm_paused:
+            return self.heartbeat_s()
+        return self.pace().idle_of(kind_of(node))
 
     def zone(self) -> zoneinfo.ZoneInfo:
         """The time zone of schedules."""
@@ -251,6 +315,9 @@ class Nodes:
             "tasks": node.tasks,
             "failed": node.failed,
             "single_use": node.single_use,
+            "behind": self.behind(node),
+            "update_said": node.update_said,
+            "power_words": node.power_words,
             "load": node.told.get("load"),
             "memory_free_mb": node.told.get("memory_free_mb"),
             "temperature_c": node.told.get("temperature_c"),
@@ -292,6 +359,11 @@ class Nodes:
         if node.wishes != fresh:
             node.wishes = fresh
             self.equip(node)
+
+
+def kind_of(node: Node) -> Hashable:
+    """Nodes of one kind can do the same work."""
+    return node.means
 
 
 def _ident(name: str) -> str:

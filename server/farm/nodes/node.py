@@ -32,7 +32,7 @@ class Node:
         *("leaves_until", "means", "name", "pace", "programs", "protocol", "seconds", "seen", "seen_at"),
         *("_hours", "_hours_until", "_wall", "_zone", "idle_since", "provides", "sickness", "single_use"),
         *("slots", "tasks", "told", "told_idle", "update_said", "updates_until", "version", "wishes"),
-        *("came", "power_state", "power_words"),
+        *("came", "identity", "left", "power_state", "power_words"),
     )
 
     def __init__(
@@ -60,6 +60,8 @@ class Node:
         self.instance = ""  # the running program that has this name: another at each start
         self.instance_at = 0.0  # monotonic; when it last spoke
         self.displaced = ""  # the one that had the name before
+        self.identity: dict[str, Any] = {}  # what it said of itself last, as far as power/ keeps it
+        self.left = False  # it said that it is shutting down
         self.wishes: Wishes = NONE
         self.sickness = Sickness()
         self.leaves_until = 0.0  # monotonic: it was told to shut down
@@ -106,6 +108,10 @@ class Node:
 
     def take_note(self, told: Mapping[str, Any]) -> None:
         """What it says of itself at each heartbeat. Nonsense in single fields is left out."""
+        if told.get("shutting_down") is True:
+            self.left = True
+        if isinstance(told.get("update_error"), str) and told["update_error"]:
+            self.update_said, self.updates_until = told["update_error"][:300], 0.0
         for key, check in _TOLD.items():
             value = told.get(key)
             if value is not None:
@@ -121,7 +127,7 @@ class Node:
 
     def state(self, now: float, heartbeat_s: float) -> str:
         """away, off, waking; paused, draining, leaving, updating, sick, hours, used; busy or idle."""
-        if now - self.seen > AWAY_HEARTBEATS * heartbeat_s + 1 or not self.seen_at:
+        if self.left or now - self.seen > AWAY_HEARTBEATS * heartbeat_s + 1 or not self.seen_at:
             return self.power_state if self.power_state in ("off", "waking") else "away"
         return self._closed(now)[0] or ("busy" if self.held else "idle")
 

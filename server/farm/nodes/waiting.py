@@ -70,7 +70,7 @@ class Waiting:
         taken: Callable[[str], str],
         changed: Callable[[str], None] = lambda name: None,
     ) -> None:
-        """`taken(name)`: why a name can't be had, "" if it can; `changed(name)`: told of what is to be seen."""
+        """`taken(name)`: why a name can't be had, "" if it can; `changed(name)`: told of what can be seen."""
         self._monotonic = monotonic
         self._wall = wall
         self._taken = taken
@@ -190,7 +190,9 @@ def code_of(key: str) -> str:
 def _secret(told: Any) -> str:
     secret = told.get("secret") if isinstance(told, Mapping) else None
     if not isinstance(secret, str) or not SECRET[0] <= len(secret) <= SECRET[1] or not secret.isascii():
-        raise BadInput(f"Who asks to join sends a secret of {SECRET[0]} to {SECRET[1]} letters, made by chance.")
+        raise BadInput(
+            f"Who asks to join sends a secret of {SECRET[0]} to {SECRET[1]} letters, made by chance."
+        )
     return secret
 
 
@@ -207,7 +209,7 @@ def _facts(value: Any) -> dict[str, Any]:
     """A few plain facts of what an unknown computer says."""
     if not isinstance(value, Mapping):
         return {}
-    kept = {}
+    kept: dict[str, Any] = {}
     for key, said in list(value.items())[:20]:
         if isinstance(said, (int, float, bool)):
             kept[str(key)[:40]] = said

@@ -2,8 +2,8 @@
 
 A line is written when a node goes or comes, and when somebody first lets it be woken; an idle farm writes
 nothing. From it the server knows after a restart which nodes are off, since when, what they can do (the last
-`identity` of each), and for how long the farm has kept them off: the saved hours. Lines that make no sense are
-passed over; a long file is summed up when the server starts.
+`identity` of each), and for how long the farm has kept them off: the saved hours. Lines that make no sense
+are passed over; a long file is summed up when the server starts.
 """
 
 from __future__ import annotations

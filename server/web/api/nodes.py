@@ -55,12 +55,12 @@ def said(node: dict[str, Any], changes: dict[str, Any]) -> str:
 
 
 def wake_node(services: Services, call: Call) -> Answer:
-    node = services.farm.machines.wake(call.params["name"])
+    node = services.farm.machines.wake(call.params["name"], call.require("supervisor").ident)
     return Answer(node, f"{node['name']} is called: it may take some minutes to start.")
 
 
 def shut_node_down(services: Services, call: Call) -> Answer:
-    node = services.farm.machines.shut_down(call.params["name"])
+    node = services.farm.machines.shut_down(call.params["name"], call.require("supervisor").ident)
     return Answer(node, f"{node['name']} is told to switch itself off.")
 
 
