@@ -50,11 +50,26 @@ def unmake(store: Store, address: str, name: str) -> None:
     place = _place(store, address)
     try:
         os.rmdir(place / name)
-        os.unlink(place / f"{name}.json")
+        (place / f"{name}.json").unlink(missing_ok=True)
         place.rmdir()
         place.parent.rmdir()
     except OSError:
         pass  # something lies there: it is kept
+
+
+def unmake_of(store: Store, address: str, job_id: str) -> None:
+    """Take back the versions that a submission made which never became this job, and those that a crash left
+    before it was written whose they are."""
+    share, inside = paths.parse(paths.render_folder(address))
+    place = store.share(share).root / inside
+    with store.locks(share).hold(paths.lock_key(inside + "/versions")):
+        for name in _names(place):
+            try:
+                record = read(place / f"{name}.json")
+            except Conflict:
+                continue  # a person's to mend
+            if record.get("job", job_id) == job_id:
+                unmake(store, address, name)
 
 
 def update(store: Store, address: str, name: str, changes: dict[str, Any]) -> dict[str, Any]:

@@ -289,9 +289,10 @@ class Committer:
         if live.ready:
             return True
         folder = live.place.outputs
-        if not live.place.bring_snapshot():
+        why = live.place.bring_snapshot()
+        if why:
             if turn.job.state in states.OPEN:
-                turn.change(states.PAUSED, why="its snapshot is gone: submit the scene again")
+                turn.change(states.PAUSED, why=why)
             return False
         if folder is not None and not folder.is_dir():
             turn.board.store.make_folder(turn.board.store.share(turn.job.share).address(folder))

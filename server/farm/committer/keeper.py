@@ -10,7 +10,6 @@ import logging
 import os
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -21,9 +20,10 @@ from server.disk.errors import CroftError
 from server.disk.records import Change, JobPlace
 from server.farm import statistics
 from server.farm.committer import Bundle, Committer
-from server.farm.committer.board import NEW_FRAMES, Board, Ended, Live
+from server.farm.committer.board import NEW_FRAMES, Board, Ended, Live, source_address
 from server.farm.committer.decide import Op, Turn
-from server.farm.jobs import inputs, states, submit
+from server.farm.committer.orphans import Orphans
+from server.farm.jobs import inputs, states
 from server.farm.jobs import record as records
 from server.farm.jobs.job import split_attempt
 from server.farm.jobs.logs import Said
@@ -41,7 +41,6 @@ STALE_INTERVALS = 3  # heartbeats without its beat file being touched: a server 
 KEEP_ENDED_S = 300.0  # a job stays a fold for so long after its end
 FAILED_REST_S = 15.0  # an ended job that couldn't be summed is let be for so long
 TAKEN_BACK_S = 60.0  # what an attempt that nobody holds any more has said is kept for so long
-ORPHAN_S = 3600.0  # what a submission left is taken away after so long
 
 Subscriber = Callable[[list[Change]], None]
 Thing = TypeVar("Thing")
@@ -60,6 +59,7 @@ class Keeper:
         self._beats: dict[tuple[str, str], tuple[int, float]] = {}  # (share, server) -> mtime, since when
         self._beaten: dict[str, float] = {}  # share -> when we touched our own beat file
         self._ended_at: dict[str, float] = {}
+        self._orphans = Orphans(board.store, board.disk, monotonic)
         self._looked = 0.0
         self._undressed = False
         self.subscribers: list[Subscriber] = []
@@ -116,6 +116,7 @@ class Keeper:
             self._beat,
             self._look_around,
             self._finish_ended,
+            self._orphans.tick,
             self.write_logs,
             self._tell,
         )
@@ -163,6 +164,8 @@ class Keeper:
         if place is None:
             board.broken.pop(job_id, None)
             if known and not board.store.away(known):
+                if live is not None and live.record.get("snapshot"):
+                    self._orphans.lost(job_id, source_address(live.job))
                 self._in_turn(partial(board.forget, job_id))
             return
         place = self._home(place)
@@ -197,23 +200,11 @@ class Keeper:
             if not isinstance(error, CroftError):
                 self.faults += 1
                 log.exception("job %s can't be read", place.id)
-            elif self._clean_up(place):
+            elif self._orphans.unborn(place):
                 return
             board.broken[place.id] = str(error)
             return
         self._in_turn(partial(board.add, live))
-
-    def _clean_up(self, place: JobPlace) -> bool:
-        """A submission that never became a job, by a server that fell: gone after an hour."""
-        folder = self.board.store.path(place.folder)
-        try:
-            age_s = _age_s(folder / submit.INTENT)
-        except OSError:
-            return False
-        if age_s < ORPHAN_S:
-            return True
-        asset_folder = self.board.store.path(paths.folder_of(place.address))
-        return submit.clean_up(folder, asset_folder, self.board.disk)
 
     def _read_result(self, place: JobPlace) -> dict[str, Any] | None:
         return records.read_result(self.board.store.path(place.folder))
@@ -442,8 +433,3 @@ def _mtime_ns(path: Path) -> int:
         return os.stat(path).st_mtime_ns
     except OSError:
         return 0
-
-
-def _age_s(path: Path) -> float:
-    """Seconds since the last change."""
-    return max(0.0, time.time() - os.stat(path).st_mtime)

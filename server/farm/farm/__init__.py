@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from server.disk import files
+from server.disk import files, paths
 from server.disk.errors import BadInput, Conflict, CroftError, NotFound
 from server.disk.records import Change, JobPlace, Problem
 from server.disk.settings import Settings
@@ -31,7 +31,8 @@ from server.farm.farm.powering import Powering
 from server.farm.farm.talk import Talk
 from server.farm.farm.views import Views, chosen_tasks
 from server.farm.job_types import JobTypes
-from server.farm.jobs import states
+from server.farm.jobs import snapshots, states
+from server.farm.jobs.snapshots import Sibling
 from server.farm.jobs.submit import Submitter
 from server.farm.jobs.texts import LogPart, Text
 from server.farm.nodes import Nodes
@@ -41,6 +42,7 @@ from server.library.projects import Projects
 
 Job = Live | Ended  # what `job` and `jobs` give: for `view`
 MAX_POTENTIAL_NAMES = 1000
+MAX_SIBLINGS = 20  # other jobs of a file that a new one may share its snapshot with
 WARNINGS = 20  # that a job keeps
 
 
@@ -76,7 +78,9 @@ class Farm:
         self.forecast = Forecast(self.board, monotonic, wall, self._weight_of)
         self.powering = Powering(self.board, self._nodes, Ledger(settings.folder_path, disk), wall)
         self.machines = Machines(self.board, self._committer, self._nodes, self._views, wall, self.powering)
-        self._submitter = Submitter(settings, store, self.types, self._project_of, wall, disk)
+        self._submitter = Submitter(
+            settings, store, self.types, self._project_of, wall, disk, self._siblings_of
+        )
         self._warnings = warnings
         self._told: dict[str, set[str]] = {}  # prenode's name -> jobs that it knows
         self._told_lock = threading.Lock()
@@ -294,7 +298,15 @@ class Farm:
                 turn.live.ready = False
                 turn.change(states.WAITING, by=who)
 
+        self._bring_back(job_id)
         return self._act(job_id, act)
+
+    def _bring_back(self, job_id: str) -> None:
+        """Before an ended job goes on: its simulations, which only open jobs keep, or a word why not."""
+        live = self._fold(job_id)
+        if live.job.state in states.ENDED:
+            self._store.check_writable(live.job.address)
+            live.place.bring_caches()
 
     def _change(self, job_id: str, to: str, who: str) -> Job:
         def act(turn: Turn) -> None:
@@ -436,6 +448,15 @@ class Farm:
         return statistics.disagreements(self._fold(job_id).job)
 
     # -- helpers --------------------------------------------------------------------------------------
+
+    def _siblings_of(self, address: str) -> list[Sibling]:
+        """The jobs of a file, the newest first: their snapshots may be of the same bytes."""
+        scenes = self._store.path(paths.folder_of(address))
+        found: list[Sibling] = []
+        for job in self.jobs(file=address)[:MAX_SIBLINGS]:
+            folder = job.job.folder if isinstance(job, Live) else job.place.folder
+            found += snapshots.siblings(job.record, scenes, self._store.path(folder))
+        return found
 
     def _project_of(self, address: str) -> tuple[str, int] | None:
         project = self._projects.of(address)

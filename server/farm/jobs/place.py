@@ -19,6 +19,7 @@ from typing import Any
 from server.disk import encoding, files, paths
 from server.disk.errors import NotFound, Restored
 from server.disk.journal import Journal
+from server.farm.jobs import snapshots
 from server.farm.jobs.job import Claim, Event, Job, split_attempt
 from server.farm.jobs.logs import Logs
 from server.farm.jobs.record import JOURNAL, LOGS, RECORD, RESULT, SCHEMA, SNAPSHOT
@@ -262,21 +263,31 @@ class Place:
         return length, digest.hexdigest()
 
     def keep_snapshot(self) -> None:
-        """Move the snapshot out of people's sight, into the job's folder."""
+        """Move the snapshot out of people's sight, into the job's folder. Its caches aren't kept."""
         beside, kept = self.snapshot, self.kept_snapshot
         if beside is not None and kept is not None:
             _move(beside, kept, self._disk)
-            _drop_cache_link(beside)
+            snapshots.drop_caches(beside, self._disk)
 
-    def bring_snapshot(self) -> bool:
-        """Have the snapshot beside its scene. False when it isn't anywhere."""
+    def bring_snapshot(self) -> str:
+        """Have the snapshot beside its scene. Why it can't be rendered any more; "" when it can."""
         beside, kept = self.snapshot, self.kept_snapshot
-        if beside is None or kept is None or beside.exists():
-            return True
-        if not kept.exists():
-            return False
-        _move(kept, beside, self._disk)
-        return True
+        if beside is None or kept is None:
+            return ""
+        if not beside.exists():
+            if not kept.exists():
+                return "its snapshot is gone: submit the scene again"
+            _move(kept, beside, self._disk)
+        if not snapshots.has_caches(beside, self.job.record.get("caches")):
+            return snapshots.LOST_CACHE
+        return ""
+
+    def bring_caches(self) -> None:
+        """Before an ended job goes on: have its caches again. Takes its time, so under no lock."""
+        beside = self.snapshot
+        if beside is not None:
+            name = paths.name_of(self.job.address)
+            snapshots.bring_caches(name, beside, self.folder, self.job.record.get("caches"), self._disk)
 
 
 def _keep_lease(claim: Claim, known: Claim | None) -> None:
@@ -315,29 +326,12 @@ def preview_path(folder: Path, name: str) -> Path:
     return paths.companion_of(folder / name.removesuffix(".png")) / "thumbs" / "node.png"
 
 
-def cache_folders(beside: Path, scene_name: str) -> tuple[Path, Path]:
-    """Where Blender looks for the disk caches of the snapshot, and where the scene has them: they go by the
-    file's name, so a snapshot alone would find none and render without its particles."""
-    scene = beside.with_name(scene_name)
-    return (
-        beside.with_name("blendcache_" + paths.stem_of(beside.name)),
-        scene.with_name("blendcache_" + paths.stem_of(scene_name)),
-    )
-
-
-def _drop_cache_link(beside: Path) -> None:
-    link = beside.with_name("blendcache_" + paths.stem_of(beside.name))
-    try:
-        if link.is_symlink():
-            link.unlink()
-    except OSError:
-        pass  # harmless where it stays
-
-
 def _move(source: Path, target: Path, disk: files.Os) -> None:
     """Rename within a share; copy, check and unlink where a pooled disk won't (EXDEV). Again is harmless."""
     try:
         disk.replace(source, target)
+        if source.exists():  # both were the same file: nothing was done, says POSIX
+            disk.unlink(source)
     except FileNotFoundError:
         return
     except OSError as error:

@@ -51,7 +51,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "warnings": list,
     "parameters": dict,
     "source": dict,
-    "inputs": dict,
+    **dict.fromkeys(("inputs", "caches"), dict),
     "timeout_s": (int, float, type(None)),
 }
 

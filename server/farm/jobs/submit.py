@@ -7,10 +7,6 @@ job is its `job.json`, written last; until then `intent.json` tells a later star
 from __future__ import annotations
 
 import datetime
-import errno
-import fcntl
-import hashlib
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
@@ -21,18 +17,16 @@ from typing import Any
 from server.disk import encoding, files, paths
 from server.disk.errors import BadContent, BadInput, Conflict, CroftError, NotFound
 from server.disk.journal import Journal
+from server.disk.records import JobPlace
 from server.disk.settings import Settings
 from server.disk.store import Store
 from server.farm import frames as frame_ranges
 from server.farm.job_types import JobType, JobTypes
-from server.farm.jobs import inputs
-from server.farm.jobs import place as places
+from server.farm.jobs import inputs, snapshots
 from server.farm.jobs import record as records
 from server.library import versions
 
-FICLONE = 0x40049409  # linux/fs.h: share the blocks where the disk can (btrfs, xfs)
 INTENT = "intent.json"
-SNAPSHOT_TRIES = 3
 MAX_RETRIES = 100
 _KNOWN = frozenset(
     {
@@ -60,13 +54,16 @@ class Submitter:
         project_of: ProjectOf,
         wall: Callable[[], float],
         disk: files.Os = files.REAL,
+        siblings: snapshots.SiblingsOf = lambda address: [],
     ) -> None:
+        """`siblings`: the other jobs of a file, whose snapshots may hold the same bytes."""
         self._settings = settings
         self._store = store
         self._types = types
         self._project_of = project_of
         self._wall = wall
         self._disk = disk
+        self._siblings = siblings
 
     def check(self, user: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """The record of the job that this request asks for; raises what is wrong, and changes nothing."""
@@ -148,8 +145,11 @@ class Submitter:
             files.make_folders(folder, share.root, disk=self._disk)
             files.write_atomic(folder / INTENT, encoding.dumps({"snapshot": snapshot.name}), disk=self._disk)
             record["inputs"] = inputs.look(scene, share.root)
-            record["source"] = copy_scene(scene, snapshot, self._disk)
-            _link_caches(snapshot, scene.name)
+            siblings = self._siblings(address)
+            record["source"] = snapshots.take(scene, snapshot, siblings, self._disk)
+            caches = snapshots.take_caches(scene.name, snapshot, folder, siblings, self._disk)
+            if caches:
+                record["caches"] = caches
             if record["output"] == "version":
                 version = self._make_version(address, record)
                 record["version"] = version
@@ -230,119 +230,27 @@ class Submitter:
             journal.close()
 
     def _take_back(self, folder: Path, snapshot: Path) -> None:
-        drop_snapshot(snapshot, self._disk)
+        snapshots.drop(snapshot, self._disk)
         shutil.rmtree(folder, ignore_errors=True)
         for parent in list(folder.parents)[:3]:  # jobs, the companion, .croft, where this was the first
             with suppress(OSError):  # other things lie there
                 parent.rmdir()
 
 
-def clean_up(folder: Path, asset_folder: Path, disk: files.Os = files.REAL) -> bool:
+def clean_up(store: Store, place: JobPlace, disk: files.Os = files.REAL) -> bool:
     """Take away what a submission left that never became a job. True when there was something."""
+    folder = store.path(place.folder)
     if (folder / records.RECORD).exists():
         return False
     try:
-        raw, _ = files.read_bounded(folder / INTENT, 65536)
-        name = encoding.loads(raw)["snapshot"]
+        name = encoding.loads(files.read_bounded(folder / INTENT, 65536)[0])["snapshot"]
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        name = ""  # it fell before it had made anything
     if isinstance(name, str) and "/" not in name and f".{folder.name}." in name + ".":
-        drop_snapshot(asset_folder / name, disk)
+        snapshots.drop(store.path(place.address).with_name(name), disk)
+    versions.unmake_of(store, place.address, folder.name)
     shutil.rmtree(folder, ignore_errors=True)
     return True
-
-
-def drop_snapshot(snapshot: Path, disk: files.Os = files.REAL) -> None:
-    """Delete a snapshot and the link to its caches."""
-    for path in (snapshot, places.cache_folders(snapshot, snapshot.name)[0]):
-        try:
-            disk.unlink(path)
-        except OSError:
-            pass  # never made
-
-
-def copy_scene(scene: Path, snapshot: Path, disk: files.Os = files.REAL) -> dict[str, Any]:
-    """Copy a scene that isn't written meanwhile: its size, time and hash. Conflict when it keeps changing."""
-    for _ in range(SNAPSHOT_TRIES):
-        source = _copy_once(scene, snapshot, disk)
-        if source is not None:
-            return source
-    drop_snapshot(snapshot, disk)
-    raise Conflict(f"{scene.name} is being saved over and over. Try again when it is at rest.")
-
-
-def _copy_once(scene: Path, snapshot: Path, disk: files.Os) -> dict[str, Any] | None:
-    aside = files.temporary(snapshot.parent)
-    try:
-        source = os.open(scene, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        files.fail(error, scene)
-    target = -1
-    try:
-        before = os.fstat(source)
-        target = disk.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        digest = _clone(source, target, disk)
-        files.share_with_group(target, snapshot.parent)
-        disk.fsync(target)
-        after, now = os.fstat(source), os.stat(scene)
-        if _identity(before) != _identity(after) or _identity(after) != _identity(now):
-            return None
-        disk.replace(aside, snapshot)
-        files.sync_folder(snapshot.parent, disk)
-        return {"sha256": digest, "size": before.st_size, "mtime_ns": before.st_mtime_ns}
-    except FileNotFoundError:
-        raise NotFound(f"{scene.name} is gone.") from None
-    except OSError as error:
-        files.fail(error, snapshot)
-    finally:
-        os.close(source)
-        if target >= 0:
-            disk.close(target)
-        try:
-            os.unlink(aside)
-        except OSError:
-            pass  # renamed, as it should be
-
-
-def _clone(source: int, target: int, disk: files.Os) -> str:
-    digest = hashlib.sha256()
-    try:
-        fcntl.ioctl(target, FICLONE, source)
-        read_from, write = target, False
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise
-        read_from, write = source, True
-    place = 0
-    while chunk := os.pread(read_from, files.COPY_BYTES, place):
-        digest.update(chunk)
-        if write:
-            files.write_all(target, chunk, disk)
-        place += len(chunk)
-    return digest.hexdigest()
-
-
-def _link_caches(snapshot: Path, scene_name: str) -> None:
-    """Let the snapshot find the scene's disk caches, which Blender looks for by the file's name."""
-    link, caches = places.cache_folders(snapshot, scene_name)
-    if not os.path.isdir(caches):  # nor is it where the scene's own name leaves no room for such a one
-        return
-    try:
-        os.symlink(caches.name, link)
-    except OSError as error:
-        if error.errno == errno.EEXIST:
-            return
-        try:
-            shutil.copytree(caches, link, copy_function=os.link)
-        except (OSError, shutil.Error):
-            shutil.rmtree(link, ignore_errors=True)
-            raise Conflict(
-                f"{caches.name} can't be linked or copied for the snapshot: the disk allows neither."
-            ) from error
-
-
-def _identity(st: os.stat_result) -> tuple[int, int, int]:
-    return st.st_size, st.st_mtime_ns, st.st_ino
 
 
 def _frames_of_scene(path: Path) -> str | None:
