@@ -63,7 +63,7 @@ def run(attempt: Attempt, command: Message, config: Config) -> Result:
         attempt.progress = max(attempt.progress, said.of(line) or 0.0)
 
     attempt.mark()
-    child = Child(local_paths(argv, config), nice=config.nice, on_line=see)
+    child = Child(local_paths(argv, config), nice=config.nice, on_line=see, sink=attempt.output.add)
     try:
         while not child.wait(LOOK_S):
             if attempt.cancelled.is_set():

@@ -14,6 +14,7 @@ passed through at one percent of the size.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -36,6 +37,10 @@ HANDLERS = (
 )  # fmt: skip
 
 Command = Dict[str, Any]
+try:
+    flush_all: Any = ctypes.CDLL(None).fflush  # Blender's own prints wait in a buffer of C's
+except (OSError, AttributeError):
+    flush_all = None
 held = ""  # what the names of File Output nodes' files begin with
 
 
@@ -58,7 +63,16 @@ class Channel:
         command: Command = json.loads(line)
         return command
 
+    def end_of_log(self, attempt: str) -> None:
+        """Marks on standard output where a frame's log ends: the node reads that through another pipe."""
+        sys.stdout.flush()
+        if flush_all is not None:
+            flush_all(None)
+        os.write(1, ("\x1ecroft %s\x1e\n" % attempt).encode())
+
     def answer(self, event: str, **facts: Any) -> None:
+        if event == "frame":
+            self.end_of_log(facts["attempt"])
         sys.stdout.flush()
         self.answers.write(json.dumps({"event": event, **facts}) + "\n")
         self.answers.flush()

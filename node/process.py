@@ -1,30 +1,137 @@
-"""A program that the node runs: in its own process group, on a leash, its output read to the end.
+"""A program that the node runs: in its own session, on a leash, its output read to the end.
 
 `Child.ended` is set when the program itself is over, whoever may still hold its output. Nothing that it
-started outlives it, nor the node.
+started outlives it, nor the node. Leashes are kept for the next program: see `leash.py`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
 from collections import deque
 from pathlib import Path
-from typing import Callable, Deque, Dict, Optional, Sequence
+from typing import Any, Callable, Deque, Dict, List, Optional, Sequence
+
+from .output import Mask, secrets_of
 
 LEASH = Path(__file__).with_name("leash.py")
+LEASHES_KEPT = 32
 LINES_KEPT = 200
 LINE_BYTES = 2000  # longer lines are cut
 LOG_BYTES = 8000  # what a failure carries at most
 GRACE_S = 3.0  # between SIGTERM and SIGKILL
+START_S = 30.0  # a leash that doesn't start a program within this time has failed
+
+
+class Leash:
+    """A process that starts programs for us, one at a time, and ends with us."""
+
+    _kept: List["Leash"] = []
+    _lock = threading.Lock()
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        self._rest = b""
+        try:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(LEASH), str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        except BaseException:
+            self._socket.close()
+            raise
+        finally:
+            theirs.close()
+
+    @staticmethod
+    def begin(request: Dict[str, Any], fds: Sequence[int]) -> "tuple[Leash, int]":
+        """A leash that has started the program, and the program's number."""
+        with Leash._lock:
+            leash = Leash._kept.pop() if Leash._kept else None
+        if leash is not None:
+            try:
+                return leash, leash._start(request, fds)
+            except OSError:
+                leash.drop()  # it had waited too long for a program
+        leash = Leash()
+        try:
+            return leash, leash._start(request, fds)
+        except BaseException:
+            leash.drop()
+            raise
+
+    def _start(self, request: Dict[str, Any], fds: Sequence[int]) -> int:
+        data = json.dumps({**request, "fds": [1, 2, *fds[2:]]}).encode()
+        self._socket.settimeout(START_S)
+        sent = socket.send_fds(self._socket, [struct.pack(">I", len(data)) + data[:1024]], list(fds))
+        self._socket.sendall((struct.pack(">I", len(data)) + data)[sent:])
+        answer = self._answer()
+        self._socket.settimeout(None)
+        if not answer.startswith(b"pid "):
+            raise ConnectionError("the leash has gone")
+        return int(answer[4:])
+
+    def say(self, **request: Any) -> None:
+        """Something for the program that runs."""
+        data = json.dumps(request).encode()
+        try:
+            self._socket.sendall(struct.pack(">I", len(data)) + data)
+        except OSError:
+            pass  # it has gone, and its program with it
+
+    def wait(self) -> Optional[int]:
+        """The program's exit code; None where the leash itself was killed."""
+        answer = self._answer()
+        return int(answer[4:]) if answer.startswith(b"end ") else None
+
+    def _answer(self) -> bytes:
+        while b"\n" not in self._rest:
+            try:
+                data = self._socket.recv(4096)
+            except socket.timeout:
+                raise
+            except OSError:
+                data = b""
+            if not data:
+                return b""
+            self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line
+
+    def keep(self) -> None:
+        """Its program is over: it may start another."""
+        with Leash._lock:
+            if len(Leash._kept) < LEASHES_KEPT:
+                Leash._kept.append(self)
+                return
+        self.drop()
+
+    def drop(self) -> None:
+        """It ends, with all that it has started."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._socket.close()
+        try:
+            self._popen.wait(START_S)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
 
 
 class Child:
-    """Starts at once. `on_line` is called from a thread of its own for every line of output."""
+    """Starts at once. `on_line` is called from a thread of its own for every line of output; `sink` before
+    that with the bytes as they come, passwords masked: what it gives back, if anything, is seen instead."""
 
     def __init__(
         self,
@@ -35,47 +142,26 @@ class Child:
         folder: Optional[str] = None,
         environment: Optional[Dict[str, str]] = None,
         on_line: Optional[Callable[[str], None]] = None,
+        sink: Optional[Callable[[bytes], Optional[bytes]]] = None,
     ) -> None:
         self.ended = threading.Event()
         self.code: Optional[int] = None
         self.killed = False
         self._lines: Deque[str] = deque(maxlen=LINES_KEPT)
         self._on_line = on_line
-        leash_read, self._leash = os.pipe()
-        status_read, status_write = os.pipe()
-        fds = ",".join(str(fd) for fd in pass_fds)
-        leash = [
-            sys.executable,
-            "-I",
-            "-S",
-            str(LEASH),
-            str(leash_read),
-            str(status_write),
-            str(nice),
-            fds,
-            "--",
-        ]
+        self._sink = sink
+        self._mask = Mask(secrets_of(environment))
+        request = {"run": list(argv), "nice": nice, "folder": folder, "environment": environment}
+        output, theirs = os.pipe()
         try:
-            self._popen = subprocess.Popen(
-                [*leash, *argv],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                env=environment,
-                pass_fds=(leash_read, status_write, *pass_fds),
-                start_new_session=True,
-            )
+            self._leash, self.pid = Leash.begin(request, [theirs, theirs, *pass_fds])
         except BaseException:
-            os.close(self._leash)
-            os.close(status_read)
+            os.close(output)
             raise
         finally:
-            os.close(leash_read)
-            os.close(status_write)
-        self._leash_lock = threading.Lock()
-        self._reader = threading.Thread(target=self._read, name="output", daemon=True)
-        self._waiter = threading.Thread(target=self._wait, args=(status_read,), name="wait", daemon=True)
+            os.close(theirs)
+        self._reader = threading.Thread(target=self._read, args=(output,), name="output", daemon=True)
+        self._waiter = threading.Thread(target=self._wait, name="wait", daemon=True)
         self._reader.start()
         self._waiter.start()
 
@@ -95,61 +181,61 @@ class Child:
     def stop(self, grace_s: float = GRACE_S) -> None:
         """SIGTERM to the group, after the grace SIGKILL to everything that is left. Returns when over."""
         self.killed = True
-        self._signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
+        self.signal(signal.SIGCONT)
         if not self.ended.wait(grace_s):
-            self._release_leash()
-            if not self.ended.wait(1.0):
-                self._signal(signal.SIGKILL)
+            self._leash.say(kill=True)
+            if not self.ended.wait(2.0):
+                self._leash.drop()
                 self.ended.wait()
         self._reader.join(1.0)
 
-    def _signal(self, number: signal.Signals) -> None:
-        with self._leash_lock:
-            # Until the waiter has buried the leash, the group's number is nobody else's.
-            if not self.ended.is_set():
-                try:
-                    os.killpg(self._popen.pid, number)
-                except OSError:
-                    pass
+    def signal(self, number: signal.Signals) -> None:
+        """To the program's whole group, by the leash: only that knows whether the number is still its own."""
+        if not self.ended.is_set():
+            self._leash.say(signal=int(number))
 
-    def _release_leash(self) -> None:
-        with self._leash_lock:
-            if self._leash >= 0:
-                os.close(self._leash)
-                self._leash = -1
-
-    def _wait(self, status_fd: int) -> None:
-        with os.fdopen(status_fd, "rb") as status:
-            text = status.read().strip()
-        with self._leash_lock:
-            # The leash has gone or is going; whatever is left of the group goes with it.
+    def _wait(self) -> None:
+        code = self._leash.wait()
+        if code is None:  # somebody has killed the leash, or it was told to end
             try:
-                os.killpg(self._popen.pid, signal.SIGKILL)
+                os.killpg(self.pid, signal.SIGKILL)
             except OSError:
                 pass
-            self._popen.wait()
-            self.code = int(text) if text else -int(signal.SIGKILL)
-            self.ended.set()
-        self._release_leash()
+            self._leash.drop()
+        else:
+            self._leash.keep()
+        self.code = -int(signal.SIGKILL) if code is None else code
+        self.ended.set()
 
-    def _read(self) -> None:
-        assert self._popen.stdout is not None
-        with self._popen.stdout as stream:
+    def _read(self, fd: int) -> None:
+        with os.fdopen(fd, "rb", buffering=0) as stream:
             rest = b""
             while True:
                 try:
-                    data = os.read(stream.fileno(), 65536)
+                    raw = os.read(stream.fileno(), 65536)
                 except OSError:
-                    data = b""
+                    raw = b""
+                data = self._mask.feed(raw) if raw else self._mask.end()
+                if self._sink is not None:
+                    data = self._show(self._sink, data)
                 *lines, rest = re.split(rb"[\r\n]+", rest + data)
                 for line in lines:
                     self._keep(line)
                 if len(rest) > LINE_BYTES:
                     self._keep(rest)
                     rest = b""
-                if not data:
+                if not raw:
                     self._keep(rest)
                     return
+
+    def _show(self, sink: Callable[[bytes], Optional[bytes]], data: bytes) -> bytes:
+        try:
+            seen = sink(data)
+        except Exception as error:  # a log that can't be kept must not end the reading
+            self._lines.append(f"(the log is not whole: {error})")
+            return data
+        return data if seen is None else seen
 
     def _keep(self, line: bytes) -> None:
         text = line[:LINE_BYTES].decode("utf-8", "replace").rstrip()

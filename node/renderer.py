@@ -19,6 +19,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .config import Program
 from .hardware import oom_kills, process_memory_mb
+from .output import Capture
 from .process import Child
 from .progress import ANY, BLENDER, MOST_LINE, Progress, patterns_of
 from .wire import Message
@@ -26,6 +27,9 @@ from .work import Attempt, Cancelled, Failed, Output, Result
 
 LOOP = Path(__file__).with_name("loop.py")
 WISHES = ("format", "camera", "scene", "view_layer", "width", "height")
+MARK = b"\x1ecroft %b\x1e\n"  # on standard output, after a frame's last line; `loop.py` writes the same
+MARK_S = 2.0  # a Blender that doesn't say it within this time has closed its output
+BETWEEN_BYTES = 64 << 10
 LOOK_S = 30.0  # how often its limits are looked at, at least
 STOP_S = 3.0  # a Blender between frames ends within milliseconds
 MEMORY_WORDS = ("out of memory", "malloc returns null", "calloc returns null", "memoryerror", "bad_alloc")
@@ -48,6 +52,7 @@ class Renderer:
         nice: int = 0,
         scripting: Optional[bool] = None,
         on_progress: Callable[[float, float, str], None] = lambda progress, left_s, line: None,
+        output: Optional[Capture] = None,
     ) -> None:
         self.file = file
         self.identity = identity(file)
@@ -59,6 +64,7 @@ class Renderer:
         self._said = Progress(BLENDER, ANY)
         self._oom_kills = oom_kills()
         self._on_progress = on_progress
+        self._said_by = _Cut(output)
         self._events: "queue.Queue[Message]" = queue.Queue()
         # Blender and scripts leave things there; all of it goes with this process.
         self._scratch = tempfile.mkdtemp(prefix="croft-node-")
@@ -72,6 +78,7 @@ class Renderer:
                 pass_fds=(commands_read, answers_write),
                 environment={**os.environ, "TMPDIR": self._scratch},
                 on_line=self._see,
+                sink=self._said_by.add,
             )
         finally:
             os.close(commands_read)
@@ -86,6 +93,7 @@ class Renderer:
     def render(self, attempt: Attempt, command: Message, folder: Optional[Path]) -> Result:
         """One frame. Raises Failed, Cancelled or Restart; after the first two this Renderer is done for."""
         self.wishes = wishes(command)
+        self._said_by.begin(attempt)
         order = {
             "attempt": attempt.id,
             "frame": command["frame"],
@@ -126,6 +134,7 @@ class Renderer:
             elif kind == "failed":
                 raise self._failure("renderer error", str(event["text"]))
             elif kind == "frame":
+                self._said_by.wait()
                 break
         memory = process_memory_mb(self._pid)
         self.memory_mb = memory.get("now", 0)
@@ -203,6 +212,53 @@ class Renderer:
             left = REMAINING.search(line[:MOST_LINE])
             left_s = int(left[1] or 0) * 3600 + int(left[2]) * 60 + float(left[3]) if left else 0.0
             self._on_progress(part, left_s, line[-200:])
+
+
+class _Cut:
+    """Gives each attempt what Blender says while it renders it: `loop.py` marks the end of each."""
+
+    def __init__(self, output: Optional[Capture]) -> None:
+        self._lock = threading.Lock()
+        self._output = output
+        self._between = b""  # said after one attempt and before the next: it is the next one's
+        self._mark = b""
+        self._rest = b""
+        self._over = threading.Event()
+
+    def begin(self, attempt: Attempt) -> None:
+        with self._lock:
+            self._output, self._mark = attempt.output, MARK % attempt.id.encode()
+            self._output.add(self._between)
+            self._between = b""
+            self._over.clear()
+
+    def wait(self) -> None:
+        """Until all of it has come through its pipe, which is another than the answers'."""
+        self._over.wait(MARK_S)
+        with self._lock:
+            self._output = None
+
+    def add(self, data: bytes) -> bytes:
+        """The same without the mark, for those who look at lines."""
+        with self._lock:
+            said, self._rest = self._rest + data, b""
+            before, found, after = said.partition(self._mark) if self._mark else (said, b"", b"")
+            if data and not found:
+                held = self._begun(before)
+                before, self._rest = before[: len(before) - held], before[len(before) - held :]
+            if self._output is not None:
+                self._output.add(before)
+            else:
+                self._between = (self._between + before)[-BETWEEN_BYTES:]
+            if found:
+                self._output, self._mark, self._between = None, b"", after[-BETWEEN_BYTES:]
+                self._over.set()
+            return before + after
+
+    def _begun(self, said: bytes) -> int:
+        """How many bytes at its end may be the mark's first."""
+        most = min(len(self._mark) - 1, len(said))
+        return next((n for n in range(most, 0, -1) if said.endswith(self._mark[:n])), 0)
 
 
 class _Answers:

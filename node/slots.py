@@ -245,6 +245,7 @@ class Slot:
                 nice=self._config.nice,
                 scripting=self._config.scripting,
                 on_progress=self._progress,
+                output=attempt.output,
             )
             with self._lock:
                 self._renderer = renderer
@@ -327,6 +328,7 @@ class Slot:
             "outputs": outputs,
             "statistics": result.statistics,
             "folders": attempt.folders(),
+            "output": attempt.output.rest(attempt.output.told),
         }
 
     @staticmethod
@@ -357,6 +359,7 @@ class Slot:
             "time": attempt.seconds(),
             "reason": failed.reason,
             "log": failed.log[-8000:],
+            "output": attempt.output.rest(attempt.output.told),
         }
         self._deliver(attempt, message)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from .output import Capture
 from .wire import Message
 
 
@@ -69,6 +70,7 @@ class Attempt:
     ends_at: float = 0.0  # as the renderer guesses; 0: it hasn't said
     line: str = ""
     cancelled: threading.Event = field(default_factory=threading.Event)
+    output: Capture = field(default_factory=Capture)  # all that its programs say
 
     @staticmethod
     def of(message: Message) -> "Attempt":
