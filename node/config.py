@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 from urllib.parse import urlsplit
 
+from .output import known_secrets
+
 MARKER = ".croft-share.json"
 MAX_BYTES = 1 << 20
 # name -> (default, sentence). docs/configuration.md has the same list.
@@ -107,6 +109,7 @@ def load(path: Path) -> Config:
     if values["scripting"] not in (None, True, False):
         raise ConfigError(f'{path.name}: "scripting" must be true, false or null')
     spool = text(values, "spool")
+    known_secrets.add(text(values, "token"))
     name = text(values, "name") or socket.gethostname().partition(".")[0] or "node"
     if values["single_use"] and not data.get("name"):
         name = f"{name}-{os.getpid()}"  # several may run on one machine of a cluster

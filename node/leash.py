@@ -6,9 +6,9 @@ group included (Linux); when the node closes the socket or is killed, so does th
 no imports from the node. It stays from program to program, since starting a Python costs more than most
 commands.
 
-A request is four bytes of length and JSON: `{"run": [argv], "nice", "folder", "environment", "fds": [1, 2, …]}`,
-the descriptors beside it, to be what `fds` says; `{"signal": N}` for the program's group; or `{"kill": true}`.
-An answer is a line: `pid N`, `end N`.
+A request is four bytes of length and JSON: `{"run": [argv], "nice", "folder", "environment", "fds": [1, …]}`
+comes with the descriptors that are to be what `fds` says; `{"signal": N}` is for the program's group;
+`{"kill": true}` for all. An answer is a line: `pid N`, `end N`.
 """
 
 from __future__ import annotations
@@ -159,10 +159,10 @@ def wait(child: int, node: socket.socket, requests: Requests, wake: int) -> int:
         code = reap(child)
         if code is not None:
             return code
-        ready = [] if requests.waiting() else select.select([node, wake], [], [])[0]
+        ready: List[int] = [] if requests.waiting() else select.select([node.fileno(), wake], [], [])[0]
         if wake in ready:
             os.read(wake, 4096)
-        if node in ready or not ready:
+        if not ready or node.fileno() in ready:
             request, _ = requests.next()
             if "signal" in request:
                 signal_group(child, int(request["signal"]))

@@ -10,11 +10,11 @@ import codecs
 import os
 import re
 import threading
-from typing import Iterable, List, Mapping, Optional, Set, Tuple
+from typing import Any, Iterable, List, Mapping, Optional, Set, Tuple
 
 HEAD_BYTES = 256 << 10
 TAIL_BYTES = 768 << 10
-SHORT_BYTES = 64 << 10  # where many results wait for a server that is away
+SHORT_BYTES = 64 << 10  # of a result, where many results wait for a server that is away
 SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|PASSPHRASE|SECRET|KEY|CREDENTIAL", re.IGNORECASE)
 LEAST_SECRET = 4  # characters; what is shorter would mask half of every text
 COMMON = {"true", "false", "none", "null", "auto", "default"}
@@ -31,14 +31,14 @@ class Capture:
         self._head = bytearray()
         self._tail = bytearray()
         self._tail_at = -1  # position of the tail's first byte; -1: all is in the head
-        self._tail_room = TAIL_BYTES
         self._return = False  # a carriage return came last
         self.end = 0  # position after the last byte
         self.told = 0  # what the server has of it: up to this position
         self.told_to = ""  # which server that is
 
     def add(self, data: bytes) -> None:
-        text = self._decoder.decode(data).replace("\0", "")
+        """Nothing at all says that it ends here."""
+        text = self._decoder.decode(data, final=not data).replace("\0", "")
         if self._return and text.startswith("\n"):
             text = text[1:]
         if text:
@@ -57,18 +57,8 @@ class Capture:
             self.end += len(clean)
             self._trim()
 
-    def shorten(self) -> None:
-        """Keep less of it: it has to wait for its server among many."""
-        with self._lock:
-            self._tail_room = SHORT_BYTES
-            if len(self._head) > SHORT_BYTES:
-                if self._tail_at < 0:
-                    self._tail, self._tail_at = self._head[SHORT_BYTES:], SHORT_BYTES
-                del self._head[SHORT_BYTES:]
-            self._trim()
-
     def _trim(self) -> None:
-        over = len(self._tail) - self._tail_room
+        over = len(self._tail) - TAIL_BYTES
         if over > 0:
             del self._tail[:over]
             self._tail_at += over
@@ -76,12 +66,14 @@ class Capture:
     def piece(self, start: int, most_bytes: int) -> Tuple[int, str, int]:
         """What was said from this position on: where it really begins, the text, the position after it."""
         with self._lock:
-            if start < len(self._head):
-                data = bytes(self._head[start : start + most_bytes])
-            else:
-                start = max(start, self._tail_at) if self._tail_at >= 0 else self.end
-                begin = start - self._tail_at if self._tail_at >= 0 else 0
-                data = bytes(self._tail[begin : begin + most_bytes])
+            data = bytes(self._head[start : start + most_bytes])
+            if self._tail_at == len(self._head):  # nothing was dropped between them yet
+                begin = max(start, self._tail_at) - self._tail_at
+                data += self._tail[begin : begin + most_bytes - len(data)]
+            elif self._tail_at >= 0 and not whole_letters(data):
+                start = max(start, self._tail_at)
+                data = bytes(self._tail[start - self._tail_at :][:most_bytes])
+            start = min(start, self.end)
             last = start + len(data) == self.end
         skip = 0
         while skip < min(3, len(data)) and data[skip] & 0xC0 == 0x80:
@@ -149,3 +141,16 @@ def secrets_of(environment: Optional[Mapping[str, str]] = None) -> Set[bytes]:
             found.update([value.strip(), *(line.strip() for line in value.splitlines())])
     words = {word for word in found if len(word) >= LEAST_SECRET and word.lower() not in COMMON}
     return {word.encode("utf-8", "surrogateescape") for word in words}
+
+
+def shortened(pieces: Any) -> List[Any]:
+    """The last of what a result carries, where it has to wait for its server among many."""
+    kept: List[Any] = []
+    room = SHORT_BYTES
+    for at, text in reversed(pieces or []):
+        if room <= 0:
+            break
+        dropped = max(0, len(text) - room)
+        kept.insert(0, [at + len(text[:dropped].encode("utf-8", "replace")), text[dropped:]])
+        room -= len(text)
+    return kept

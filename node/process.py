@@ -17,7 +17,7 @@ import sys
 import threading
 from collections import deque
 from pathlib import Path
-from typing import Any, Callable, Deque, Dict, List, Optional, Sequence
+from typing import Any, Callable, ClassVar, Deque, Dict, List, Optional, Sequence
 
 from .output import Mask, secrets_of
 
@@ -33,7 +33,7 @@ START_S = 30.0  # a leash that doesn't start a program within this time has fail
 class Leash:
     """A process that starts programs for us, one at a time, and ends with us."""
 
-    _kept: List["Leash"] = []
+    _kept: ClassVar[List["Leash"]] = []
     _lock = threading.Lock()
 
     def __init__(self) -> None:

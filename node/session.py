@@ -12,10 +12,11 @@ import random
 import threading
 import time
 import uuid
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import VERSION, hardware
 from .config import Config, Program
+from .output import Capture, shortened
 from .slots import Slot, remove_outputs
 from .spool import Spool
 from .wire import Away, Message, Rejected, Server
@@ -29,6 +30,9 @@ HIBERNATION_S = 60.0
 SHARES_S = 2.0  # how often the markers of the shares are looked at
 RETRY_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # after the first, second … failure to reach the server
 RESULTS_A_REQUEST = 50
+REQUEST_BYTES = 2 << 20  # of logs in one request
+LOG_BYTES = 32 << 10  # of a log in one report
+WATCH_S = 1.0  # how often a log that somebody follows is told
 FAREWELL_S = 5.0  # for giving claims back at the end
 STOP_S = 10.0  # for the slots to end
 
@@ -71,6 +75,9 @@ class Session:
         self._shares: Dict[str, str] = {}
         self._shares_at = float("-inf")
         self._asked = 0
+        self._watched: List[str] = []  # attempts whose log somebody follows
+        self._watch_at = float("-inf")
+        self._telling: Dict[str, Tuple[Capture, int]] = {}  # of this request: how far the logs go with it
         memory = config.memory_mb or hardware.total_memory_mb() * 2 // 3 // len(config.processes)
         self.slots = [
             Slot(config, program, threads, memory, self._deliver, self._wake) for threads in config.processes
@@ -150,6 +157,8 @@ class Session:
             log.warning("the server is back")
         elif not self._met:
             log.info("connected to %s as %s", self._server.url, self._config.name)
+        for output, following in self._telling.values():
+            output.told = max(output.told, following)
         self._failures, self._introduced = 0, True
         self._met = self._met or "?"
         self._beat_at = self._clock() if any(item["id"] == "info" for item in requests) else self._beat_at
@@ -186,15 +195,29 @@ class Session:
         again_s = self._heartbeat_s() - (now - self._beat_at)
         beat = again_s <= 0 or not self._introduced
         requests: List[Message] = []
+        size_bytes = 0
+        self._telling.clear()
         if beat:
             requests.append({"id": "info"})
             requests += [
                 self._report(attempt) for attempt in self._held.values() if attempt.id not in self._results
             ]
             again_s = self._heartbeat_s()
+        elif self._watched:
+            again_s = min(again_s, self._watch_at + WATCH_S - now)
+            if now >= self._watch_at + WATCH_S:
+                # `info` as well: it says whether somebody still looks.
+                self._watch_at, again_s = now, WATCH_S
+                watched = [self._held[name] for name in self._watched if name in self._held]
+                requests += [self._report(item) for item in watched if item.id not in self._results]
+                requests += [{"id": "info"}] if requests else []
         for attempt, message in list(self._results.items())[:RESULTS_A_REQUEST]:
             # Without an answer to it: with the next heartbeat again.
             if beat or now - self._sent_at.get(attempt, float("-inf")) >= self._heartbeat_s():
+                size_bytes += sum(len(text) for _, text in message.get("output") or ())
+                if size_bytes > REQUEST_BYTES and requests:
+                    again_s = 0.0
+                    break
                 requests.append({key: value for key, value in message.items() if key != "folders"})
                 self._sent_at[attempt] = now
         requests += [{"id": "release", "uuid": attempt} for attempt in self._take_back()]
@@ -235,7 +258,15 @@ class Session:
 
     def _report(self, attempt: Attempt) -> Message:
         progress = attempt.progress_now()
+        output, log = attempt.output, {}
+        if output.told_to != self._met:  # a server that was started anew knows nothing of it
+            output.told, output.told_to = 0, self._met
+        at, text, following = output.piece(output.told, LOG_BYTES)
+        if text:
+            log = {"log": text, "log_at": at}
+            self._telling[attempt.id] = (output, following)
         return {
+            **log,
             "id": "report",
             "uuid": attempt.id,
             "frame": attempt.frame,
@@ -262,6 +293,8 @@ class Session:
 
     def _informed(self, answer: Message) -> None:
         self._info = answer
+        watched = answer.get("watched")
+        self._watched = [str(name) for name in watched] if isinstance(watched, list) else []
         server = str(answer.get("server") or "?")
         if self._met not in ("", "?", server):
             self._introduced = False  # another server, or the same started again: it has to learn who we are
@@ -329,6 +362,7 @@ class Session:
                 self._results[attempt.id] = message
             self._changed.notify_all()
         if self._failures and message is not None:
+            message["output"] = shortened(message.get("output"))
             self._spool.keep(message)
 
     def _wake(self) -> None:
@@ -344,6 +378,7 @@ class Session:
         self._failures += 1
         self._retry_at = self._clock() + self._varied(delay_s)
         for message in list(self._results.values()):
+            message["output"] = shortened(message.get("output"))
             self._spool.keep(message)
         if self._spool.problem:
             log.warning("%s", self._spool.problem)

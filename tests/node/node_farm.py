@@ -175,6 +175,22 @@ class Farm:
                 process.stderr.close()
 
 
+def whole_log(farm: Farm, attempt: str) -> tuple[str, int]:
+    """What a server gathers of an attempt's log from all messages, and where it ends."""
+    pieces = [
+        (m["log_at"], m["log"]) for m in farm.server.of("report") if m["uuid"] == attempt and "log" in m
+    ]
+    for result in (*farm.server.of("done"), *farm.server.of("failed")):
+        if result["uuid"] == attempt:
+            pieces += [(at, text) for at, text in result["output"]]
+    text, end = b"", 0
+    for at, piece in sorted(pieces):
+        data = piece.encode()
+        text += data[max(0, end - at) :]
+        end = max(end, at + len(data))
+    return text.decode(), end
+
+
 def until(predicate: Callable[[], Any], timeout_s: float = 45) -> Any:
     """For what only the disk or the process table can tell."""
     end = time.monotonic() + timeout_s

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from node_farm import Farm
+from node_farm import Farm, whole_log
 from PIL import Image
 
 SCENES = Path(__file__).with_name("scenes.py")
@@ -239,3 +239,20 @@ def test_the_package_bpy_in_the_place_of_a_program(farm: Farm, scenes: Path) -> 
     farm.node(blender="bpy")
     farm.server.wait(lambda: len(farm.server.of("done")) == 2, 100)
     assert farm.server.of("identity")[0]["programs"]["blender"].startswith("5.")
+
+
+def test_each_frame_has_its_own_log(needs: Callable[[str], str], farm: Farm, scenes: Path) -> None:
+    """One Blender renders them all; what it says of a frame is that frame's, to the last line."""
+    needs("blender")
+    farm.give(*(order(farm, scenes, "plain", frame) for frame in range(1, 6)))
+    farm.node()
+    ended = ("done", "failed")
+    farm.server.wait(lambda: len({m["uuid"] for kind in ended for m in farm.server.of(kind)}) == 5)
+    assert not farm.server.of("failed")
+    for n in range(1, 6):
+        log, _ = whole_log(farm, f"a{n}")
+        assert f"Saved: '{farm.version}/.a{n}." in log, log
+        assert log.count("Saved:") == 1
+        assert log.rstrip().splitlines()[-1].strip().startswith(("Time:", "Saved:")), log
+        assert "\x1e" not in log
+    assert whole_log(farm, "a1")[0].startswith("Blender 3.")
