@@ -34,7 +34,7 @@ def admin(house: House) -> Browser:
 
 
 def decide(admin: Browser, reply: Reply, do: str) -> Reply:
-    return admin.post(f"/api/nodes/waiting/{reply.data['code']}", {"do": do})
+    return admin.post(f"/api/farm/joining/{reply.data['code']}", {"do": do})
 
 
 def test_a_computer_is_admitted_and_gets_a_token_of_its_own(house: House, admin: Browser) -> None:
@@ -45,10 +45,10 @@ def test_a_computer_is_admitted_and_gets_a_token_of_its_own(house: House, admin:
     assert first.data["code"] in first.message
     assert "token" not in first.data
     # …it stands in the list with its code, hardware and address, and is no node yet.
-    (one,) = admin.get("/api/nodes/waiting").data
+    (one,) = admin.get("/api/farm/joining").data
     assert (one["name"], one["code"], one["address"]) == ("pc07", first.data["code"], "192.168.7.20")
     assert one["hardware"]["cores"] == 8
-    assert pc.told["secret"] not in admin.get("/api/nodes/waiting").body.decode()
+    assert pc.told["secret"] not in admin.get("/api/farm/joining").body.decode()
     assert admin.get("/api/nodes/pc07").status == 404
     # When an admin admits it, it gets its token with its next ask, and the same when that answer was lost.
     assert decide(admin, first, "admit").data["state"] == "admitted"
@@ -60,7 +60,7 @@ def test_a_computer_is_admitted_and_gets_a_token_of_its_own(house: House, admin:
     assert admin.get("/api/nodes/pc07").data["approved"] == "admin"
     other = [{"id": "identity", "name": "pc08"}]
     assert Browser(house.croft.wsgi, given["token"]).post("/farm", other).status == 403
-    assert admin.get("/api/nodes/waiting").data == []
+    assert admin.get("/api/farm/joining").data == []
 
 
 def test_nobody_gets_anothers_token(house: House, admin: Browser) -> None:
@@ -79,9 +79,9 @@ def test_who_may_decide(house: House, admin: Browser) -> None:
     first = Computer(house, "pc07").ask()
     for user, status in (("student", 403), ("supervisor", 403)):
         assert decide(house.browser(user), first, "admit").status == status
-        assert house.browser(user).get("/api/nodes/waiting").status == status
+        assert house.browser(user).get("/api/farm/joining").status == status
     assert decide(Browser(house.croft.wsgi), first, "admit").status == 401
-    assert admin.post("/api/nodes/waiting/NO-ONE", {"do": "admit"}).status == 404
+    assert admin.post("/api/farm/joining/NO-ONE", {"do": "admit"}).status == 404
 
 
 def test_refused_admitted_and_taken_back(house: House, admin: Browser) -> None:
@@ -111,7 +111,7 @@ def test_names_that_are_taken(house: House, admin: Browser) -> None:
     node.left = True
     fresh = Computer(house, "pc07")
     first = fresh.ask()
-    assert admin.get("/api/nodes/waiting").data[0]["replaces"] is True
+    assert admin.get("/api/farm/joining").data[0]["replaces"] is True
     decide(admin, first, "admit")
     assert Browser(house.croft.wsgi, old).post("/farm", [{"id": "identity", "name": "pc07"}]).status == 401
     assert "token" in fresh.ask().data

@@ -16,6 +16,7 @@ from server.farm.jobs import inputs, states
 from server.farm.jobs.job import Job
 from server.farm.jobs.tasks import CLAIMED, DONE, LETTERS
 from server.farm.nodes import Node
+from server.farm.nodes.node import NOT_OPEN
 from server.farm.scheduler import Means, Need, misfit
 
 RANGES = 200  # in one requeue
@@ -167,7 +168,7 @@ class Views:
         """Why no node can serve this need; or the means of one that can."""
         board = self._board
         heartbeat_s = board.nodes.heartbeat_s()
-        nodes = [n for n in board.nodes.present() if n.seen_at and n.state(now, heartbeat_s) != "away"]
+        nodes = [n for n in board.nodes.present() if n.state(now, heartbeat_s) not in NOT_OPEN]
         if not nodes:
             return "no node is running", None
         fitting = [node for node in nodes if not misfit(need, node.means)]

@@ -140,6 +140,8 @@ class Nodes:
         node.hardware = dict(hardware) if isinstance(hardware, Mapping) else {}
         if isinstance(told.get("mac"), str):
             node.hardware["mac"] = told["mac"][:40]
+        does = told.get("does")
+        node.does = frozenset(map(str, does)) if isinstance(does, list) else None
         node.take_note(told)
         self.equip(node, shares, wrong or frozenset())
         node.identity = {key: told[key] for key in IDENTITY if key in told}
@@ -156,6 +158,7 @@ class Nodes:
             wrong_shares=old.wrong_shares if wrong is None else wrong,
             provides=node.provides | node.wishes.tags,
             programs=frozenset(node.programs),
+            does=node.does,
         )
         if old != means:
             node.means = means

@@ -28,7 +28,7 @@ class Node:
     """One node. Written by the thread that answers it, by the committer's where it says so."""
 
     __slots__ = (
-        *("build", "displaced", "doing", "failed", "hardware", "held", "instance", "instance_at"),
+        *("build", "displaced", "does", "doing", "failed", "hardware", "held", "instance", "instance_at"),
         *("leaves_until", "means", "name", "pace", "programs", "protocol", "seconds", "seen", "seen_at"),
         *("_hours", "_hours_until", "_wall", "_zone", "idle_since", "provides", "sickness", "single_use"),
         *("slots", "tasks", "told", "told_idle", "update_said", "updates_until", "version", "wishes"),
@@ -44,6 +44,7 @@ class Node:
         self.name = name
         self.means = Means(protocol=1)
         self.provides: frozenset[str] = frozenset()  # as it says itself; `means` has people's labels too
+        self.does: frozenset[str] | None = None  # commands that it knows; None: it doesn't say
         self.protocol = 1
         self.version = ""
         self.build = ""  # tells its program's files from others'
@@ -199,10 +200,6 @@ def _gpus(value: Any) -> list[dict[str, Any]] | None:
     return found
 
 
-def _words(value: Any) -> list[str] | None:
-    return [str(item)[:60] for item in value[:100]] if isinstance(value, list) else None
-
-
 _TOLD: dict[str, Callable[[Any], Any]] = {
     "load": _number(0, 1e5),
     "memory_free_mb": _number(0, 1e9),
@@ -210,5 +207,4 @@ _TOLD: dict[str, Callable[[Any], Any]] = {
     "at_keyboard": _flag,
     "can_shutdown": _flag,
     "gpus": _gpus,
-    "does": _words,
 }

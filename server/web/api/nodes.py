@@ -148,9 +148,9 @@ NODE = "/api/nodes/{name}"
 ROUTES = [
     Route("GET", "/api/nodes", list_nodes, "every computer of the farm", query=PAGING, listing=True,
           data=ref("Node"), tag="farm"),
-    Route("GET", "/api/nodes/waiting", list_asking, "computers that ask to join", query=PAGING, listing=True,
+    Route("GET", "/api/farm/joining", list_asking, "computers that ask to join", query=PAGING, listing=True,
           role="admin", data=ref("Asking"), tag="farm"),
-    Route("POST", "/api/nodes/waiting/{code}", decide, "admit a computer, refuse it, or let it wait again",
+    Route("POST", "/api/farm/joining/{code}", decide, "admit a computer, refuse it, or let it wait again",
           role="admin", body=ref("Decision"), data=ref("Asking"), errors=(404, 409), tag="farm"),
     Route("GET", NODE, show_node, "one computer", data=ref("Node"), tag="farm"),
     Route("PATCH", NODE, change_node,
