@@ -201,7 +201,7 @@ def test_a_waiting_job_says_what_it_waits_for(world: World, farm: Farm, submit: 
     first = submit("1-2", priority=5)
     second = submit("1-2", priority=3)
     assert farm.view(first)["why"] == "a node will take it in a moment"
-    assert farm.view(second)["why"] == "1 job is before it"
+    assert farm.view(second)["why"] == "anna's sh010 is before it"
     paused = submit("1", paused=True)
     assert farm.view(paused)["why"] == "paused by anna"
     assert len(events_of(world, paused)) == 1

@@ -1,63 +1,236 @@
-"""The line of jobs: the same choice as looking at every job would give, whatever came and went."""
+"""Whose turn it is: by projects, people, priority and age, with first frames ahead, and within limits."""
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from server.farm.scheduler import Line, Means, Need, Unit, misfit
+from server.farm.scheduler import Limits, Means, Need, Scheduler, Work, misfit
 
-SHARES = st.sampled_from(["data", "cache"])
-LABELS = st.frozensets(st.sampled_from(["gpu", "big"]))
-PROGRAMS = st.frozensets(st.sampled_from(["blender"]))
-NEEDS = st.builds(Need, SHARES, LABELS, PROGRAMS, st.booleans())
-MEANS = st.builds(
-    Means, st.sampled_from([1, 2]), st.none() | st.frozensets(SHARES), st.frozensets(SHARES), LABELS, PROGRAMS
+PLAIN = Need("data")
+GPU = Need("data", requires=frozenset({"gpu"}))
+ANY, GPUS = Means(), Means(provides=frozenset({"gpu"}))
+
+
+def work(job: str, project: str = "green", user: str = "ana", need: Need = PLAIN, **more: object) -> Work:
+    return Work(job, 0, need, project, user, created=job, **more)  # type: ignore[arg-type]
+
+
+class Line:
+    """A scheduler, and a clock that stands still unless a test moves it."""
+
+    def __init__(self) -> None:
+        self.of = Scheduler()
+        self.now = 0.0
+
+    def put(self, *works: Work, ready: int = 100, fresh: bool = False) -> None:
+        for each in works:
+            self.of.put(each, ready, fresh, self.now)
+
+    def give(self, means: Means = ANY, node: str = "") -> str | None:
+        """A task is chosen and given out: of which job."""
+        choice = self.of.choose(means, self.now, None, node)
+        if choice is None:
+            return None
+        self.of.take(choice, self.now, node)
+        self.of.untake(choice, self.now)
+        self.of.took(choice.job, choice.stage, self.now)
+        return choice.job
+
+    def end(self, job: str) -> None:
+        self.of.gave_back(job, 0, self.now)
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line()
+
+
+def test_projects_share_by_their_priority(line: Line) -> None:
+    line.put(work("a", "green", weight=3.0), work("b", "blue", weight=1.0))
+    given = [line.give() for _ in range(8)]
+    assert (given.count("a"), given.count("b")) == (6, 2)
+
+
+def test_people_of_a_project_share_alike(line: Line) -> None:
+    line.put(work("a1"), work("a2"), work("a3"), work("b1", user="ben"))
+    given = [line.give() for _ in range(8)]
+    assert given.count("b1") == 4
+
+
+def test_a_persons_work_goes_by_priority_then_age_and_none_waits_for_ever(line: Line) -> None:
+    line.put(work("a"), work("b"), work("c", priority=5))
+    # Three of four by priority, the fourth to what has waited longest
+    assert [line.give() for _ in range(8)] == ["c", "c", "c", "a", "c", "c", "c", "b"]
+
+
+def test_a_job_of_priority_4_counts_half_for_its_owner(line: Line) -> None:
+    line.put(work("a"), work("b", user="ben", priority=4))
+    given = [line.give() for _ in range(9)]
+    assert (given.count("a"), given.count("b")) == (3, 6)
+
+
+def test_a_first_frame_comes_ahead_of_others_later_ones(line: Line) -> None:
+    line.put(work("a"))
+    assert line.give() == "a"
+    line.put(work("b", user="ben"), fresh=True)
+    line.give()
+    line.put(work("b", user="ben"), fresh=False)
+    line.put(work("z", user="ben"), fresh=True)
+    # Ben has as many as Ana, and yet
+    assert line.give() == "z"
+
+
+def test_a_flood_of_new_jobs_does_not_starve_who_is_rendering(line: Line) -> None:
+    line.put(work("a"))
+    flood = [work(f"n{number:03}", user="ben") for number in range(500)]
+    line.put(*flood, fresh=True)
+    given: list[str] = []
+    for _ in range(100):
+        job = line.give()
+        assert job is not None
+        given.append(job)
+        if job != "a":
+            line.put(work(job, user="ben"), ready=0)
+    assert given.count("a") >= 45
+    assert line.of.in_use("green", "ben") >= 45
+
+
+def test_who_had_less_lately_comes_first_where_both_have_as_many(line: Line) -> None:
+    # One slot, frames of 100 s and of 1 s: each has it for as long as the other
+    line.put(work("slow", "green"), work("quick", "blue"))
+    had = {"slow": 0.0, "quick": 0.0}
+    while line.now < 4000:
+        job = line.give()
+        assert job is not None
+        seconds = 100.0 if job == "slow" else 1.0
+        line.now += seconds
+        had[job] += seconds
+        line.end(job)
+    assert had["quick"] == pytest.approx(had["slow"], rel=0.1)
+
+
+def test_who_was_away_does_not_take_everything_afterwards(line: Line) -> None:
+    line.put(work("a", "green"))
+    for _ in range(3600):
+        assert line.give() == "a"
+        line.now += 1
+        line.end("a")
+    line.put(work("b", "blue"))
+    given = []
+    for _ in range(100):
+        job = line.give()
+        given.append(job)
+        line.now += 1
+        line.end(str(job))
+    assert 45 <= given.count("b") <= 55
+
+
+def test_a_node_stays_with_its_job_for_a_while_where_that_is_as_fair(line: Line) -> None:
+    line.put(work("a", "green"), work("b", "blue"))
+    given = []
+    for _ in range(120):
+        job = line.give(node="n1")
+        given.append(job)
+        line.now += 1
+        line.end(str(job))
+    changes = sum(given[n] != given[n + 1] for n in range(119))
+    assert 2 <= changes <= 5
+    assert 45 <= given.count("a") <= 75
+
+
+def test_a_node_with_what_is_rare_takes_work_that_needs_it(line: Line) -> None:
+    line.of.meet({ANY: 9, GPUS: 1})
+    line.put(work("1 old"), work("2 new", need=GPU))
+    assert line.give(GPUS) == "2 new"
+    assert line.give(ANY) == "1 old"
+
+
+def test_what_half_of_the_nodes_have_is_not_rare(line: Line) -> None:
+    line.of.meet({ANY: 4, GPUS: 6})
+    line.put(work("1 old"), work("2 new", need=GPU))
+    assert line.give(GPUS) == "1 old"
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (Limits(projects={"green": 2}), "project"),
+        (Limits(users={"ana": 2}), "user"),
+        (Limits(users_each=2), "user"),
+        (Limits(licences={"renderman": 2}), "licence renderman"),
+    ],
 )
-STEPS = st.lists(
-    st.tuples(st.integers(0, 12), st.none() | st.tuples(NEEDS, st.integers(0, 5), st.integers(1, 5))),
-    max_size=40,
-)
+def test_limits(line: Line, limits: Limits, said: str) -> None:
+    licensed = Need("data", licences=frozenset({"renderman"}))
+    line.of.limit(limits)
+    line.put(work("a", need=licensed), work("b", "blue", "ben", priority=1))
+    given = [line.give() for _ in range(6)]
+    assert given.count("a") == 2
+    if said in ("user", "licence renderman") and limits.users_each:
+        assert given.count("b") == 2
+    else:
+        assert given.count("b") == 4
+    ahead = line.of.ahead("a")
+    assert (ahead.limit, ahead.most) == (said, 2)
+    line.end("a")
+    assert line.give() in ("a", "b")
+    assert line.of.in_use("green") <= 2
+    line.of.limit(Limits())
+    assert "a" in [line.give() for _ in range(4)]
 
 
-@given(STEPS, MEANS, st.frozensets(st.integers(0, 12)))
-def test_the_line_gives_what_a_look_at_every_job_would(
-    steps: list[tuple[int, tuple[Need, int, int] | None]], means: Means, passed: frozenset[int]
-) -> None:
-    line = Line()
-    plain: dict[Unit, tuple[Need, int, int]] = {}
-    for number, what in steps:
-        unit = (f"job{number:02}", number % 3)
-        if what is None:
-            line.drop(unit)
-            plain.pop(unit, None)
-        else:
-            line.put(unit, *what)
-            plain[unit] = what
-
-    def order(name: Unit) -> tuple[int, int, Unit]:
-        return (-plain[name][1], -plain[name][2], name)
-
-    fitting = sorted((name for name in plain if not misfit(plain[name][0], means)), key=order)
-    refused = {(f"job{number:02}", number % 3) for number in passed}
-    assert line.choose(means) == (fitting[0] if fitting else None)
-    assert line.choose(means, refused.__contains__) == next((n for n in fitting if n not in refused), None)
-    assert list(line.jobs()) == [unit[0] for unit in sorted(plain, key=order)]
-    assert len(line) == len(plain)
-    for place, name in enumerate(fitting):
-        assert line.ahead(name, means) == place
+def test_a_job_may_have_so_many_nodes_alone(line: Line) -> None:
+    line.put(work("a", most=1))
+    assert [line.give(), line.give()] == ["a", None]
+    assert line.of.ahead("a").limit == "job"
+    line.end("a")
+    assert line.give() == "a"
 
 
-def test_priority_then_age() -> None:
-    line, need = Line(), Need("data")
-    line.put(("b", 0), need, 0, 3)
-    line.put(("a", 0), need, 0, 3)
-    line.put(("c", 0), need, 0, 5)
-    line.put(("d", 0), need, 1, 1)
-    assert list(line.jobs()) == ["d", "c", "a", "b"]
+def test_what_is_reserved_is_not_given_twice(line: Line) -> None:
+    line.put(work("a"), ready=1)
+    choice = line.of.choose(ANY, 0.0)
+    assert choice is not None
+    line.of.take(choice, 0.0)
+    assert line.of.choose(ANY, 0.0) is None
+    line.of.untake(choice, 0.0)
+    assert line.of.choose(ANY, 0.0) is not None
 
 
 def test_an_rfam_node_gets_simple_jobs_alone() -> None:
     assert misfit(Need("data", programs=frozenset({"blender"}), simple=True), Means(protocol=1)) == ""
     assert "Croft" in misfit(Need("data"), Means(protocol=1))
     assert "blender" in misfit(Need("data", programs=frozenset({"blender"})), Means(protocol=2))
+
+
+@pytest.mark.parametrize(
+    ("need", "said"),
+    [
+        (Need("data", groups=frozenset({"b", "a"})), "it is not in any of the groups a, b"),
+        (Need("data", memory_mb=16384), "it has 8 GB of memory, and 16 GB are needed"),
+        (
+            Need("data", does=frozenset({"verify"})),
+            "it doesn't know how to do verify: is it older than this?",
+        ),
+    ],
+)
+def test_what_a_node_lacks_is_said(need: Need, said: str) -> None:
+    assert misfit(need, Means(memory_mb=8192, does=frozenset({"run"}))) == said
+
+
+def test_reasons_are_told_in_words(line: Line) -> None:
+    line.put(work("a"))
+    choice = line.of.choose(ANY, 0.0)
+    assert choice is not None
+    assert choice.why == "Nothing else that this computer can do was waiting."
+    line.put(work("b"), work("c", user="ben"), work("d", "blue", "cai", weight=3.0))
+    for _ in range(3):
+        line.give()
+    choice = line.of.choose(ANY, 0.0)
+    assert choice is not None
+    assert choice.why == (
+        "blue had 2 (priority 3), green 1 (priority 1)."
+        if choice.work.project == "blue"
+        else "green had 0 (priority 1), blue 3 (priority 3). In green ana had 0, ben 0. "
+        "Of ana's renders it comes first, by priority and age."
+    )

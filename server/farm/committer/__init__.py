@@ -16,25 +16,31 @@ import logging
 import queue
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from server.disk.errors import Busy, CroftError, NotFound, ShareAway
 from server.farm.committer.board import Board, Live
-from server.farm.committer.decide import Op, Turn, give, handle, settle
+from server.farm.committer.decide import Op, Turn, give, handle, may_give, settle
 from server.farm.jobs import states
 from server.farm.jobs.logs import Said
 from server.farm.jobs.place import Seen
 from server.farm.nodes import Node
-from server.farm.scheduler import Unit
+from server.farm.scheduler import Choice
 
 log = logging.getLogger("croft.farm")
 
+Key = tuple[str, int]  # job, stage
+
 LOCK_S = 2.0  # a job's lock is waited for so long, then the job rests
 ANSWER_S = 30.0  # a request is given up after so long
-ROUNDS = 6  # jobs that one request for tasks is offered when those in front run out
+OFFERS_S = 5.0  # a request for tasks is offered one job after the other for so long, until it has enough
+MEET_S = 2.0  # how often it is counted what the nodes can do
 PARALLEL_TURNS = 8  # jobs of one commit that wait for their disks at the same time
+ENDING = ("done", "failed", "release")  # what nodes say of claims that are over
 OPEN_JOURNALS = 128  # journals kept open between commits
 
 
@@ -45,13 +51,14 @@ class Gone(NotFound):
 class Bundle:
     """All that one request asks for. Waits until it was committed."""
 
-    __slots__ = ("_gate", "answers", "before", "error", "node", "ops", "wants")
+    __slots__ = ("_gate", "answers", "before", "error", "node", "ops", "passed", "wants")
 
     def __init__(self, node: Node | None = None, wants: int = 0, ops: Iterable[Op] = ()) -> None:
         self.node = node
         self.wants = wants  # tasks that the node asks for
         self.ops = list(ops)
         self.answers: list[bytes] = []  # tasks given
+        self.passed: set[Key] = set()  # work that it was offered in vain
         self.error: CroftError | None = None
         self.before: Callable[[], Any] | None = None  # done first, in the committer's thread
         self._gate = threading.Lock()
@@ -68,7 +75,13 @@ class Bundle:
         self._gate.release()
 
 
-Offer = tuple[Bundle, int]  # whom tasks of which stage are offered
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Tasks of one stage of one job that a node is about to be given."""
+
+    bundle: Bundle
+    stage: int
+    choices: list[Choice]
 
 
 class Committer:
@@ -92,6 +105,8 @@ class Committer:
         self._open: dict[str, Live] = {}  # jobs whose journal is open, the longest unused first
         self._guard = threading.Lock()
         self._began = 0.0  # monotonic: of the commit under way
+        self._met = -MEET_S  # monotonic: when the nodes were counted
+        self._met_news = -1
         self.faults = 0
         self.commits = 0
         self.logs: queue.SimpleQueue[tuple[Live, Said]] = queue.SimpleQueue()
@@ -167,12 +182,12 @@ class Committer:
             for op in bundle.ops:
                 asked.setdefault(op.job_id, []).append(op)
         hungry = [bundle for bundle in bundles if bundle.wants > 0 and bundle.node is not None]
-        passed: dict[int, set[Unit]] = {}
-        for _ in range(ROUNDS):
-            offers = self._offer(hungry, passed)
+        while True:
+            offers = self._offer(hungry, asked)
             if not asked and not offers:
                 break
-            turns = [(job_id, asked.get(job_id, []), offers.get(job_id, [])) for job_id in {*asked, *offers}]
+            touched = {*asked, *offers}
+            turns = [(job_id, asked.get(job_id, []), offers.get(job_id, [])) for job_id in touched]
             if len(turns) == 1:
                 self._turn(*turns[0])
             else:
@@ -180,6 +195,8 @@ class Committer:
                 list(self._pool.map(lambda turn: self._turn(*turn), turns))
             asked = {}
             hungry = [bundle for bundle in hungry if len(bundle.answers) < bundle.wants]
+            if self._monotonic() - self._began > OFFERS_S:
+                break  # slow disks: what is given already must not wait for more
         self._close_some()
 
     def _do_before(self, bundle: Bundle, what: Callable[[], Any]) -> None:
@@ -189,19 +206,77 @@ class Committer:
             bundle.error = error if isinstance(error, CroftError) else _busy("The farm failed at this.")
             log.exception("a change of the board failed")
 
-    def _offer(self, hungry: list[Bundle], passed: dict[int, set[Unit]]) -> dict[str, list[Offer]]:
-        """Which job, and which stage of it, each hungry node is offered next."""
-        offers: dict[str, list[Offer]] = {}
-        for bundle in hungry:
-            assert bundle.node is not None
-            seen = passed.setdefault(id(bundle), set())
-            unit = self.board.line.choose(bundle.node.means, seen.__contains__ if seen else None)
-            if unit is not None:
-                seen.add(unit)
-                offers.setdefault(unit[0], []).append((bundle, unit[1]))
-        return offers
+    def _offer(self, hungry: list[Bundle], asked: dict[str, list[Op]]) -> dict[str, list[Offer]]:
+        """Which jobs the hungry nodes are offered next: a task each by turns, until they have enough.
 
-    def _turn(self, job_id: str, ops: list[Op], hungry: list[Offer]) -> None:
+        What these ops will end counts as ended already, and what is offered as given, so that of many who
+        ask at once each is given what is fair.
+        """
+        if not hungry:
+            return {}
+        line, now = self.board.line, self._monotonic()
+        self._meet_nodes(now)
+        ending = [key for ops in asked.values() for op in ops if (key := self._ended_by(op)) is not None]
+        for job_id, stage in ending:
+            line.gave_back(job_id, stage, now)
+        offers: dict[tuple[Bundle, Key], Offer] = {}
+        taken: list[Choice] = []
+        waiting = [(bundle, bundle.wants - len(bundle.answers)) for bundle in hungry]
+        while waiting:
+            left = []
+            for bundle, wants in waiting:
+                node = bundle.node
+                assert node is not None
+                choice = line.choose(node.means, now, self._refused(node, bundle.passed), node.name)
+                if choice is None:
+                    continue
+                line.take(choice, now, node.name)
+                taken.append(choice)
+                offer = offers.setdefault((bundle, choice.key), Offer(bundle, choice.stage, []))
+                offer.choices.append(choice)
+                if wants > 1:
+                    left.append((bundle, wants - 1))
+            waiting = left
+        for choice in taken:
+            line.untake(choice, now)
+        for job_id, stage in ending:
+            line.took(job_id, stage, now)
+        found: dict[str, list[Offer]] = {}
+        for (bundle, key), offer in offers.items():
+            bundle.passed.add(key)  # until it gave
+            found.setdefault(key[0], []).append(offer)
+        return found
+
+    def _ended_by(self, op: Op) -> Key | None:
+        """The work of which a claim will be over."""
+        live = self.board.live.get(op.job_id) if op.kind in ENDING else None
+        if live is None or live.job.held(op.task, op.code) is None:
+            return None
+        return op.job_id, live.job.stage_of(op.task).index
+
+    def _refused(self, node: Node, passed: set[Key]) -> Callable[[str, int], bool]:
+        """Passes over what this request was offered in vain, and what this node shouldn't try again."""
+
+        def refused(job_id: str, stage: int) -> bool:
+            if (job_id, stage) in passed:
+                return True
+            live = self.board.live.get(job_id)
+            return (
+                live is not None and bool(live.job.failures) and not may_give(self.board, live, node, stage)
+            )
+
+        return refused
+
+    def _meet_nodes(self, now: float) -> None:
+        """Have the scheduler know what the nodes can do, to see what is rare."""
+        if now - self._met < MEET_S and self._met_news == self.board.node_news:
+            return
+        self._met, self._met_news = now, self.board.node_news
+        heartbeat_s = self.board.nodes.heartbeat_s()
+        present = [n.means for n in self.board.nodes.present() if n.may_work(now, heartbeat_s)]
+        self.board.line.meet(Counter(present))
+
+    def _turn(self, job_id: str, ops: list[Op], offers: list[Offer]) -> None:
         """One job's part of a commit."""
         try:
             live = self.board.find(job_id)
@@ -213,12 +288,12 @@ class Committer:
                 _unknown(op)
             return
         with live.lock:
-            self._settle(live, ops, hungry)
+            self._settle(live, ops, offers)
 
-    def _settle(self, live: Live, ops: list[Op], hungry: list[Offer]) -> None:
+    def _settle(self, live: Live, ops: list[Op], offers: list[Offer]) -> None:
         """Decide, write, flush, or take all of it back."""
         try:
-            given = self._locked_turn(live, ops, hungry)
+            given = self._locked_turn(live, ops, offers)
         except Exception as error:
             if not isinstance(error, (CroftError, OSError)):
                 self.faults += 1
@@ -234,7 +309,7 @@ class Committer:
         self._flush(live, ops, given)
 
     def _locked_turn(
-        self, live: Live, ops: list[Op], hungry: list[Offer]
+        self, live: Live, ops: list[Op], offers: list[Offer]
     ) -> list[tuple[Bundle, list[bytes]]]:
         board, job = self.board, live.job
         board.store.check_writable(job.address, take_in=False)
@@ -254,13 +329,12 @@ class Committer:
             for op in ops:
                 handle(turn, op)
             given: list[tuple[Bundle, list[bytes]]] = []
-            contested = bool(hungry) and board.contested(job)
-            if hungry and not contested and self._ready(turn):
-                for bundle, stage in hungry:
-                    assert bundle.node is not None
-                    tasks = give(turn, bundle.node, bundle.wants - len(bundle.answers), stage)
+            contested = bool(offers) and board.contested(job)
+            if offers and not contested and self._ready(turn):
+                for offer in offers:
+                    tasks = self._give(turn, offer)
                     if tasks:
-                        given.append((bundle, tasks))
+                        given.append((offer.bundle, tasks))
             settle(turn)
             if turn.moved:
                 live.place.sync_outputs()
@@ -281,6 +355,18 @@ class Committer:
         if contested:
             board.rest(live)
         return given
+
+    def _give(self, turn: Turn, offer: Offer) -> list[bytes]:
+        """Give a node what it was offered of this job, as far as it is still there."""
+        node = offer.bundle.node
+        assert node is not None
+        before = len(turn.events)
+        tasks = give(turn, node, len(offer.choices), offer.stage)
+        if len(tasks) == len(offer.choices):
+            offer.bundle.passed.discard((turn.job.id, offer.stage))
+        claims = [event["task"] for event in turn.events[before:] if event["event"] == "claim"]
+        self.board.chosen(node.name, turn.at, claims, offer.choices)
+        return tasks
 
     def _ready(self, turn: Turn) -> bool:
         """Are the snapshot and the version folder there? Looked at before the first claim, and again when

@@ -19,6 +19,7 @@ from server.disk.errors import CroftError, NotFound
 from server.disk.records import JobPlace
 from server.disk.settings import Settings
 from server.disk.store import Store
+from server.farm import scheduler
 from server.farm.job_types import JobTypes, fill
 from server.farm.jobs import record as records
 from server.farm.jobs import stages, states
@@ -27,11 +28,12 @@ from server.farm.jobs.place import Place, Reach
 from server.farm.jobs.stages import Stage
 from server.farm.jobs.texts import Texts
 from server.farm.nodes import Nodes
-from server.farm.scheduler import Line, Need
+from server.farm.scheduler import Choice, Choices, Need, Scheduler
 
 NEW_FRAMES = 32  # at most so many are told of at once
 SETTLE_S = 1.0  # who looks at a job waits at most so long for a commit that is under way
 FORGOTTEN = 256  # jobs whose folder went away that are remembered
+LEAST_WEIGHT = 0.25  # of a project whose priority is none
 BUSY_REST_S = 2.0  # a job whose lock or disk didn't answer is let be for so long
 
 
@@ -57,6 +59,8 @@ class Live:
         "project_priority",
         "ready",
         "rests_until",
+        "standing",
+        "told",
         "works",
     )
 
@@ -65,6 +69,8 @@ class Live:
         self.place = place
         self.project_priority = project_priority
         self.works = works  # by stage
+        self.standing: list[scheduler.Work] = []  # the same as the scheduler knows them
+        self.told: object = None  # of what those were made
         self.lock = threading.Lock()  # held from the first change of a commit until it is on the disk
         self.ready = False  # its snapshot and version folder were seen
         self.rests_until = 0.0
@@ -158,7 +164,8 @@ class Board:
         self.broken: dict[str, str] = {}  # job id -> why it can't be read
         # Jobs whose folder went away: how far they had come, and when (monotonic) that was.
         self.forgotten: dict[str, tuple[Reach, float]] = {}
-        self.line = Line()
+        self.line = Scheduler()
+        self.choices = Choices()
         self.texts = Texts(monotonic)  # what attempts that run have said so far
         self.claimed_jobs: set[str] = set()
         self.over: set[str] = set()  # jobs that ended and are still folds
@@ -199,14 +206,14 @@ class Board:
             commands = fill(stage.commands, _values(job, stage))
             simple = bool(stage.record.get("simple")) and job.output == "scene"
             programs, does = frozenset(stage.texts("programs")), frozenset(stage.texts("does"))
-            need = Need(job.share, labels, programs, simple, does)
+            need = _need(job, stage, labels, programs, simple, does)
             return Work(need, *_template(job, commands))
         try:
             job_type = self.types.get(job.record.get("type"))
         except CroftError:
             return Work(Need(job.share, labels, frozenset({f"type {job.record.get('type')}"})), b"")
         simple = job_type.simple_nodes and job.output == "scene"
-        need = Need(job.share, labels, job_type.programs, simple)
+        need = _need(job, stage, labels, job_type.programs, simple)
         return Work(need, *_template(job, job_type.fill(_values(job, stage))))
 
     def _home(self, job: Job) -> str:
@@ -235,6 +242,7 @@ class Board:
         live.place.known = self.forgotten.pop(live.job.id, (None, 0.0))[0]
         live.job.listener = self
         self.live[live.job.id] = live
+        self._meet(live)
         for claim in live.job.claims.values():
             self.claimed(live.job, claim)
         self.stand(live)
@@ -247,7 +255,7 @@ class Board:
         job.listener = None
         self.live.pop(job.id, None)
         self.over.discard(job.id)
-        self._leave(job)
+        self.line.forget(job.id, self.monotonic())
         live.place.close()
         self.tell("job", job.id)
 
@@ -283,19 +291,34 @@ class Board:
             and (writable or not self.unready(job))
             and live.rests_until <= self.monotonic()
         ):
-            created = str(job.record.get("created") or "")
-            for stage, (work, ready) in enumerate(zip(live.works, job.ready, strict=True)):
-                if ready and work.commandment:
-                    self.line.put((job.id, stage), work.need, live.project_priority, job.priority, created)
-                else:
-                    self.line.drop((job.id, stage))
+            self._meet(live)
+            now = self.monotonic()
+            for standing, work, ready in zip(live.standing, live.works, job.ready, strict=True):
+                fresh = not job.started and not standing.stage
+                self.line.put(standing, ready if work.commandment else 0, fresh, now)
         else:
-            self._leave(job)
+            self.line.drop(job.id)
 
-    def _leave(self, job: Job) -> None:
-        """Take all of a job's stages out of line."""
-        for stage in job.stages:
-            self.line.drop((job.id, stage.index))
+    def _meet(self, live: Live) -> None:
+        """Have the scheduler know a job, as it is now."""
+        job = live.job
+        weight = max(float(live.project_priority), LEAST_WEIGHT)
+        told = (job.priority, weight, live.works)
+        if live.told == told:
+            return
+        live.told = told
+        project, user, created = (str(job.record.get(key) or "") for key in ("project", "user", "created"))
+        live.standing = [
+            scheduler.Work(job.id, stage, work.need, project, user, weight, job.priority, created)
+            for stage, work in enumerate(live.works)
+        ]
+        for standing in live.standing:
+            self.line.put(standing, 0, False, self.monotonic())
+
+    def chosen(self, node: str, at: str, tasks: list[int], choices: list[Choice]) -> None:
+        """Remember why a node was given these tasks."""
+        for task, choice in zip(tasks, choices, strict=False):
+            self.choices.note(node, at, task, choice)
 
     def ours(self, job: Job | Ended) -> bool:
         """Is this installation the one that runs it?"""
@@ -327,7 +350,7 @@ class Board:
     def rest(self, live: Live) -> None:
         """Let a job be for a moment: its lock is held by another, or its disk doesn't answer."""
         live.rests_until = self.monotonic() + BUSY_REST_S
-        self._leave(live.job)
+        self.line.drop(live.job.id)
 
     def tell(self, kind: str, ident: str) -> None:
         """Note a change to be told to subscribers after the commit."""
@@ -355,11 +378,28 @@ class Board:
         if not claim.reported:
             claim.reported = now
         self.claimed_jobs.add(job.id)
+        self.line.took(job.id, job.stage_of(claim.task).index, now)
 
     def unclaimed(self, job: Job, claim: Claim) -> None:
         self.nodes.known(claim.node).held.pop(claim.attempt, None)
+        self.line.gave_back(job.id, job.stage_of(claim.task).index, self.monotonic())
         if not job.claims:
             self.claimed_jobs.discard(job.id)
+
+
+def _need(
+    job: Job,
+    stage: Stage,
+    labels: frozenset[str],
+    programs: frozenset[str],
+    simple: bool,
+    does: frozenset[str] = frozenset(),
+) -> Need:
+    """What a stage asks of a node, with what the job's request says of it."""
+    groups = frozenset(map(str, job.record.get("groups") or ()))
+    # What nobody asked for, like a preview, takes no licence.
+    licences = frozenset(() if stage.optional else map(str, job.record.get("licences") or ()))
+    return Need(job.share, labels, programs, simple, does=does, groups=groups, licences=licences)
 
 
 def _values(job: Job, stage: Stage) -> dict[str, Any]:

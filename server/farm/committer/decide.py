@@ -109,7 +109,7 @@ def give(turn: Turn, node: Node, count: int, stage: int = 0) -> list[bytes]:
     given: list[bytes] = []
     if not job.open or not turn.board.ours(job):
         return given
-    avoid = _avoid(turn, node, turn.live.works[stage].need)
+    avoid = _avoid(turn.board, turn.live, node, stage)
     while len(given) < count:
         task = job.next_task(stage, avoid)
         if task is None:
@@ -131,6 +131,11 @@ def give(turn: Turn, node: Node, count: int, stage: int = 0) -> list[bytes]:
     if given and job.state == states.WAITING:
         turn.change(states.RUNNING)
     return given
+
+
+def may_give(board: Board, live: Live, node: Node, stage: int) -> bool:
+    """Is there a task of this stage that this node could be given? Without the job's lock."""
+    return live.job.next_task(stage, _avoid(board, live, node, stage)) is not None
 
 
 def settle(turn: Turn) -> None:
@@ -373,25 +378,27 @@ _HANDLERS: dict[str, Callable[[Turn, Op], None]] = {
 # -- which task ---------------------------------------------------------------------------------------
 
 
-def _avoid(turn: Turn, node: Node, need: Need) -> Callable[[int], bool] | None:
+def _avoid(board: Board, live: Live, node: Node, stage: int) -> Callable[[int], bool] | None:
     """Passes over tasks that failed on this node, as long as another node could try them instead."""
-    failures = turn.job.failures
+    failures = live.job.failures
     if not failures:
         return None
-    others = _others(turn, node, need)
+    need = live.works[stage].need
 
     def avoid(task: int) -> bool:
         tried = {failure.node for failure in failures[task]}
-        return node.name in tried and any(name not in tried for name in others)
+        return node.name in tried and _others(board, node, need, tried)
 
     return avoid
 
 
-def _others(turn: Turn, node: Node, need: Need) -> list[str]:
-    """Other nodes that are here, well and able to do this."""
-    heartbeat_s = turn.board.nodes.heartbeat_s()
-    return [
-        other.name
-        for other in turn.board.nodes.present()
-        if other is not node and other.may_work(turn.now, heartbeat_s) and not misfit(need, other.means)
-    ]
+def _others(board: Board, node: Node, need: Need, tried: set[str]) -> bool:
+    """Is another node here, well and able to do this, that didn't try yet?"""
+    heartbeat_s, now = board.nodes.heartbeat_s(), board.monotonic()
+    return any(
+        other is not node
+        and other.name not in tried
+        and other.may_work(now, heartbeat_s)
+        and not misfit(need, other.means)
+        for other in board.nodes.present()
+    )

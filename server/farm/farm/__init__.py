@@ -37,6 +37,7 @@ from server.farm.jobs.submit import Submitter
 from server.farm.jobs.texts import LogPart, Text
 from server.farm.nodes import Nodes
 from server.farm.power.ledger import Ledger
+from server.farm.reasons import Reasons
 from server.library.people import User
 from server.library.projects import Projects
 
@@ -74,7 +75,8 @@ class Farm:
         self._committer = Committer(self.board, monotonic, wall, rng)
         self.keeper = Keeper(self.board, self._committer, monotonic)
         self._talk = Talk(self.board, self._committer, monotonic, wall)
-        self._views = Views(self.board)
+        self._reasons = Reasons(self.board)
+        self._views = Views(self.board, self._reasons)
         self.forecast = Forecast(self.board, monotonic, wall, self._weight_of)
         self.powering = Powering(self.board, self._nodes, Ledger(settings.folder_path, disk), wall)
         self.machines = Machines(self.board, self._committer, self._nodes, self._views, wall, self.powering)
@@ -248,6 +250,14 @@ class Farm:
         found = live.place.logs.read(n, number) or Text()
         return LogPart(*found.part(offset), found.end, False, number, attempts)
 
+    def why(self, job_id: str) -> dict[str, Any]:
+        """Why a job waits: `{"sentence", "reasons": [{"kind", "text"}], "nodes": [{"name", "text"}]}`."""
+        return self._reasons.why(self.job(job_id))
+
+    def next_up(self, count: int = 3) -> list[str]:
+        """The jobs of which a node that can do everything would be given tasks next."""
+        return self.board.line.next_up(count)
+
     def cancel(self, job_id: str, who: str) -> Job:
         """Stop a job for good. Its finished frames stay, its nodes are told to stop."""
         return self._change(job_id, states.CANCELLED, who)
@@ -351,6 +361,10 @@ class Farm:
     def node(self, name: str) -> dict[str, Any]:
         """One node; NotFound when it was never heard of."""
         return self.machines.one(name)
+
+    def why_node(self, name: str) -> dict[str, Any]:
+        """What a node does or why nothing, and its newest choices: `{"sentence", "choices": […]}`."""
+        return self._reasons.why_node(self._nodes.get(name))
 
     def pause_node(self, name: str, paused: bool, who: str = "") -> dict[str, Any]:
         """Give a node no new tasks, or again."""

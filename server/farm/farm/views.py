@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,23 +15,20 @@ from server.farm.jobs import inputs, states
 from server.farm.jobs.job import Job
 from server.farm.jobs.tasks import CLAIMED, DONE, LETTERS
 from server.farm.nodes import Node
-from server.farm.nodes.node import NOT_OPEN
-from server.farm.scheduler import Means, Need, misfit
+from server.farm.reasons import Reasons
 
 RANGES = 200  # in one requeue
 PLOTS, PLOT_S = 200, 1.0  # how many are kept, and how old that of a job that goes on may be
-REASONS_S = 0.5  # how long it is remembered why no node can serve a need: jobs in hundreds share few needs
 
 
 class Views:
     """Made once; answers from what is in memory."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, reasons: Reasons) -> None:
         self._board = board
+        self._reasons = reasons
         self._cells: dict[str, tuple[int, str]] = {}  # job id -> events then, cells then
         self._plots: dict[str, tuple[int, float, plots.Plot]] = {}  # job id -> events then, when, the plot
-        # Need -> as of which news of nodes, when, why nobody can serve it, or the means of who can.
-        self._reasons: dict[Need, tuple[int, float, str, Means | None]] = {}
 
     def job(self, live: Live, ends: Mapping[str, str] | None = None) -> dict[str, Any]:
         """A job that is in memory as a fold. `ends`: when it will be over, where that can be told."""
@@ -122,62 +118,9 @@ class Views:
                 self._cells.pop(next(iter(self._cells)))
         return text
 
-    # -- why ------------------------------------------------------------------------------------------
-
     def why(self, live: Live) -> str:
         """Why a job is as it is, in a sentence: above all what a waiting one waits for."""
-        job, board = live.job, self._board
-        if job.state == states.PAUSED:
-            return job.why or (f"paused by {job.by}" if job.by else "paused")
-        if job.state in states.ENDED:
-            return job.why or _ended_by(job) or inputs.sentence(live.changed)
-        if not board.ours(job):
-            return f"it is rendered at {job.site}, not here"
-        away = board.unready(job)
-        if away:
-            return away
-        if board.nodes.farm_paused:
-            return "the farm is paused"
-        if job.claims:
-            return ""
-        if board.contested(job):
-            return "its file is being copied or moved: it begins when that is over"
-        need, waits = live.waiting.need, live.waiting.commandment
-        if not waits:
-            return f"there is no job type {job.record.get('type')} any more"
-        return self._why_no_node(live, need)
-
-    def _why_no_node(self, live: Live, need: Need) -> str:
-        board = self._board
-        now = board.monotonic()
-        known, since, why, means = self._reasons.get(need, (-1, 0.0, "", None))
-        if known != board.node_news or now - since > REASONS_S:
-            why, means = self._nobody_for(need, now)
-            if len(self._reasons) > 1000:
-                self._reasons.clear()
-            self._reasons[need] = (board.node_news, now, why, means)
-        if means is None:
-            return why
-        stage = live.works.index(live.waiting)
-        ahead = board.line.ahead((live.job.id, stage), means)
-        if ahead:
-            return f"{ahead} {'job is' if ahead == 1 else 'jobs are'} before it"
-        return "a node will take it in a moment"
-
-    def _nobody_for(self, need: Need, now: float) -> tuple[str, Means | None]:
-        """Why no node can serve this need; or the means of one that can."""
-        board = self._board
-        heartbeat_s = board.nodes.heartbeat_s()
-        nodes = [n for n in board.nodes.present() if n.state(now, heartbeat_s) not in NOT_OPEN]
-        if not nodes:
-            return "no node is running", None
-        fitting = [node for node in nodes if not misfit(need, node.means)]
-        if not fitting:
-            return f"no node can do it: {misfit(need, nodes[0].means)}", None
-        able = [node for node in fitting if node.may_work(now, heartbeat_s)]
-        if not able:
-            return _closed(fitting, now), None
-        return "", able[0].means
+        return self._reasons.sentence(live)
 
     # -- tasks ----------------------------------------------------------------------------------------
 
@@ -288,15 +231,6 @@ class Views:
         return {**view, "doing": doing}
 
 
-def _closed(fitting: list[Node], now: float) -> str:
-    """Why none of the nodes that could do it may: each reason once, the most frequent first."""
-    reasons = Counter(node.closed(now) for node in fitting)
-    if len(fitting) == 1:
-        return f"the only node that can do it, {fitting[0].name}, gets no work: {fitting[0].closed(now)}"
-    said = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
-    return f"all nodes that can do it are closed: {said}"
-
-
 def _picture(folder: str | None, newest: Any) -> dict[str, Any] | None:
     """Where the picture lies that stands for a job, and what tells it from an earlier one of its name."""
     if not folder or not isinstance(newest, dict) or "/" in str(newest.get("name") or "/"):
@@ -360,7 +294,3 @@ def _by_node(job: Job) -> dict[str, dict[str, Any]]:
         name: {"done": sums[0], "seconds": sums[1] / 1000, "failed": sums[2], "lost": sums[3]}
         for name, sums in sorted(job.by_node.copy().items())
     }
-
-
-def _ended_by(job: Job) -> str:
-    return f"cancelled by {job.by}" if job.state == states.CANCELLED and job.by else ""

@@ -159,6 +159,8 @@ class Nodes:
             provides=node.provides | node.wishes.tags,
             programs=frozenset(node.programs),
             does=node.does,
+            memory_mb=_memory_mb(node.hardware),
+            groups=node.wishes.groups,
         )
         if old != means:
             node.means = means
@@ -367,6 +369,11 @@ class Nodes:
 def kind_of(node: Node) -> Hashable:
     """Nodes of one kind can do the same work."""
     return node.means
+
+
+def _memory_mb(hardware: Mapping[str, Any]) -> int:
+    found = hardware.get("memory_mb")
+    return int(found) if isinstance(found, (int, float)) and 0 < found < 1e9 else 0
 
 
 def _ident(name: str) -> str:

@@ -15,6 +15,7 @@ from server.web.api import (
     saves,
     setup,
     uploads,
+    why,
 )
 from server.web.api.table import Route, Table
 
@@ -32,6 +33,7 @@ ROUTES: list[Route] = [
     *frames.ROUTES,
     *farm.ROUTES,
     *nodes.ROUTES,
+    *why.ROUTES,
     *operations.ROUTES,
     *problems.ROUTES,
     *setup.ROUTES,

@@ -308,6 +308,33 @@ SHAPES: dict[str, Schema] = {
     ),
     "FarmState": shape("paused", paused=TRUTH),
     **NODE_SHAPES,
+    "WhyJob": shape(
+        "sentence reasons nodes",
+        sentence={"type": "string", "description": "the reason that weighs most"},
+        reasons={"type": "array", "items": shape("kind text", kind=TEXT, text=TEXT)},
+        nodes={"type": "array", "items": shape("name text", name=TEXT, text=TEXT)},
+    ),
+    "WhyNode": shape(
+        "sentence choices",
+        sentence=TEXT,
+        choices={
+            "type": "array",
+            "description": "what it was given last, newest first",
+            "items": shape(
+                "at job n name kind why",
+                at=TEXT,
+                job=TEXT,
+                stage=WHOLE,
+                n=WHOLE,
+                frame={"type": ["integer", "array", "null"]},
+                name=TEXT,
+                project=MAYBE_TEXT,
+                user=MAYBE_TEXT,
+                kind={"type": "string", "enum": ["first", "stay", "turn", "waited"]},
+                why=TEXT,
+            ),
+        },
+    ),
     **BODIES,
     **NODE_BODIES,
 }

@@ -1,0 +1,294 @@
+"""Why a job waits, and why a node was given what it was given: one sentence first, then all that counts.
+
+Reads the board, the nodes and the scheduler; changes nothing. The sentence is cheap enough for a list of a
+thousand jobs: what is the same for all jobs of one need is remembered for a moment.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from server.farm.committer.board import Board, Ended, Live
+from server.farm.jobs import inputs, states
+from server.farm.jobs.job import Job
+from server.farm.nodes import Node
+from server.farm.nodes.node import NOT_OPEN
+from server.farm.scheduler import Ahead, Need, misfit
+
+REMEMBERED_S = 0.5  # how long it is remembered which nodes can serve a need
+MOST_NODES = 1000  # that a list of reasons names
+MOST_NEEDS = 1000
+
+Reason = tuple[str, str]  # kind, text
+
+
+class Reasons:
+    """Made once; answers from what is in memory."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        # Need -> as of which news of nodes, when, why nobody can serve it, whether somebody is idle.
+        self._nobody: dict[Need, tuple[int, float, str, bool]] = {}
+
+    # -- jobs -----------------------------------------------------------------------------------------
+
+    def sentence(self, job: Live | Ended) -> str:
+        """Why it is as it is; "" for one that is being rendered."""
+        if isinstance(job, Ended):
+            return str(job.result.get("why") or inputs.sentence(job.result.get("changed") or []))
+        found = self._first(job)
+        return found[1] if found is not None else ""
+
+    def why(self, job: Live | Ended) -> dict[str, Any]:
+        """`{"sentence", "reasons": [{"kind", "text"}], "nodes": [{"name", "text"}]}`."""
+        if isinstance(job, Ended):
+            said = self.sentence(job)
+            return {
+                "sentence": said or f"it is {job.state}",
+                "reasons": [{"kind": job.state, "text": said}] if said else [],
+                "nodes": [],
+            }
+        found = self._all(job)
+        running = len(job.job.claims)
+        if running and job.state in states.OPEN:
+            on = "1 node" if running == 1 else f"{running} nodes"
+            found.insert(0, ("running", f"it is being rendered on {on}"))
+        if not found:
+            found.append(("state", f"it is {job.state}"))
+        waits = job.state not in states.ENDED
+        return {
+            "sentence": found[0][1],
+            "reasons": [{"kind": kind, "text": text} for kind, text in found],
+            "nodes": self._of_nodes(job) if waits else [],
+        }
+
+    def _first(self, live: Live) -> Reason | None:
+        settled = self._settled(live)
+        if settled is not None or live.job.claims or live.job.state in states.ENDED:
+            return settled
+        return self._held(live) or self._limited(live) or self._nobody_can(live) or self._in_line(live)
+
+    def _all(self, live: Live) -> list[Reason]:
+        """Every reason that keeps it, or more of it, from being rendered; the first weighs most."""
+        settled = self._settled(live)
+        if settled is not None:
+            return [settled]
+        if not live.job.counts["waiting"] or live.job.state in states.ENDED:
+            return []
+        found = [self._held(live), self._limited(live), self._nobody_can(live)]
+        if not any(found):
+            found.append(self._in_line(live))
+        return [reason for reason in found if reason is not None]
+
+    def _settled(self, live: Live) -> Reason | None:
+        """Nothing of it is given out, however many nodes there are."""
+        job, board = live.job, self._board
+        if job.state == states.PAUSED:
+            return "paused", job.why or (f"paused by {job.by}" if job.by else "paused")
+        if job.state in states.ENDED:
+            why = job.why or _ended_by(job) or inputs.sentence(live.changed)
+            return (job.state, why) if why else None
+        if not board.ours(job):
+            return "elsewhere", f"it is rendered at {job.site}, not here"
+        away = board.unready(job)
+        if away:
+            return "share", away
+        if board.nodes.farm_paused:
+            return "farm", "the farm is paused"
+        return None
+
+    def _held(self, live: Live) -> Reason | None:
+        """Something of its own has to come first."""
+        board = self._board
+        if board.contested(live.job):
+            return "file", "its file is being copied or moved: it begins when that is over"
+        if not live.waiting.commandment:
+            return "type", f"there is no job type {live.job.record.get('type')} any more"
+        if live.rests_until > board.monotonic():
+            return "disk", "its disk did not answer: it is tried again in a moment"
+        return None
+
+    def _limited(self, live: Live) -> Reason | None:
+        ahead = self._board.line.ahead(live.job.id, live.works.index(live.waiting))
+        kind, most = ahead.limit, ahead.most
+        user, project = live.record.get("user"), live.record.get("project")
+        if kind == "job":
+            return "limit", f"it may have {_nodes(most)} at once, and has them"
+        if kind == "user":
+            return "limit", f"{user} may have {_nodes(most)} at once, and has them"
+        if kind == "project":
+            return "limit", f"the project {project} may have {_nodes(most)} at once, and has them"
+        if kind:
+            name = kind.removeprefix("licence ")
+            licences = "the only licence" if most == 1 else f"all {most} licences"
+            return "licence", f"{licences} of {name} {'is' if most == 1 else 'are'} in use"
+        return None
+
+    def _nobody_can(self, live: Live) -> Reason | None:
+        why, _ = self._capable(live.waiting.need)
+        return ("nodes", why) if why else None
+
+    def _in_line(self, live: Live) -> Reason:
+        ahead = self._board.line.ahead(live.job.id, live.works.index(live.waiting))
+        user = live.record.get("user") or "nobody"
+        if ahead.own:
+            first = self._board.live.get(ahead.next)
+            name = first.record.get("name") if first is not None else ""
+            others = f" and {ahead.own - 1} more" if ahead.own > 1 else ""
+            verb = "are" if ahead.own > 1 else "is"
+            return "line", f"{user}'s {name or ahead.next}{others} {verb} before it"
+        _, idle = self._capable(live.waiting.need)
+        if idle:
+            return "line", "a node will take it in a moment"
+        return "line", _busy(ahead, str(live.record.get("project") or ""), user)
+
+    def _capable(self, need: Need) -> tuple[str, bool]:
+        """Why no node can serve this need, "" where one can; and whether such a one has nothing to do."""
+        board = self._board
+        now = board.monotonic()
+        news, since, why, idle = self._nobody.get(need, (-1, 0.0, "", False))
+        if news != board.node_news or now - since > REMEMBERED_S:
+            why, idle = self._look_for(need, now)
+            if len(self._nobody) > MOST_NEEDS:
+                self._nobody.clear()
+            self._nobody[need] = (board.node_news, now, why, idle)
+        return why, idle
+
+    def _look_for(self, need: Need, now: float) -> tuple[str, bool]:
+        heartbeat_s = self._board.nodes.heartbeat_s()
+        nodes = [n for n in self._board.nodes.present() if n.state(now, heartbeat_s) not in NOT_OPEN]
+        if not nodes:
+            return "no node is running", False
+        fitting = [node for node in nodes if not misfit(need, node.means)]
+        if not fitting:
+            return f"no node can do it: {_misfits(need, nodes)}", False
+        able = [node for node in fitting if node.may_work(now, heartbeat_s)]
+        if not able:
+            return _closed(fitting, now), False
+        return "", any(len(node.held) < node.slots for node in able)
+
+    def _of_nodes(self, live: Live) -> list[dict[str, str]]:
+        """What each node has to say to this job."""
+        now = self._board.monotonic()
+        heartbeat_s = self._board.nodes.heartbeat_s()
+        found = []
+        for node in self._board.nodes.all()[:MOST_NODES]:
+            own = [claim for job_id, claim in list(node.held.values()) if job_id == live.job.id]
+            if own:
+                text = f"renders it: {_frames(live.job, [claim.task for claim in own])}"
+            elif node.state(now, heartbeat_s) in NOT_OPEN:
+                text = "is not running"
+            else:
+                cannot = misfit(live.waiting.need, node.means)
+                text = f"can't: {cannot}" if cannot else self._free(node, now)
+            found.append({"name": node.name, "text": text})
+        return found
+
+    def _free(self, node: Node, now: float) -> str:
+        closed = node.closed(now)
+        if closed:
+            return closed
+        if len(node.held) >= node.slots:
+            return f"can do it, and is busy with {self._busy_with(node)}"
+        return "can do it, and has nothing else to do"
+
+    def _busy_with(self, node: Node) -> str:
+        for job_id, _ in list(node.held.values()):
+            live = self._board.live.get(job_id)
+            if live is not None:
+                return f"{live.record.get('name') or job_id} ({live.record.get('user') or 'nobody'})"
+        return "other work"
+
+    # -- nodes ----------------------------------------------------------------------------------------
+
+    def why_node(self, node: Node) -> dict[str, Any]:
+        """`{"sentence", "choices": […]}`: what it does or why not, and its newest choices with their why."""
+        return {"sentence": self._node_sentence(node), "choices": self._choices(node)}
+
+    def _node_sentence(self, node: Node) -> str:
+        board, now = self._board, self._board.monotonic()
+        heartbeat_s = board.nodes.heartbeat_s()
+        if node.state(now, heartbeat_s) in NOT_OPEN:
+            return "it is not running"
+        if board.nodes.farm_paused:
+            return "the farm is paused"
+        closed = node.closed(now)
+        if closed:
+            return closed
+        if node.held:
+            return f"it renders {self._busy_with(node)}"
+        waiting = [need for need, _ in board.line.waiting()]
+        if not waiting:
+            return "no work waits"
+        cannot = [why for need in dict.fromkeys(waiting) if (why := misfit(need, node.means))]
+        if len(cannot) == len(set(waiting)):
+            return f"it can do nothing of what waits: {cannot[0]}"
+        return "it will be given work in a moment"
+
+    def _choices(self, node: Node) -> list[dict[str, Any]]:
+        found = []
+        for chosen in self._board.choices.of(node.name):
+            work = chosen.choice.work
+            live = self._board.live.get(work.job)
+            job = live or self._board.ended.get(work.job)
+            record = job.record if job is not None else {}
+            found.append(
+                {
+                    "at": chosen.at,
+                    "job": work.job,
+                    "stage": work.stage,
+                    "n": chosen.task,
+                    "frame": _frame(live.job, chosen.task) if live is not None else None,
+                    "name": record.get("name") or work.job,
+                    "project": work.project or None,
+                    "user": work.user or None,
+                    "kind": chosen.choice.kind,
+                    "why": chosen.choice.why,
+                }
+            )
+        return found
+
+
+def _misfits(need: Need, nodes: list[Node]) -> str:
+    """What the nodes lack, each lack once."""
+    lacks: dict[str, list[str]] = {}
+    for node in nodes:
+        lacks.setdefault(misfit(need, node.means), []).append(node.name)
+    if len(lacks) == 1:
+        return next(iter(lacks))
+    said = [f"{names[0]}: {why}" for why, names in list(lacks.items())[:3]]
+    return "; ".join(said)
+
+
+def _closed(fitting: list[Node], now: float) -> str:
+    """Why none of the nodes that could do it may: each reason once, the most frequent first."""
+    if len(fitting) == 1:
+        return f"the only node that can do it, {fitting[0].name}, gets no work: {fitting[0].closed(now)}"
+    reasons = Counter(node.closed(now) for node in fitting)
+    said = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+    return f"all nodes that can do it are closed: {said}"
+
+
+def _busy(ahead: Ahead, project: str, user: str) -> str:
+    """Its owner's next, while all nodes that can do it are busy."""
+    told = [f"{name or 'no project'} has {count}" for name, count in ahead.others[:3]]
+    mine = f"{project or 'no project'} has {ahead.project_in_use}"
+    return f"all nodes that can do it are busy: {', '.join([mine, *told])}; {user} has {ahead.user_in_use}"
+
+
+def _nodes(count: int) -> str:
+    return "1 node" if count == 1 else f"{count} nodes"
+
+
+def _frame(job: Job, task: int) -> Any:
+    return job.frames[task] if 0 <= task < len(job.frames) else None
+
+
+def _frames(job: Job, tasks: list[int]) -> str:
+    frames = [str(_frame(job, task)) for task in sorted(tasks)[:5]]
+    return f"frame {frames[0]}" if len(tasks) == 1 else f"frames {', '.join(frames)}"
+
+
+def _ended_by(job: Job) -> str:
+    return f"cancelled by {job.by}" if job.state == states.CANCELLED and job.by else ""

@@ -1,0 +1,101 @@
+"""What was chosen for a node, and why, in words that are put together only when somebody asks."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from server.farm.scheduler.line import Work
+
+KEPT_EACH = 20  # newest choices of a node
+KEPT_NODES = 2000
+FIRST, STAY, TURN, WAITED = "first", "stay", "turn", "waited"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The next task of `work`, and what counted."""
+
+    work: Work
+    kind: str  # FIRST, STAY, TURN or WAITED
+    project_in_use: int = 0  # at that moment, of its project
+    rival: str = ""  # the project that would have come next
+    rival_in_use: int = 0
+    rival_weight: float = 1.0
+    user_in_use: int = 0
+    rival_user: str = ""  # of the same project
+    rival_user_in_use: int = 0
+    rivals: int = 0  # other work of its owner that this node could have done
+    rarity: int = 0
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """The job and its stage."""
+        return self.work.job, self.work.stage
+
+    @property
+    def job(self) -> str:
+        return self.work.job
+
+    @property
+    def stage(self) -> int:
+        return self.work.stage
+
+    @property
+    def why(self) -> str:
+        """A sentence or a few."""
+        work = self.work
+        if self.kind == FIRST:
+            return "Its first frame comes ahead of others' later ones, to show early what breaks."
+        if self.kind == STAY:
+            return "This computer was at it already, and nobody who waits had fewer computers."
+        said = []
+        if self.rarity and (self.rival or self.rival_user or self.rivals):
+            said.append("Few computers can do it, so those that can prefer it.")
+        if self.rival:
+            mine = f"{work.project or 'no project'} had {_computers(self.project_in_use, work.weight)}"
+            said.append(f"{mine}, {self.rival} {_computers(self.rival_in_use, self.rival_weight)}.")
+        if self.rival_user:
+            where = f"In {work.project} " if work.project else "There "
+            had, other = self.user_in_use, self.rival_user_in_use
+            said.append(f"{where}{work.user or 'nobody'} had {had}, {self.rival_user} {other}.")
+        if self.rivals:
+            whose = f"{work.user}'s" if work.user else "the"
+            if self.kind == WAITED:
+                said.append(f"Of {whose} renders it has waited longest for a computer.")
+            else:
+                said.append(f"Of {whose} renders it comes first, by priority and age.")
+        return " ".join(said) or "Nothing else that this computer can do was waiting."
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A task that was given out, when, and why."""
+
+    at: str
+    task: int
+    choice: Choice
+
+
+class Choices:
+    """The newest choices of each node. Written by several threads, each for other nodes."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, deque[Chosen]] = {}
+
+    def note(self, node: str, at: str, task: int, choice: Choice) -> None:
+        """A node was given a task."""
+        kept = self._of.get(node)
+        if kept is None:
+            kept = self._of[node] = deque(maxlen=KEPT_EACH)
+            if len(self._of) > KEPT_NODES:
+                self._of.pop(next(iter(self._of)), None)
+        kept.append(Chosen(at, task, choice))
+
+    def of(self, node: str) -> list[Chosen]:
+        """Newest first."""
+        return list(self._of.get(node, ()))[::-1]
+
+
+def _computers(count: int, weight: float) -> str:
+    return f"{count} (priority {weight:g})"

@@ -1,0 +1,68 @@
+"""What a stage of a job asks of a node, what a node has, and whether the two fit. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NONE: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a stage of a job asks of a node."""
+
+    share: str
+    requires: frozenset[str] = NONE  # labels that the node must provide
+    programs: frozenset[str] = NONE
+    simple: bool = False  # also for nodes that take no commands (RFAM's)
+    memory_mb: int = 0
+    does: frozenset[str] = NONE  # commands that the node must understand
+    groups: frozenset[str] = NONE  # the node must be in one of these; none: any node
+    licences: frozenset[str] = NONE  # one of each is in use while a task of it runs
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a node has."""
+
+    protocol: int = 2
+    shares: frozenset[str] | None = None  # None: it didn't say, so all
+    wrong_shares: frozenset[str] = NONE  # under this name it has other data than we
+    provides: frozenset[str] = NONE
+    programs: frozenset[str] = NONE
+    memory_mb: int = 0  # 0: it didn't say
+    does: frozenset[str] | None = None  # None: it didn't say, so all
+    groups: frozenset[str] = NONE
+
+
+def misfit(need: Need, means: Means) -> str:
+    """Why a node with these means can't serve this need; "" when it can."""
+    if means.protocol < 2 and not need.simple:
+        return "this job is for Croft's own nodes"
+    if need.share in means.wrong_shares:
+        return f"it has other data under the name {need.share}"
+    if means.shares is not None and need.share not in means.shares:
+        return f"it has no share {need.share}"
+    if need.groups and not need.groups & means.groups:
+        return f"it is not in {_either(need.groups)}"
+    missing = need.requires - means.provides
+    if missing:
+        return f"it does not provide {', '.join(sorted(missing))}"
+    if means.protocol >= 2 and need.programs - means.programs:
+        return f"it has no {', '.join(sorted(need.programs - means.programs))}"
+    if means.protocol >= 2 and means.does is not None and need.does - means.does:
+        unknown = ", ".join(sorted(need.does - means.does))
+        return f"it doesn't know how to do {unknown}: is it older than this?"
+    if means.memory_mb and need.memory_mb > means.memory_mb:
+        has, asked = _gigabytes(means.memory_mb), _gigabytes(need.memory_mb)
+        return f"it has {has} GB of memory, and {asked} GB are needed"
+    return ""
+
+
+def _either(names: frozenset[str]) -> str:
+    ordered = sorted(names)
+    return f"the group {ordered[0]}" if len(ordered) == 1 else f"any of the groups {', '.join(ordered)}"
+
+
+def _gigabytes(megabytes: int) -> str:
+    return f"{megabytes / 1024:.1f}".removesuffix(".0")
