@@ -367,8 +367,10 @@ class Nodes:
 
 
 def kind_of(node: Node) -> Hashable:
-    """Nodes of one kind can do the same work."""
-    return node.means
+    """Nodes of one kind can do the same work, or nearly: memory counts by its power of two."""
+    means = node.means
+    what = (means.provides, means.programs, means.does, means.groups, means.memory_mb.bit_length())
+    return (means.protocol, means.shares, means.wrong_shares, *what)
 
 
 def _memory_mb(hardware: Mapping[str, Any]) -> int:
