@@ -8,6 +8,7 @@ does, so they have to be looked at. Only asks, changes nothing.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from server.disk.paths import SHARE_MARKER
@@ -16,6 +17,21 @@ CONTROL_FILE = ".mergerfs"
 # The newest first; 2.28 and older say srcmounts.
 BRANCH_XATTRS = ("user.mergerfs.branches", "user.mergerfs.srcmounts")
 REMOTE = ("fuse", "nfs", "cifs", "smb", "9p", "ceph", "glusterfs", "lustre", "afs", "vboxsf", "virtiofs")
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A mergerfs pool, as far as it matters where new files go."""
+
+    mount: Path
+    branches: tuple[tuple[Path, bool], ...]  # each with whether new files may go there
+    policy: str  # of creating files: mfs, epmfs, ff …
+    least_bytes: int  # a branch with less room gets no new files
+
+    @property
+    def keeps_paths(self) -> bool:
+        """Do new files go only to branches that have their folder already?"""
+        return self.policy.startswith("ep")
 
 
 def branches_of(root: Path) -> tuple[Path, ...]:
@@ -37,6 +53,20 @@ def branches_of(root: Path) -> tuple[Path, ...]:
     except OSError:
         return ()
     return branches if any(_holds(branch, marker) for branch in branches) else ()
+
+
+def pool_of(root: Path) -> Pool | None:
+    """How the pool that `root` lies on gives new files a place; None where this is no pool."""
+    mount = mount_point(root)
+    parts: list[tuple[Path, bool]] = []
+    for branch in _branch_texts(mount):
+        name, mode = _split_mode(branch)
+        parts.append((Path(name), mode in ("", "RW")))
+    if not parts:
+        return None
+    least = _control(mount, "user.mergerfs.minfreespace")
+    policy = _control(mount, "user.mergerfs.func.create") or _control(mount, "user.mergerfs.category.create")
+    return Pool(Path(mount), tuple(parts), policy, int(least) if least.isdigit() else 0)
 
 
 def is_remote(root: Path) -> bool:
@@ -70,17 +100,29 @@ def filesystem_of(path: Path) -> str:
 
 def branch_names(mount: str) -> list[str]:
     """The folders that a mounted pool is made of; empty for what is none."""
+    return [_split_mode(branch)[0] for branch in _branch_texts(mount)]
+
+
+def _branch_texts(mount: str) -> list[str]:
     for xattr in BRANCH_XATTRS:
-        try:
-            value = os.fsdecode(os.getxattr(os.path.join(mount, CONTROL_FILE), xattr))
-        except OSError:
-            continue
-        names = []
-        for branch in value.split(":"):
-            name, _, mode = branch.rpartition("=")  # /mnt/d1=RW, /mnt/d2=NC,1M; srcmounts name no mode
-            names.append(name if name and mode[:2] in ("RW", "RO", "NC") else branch)
-        return names
+        value = _control(mount, xattr)
+        if value:
+            return value.split(":")
     return []
+
+
+def _split_mode(branch: str) -> tuple[str, str]:
+    """/mnt/d1=RW, /mnt/d2=NC,1M; srcmounts name no mode."""
+    name, _, mode = branch.rpartition("=")
+    return (name, mode[:2]) if name and mode[:2] in ("RW", "RO", "NC") else (branch, "")
+
+
+def _control(mount: str, xattr: str) -> str:
+    """What mergerfs says of itself; "" where it isn't one."""
+    try:
+        return os.fsdecode(os.getxattr(os.path.join(mount, CONTROL_FILE), xattr))
+    except OSError:
+        return ""
 
 
 def _holds(branch: Path, marker: bytes) -> bool:

@@ -86,6 +86,12 @@ KEYS: dict[str, Key] = {
     "wake_to": Key(
         ["255.255.255.255"], list, "addresses", "Where packets go that wake computers: broadcast addresses."
     ),
+    "keep_free_gb": Key(
+        20.0, float, "gigabytes", "Renders wait where less is free on the disk they go to; 0: never.", 0
+    ),
+    "keep_free_percent": Key(
+        10.0, float, "percent", "Of a small disk this much is enough: the smaller of the two counts.", 0
+    ),
     "retries": Key(3, int, "attempts", "How often a task is tried before it counts as failed.", 1),
     "log_mb": Key(
         64.0, float, "megabytes", "Most that a job keeps of what its renderers said, packed.", 0.001

@@ -28,6 +28,7 @@ from server.farm.jobs.place import Place, Reach
 from server.farm.jobs.stages import Stage
 from server.farm.jobs.texts import Texts
 from server.farm.nodes import Nodes
+from server.farm.room import Room
 from server.farm.scheduler import Choice, Choices, Need, Scheduler
 
 NEW_FRAMES = 32  # at most so many are told of at once
@@ -151,6 +152,7 @@ class Board:
         monotonic: Callable[[], float],
         server: str,
         disk: files.Os = files.REAL,
+        room: Room | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -159,6 +161,7 @@ class Board:
         self.monotonic = monotonic
         self.server = server
         self.disk = disk
+        self.room = room or Room(settings, store, monotonic)
         self.live: dict[str, Live] = {}
         self.ended: dict[str, Ended] = {}
         self.broken: dict[str, str] = {}  # job id -> why it can't be read
@@ -288,7 +291,8 @@ class Board:
         if (
             job.open
             and self.ours(job)
-            and (writable or not self.unready(job))
+            and (writable or not self._away(job))
+            and not self.room.why(self.writes(job))
             and live.rests_until <= self.monotonic()
         ):
             self._meet(live)
@@ -325,7 +329,15 @@ class Board:
         return not job.site or job.site == self.store.site
 
     def unready(self, job: Job) -> str:
-        """Why its share can't be worked on now; "" when it can."""
+        """Why nothing of it can be worked on now, whichever node asks; "" when it can."""
+        return self._away(job) or self.room.why(self.writes(job))
+
+    def writes(self, job: Job) -> str:
+        """The address of the folder that its outputs go to, as far as that is known."""
+        folder = job.record.get("folder")
+        return paths.join(job.home, folder) if folder else str(job.record.get("writes") or job.home)
+
+    def _away(self, job: Job) -> str:
         try:
             self.store.check_writable(job.address, take_in=False)
         except CroftError as error:

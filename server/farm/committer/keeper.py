@@ -37,6 +37,7 @@ LOOK_RUNNING_S = 2.0  # how often the journal of a job is looked at for other se
 MANY_JOBS = 200  # beyond so many jobs those that don't run are looked at less often
 LOOK_AROUND_S = 0.5  # at most so often all jobs are gone through
 LOOK_S = 10.0
+LOOK_AT_ROOM_S = 5.0  # how often the disks that open jobs write to are asked for their room
 STALE_INTERVALS = 3  # heartbeats without its beat file being touched: a server is gone
 KEEP_ENDED_S = 300.0  # a job stays a fold for so long after its end
 FAILED_REST_S = 15.0  # an ended job that couldn't be summed is let be for so long
@@ -62,12 +63,14 @@ class Keeper:
         self._orphans = Orphans(board.store, board.disk, monotonic)
         self._looked = 0.0
         self._undressed = False
+        self._room_looked = 0.0
         self.subscribers: list[Subscriber] = []
         self.faults = 0
 
     def start(self) -> None:
         """Read every job, then keep on."""
         self._each(list(self.board.store.index.jobs.values()), self._load)
+        self._look_at_room()
         self._look(list(self.board.live.values()), wait=True)
         self._thread.start()
 
@@ -115,6 +118,7 @@ class Keeper:
             self._expire,
             self._beat,
             self._look_around,
+            self._look_at_room,
             self._finish_ended,
             self._orphans.tick,
             self.write_logs,
@@ -298,6 +302,19 @@ class Keeper:
                 if live.place.stirred() and not self.board.store.away(live.job.share):
                     due.append(live)
         self._look(due)
+
+    def _look_at_room(self) -> None:
+        """Is there room for what open jobs write? Those that stopped for want of it go on by themselves."""
+        now = self._monotonic()
+        if now - self._room_looked < LOOK_AT_ROOM_S and self._room_looked:
+            return
+        self._room_looked = now
+        board = self.board
+        for live in list(board.live.values()):
+            if live.job.open and board.ours(live.job) and board.room.look(board.writes(live.job)):
+                self._in_turn(partial(board.stand, live))
+                board.tell("job", live.job.id)
+                board.tell("problems", "")
 
     def _look(self, lives: list[Live], wait: bool = False) -> None:
         self._ask([Op("look", live.job.id) for live in lives], wait)

@@ -38,6 +38,7 @@ from server.farm.jobs.texts import LogPart, Text
 from server.farm.nodes import Nodes
 from server.farm.power.ledger import Ledger
 from server.farm.reasons import Reasons
+from server.farm.room import Room
 from server.library.people import User
 from server.library.projects import Projects
 
@@ -61,6 +62,7 @@ class Farm:
         disk: files.Os = files.REAL,
         rng: random.Random | None = None,
         warnings: Callable[[str], list[str]] = lambda address: [],
+        room: Room | None = None,
     ) -> None:
         """`warnings` says of a file what should be known before it is rendered."""
         self._settings = settings
@@ -70,7 +72,8 @@ class Farm:
         self.types = JobTypes(settings)
         self._nodes = Nodes(settings, monotonic, wall)
         self.board = Board(
-            settings, store, self.types, self._nodes, self._project_priority, monotonic, self.server, disk
+            *(settings, store, self.types, self._nodes, self._project_priority, monotonic, self.server, disk),
+            room=room,
         )
         self._committer = Committer(self.board, monotonic, wall, rng)
         self.keeper = Keeper(self.board, self._committer, monotonic)
@@ -144,6 +147,7 @@ class Farm:
         record, folder = self._submitter.make(record)
         place = JobPlace(record["id"], record["file"], folder)
         live = self.board.read(place)
+        self.board.room.look(self.board.writes(live.job))
         self._committer.do(lambda: self.board.add(live))
         self._committer.ask(Op("look", record["id"]))
         self.board.tell("job", record["id"])
@@ -401,6 +405,7 @@ class Farm:
             found.append(
                 Problem(f"job-type:{ident}", "config", ident, why, "Correct config/job_types/ in its folder.")
             )
+        found += self.board.room.problems(self.board.writes(live.job) for live in self._held_up())
         for live in list(self.board.live.values()):
             if live.place.bad or live.job.bad:
                 found.append(
@@ -460,6 +465,19 @@ class Farm:
     def disagreements(self, job_id: str) -> list[str]:
         """Where a job's sums contradict each other: empty, always."""
         return statistics.disagreements(self._fold(job_id).job)
+
+    def trouble(self, project: str) -> str:
+        """What holds up all renders of a project, or some, for a person; "" where nothing does."""
+        for live in self._held_up():
+            if live.record.get("project") == project:
+                return f"Renders wait: {self.board.room.why(self.board.writes(live.job))}."
+        return ""
+
+    def _held_up(self) -> list[Live]:
+        """Open jobs that wait for room on their disk."""
+        board = self.board
+        opened = [live for live in list(board.live.values()) if live.job.open]
+        return [live for live in opened if board.room.low(board.writes(live.job))]
 
     # -- helpers --------------------------------------------------------------------------------------
 

@@ -117,7 +117,7 @@ class Shell:
         except ReadOnly as error:
             said = "This project can be looked at, but not changed just now."
             return f"{said} {error.message if user and user.at_least('admin') else ASK}"
-        return ""
+        return self.services.farm.trouble(project.ident)
 
     # What words are used
 
