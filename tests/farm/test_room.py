@@ -138,12 +138,12 @@ def small(request: pytest.FixtureRequest, tmp_path: Path, needs: Callable[[str],
             subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def fill(disk: Path, leave: int) -> Path:
+def fill(disk: Path, leave: float) -> Path:
     """Leave so many bytes."""
     found = os.statvfs(disk)
     path = disk / "somebody's film.mov"
     with open(path, "wb") as file:
-        os.posix_fallocate(file.fileno(), 0, found.f_bavail * found.f_frsize - leave)
+        os.posix_fallocate(file.fileno(), 0, found.f_bavail * found.f_frsize - int(leave))
     return path
 
 
@@ -162,7 +162,7 @@ def test_claims_stop_on_a_full_disk_and_go_on_by_themselves(
         disks = [branch for branch, _ in pool.branches] if pool else [small]
         holding = [disk for disk in disks if (disk / version).is_dir()]
         assert len(holding) == 1
-        full = [fill(holding[0], 3 * MB)]
+        full = [fill(holding[0], 3.5 * MB)]
 
         def look() -> None:
             world.clock.now += 10
@@ -172,7 +172,7 @@ def test_claims_stop_on_a_full_disk_and_go_on_by_themselves(
             # Then a pool that puts new files on its roomiest disk goes on, until no disk has room
             look()
             assert farm.view(job_id)["why"] == ""
-            full += [fill(disk, 3 * MB) for disk in disks if disk not in holding]
+            full += [fill(disk, 3.5 * MB) for disk in disks if disk not in holding]
         look()
         until(lambda: node.ask() == [])
         why = farm.view(job_id)["why"]
