@@ -80,9 +80,7 @@ KEYS: dict[str, Key] = {
     ),
     "lease_s": Key(90.0, float, "seconds", "How long a node may be silent before its task is given away.", 1),
     "heartbeat_s": Key(10.0, float, "seconds", "How often a node reports while it renders.", 0.1),
-    "joining": Key(
-        True, bool, "", "Whether a computer without a token may ask to join; an admin admits it."
-    ),
+    "joining": Key(True, bool, "", "Whether a computer without a token may ask to join; an admin admits it."),
     "wake_to": Key(
         ["255.255.255.255"], list, "addresses", "Where packets go that wake computers: broadcast addresses."
     ),
@@ -93,6 +91,17 @@ KEYS: dict[str, Key] = {
         10.0, float, "percent", "Of a small disk this much is enough: the smaller of the two counts.", 0
     ),
     "retries": Key(3, int, "attempts", "How often a task is tried before it counts as failed.", 1),
+    "timeout_times": Key(
+        10.0,
+        float,
+        "times",
+        "A task that takes so many times what is usual there and in its job is tried elsewhere.",
+        0,
+    ),
+    "timeout_least_s": Key(120.0, float, "seconds", "No task is taken for too slow before that.", 0.1),
+    "avoid_s": Key(
+        3600.0, float, "seconds", "How long a node is kept from tasks and jobs that failed there.", 0
+    ),
     "log_mb": Key(
         64.0, float, "megabytes", "Most that a job keeps of what its renderers said, packed.", 0.001
     ),

@@ -160,11 +160,10 @@ def test_a_sick_node_cannot_fail_a_job(world: World, farm: Farm, submit: Submit)
     for task in well.ask(6):
         well.deliver(task)
     assert farm.view(job_id)["state"] == "done"
-    # And a node that fails where others do well rests
+    # And the node that failed where the other did well rests, and says why
     submit("1-9")
-    well.deliver(well.one())
-    sick.fail(sick.one())
     assert farm.node("sick")["state"] == "sick"
+    assert "failed in a row where others do well" in farm.node("sick")["closed"]
     assert sick.ask() == []
 
 
@@ -173,8 +172,12 @@ def test_a_hopeless_scene_stops_early(farm: Farm, node: Node, submit: Submit) ->
     while tasks := node.ask():
         node.fail(tasks[0])
     view = farm.view(job_id)
-    assert (view["state"], view["counts"]["failed"]) == ("paused", 10)
-    assert "the first 10 frames all failed" in view["why"]
+    assert (view["state"], view["counts"]["failed"], view["counts"]["waiting"]) == ("failed", 5, 95)
+    assert "the first 5 frames could not be rendered" in view["why"]
+    # And it can be gone on with
+    farm.requeue(job_id, "rest", "anna")
+    assert farm.view(job_id)["counts"]["waiting"] == 100
+    assert node.deliver(node.one())["id"] == "accepted"
 
 
 def test_pause_resume_cancel(world: World, farm: Farm, node: Node, submit: Submit) -> None:

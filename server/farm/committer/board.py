@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from server.disk.records import JobPlace
 from server.disk.settings import Settings
 from server.disk.store import Store
 from server.farm import scheduler
+from server.farm.failures.book import RuleBook
+from server.farm.failures.bounds import Usual
 from server.farm.job_types import JobTypes, fill
 from server.farm.jobs import record as records
 from server.farm.jobs import stages, states
@@ -54,6 +57,7 @@ class Live:
         "changed",
         "checked",
         "finalised",
+        "held_until",
         "job",
         "lock",
         "place",
@@ -61,7 +65,9 @@ class Live:
         "ready",
         "rests_until",
         "standing",
+        "stuck",
         "told",
+        "usuals",
         "works",
     )
 
@@ -75,6 +81,9 @@ class Live:
         self.lock = threading.Lock()  # held from the first change of a commit until it is on the disk
         self.ready = False  # its snapshot and version folder were seen
         self.rests_until = 0.0
+        self.held_until = 0.0  # monotonic: it waits for a licence or the like
+        self.stuck: set[int] | None = None  # tasks tried often enough, that wait for others; None: not known
+        self.usuals = [Usual() for _ in works]  # by stage
         self.checked = 0.0  # monotonic: when its journal was looked at last
         self.finalised = False
         self.changed: list[str] = []  # files that the scene links and that were changed until its end
@@ -92,6 +101,12 @@ class Live:
     @property
     def id(self) -> str:
         return self.job.id
+
+    def usual_s(self, task: int) -> float:
+        """How long such a task usually takes in this job; 0 while too few are done."""
+        job, stage = self.job, self.job.stage_of(task)
+        done = job.counts["done"] + job.extras["done"]
+        return self.usuals[stage.index].seconds(done, job.milliseconds, job.cells, stage.first, stage.end)
 
     @property
     def waiting(self) -> Work:
@@ -153,12 +168,19 @@ class Board:
         server: str,
         disk: files.Os = files.REAL,
         room: Room | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
         self.store = store
         self.types = types
         self.nodes = nodes
         self.monotonic = monotonic
+        self.wall = wall
+        self.began = monotonic()
+        self.began_at = wall()
+        self.rules = RuleBook(settings)
+        self.refused = 0  # results of superseded attempts
+        self.refused_reports = 0  # and reports of them
         self.server = server
         self.disk = disk
         self.room = room or Room(settings, store, monotonic)
@@ -288,12 +310,15 @@ class Board:
             self.over.add(job.id)
         else:
             self.over.discard(job.id)
+        left_s = job.troubles.held_until - self.wall()
+        live.held_until = self.monotonic() + left_s if left_s > 0 else 0.0
         if (
             job.open
             and self.ours(job)
             and (writable or not self._away(job))
             and not self.room.why(self.writes(job))
             and live.rests_until <= self.monotonic()
+            and left_s <= 0
         ):
             self._meet(live)
             now = self.monotonic()
@@ -323,6 +348,14 @@ class Board:
         """Remember why a node was given these tasks."""
         for task, choice in zip(tasks, choices, strict=False):
             self.choices.note(node, at, task, choice)
+
+    def held(self, live: Live) -> bool:
+        """Does it wait for a licence or the like, that was missing a moment ago?"""
+        return live.job.troubles.held_until > self.wall()
+
+    def avoid_s(self) -> float:
+        """How long a node is kept from what it failed at."""
+        return float(self.settings.get("avoid_s"))
 
     def ours(self, job: Job | Ended) -> bool:
         """Is this installation the one that runs it?"""
@@ -433,7 +466,7 @@ def source_address(job: Job) -> str:
 
 
 # Words that no file is named by: what stands in their place is filled in for each task.
-_UUID, _NUMBER, _ISSUED = (f"@@{n}{secrets.token_hex(8)}@@" for n in range(3))
+_UUID, _NUMBER, _ISSUED, _BOUND = (f"@@{n}{secrets.token_hex(8)}@@" for n in range(4))
 _OPEN = {word: f"@@{word}{secrets.token_hex(8)}@@" for word in stages.WORDS}
 
 
@@ -453,9 +486,12 @@ def _template(job: Job, commands: list[dict[str, Any]]) -> tuple[bytes, tuple[st
             "type": job.record.get("type"),
             "commands": commands,
             "timeout": job.record.get("timeout_s"),
+            "bound": _BOUND,
+            "silence": job.record.get("silence_s", 0),
         }
     ).replace(b"%", b"%%")
-    for text, name in ((_NUMBER, "n"), (_ISSUED, "issued"), *((text, name) for name, text in _OPEN.items())):
+    own = ((_NUMBER, "n"), (_ISSUED, "issued"), (_BOUND, "bound"))
+    for text, name in (*own, *((text, name) for name, text in _OPEN.items())):
         # Alone it stands for a value of any kind, within a text for its letters.
         whole = whole.replace(b'"%b"' % text.encode(), b"%%(%b)b" % name.encode())
         whole = whole.replace(text.encode(), b"%%(in_%b)b" % name.encode())
@@ -467,11 +503,13 @@ def _template(job: Job, commands: list[dict[str, Any]]) -> tuple[bytes, tuple[st
     return whole.replace(_UUID.encode(), b"%(uuid)b"), used
 
 
-def commandment(live: Live, task: int, attempt: str, issued: int) -> bytes:
-    """The `task` that a node gets for an attempt; the same for the same attempt."""
+def commandment(live: Live, task: int, attempt: str, issued: int, bound_s: float = 0.0) -> bytes:
+    """The `task` that a node gets for an attempt; the same for the same attempt. `bound_s`: how long it may
+    take there; 0: nobody knows."""
     job = live.job
     stage = job.stage_of(task)
     values: dict[bytes, bytes] = {b"uuid": attempt.encode(), b"n": b"%d" % task, b"issued": b"%d" % issued}
+    values[b"bound"] = b"%d" % bound_s
     work, words = live.works[stage.index], stages.words(stage, task - stage.first, job.frames)
     for name in work.words:
         text = values[name.encode()] = encoding.dumps(words[name])

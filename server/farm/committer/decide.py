@@ -7,95 +7,22 @@ counts only with its frames in place.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any
 
 from server.disk import encoding, paths
 from server.disk.errors import CroftError, NotFound
+from server.farm.committer import fail
 from server.farm.committer.board import Board, Live, commandment
+from server.farm.committer.turn import Op, Turn
+from server.farm.failures.verdict import hopeless
 from server.farm.jobs import states
 from server.farm.jobs.job import Event, Job, code_text
-from server.farm.jobs.logs import Said
 from server.farm.jobs.tasks import DONE
 from server.farm.nodes import Node
-from server.farm.scheduler import Need, misfit
 
-LOST_LIMIT = 10  # attempts at one task that may be lost: a frame that takes every machine down ends
-STRIKES = 10  # tasks failed for good, none done: the scene is wrong, and the farm has better things to do
+__all__ = ["Op", "Turn"]
 MAX_OUTPUTS = 200  # files of one task
-
-
-class Op:
-    """One thing asked of one job. `answer` is what its asker gets, b"" for nothing."""
-
-    __slots__ = (
-        *("act", "answer", "attempt", "code", "data", "error"),
-        *("job_id", "kind", "node", "result", "task"),
-    )
-
-    def __init__(
-        self,
-        kind: str,
-        job_id: str,
-        task: int = 0,
-        code: int = 0,
-        attempt: str = "",
-        node: Node | None = None,
-        data: dict[str, Any] | None = None,
-        act: Callable[[Turn], Any] | None = None,
-    ) -> None:
-        self.kind = kind
-        self.job_id = job_id
-        self.task = task
-        self.code = code
-        self.attempt = attempt
-        self.node = node
-        self.data = data or {}
-        self.act = act
-        self.answer = b""
-        self.result: Any = None
-        self.error: CroftError | None = None
-
-
-class Turn:
-    """One job's turn in one commit: its lock is held."""
-
-    __slots__ = (
-        *("at", "board", "events", "frames", "issued", "job", "lease_s"),
-        *("live", "logs", "moved", "now", "random"),
-    )
-
-    def __init__(
-        self, board: Board, live: Live, at: str, now: float, issued: int, lease_s: float, rng: random.Random
-    ) -> None:
-        self.board = board
-        self.live = live
-        self.job = live.job
-        self.at = at
-        self.now = now
-        self.issued = issued
-        self.lease_s = lease_s
-        self.random = rng
-        self.events: list[Event] = []
-        self.logs: list[Said] = []  # of attempts that are over
-        self.frames: list[str] = []  # addresses of frames that lie under their names now
-        self.moved = False  # outputs were renamed: their folder must be flushed
-
-    def add(self, event: Event) -> None:
-        """Have an event happen: in memory now, in the journal at the end of the turn."""
-        self.job.apply(event)
-        self.events.append(event)
-
-    def change(self, to: str, by: str = "", why: str = "") -> None:
-        """The one door for a job's state."""
-        states.check(self.job.id, self.job.state, to)
-        event: Event = {"at": self.at, "event": "state", "to": to}
-        if by:
-            event["by"] = by
-        if why:
-            event["why"] = why
-        self.add(event)
 
 
 def handle(turn: Turn, op: Op) -> None:
@@ -109,7 +36,9 @@ def give(turn: Turn, node: Node, count: int, stage: int = 0) -> list[bytes]:
     given: list[bytes] = []
     if not job.open or not turn.board.ours(job):
         return given
-    avoid = _avoid(turn.board, turn.live, node, stage)
+    if fail.kept_away(turn.board, turn.live, node.name, stage):
+        return given
+    avoid = fail.passes_over(turn.board, turn.live, node, stage)
     while len(given) < count:
         task = job.next_task(stage, avoid)
         if task is None:
@@ -127,7 +56,8 @@ def give(turn: Turn, node: Node, count: int, stage: int = 0) -> list[bytes]:
         )
         claim = job.claims[task]
         claim.deadline = turn.now + turn.lease_s
-        given.append(commandment(turn.live, task, claim.attempt, turn.issued))
+        bound_s = fail.bound_s(turn.board, turn.live, node, task)
+        given.append(commandment(turn.live, task, claim.attempt, turn.issued, bound_s))
     if given and job.state == states.WAITING:
         turn.change(states.RUNNING)
     return given
@@ -135,7 +65,9 @@ def give(turn: Turn, node: Node, count: int, stage: int = 0) -> list[bytes]:
 
 def may_give(board: Board, live: Live, node: Node, stage: int) -> bool:
     """Is there a task of this stage that this node could be given? Without the job's lock."""
-    return live.job.next_task(stage, _avoid(board, live, node, stage)) is not None
+    if fail.kept_away(board, live, node.name, stage):
+        return False
+    return live.job.next_task(stage, fail.passes_over(board, live, node, stage)) is not None
 
 
 def settle(turn: Turn) -> None:
@@ -143,6 +75,8 @@ def settle(turn: Turn) -> None:
     job = turn.job
     if job.state not in (*states.OPEN, states.PAUSED):
         return
+    if job.state in states.OPEN:
+        fail.give_up(turn)
     if job.finished:
         failed = job.counts["failed"]
         if failed:
@@ -150,10 +84,10 @@ def settle(turn: Turn) -> None:
             turn.change(states.FAILED, why=f"{failed} {word} of {job.total} could not be rendered")
         else:
             turn.change(states.DONE, why=_left_out(job))
-    elif job.state in states.OPEN and job.strikes >= STRIKES and not job.counts["done"]:
+    elif job.state in states.OPEN and hopeless(job.strikes, job.counts["done"]):
+        begun = "the first" if not job.counts["done"] else "one after the other,"
         turn.change(
-            states.PAUSED,
-            why=f"the first {job.strikes} frames all failed: mend the scene and submit it again, or resume",
+            states.FAILED, why=f"{begun} {job.strikes} frames could not be rendered, so it was stopped"
         )
 
 
@@ -184,6 +118,7 @@ def _done(turn: Turn, op: Op) -> None:
     if not job.may_finish(op.task, op.code):
         place.drop_outputs(op.attempt, outputs)
         op.answer = refused(op.attempt, _why_not(job, op))
+        _count_refused(turn, op)
         return
     if isinstance(outputs, list) and len(outputs) > MAX_OUTPUTS:
         why = f"more than {MAX_OUTPUTS} files for one task"
@@ -192,7 +127,7 @@ def _done(turn: Turn, op: Op) -> None:
     if why:
         place.drop_outputs(op.attempt, outputs)
         op.data = {"reason": f"bad output: {why}", "log": str(op.data.get("log") or "")}
-        _fail(turn, op)
+        fail.fail(turn, op)
         op.answer = refused(op.attempt, why)
         return
     kept: list[dict[str, Any]] = []
@@ -203,7 +138,7 @@ def _done(turn: Turn, op: Op) -> None:
         except NotFound as error:
             # Race: someone took the file away since it was checked.
             op.data = {"reason": f"bad output: {error.message}"}
-            _fail(turn, op)
+            fail.fail(turn, op)
             op.answer = refused(op.attempt, error.message)
             return
         kept = [_kept(output) for output in outputs]
@@ -227,9 +162,9 @@ def _done(turn: Turn, op: Op) -> None:
             str(key)[:40]: value for key, value in list(statistics.items())[:20] if _number(value)
         }
     turn.add(event)
-    _keep_log(turn, op, event["node"], f"{seconds:g} s")
+    fail.keep_log(turn, op, event["node"], f"{seconds:g} s")
     if op.node is not None:
-        op.node.succeeded(seconds)
+        fail.praise(turn, op.node, op.task, seconds)
     op.answer = accepted(op.attempt)
 
 
@@ -251,48 +186,25 @@ def _number(value: object) -> bool:
 
 def _failed(turn: Turn, op: Op) -> None:
     if turn.job.held(op.task, op.code) is None:
-        # A repeat, or an attempt that was given up: nothing to count, nothing to keep at the node.
+        # A repeat, or an attempt that was given up: nothing to keep at the node.
         op.answer = accepted(op.attempt)
+        if not any(f.attempt == op.code >> 16 for f in turn.job.failures.get(op.task, ())):
+            _count_refused(turn, op)
         return
     if str(op.data.get("reason", "")).startswith("missing file"):
         turn.live.ready = False  # look for the snapshot before the next claim
-    _fail(turn, op)
+    fail.fail(turn, op)
     op.answer = accepted(op.attempt)
 
 
-def _fail(turn: Turn, op: Op) -> None:
-    job = turn.job
-    claim = job.held(op.task, op.code)
-    if claim is None:
-        return
-    final = job.tries.get(op.task, 0) + 1 >= job.retries
-    turn.add(
-        {
-            "at": turn.at,
-            "event": "failed",
-            "task": op.task,
-            "attempt": code_text(op.code),
-            "node": claim.node,
-            "reason": str(op.data.get("reason") or "failed")[:300],
-            "final": final,
-        }
-    )
-    _keep_log(turn, op, claim.node, str(op.data.get("reason") or "failed")[:100], failed=True)
-    if op.node is not None:
-        op.node.stumbled(turn.now, others_do_well=_others_do_well(job, op.node.name))
-
-
-def _keep_log(turn: Turn, op: Op, node: str, what: str, failed: bool = False) -> None:
-    """Have what an attempt said kept, aside, once this turn is written."""
-    words, output = op.data.get("log"), op.data.get("output")
-    words = words if failed and isinstance(words, str) else ""
-    if words or output or op.attempt in turn.board.texts:
-        about = f"frame {turn.job.frames[op.task]}, {node}, {turn.at}, {what}"
-        turn.logs.append(Said(op.task, op.code >> 16, op.attempt, failed, about, output, words))
-
-
-def _others_do_well(job: Job, name: str) -> bool:
-    return any(sums[0] for other, sums in job.by_node.items() if other != name)
+def _count_refused(turn: Turn, op: Op) -> None:
+    """A result of an attempt that isn't the task's any more. An ended job's journal stays as it is summed."""
+    turn.board.refused += 1
+    if turn.job.state not in states.ENDED:
+        event: Event = {"at": turn.at, "event": "refused", "task": op.task, "attempt": code_text(op.code)}
+        if op.node is not None:
+            event["node"] = op.node.name
+        turn.add(event)
 
 
 def _release(turn: Turn, op: Op) -> None:
@@ -311,27 +223,6 @@ def _why_not(job: Job, op: Op) -> str:
 
 
 # -- from the clock -----------------------------------------------------------------------------------
-
-
-def _expire(turn: Turn, op: Op) -> None:
-    """An attempt's deadline has passed. Looked at again: a report may have come in meanwhile."""
-    claim = turn.job.held(op.task, op.code)
-    if claim is None or claim.deadline > turn.now:
-        return
-    final = turn.job.lost.get(op.task, 0) + 1 >= LOST_LIMIT
-    turn.add(
-        {
-            "at": turn.at,
-            "event": "expired",
-            "task": op.task,
-            "attempt": code_text(op.code),
-            "node": claim.node,
-            "final": final,
-        }
-    )
-    if op.attempt in turn.board.texts:
-        op.data = {"log": f"The computer {claim.node} was not heard of any more."}
-        _keep_log(turn, op, claim.node, "lost", failed=True)
 
 
 def _adopt(turn: Turn, op: Op) -> None:
@@ -368,37 +259,9 @@ _HANDLERS: dict[str, Callable[[Turn, Op], None]] = {
     "done": _done,
     "failed": _failed,
     "release": _release,
-    "expire": _expire,
+    "expire": fail.expire,
+    "overrun": fail.overrun,
     "adopt": _adopt,
     "act": _act,
     "look": _look,
 }
-
-
-# -- which task ---------------------------------------------------------------------------------------
-
-
-def _avoid(board: Board, live: Live, node: Node, stage: int) -> Callable[[int], bool] | None:
-    """Passes over tasks that failed on this node, as long as another node could try them instead."""
-    failures = live.job.failures
-    if not failures:
-        return None
-    need = live.works[stage].need
-
-    def avoid(task: int) -> bool:
-        tried = {failure.node for failure in failures[task]}
-        return node.name in tried and _others(board, node, need, tried)
-
-    return avoid
-
-
-def _others(board: Board, node: Node, need: Need, tried: set[str]) -> bool:
-    """Is another node here, well and able to do this, that didn't try yet?"""
-    heartbeat_s, now = board.nodes.heartbeat_s(), board.monotonic()
-    return any(
-        other is not node
-        and other.name not in tried
-        and other.may_work(now, heartbeat_s)
-        and not misfit(need, other.means)
-        for other in board.nodes.present()
-    )

@@ -35,6 +35,7 @@ FEW_FRAMES = 2  # told of at once while frames pour in
 GATHER_S = 0.1  # news are gathered for so long before they are told
 LOOK_RUNNING_S = 2.0  # how often the journal of a job is looked at for other servers' lines
 MANY_JOBS = 200  # beyond so many jobs those that don't run are looked at less often
+JUDGE_S = 5.0  # how often frames that wait for one more computer are judged anew: it may be gone
 LOOK_AROUND_S = 0.5  # at most so often all jobs are gone through
 LOOK_S = 10.0
 LOOK_AT_ROOM_S = 5.0  # how often the disks that open jobs write to are asked for their room
@@ -295,6 +296,13 @@ class Keeper:
                 if live.rests_until <= now and not self.board.store.away(live.job.share):
                     live.rests_until = 0.0
                     due.append(live)
+                continue
+            if live.held_until and live.held_until <= now:
+                live.held_until = 0.0
+                due.append(live)
+                continue
+            if live.stuck and now - live.checked >= JUDGE_S:
+                due.append(live)
                 continue
             every_s = LOOK_S if many and not live.job.claims else LOOK_RUNNING_S
             if now - live.checked >= every_s:

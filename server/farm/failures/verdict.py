@@ -66,15 +66,16 @@ def verdict(faults: Sequence[Fault], nodes: Iterable[Candidate], retries: int) -
     return Verdict(True, f"it failed on {_names(failed_on)}, and no other computer can try it")
 
 
-def may_try(name: str, faults: Sequence[Fault], nodes: Iterable[Candidate], retries: int) -> bool:
-    """May this node try the task? One that failed at it may again only where nobody else is there to try,
-    and only as often as the job allows."""
-    failed_on = {fault.node for fault in faults}
-    if name not in failed_on:
+def may_try(
+    name: str, barred: set[str], faults: Sequence[Fault], nodes: Iterable[Candidate], retries: int
+) -> bool:
+    """May this node try the task? One at which it came to nothing (`barred`) may again only where nobody else
+    is there to try, and only as often as the job allows."""
+    if name not in barred:
         return True
-    if len(faults) >= needed(faults, retries):
+    if len(faults) >= needed(faults, retries) and any(fault.node == name for fault in faults):
         return False
-    return not any(n.there and not n.suspect and n.name not in failed_on for n in nodes)
+    return not any(n.there and not n.suspect and n.name not in barred for n in nodes)
 
 
 def kept_from_job(name: str, failed_tasks: dict[str, int], nodes: Iterable[Candidate]) -> bool:

@@ -6,6 +6,7 @@ from memory. Errors are the project's own and carry a sentence for a person.
 
 from __future__ import annotations
 
+import logging
 import random
 import secrets
 import threading
@@ -24,12 +25,13 @@ from server.farm.committer import Committer
 from server.farm.committer.board import Board, Ended, Live, source_address
 from server.farm.committer.decide import Op, Turn
 from server.farm.committer.keeper import Keeper, Subscriber
+from server.farm.farm import steer
 from server.farm.farm.forecast import Forecast
 from server.farm.farm.machines import Machines
 from server.farm.farm.plots import Plot
 from server.farm.farm.powering import Powering
 from server.farm.farm.talk import Talk
-from server.farm.farm.views import Views, chosen_tasks
+from server.farm.farm.views import Views
 from server.farm.job_types import JobTypes
 from server.farm.jobs import snapshots, states
 from server.farm.jobs.snapshots import Sibling
@@ -42,6 +44,7 @@ from server.farm.room import Room
 from server.library.people import User
 from server.library.projects import Projects
 
+log = logging.getLogger("croft.farm")
 Job = Live | Ended  # what `job` and `jobs` give: for `view`
 MAX_POTENTIAL_NAMES = 1000
 MAX_SIBLINGS = 20  # other jobs of a file that a new one may share its snapshot with
@@ -74,6 +77,7 @@ class Farm:
         self.board = Board(
             *(settings, store, self.types, self._nodes, self._project_priority, monotonic, self.server, disk),
             room=room,
+            wall=wall,
         )
         self._committer = Committer(self.board, monotonic, wall, rng)
         self.keeper = Keeper(self.board, self._committer, monotonic)
@@ -297,23 +301,34 @@ class Farm:
         return self._act(job_id, act)
 
     def requeue(self, job_id: str, tasks: str | Iterable[int], who: str) -> Job:
-        """Have tasks rendered again: "failed", "rest" (all that isn't done, of a stopped job), or numbers."""
-        if isinstance(tasks, str) and tasks not in ("failed", "rest"):
-            raise BadInput('Tasks to render again are "failed", "rest" or a list of task numbers.')
-        numbers = tasks if isinstance(tasks, str) else _numbers(tasks)
-
-        def act(turn: Turn) -> None:
-            job = turn.job
-            if not isinstance(numbers, str) and any(not 0 <= n < job.tasks for n in numbers):
-                raise NotFound(f"Job {job.id} has the tasks 0 to {job.tasks - 1}.")
-            for chosen in chosen_tasks(job, numbers):
-                turn.add({"at": turn.at, "event": "requeue", "tasks": chosen, "by": who})
-            if job.state in states.ENDED and any(job.ready):
-                turn.live.ready = False
-                turn.change(states.WAITING, by=who)
-
+        """Have tasks rendered again: "failed", "rest" (all that isn't done, of a stopped job), "all", or
+        numbers."""
+        act = steer.requeue(tasks, who)
         self._bring_back(job_id)
         return self._act(job_id, act)
+
+    def skip(self, job_id: str, tasks: Iterable[int], who: str) -> Job:
+        """Do without these tasks."""
+        act = steer.skip(tasks, who)
+        self._bring_back(job_id)
+        return self._act(job_id, act)
+
+    def forgive(self, job_id: str, who: str, nodes: list[str] | None = None) -> Job:
+        """Let nodes that failed at a job have its tasks again, and a job that waits for a licence try now."""
+        return self._act(job_id, steer.forgive(nodes, who))
+
+    def forgive_node(self, name: str, who: str) -> dict[str, Any]:
+        """A person has looked after a node: it is well, and may have every job's tasks again."""
+        node = self._nodes.get(name)
+        node.sickness.forgive()
+        for live in list(self.board.live.values()):
+            if live.state not in states.ENDED and live.job.troubles.knows(name):
+                try:
+                    self._committer.ask(Op("act", live.id, act=steer.forgive([name], who)))
+                except CroftError as error:
+                    log.info("job %s doesn't forgive %s: %s", live.id, name, error)
+        self.board.tell("node", name)
+        return self._views.node(node)
 
     def _bring_back(self, job_id: str) -> None:
         """Before an ended job goes on: its simulations, which only open jobs keep, or a word why not."""
@@ -406,6 +421,8 @@ class Farm:
                 Problem(f"job-type:{ident}", "config", ident, why, "Correct config/job_types/ in its folder.")
             )
         found += self.board.room.problems(self.board.writes(live.job) for live in self._held_up())
+        for ident, why in sorted(self.board.rules.wrong.items()):
+            found.append(Problem(f"failure-rules:{ident}", "config", ident, why, "Correct it in its folder."))
         for live in list(self.board.live.values()):
             if live.place.bad or live.job.bad:
                 found.append(
@@ -450,6 +467,8 @@ class Farm:
             "commits_total": self._committer.commits,
             "faults_total": self._committer.faults + self.keeper.faults,
             "jobs_in_line": len(self.board.line),
+            "refused_results_total": self.board.refused,
+            "refused_reports_total": self.board.refused_reports,
             "claims": sum(len(live.job.claims) for live in list(self.board.live.values())),
             "tasks_done": sum(live.job.counts["done"] for live in list(self.board.live.values()))
             + sum(ended.result.get("counts", {}).get("done", 0) for ended in list(self.board.ended.values())),
@@ -504,13 +523,6 @@ class Farm:
     def _project_priority(self, address: str) -> int:
         found = self._project_of(address)
         return found[1] if found is not None else 0
-
-
-def _numbers(tasks: Iterable[int]) -> list[int]:
-    found = list(tasks)
-    if not all(isinstance(n, int) and not isinstance(n, bool) for n in found):
-        raise BadInput("Task numbers are whole numbers.")
-    return found
 
 
 def _potential(live: Live) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from server.disk import encoding
-from server.disk.errors import BadInput, Busy, DiskError, DiskFull, Forbidden
-from server.farm.committer import Bundle, Committer
+from server.disk.errors import BadInput, Busy, CroftError, DiskError, DiskFull, Forbidden
+from server.farm.committer import Bundle, Committer, fail
 from server.farm.committer.board import Board, commandment
 from server.farm.committer.decide import Op, refused
+from server.farm.failures.rules import Found
 from server.farm.jobs.job import Claim, split_attempt
 from server.farm.nodes import AWAY_HEARTBEATS, Node
 from server.farm.nodes.pace import ERROR_SCALE
@@ -166,8 +167,10 @@ class Talk:
         claim = live.job.held(task, code) if live is not None else None
         if claim is None:
             if live is not None or self._surely_gone(job_id):
+                self._board.refused_reports += 1
                 _kill(request, answers)
             return
+        assert live is not None
         now = self._monotonic()
         claim.deadline = now + float(self._board.settings.get("lease_s"))
         claim.reported = now
@@ -187,7 +190,10 @@ class Talk:
         news = "log" in request and texts.add(claim.attempt, request.get("log_at"), request["log"])
         if news and texts.watched([claim.attempt]):
             self._board.tell("log", claim.attempt)
-        if claim.server != self._board.server and self._comes_to_us(claim, now):
+        if fail.overruns(self._board, live, node, claim, request):
+            told = {"seconds": request.get("seconds")}
+            ops.append(Op("overrun", job_id, task, code, claim.attempt, node, told))
+        elif claim.server != self._board.server and self._comes_to_us(claim, now):
             ops.append(Op("adopt", job_id, task, code, claim.attempt, node))
 
     def _comes_to_us(self, claim: Claim, now: float) -> bool:
@@ -214,7 +220,21 @@ class Talk:
             if node.protocol >= 2 and isinstance(uuid, str) and kind != "release":
                 answers.append(refused(uuid, "there is no such job"))
             return None
-        return Op(kind, *found, attempt=str(uuid), node=node, data=request)
+        op = Op(kind, *found, attempt=str(uuid), node=node, data=request)
+        if kind == "failed":
+            op.found = self._judge(*found[:2], request)
+        return op
+
+    def _judge(self, job_id: str, task: int, request: dict[str, Any]) -> Found | None:
+        """What the rules say of a failure. Here, not in the committer's thread: a log may be long."""
+        live, log = self._board.live.get(job_id), request.get("log")
+        if live is None or not isinstance(log, str) or not 0 <= task < live.job.tasks:
+            return None
+        try:
+            own: object = getattr(self._board.types.get(live.job.record.get("type")), "rules", ())
+        except CroftError:
+            own = ()
+        return self._board.rules.judge(log, live.works[live.job.stage_of(task).index].need.programs, own)
 
     def _gone(self, job_id: str) -> bool:
         return (
@@ -311,7 +331,8 @@ class Talk:
             elif count < wants:
                 claim.resent = True
                 claim.reported = now
-                answers.append(commandment(live, claim.task, claim.attempt, int(self._wall())))
+                bound_s = fail.bound_s(self._board, live, node, claim.task)
+                answers.append(commandment(live, claim.task, claim.attempt, int(self._wall()), bound_s))
                 count += 1
         return count
 

@@ -15,7 +15,7 @@ from server.farm.jobs import inputs, states
 from server.farm.jobs.job import Job
 from server.farm.jobs.tasks import CLAIMED, DONE, LETTERS
 from server.farm.nodes import Node
-from server.farm.reasons import Reasons
+from server.farm.reasons import Reasons, trouble
 
 RANGES = 200  # in one requeue
 PLOTS, PLOT_S = 200, 1.0  # how many are kept, and how old that of a job that goes on may be
@@ -58,6 +58,7 @@ class Views:
             "nodes": _by_node(job),
             "cells": self._cells_of(job),
             "changed": live.changed,
+            **trouble.of_job(self._board, live),
             "newest": _picture(
                 paths.join(job.home, job.record["folder"]) if job.record.get("folder") else None,
                 statistics.newest(job),
@@ -80,6 +81,7 @@ class Views:
             "estimated_end": None,
             "ends": None,
             **{key: result.get(key) for key in kept + more},
+            **trouble.of_ended(result),
             "why": result.get("why") or inputs.sentence(result.get("changed") or []),
             "changed": result.get("changed") or [],
             "newest": _picture(asked["folder"], result.get("newest")),
@@ -162,10 +164,7 @@ class Views:
             "seconds": job.milliseconds[n] / 1000 if cell == DONE else None,
             "attempts": job.latest[n] >> 16,
             "progress": round(claim.progress, 3) if cell == CLAIMED and claim is not None else None,
-            "reason": failures[-1].reason if failures and cell != DONE else None,
-            "failures": [
-                {"attempt": f.attempt, "node": f.node, "reason": f.reason, "at": f.at} for f in failures
-            ],
+            **trouble.of_task(live, n),
             "image": paths.join(job.home, folder, name) if folder and name else None,
             "log": job.latest[n] >> 16 or None,
         }
@@ -248,9 +247,9 @@ def _told_of(job: Job, n: int) -> dict[str, Any]:
 
 
 def chosen_tasks(job: Job, tasks: str | list[int]) -> list[str]:
-    """Task numbers as ranges, for requeues: "failed", "rest" (all that isn't done), or a list."""
+    """Task numbers as ranges, for requeues: "failed", "rest" (all that isn't done), "all", or a list."""
     if isinstance(tasks, str):
-        letters = b"f" if tasks == "failed" else b"fs"
+        letters = {"failed": b"f", "rest": b"fs"}.get(tasks, b"dfs")
         return ranges_of([n for n, cell in enumerate(job.cells) if cell in letters])
     return ranges_of(sorted(set(tasks)))
 

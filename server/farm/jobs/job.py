@@ -20,10 +20,9 @@ from server.disk.errors import CroftError
 from server.farm import frames as frame_ranges
 from server.farm.jobs import states
 from server.farm.jobs.tasks import CLAIMED, DONE, FAILED, SATISFIED, SKIPPED, WAITING, Tasks
+from server.farm.jobs.troubles import Failure, Troubles, epoch, gone
 
 Event = dict[str, Any]
-
-KEPT_FAILURES = 8  # a task's newest failures that are kept in memory
 
 
 class Claim:
@@ -64,18 +63,6 @@ class Listener(Protocol):
 
     def claimed(self, job: Job, claim: Claim) -> None: ...
     def unclaimed(self, job: Job, claim: Claim) -> None: ...
-
-
-class Failure:
-    """Why one attempt at a task didn't give a frame."""
-
-    __slots__ = ("at", "attempt", "node", "reason")
-
-    def __init__(self, at: str, attempt: int, node: str, reason: str) -> None:
-        self.at = at
-        self.attempt = attempt  # its number, 1 for the first
-        self.node = node
-        self.reason = reason
 
 
 def attempt_id(job_id: str, task: int, code: int) -> str:
@@ -136,9 +123,8 @@ class Job(Tasks):
         self.memory = array("I", bytes(4 * tasks))  # of done tasks, the most they had, in MB
         self.node_names: list[str] = []
         self._node_index: dict[str, int] = {}
-        self.failures: dict[int, list[Failure]] = {}
-        self.tries: dict[int, int] = {}  # times that a task failed
-        self.lost: dict[int, int] = {}  # times that an attempt at a task was lost
+        self.troubles = Troubles(self.retries)
+        self.failures = self.troubles.failures
         self.names: dict[int, str] = {}  # outputs of done tasks that aren't called as the job says
         self.suffixes = [""] * len(self.stages)  # of their outputs: known from the first
         self.total_milliseconds = 0
@@ -252,11 +238,19 @@ class Job(Tasks):
         if claim is None:
             return
         self.failed_attempts += 1
-        self.tries[claim.task] = self.tries.get(claim.task, 0) + 1
         self._sums(claim.node)[2] += 1
         reason = str(event.get("reason") or "failed")
         self._for_nothing(claim, event["at"], reason)[2] += 1
-        self._keep_failure(event, claim, reason)
+        failure = Failure(
+            event["at"],
+            claim.code >> 16,
+            claim.node,
+            reason,
+            say=str(event.get("say") or ""),
+            rule=str(event.get("rule") or ""),
+            free=bool(event.get("free")),
+        )
+        self.troubles.failed(claim.task, failure, event)
         self._give_back(claim.task, bool(event.get("final")))
 
     def _expired(self, event: Event) -> None:
@@ -264,11 +258,24 @@ class Job(Tasks):
         if claim is None:
             return
         self.lost_attempts += 1
-        self.lost[claim.task] = self.lost.get(claim.task, 0) + 1
         self._sums(claim.node)[3] += 1
         self._for_nothing(claim, event["at"], states.NODE_GONE)[3] += 1
-        self._keep_failure(event, claim, "the node was not heard of any more")
+        self.troubles.vanished(claim.task, gone(event["at"], claim.code >> 16, claim.node))
         self._give_back(claim.task, bool(event.get("final")))
+
+    def _gave_up(self, event: Event) -> None:
+        """A task that waited for another node to try it has failed for good: there is none any more."""
+        task = self._task(event)
+        if self.cells[task] == WAITING:
+            self.strikes += task < self.total
+            self._set(task, FAILED)
+
+    def _forgive(self, event: Event) -> None:
+        nodes = event.get("nodes")
+        self.troubles.forgive([str(name) for name in nodes] if isinstance(nodes, list) else None)
+
+    def _refused(self, event: Event) -> None:
+        self.troubles.refused += 1
 
     def _released(self, event: Event) -> None:
         claim = self._held(event)
@@ -297,9 +304,7 @@ class Job(Tasks):
         whole = self._unmet[stage.index] == 0
         if before == DONE:
             self._take_back(task)
-        self.failures.pop(task, None)
-        self.tries.pop(task, None)
-        self.lost.pop(task, None)
+        self.troubles.forget(task)
         self.names.pop(task, None)
         self._set(task, WAITING)
         if before in SATISFIED:
@@ -427,7 +432,7 @@ class Job(Tasks):
             "reasons": {hour: dict(counts) for hour, counts in self.reasons.items()},
             "waited": self.waited_milliseconds,
             "frames": (list(self.done_at), list(self.sizes), list(self.memory)),
-            "failures": {n: [(f.node, f.reason) for f in found] for n, found in self.failures.items()},
+            "troubles": self.troubles.comparable(),
             "names": dict(self.names),
             "sums": (
                 self.total_milliseconds,
@@ -459,11 +464,6 @@ class Job(Tasks):
         if final and task < self.total:
             self.strikes += 1
         self._set(task, FAILED if final else WAITING)
-
-    def _keep_failure(self, event: Event, claim: Claim, reason: str) -> None:
-        found = self.failures.setdefault(claim.task, [])
-        found.append(Failure(event["at"], claim.code >> 16, claim.node, reason))
-        del found[:-KEPT_FAILURES]
 
     def _index_of(self, name: str) -> int:
         index = self._node_index.get(name)
@@ -503,19 +503,9 @@ class Job(Tasks):
     def _moment(self, at: str) -> tuple[float, str]:
         """Seconds since the epoch, and the hour; many lines in a row say the same time."""
         if at != self._last[0]:
-            second = _epoch(at)
+            second = epoch(at)
             self._last = (at, second, _hour_of(int(second)))
         return self._last[1], self._last[2]
-
-
-def _epoch(at: str) -> float:
-    """Of an RFC 3339 time; 0 where it is none."""
-    try:
-        found = datetime.datetime.fromisoformat(at)
-        second = found.replace(tzinfo=found.tzinfo or datetime.UTC).timestamp()
-    except (ValueError, OverflowError):
-        return 0.0
-    return second if 0 <= second < 2**32 else 0.0
 
 
 def _hour_of(epoch: int) -> str:
@@ -544,6 +534,9 @@ _HANDLERS: dict[str, Callable[[Job, Event], None]] = {
     "done": Job._done,
     "failed": Job._failed,
     "expired": Job._expired,
+    "gave_up": Job._gave_up,
+    "forgive": Job._forgive,
+    "refused": Job._refused,
     "released": Job._released,
     "adopt": Job._adopt,
     "skip": Job._skip,

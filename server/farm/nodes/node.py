@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from server.disk.errors import Conflict
+from server.farm.failures.bounds import Worth
 from server.farm.jobs.job import Claim
 from server.farm.nodes.sickness import Sickness
 from server.farm.nodes.wishes import NONE, Wishes
@@ -32,7 +33,7 @@ class Node:
         *("leaves_until", "means", "name", "pace", "programs", "protocol", "seconds", "seen", "seen_at"),
         *("_hours", "_hours_until", "_wall", "_zone", "idle_since", "provides", "sickness", "single_use"),
         *("slots", "tasks", "told", "told_idle", "update_said", "updates_until", "version", "wishes"),
-        *("came", "identity", "left", "power_state", "power_words"),
+        *("came", "identity", "left", "power_state", "power_words", "worth"),
     )
 
     def __init__(
@@ -65,6 +66,7 @@ class Node:
         self.left = False  # it said that it is shutting down
         self.wishes: Wishes = NONE
         self.sickness = Sickness()
+        self.worth = Worth()  # its pace beside others'
         self.leaves_until = 0.0  # monotonic: it was told to shut down
         self.updates_until = 0.0  # monotonic: it was told to bring itself up to date
         self.update_said = ""  # why that didn't work
@@ -91,11 +93,6 @@ class Node:
         self.seconds += seconds
         self.pace = seconds if self.tasks == 1 else self.pace + PACE_WEIGHT * (seconds - self.pace)
         self.sickness.succeeded()
-
-    def stumbled(self, now: float, others_do_well: bool) -> None:
-        """A task of its failed."""
-        self.failed += 1
-        self.sickness.stumbled(now, others_do_well)
 
     def spoken_by(self, instance: str, now: float, patience_s: float) -> None:
         """A newly started program takes the name over, as after a crash. One that was displaced and speaks

@@ -1,42 +1,83 @@
-"""When a node that fails rests: so that one that is broken can't burn through a job.
+"""When a node that fails rests: so that one that is broken can't burn through jobs.
 
-A node that fails several tasks in a row where others do well is sick, and rests, longer each time. Times
-are monotonic seconds; nothing here is written anywhere.
+What failed on a node is held against it as long as the same task didn't fail elsewhere too; when another
+node does it well, it is certain. Three such in a row, certain or of several jobs, and the node is sick: it
+rests, longer each time, and always comes back by itself, on probation. Times are monotonic seconds; nothing
+here is written anywhere.
 """
 
 from __future__ import annotations
 
-SICK_AFTER = 3  # failures in a row, in different tasks
+SICK_AFTER = 3  # different tasks in a row
 REST_S = 30.0  # a sick node's first rest; doubled each time
 LONGEST_REST_S = 1800.0
+KEPT = 50  # tasks that are held against a node
+
+Key = tuple[str, int]  # a job's id and a task
+
+
+class Fault:
+    """One task that failed here since one was done well."""
+
+    __slots__ = ("certain", "excused", "reason")
+
+    def __init__(self, reason: str, certain: bool, excused: bool) -> None:
+        self.reason = reason
+        self.certain = certain  # others do well where this node failed
+        self.excused = excused  # it failed on another node too
 
 
 class Sickness:
-    """How one node fares. Written by the committer's thread, and when a person forgives."""
+    """How one node fares. Written by the committer's threads, and when a person forgives."""
 
-    __slots__ = ("failed_in_row", "rests", "rests_until")
+    __slots__ = ("_faults", "_said", "rests", "rests_until")
 
     def __init__(self) -> None:
-        self.failed_in_row = 0
+        self._faults: dict[Key, Fault] = {}
+        self._said = ""
         self.rests = 0
         self.rests_until = 0.0
 
     def succeeded(self) -> None:
         """A task was accepted."""
-        self.failed_in_row = self.rests = 0
+        self._faults.clear()
+        self.rests = 0
 
-    def stumbled(self, now: float, others_do_well: bool) -> None:
-        """A task failed. The node rests only where it can't be the scene's fault alone."""
-        self.failed_in_row += 1
-        if others_do_well and self.failed_in_row >= SICK_AFTER:
-            self.rests_until = now + min(REST_S * 2**self.rests, LONGEST_REST_S)
-            self.rests += 1
-            self.failed_in_row = 0
+    def failed(
+        self,
+        now: float,
+        key: Key,
+        reason: str,
+        others_do_well: bool,
+        elsewhere_too: bool,
+        at_fault: bool = False,
+    ) -> None:
+        """A task failed here. `elsewhere_too`: on another node as well. `at_fault`: the failure itself says
+        that it is this computer's, and nobody else's."""
+        self._faults.pop(key, None)
+        self._faults[key] = Fault(reason, others_do_well and not elsewhere_too, elsewhere_too)
+        if len(self._faults) > KEPT:
+            self._faults.pop(next(iter(self._faults)), None)
+        self._look(now, at_fault, reason)
+
+    def excused(self, key: Key) -> None:
+        """The task failed on another node too."""
+        fault = self._faults.get(key)
+        if fault is not None:
+            fault.excused, fault.certain = True, False
+
+    def proven(self, now: float, key: Key) -> None:
+        """Another node did the task well."""
+        fault = self._faults.get(key)
+        if fault is not None and not fault.certain:
+            fault.excused, fault.certain = False, True
+            self._look(now, False, fault.reason)
 
     def forgive(self) -> None:
         """A person has looked after it: it starts anew."""
         self.rests_until = 0.0
-        self.failed_in_row = self.rests = 0
+        self.rests = 0
+        self._faults.clear()
 
     def why(self, now: float) -> str:
         """Why it gets nothing now; "" while it is well."""
@@ -44,4 +85,25 @@ class Sickness:
             return ""
         left_s = self.rests_until - now
         left = f"{left_s:.0f} seconds" if left_s < 100 else f"{left_s / 60:.0f} minutes"
-        return f"sick: {SICK_AFTER} tasks failed in a row where others do well, rests for {left} more"
+        return f"sick: {self._said}; rests for {left} more, then tries again"
+
+    def _look(self, now: float, at_fault: bool, reason: str) -> None:
+        if now < self.rests_until:
+            return  # what was out when it fell ill comes in
+        standing = {key: fault for key, fault in list(self._faults.items()) if not fault.excused}
+        limit = 1 if self.rests else SICK_AFTER
+        certain = any(fault.certain for fault in standing.values())
+        if not at_fault and (
+            len(standing) < limit or not (certain or self.rests or len({key[0] for key in standing}) > 1)
+        ):
+            return
+        count = len(standing)
+        if at_fault or count < 2:
+            self._said = reason
+        elif certain:
+            self._said = f"{count} tasks failed in a row where others do well ({reason})"
+        else:
+            self._said = f"{count} tasks of several jobs failed in a row ({reason})"
+        self.rests_until = now + min(REST_S * 2**self.rests, LONGEST_REST_S)
+        self.rests = min(self.rests + 1, 20)
+        self._faults.clear()

@@ -6,6 +6,7 @@ thousand jobs: what is the same for all jobs of one need is remembered for a mom
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
 from typing import Any
 
@@ -14,6 +15,7 @@ from server.farm.jobs import inputs, states
 from server.farm.jobs.job import Job
 from server.farm.nodes import Node
 from server.farm.nodes.node import NOT_OPEN
+from server.farm.reasons import trouble
 from server.farm.scheduler import Ahead, Need, misfit
 
 REMEMBERED_S = 0.5  # how long it is remembered which nodes can serve a need
@@ -64,14 +66,14 @@ class Reasons:
         }
 
     def _first(self, live: Live) -> Reason | None:
-        settled = self._settled(live)
+        settled = self._settled(live) or self._awaits(live)
         if settled is not None or live.job.claims or live.job.state in states.ENDED:
             return settled
         return self._held(live) or self._limited(live) or self._nobody_can(live) or self._in_line(live)
 
     def _all(self, live: Live) -> list[Reason]:
         """Every reason that keeps it, or more of it, from being rendered; the first weighs most."""
-        settled = self._settled(live)
+        settled = self._settled(live) or self._awaits(live)
         if settled is not None:
             return [settled]
         if not live.job.counts["waiting"] or live.job.state in states.ENDED:
@@ -97,6 +99,14 @@ class Reasons:
         if board.nodes.farm_paused:
             return "farm", "the farm is paused"
         return None
+
+    def _awaits(self, live: Live) -> Reason | None:
+        """A licence or the like that was missing a moment ago."""
+        board, troubles = self._board, live.job.troubles
+        if not board.held(live):
+            return None
+        at = datetime.datetime.fromtimestamp(troubles.held_until, board.nodes.zone())
+        return "licence", f"{troubles.held_why.rstrip('. ')}: it is tried again at {at:%H:%M}"
 
     def _held(self, live: Live) -> Reason | None:
         """Something of its own has to come first."""
@@ -127,6 +137,8 @@ class Reasons:
 
     def _nobody_can(self, live: Live) -> Reason | None:
         why, _ = self._capable(live.waiting.need)
+        if not why and live.stuck and not live.job.claims:
+            why = trouble.waiting_for(self._board, live)
         return ("nodes", why) if why else None
 
     def _in_line(self, live: Live) -> Reason:
@@ -173,6 +185,10 @@ class Reasons:
         now = self._board.monotonic()
         heartbeat_s = self._board.nodes.heartbeat_s()
         found = []
+        kept = {
+            told["node"]: f"is kept from it until {told['until'][11:16]} UTC: {told['why']}"
+            for told in trouble.avoided(self._board, live)
+        }
         for node in self._board.nodes.all()[:MOST_NODES]:
             own = [claim for job_id, claim in list(node.held.values()) if job_id == live.job.id]
             if own:
@@ -181,7 +197,7 @@ class Reasons:
                 text = "is not running"
             else:
                 cannot = misfit(live.waiting.need, node.means)
-                text = f"can't: {cannot}" if cannot else self._free(node, now)
+                text = f"can't: {cannot}" if cannot else kept.get(node.name) or self._free(node, now)
             found.append({"name": node.name, "text": text})
         return found
 

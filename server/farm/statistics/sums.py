@@ -29,6 +29,8 @@ def summary(job: Job) -> dict[str, Any]:
         "site": job.site,
         "failed_attempts": job.failed_attempts,
         "lost_attempts": job.lost_attempts,
+        "free_attempts": job.troubles.free_attempts,
+        "refused_attempts": job.troubles.refused,
         "seconds": job.total_milliseconds / 1000,
         "seconds_per_task": round(job.total_milliseconds / done / 1000, 3) if done else None,
         "seconds_shortest": times[0][0] / 1000 if times else None,

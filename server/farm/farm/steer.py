@@ -1,0 +1,101 @@
+"""What people ask of a job's tasks: render again, leave out, forgive the nodes that failed. As acts that the
+committer does within the job's turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from server.disk.errors import BadInput, Conflict, NotFound
+from server.farm.committer.turn import Turn
+from server.farm.farm.views import chosen_tasks
+from server.farm.jobs import states
+from server.farm.jobs.job import Event, Job, code_text
+from server.farm.jobs.tasks import CLAIMED, FAILED, WAITING
+
+WHOLE = ("failed", "rest", "all")
+MOST_CHOSEN = 100_000
+Act = Callable[[Turn], None]
+
+
+def numbers_of(tasks: str | Iterable[int]) -> str | list[int]:
+    """What a person chose, checked; BadInput says what would do."""
+    if isinstance(tasks, str):
+        if tasks not in WHOLE:
+            raise BadInput('Tasks to render again are "failed", "rest", "all" or a list of task numbers.')
+        return tasks
+    found = list(tasks)
+    if not all(isinstance(n, int) and not isinstance(n, bool) for n in found):
+        raise BadInput("Task numbers are whole numbers.")
+    if len(found) > MOST_CHOSEN:
+        raise BadInput(f"Choose at most {MOST_CHOSEN} tasks at once.")
+    return found
+
+
+def requeue(tasks: str | Iterable[int], who: str) -> Act:
+    """Render again what failed, all that isn't done, everything, or what was chosen: that too which is being
+    rendered just now, by another attempt."""
+    chosen = numbers_of(tasks)
+
+    def act(turn: Turn) -> None:
+        job = turn.job
+        if not isinstance(chosen, str):
+            check(job, chosen)
+            _take_back(turn, chosen)
+        for ranges in chosen_tasks(job, chosen):
+            turn.add({"at": turn.at, "event": "requeue", "tasks": ranges, "by": who})
+        turn.live.stuck = None
+        if job.state in states.ENDED and any(job.ready):
+            turn.live.ready = False
+            turn.change(states.WAITING, by=who)
+
+    return act
+
+
+def skip(tasks: Iterable[int], who: str) -> Act:
+    """Do without these: what comes after them need not wait, and the job can be done."""
+    chosen = numbers_of(tasks)
+    assert not isinstance(chosen, str)
+
+    def act(turn: Turn) -> None:
+        job = turn.job
+        check(job, chosen)
+        _take_back(turn, chosen)
+        left = [n for n in chosen if job.cells[n] in (WAITING, FAILED)]
+        if not left:
+            raise Conflict("None of these waits any more: what is done stays.", job=job.id)
+        if job.state in states.ENDED and job.state != states.FAILED:
+            raise Conflict(f"Job {job.id} is {job.state} already: nothing is left to skip.", job=job.id)
+        for n in left:
+            turn.add({"at": turn.at, "event": "skip", "task": n, "by": who})
+        if job.state == states.FAILED:
+            turn.live.ready = False
+            turn.change(states.WAITING, by=who)  # it comes to its end in this same turn, if that was all
+
+    return act
+
+
+def forgive(nodes: list[str] | None, who: str) -> Act:
+    """Let nodes that failed have the job's tasks again; all of them where None."""
+
+    def act(turn: Turn) -> None:
+        event: Event = {"at": turn.at, "event": "forgive", "by": who}
+        if nodes is not None:
+            event["nodes"] = nodes
+        turn.add(event)
+        turn.live.stuck = None
+
+    return act
+
+
+def check(job: Job, chosen: list[int]) -> None:
+    """NotFound where a number is no task of the job."""
+    if any(not 0 <= n < job.tasks for n in chosen):
+        raise NotFound(f"Job {job.id} has the tasks 0 to {job.tasks - 1}.")
+
+
+def _take_back(turn: Turn, chosen: list[int]) -> None:
+    for n in chosen:
+        claim = turn.job.claims.get(n)
+        if claim is not None and turn.job.cells[n] == CLAIMED:
+            event: Event = {"at": turn.at, "event": "released", "task": n, "attempt": code_text(claim.code)}
+            turn.add(event)

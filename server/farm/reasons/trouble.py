@@ -1,0 +1,118 @@
+"""What went wrong, as the API shows it: each failure with its sentence and one thing to do, who is kept from
+what and until when. Reads, changes nothing."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from server.disk import paths
+from server.farm.committer import fail
+from server.farm.committer.board import Board, Live
+from server.farm.failures import verdict, words
+from server.farm.jobs import states
+from server.farm.jobs.tasks import DONE, WAITING
+from server.farm.jobs.troubles import Failure
+
+MOST = 50  # avoided nodes that are told of
+MOST_TASKS = 200  # of whose failures they are gathered
+
+
+def of_task(live: Live, n: int) -> dict[str, Any]:
+    """Why its attempts gave nothing."""
+    failures = live.job.failures.get(n) or []
+    last = failures[-1] if failures and live.job.cells[n] != DONE else None
+    return {
+        "reason": last.reason if last is not None else None,
+        "sentence": sentence(live, n, last) if last is not None else None,
+        "to_do": words.to_do(last.reason, last.rule) if last is not None else None,
+        "rule": (last.rule or None) if last is not None else None,
+        "failures": [
+            {
+                "attempt": f.attempt,
+                "node": f.node,
+                "reason": f.reason,
+                "at": f.at,
+                "say": f.say or None,
+                "rule": f.rule or None,
+                "counts": f.counts,
+                "sentence": sentence(live, n, f),
+                "to_do": words.to_do(f.reason, f.rule),
+            }
+            for f in failures
+        ],
+    }
+
+
+def sentence(live: Live, n: int, failure: Failure) -> str:
+    """What happened, naming frame, computer and file."""
+    file = paths.name_of(live.job.address)
+    return words.happened(live.job.words_for(n), failure.node, file, failure.reason, failure.say)
+
+
+def of_job(board: Board, live: Live) -> dict[str, Any]:
+    """Who is kept from it, and what it waits for."""
+    troubles = live.job.troubles
+    held = board.held(live)
+    return {
+        "free_attempts": troubles.free_attempts,
+        "refused_attempts": troubles.refused,
+        "avoided": avoided(board, live) if live.job.failures and live.state not in states.ENDED else [],
+        "held": {"until": stamp(troubles.held_until), "why": troubles.held_why} if held else None,
+    }
+
+
+def of_ended(result: dict[str, Any]) -> dict[str, Any]:
+    """The same of a job that is over, from its sum."""
+    sums = {key: result.get(key, 0) for key in ("free_attempts", "refused_attempts")}
+    return {**sums, "avoided": [], "held": None}
+
+
+def avoided(board: Board, live: Live) -> list[dict[str, Any]]:
+    """Nodes that are kept from the job or from tasks of it, why, and until when."""
+    job, found = live.job, {}
+    since = board.wall() - board.avoid_s()
+    for name, count in job.troubles.failed_tasks(since).items():
+        if count >= verdict.KEPT_AFTER and fail.kept_away(board, live, name):
+            tasks = job.troubles.on_node.get(name, {})
+            last = max([*tasks.values(), job.troubles.lacking.get(name, 0.0)])
+            why = (
+                f"{len(tasks)} frames in a row failed there"
+                if len(tasks) > 1
+                else "it lacks what the scene needs"
+            )
+            found[name] = {"node": name, "why": why, "until": stamp(last + board.avoid_s()), "whole": True}
+    for task in [n for n in list(job.failures)[:MOST_TASKS] if job.cells[n] == WAITING]:
+        for failure in job.failures.get(task, ()):
+            if failure.forgiven or failure.when < since or failure.node in found:
+                continue
+            if failure.node in job.troubles.barred(task, since):
+                why = f"{job.words_for(task)} failed there: {failure.say or failure.reason}"
+                until = stamp(failure.when + board.avoid_s())
+                found[failure.node] = {"node": failure.node, "why": why, "until": until, "whole": False}
+        if len(found) >= MOST:
+            break
+    return list(found.values())[:MOST]
+
+
+def waiting_for(board: Board, live: Live) -> str:
+    """Where frames were tried often enough and wait for one certain computer more: which; else ""."""
+    for task in list(live.stuck or ())[:MOST]:
+        if live.job.cells[task] != WAITING:
+            continue
+        faults = live.job.troubles.faults(task)
+        nodes = fail.candidates(board, live, live.job.stage_of(task).index, task)
+        judged = verdict.verdict(faults, nodes, live.job.retries)
+        if not judged.final and judged.waits_for:
+            names = sorted({fault.node for fault in faults})
+            return (
+                f"{live.job.words_for(task)} failed on {', '.join(names[:3])}: "
+                f"{', '.join(judged.waits_for[:3])} will try it"
+            )
+    return ""
+
+
+def stamp(seconds: float) -> str:
+    """A time as the API tells it."""
+    at = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
