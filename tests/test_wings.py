@@ -22,7 +22,8 @@ WINGS = {
         "identity watcher check",
         "library": "people media names projects search dependencies assets ingest versions saves copies "
         "backups problems sites notes credits uploads setup",
-        "farm": "frames room failures job_types jobs scheduler nodes power statistics committer reasons farm",
+        "farm": "frames stages room failures job_types jobs scheduler nodes power statistics committer "
+        "reasons farm",
         "web": "requests static session events services logs join trial pages api wire openapi app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings
     }.items()

@@ -178,10 +178,10 @@ def test_what_is_not_there_is_said_to_be_so(farm: Farm, node: Node, submit: Subm
             farm.cancel(wrong, "anna")
     for call in (farm.task, farm.log):
         with pytest.raises(NotFound):
-            call(job_id, 2)
+            call(job_id, 3)
     with pytest.raises(NotFound, match="no log"):
         farm.log(job_id, 0)
-    with pytest.raises(NotFound, match="tasks 0 to 1"):
+    with pytest.raises(NotFound, match="tasks 0 to 2"):
         farm.requeue(job_id, [7], "anna")
     with pytest.raises(NotFound):
         farm.node("nobody")

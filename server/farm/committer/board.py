@@ -20,21 +20,23 @@ from server.disk.errors import CroftError, NotFound
 from server.disk.records import JobPlace
 from server.disk.settings import Settings
 from server.disk.store import Store
-from server.farm import scheduler
+from server.farm import scheduler, stages
 from server.farm.failures.book import RuleBook
 from server.farm.failures.bounds import Usual
-from server.farm.job_types import JobTypes, fill
+from server.farm.job_types import JobTypes, seal
+from server.farm.job_types.commands import fill, harmless, writes
 from server.farm.jobs import record as records
-from server.farm.jobs import stages, states
+from server.farm.jobs import states
 from server.farm.jobs.job import Claim, Job
 from server.farm.jobs.place import Place, Reach
-from server.farm.jobs.stages import Stage
 from server.farm.jobs.texts import Texts
 from server.farm.nodes import Nodes
 from server.farm.room import Room
-from server.farm.scheduler import Choice, Choices, Need, Scheduler
+from server.farm.scheduler import Choice, Choices, Need, Scheduler, misfit
+from server.farm.stages import Stage
 
 NEW_FRAMES = 32  # at most so many are told of at once
+UNSEALED = "its commands were not written by this server: submit it again"
 SETTLE_S = 1.0  # who looks at a job waits at most so long for a commit that is under way
 FORGOTTEN = 256  # jobs whose folder went away that are remembered
 LEAST_WEIGHT = 0.25  # of a project whose priority is none
@@ -48,6 +50,8 @@ class Work:
     need: Need
     commandment: bytes  # of a task, with words left open; b"" where nobody knows how to do it
     words: tuple[str, ...] = ()  # those that are another in each task
+    why: str = ""  # why nobody does
+    writes: bool = True  # each of its tasks must leave a file
 
 
 class Live:
@@ -171,6 +175,7 @@ class Board:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
+        self._secret = settings.secret("job-seal")
         self.store = store
         self.types = types
         self.nodes = nodes
@@ -229,17 +234,24 @@ class Board:
         labels = job.requires | frozenset(stage.texts("requires"))
         if stage.commands is not None:
             commands = fill(stage.commands, _values(job, stage))
+            sealed = seal.fits(self._secret, job.record)
+            if not sealed and (stage.per == "list" or not harmless(commands)):
+                return Work(Need(job.share, labels), b"", why=UNSEALED)
             simple = bool(stage.record.get("simple")) and job.output == "scene"
             programs, does = frozenset(stage.texts("programs")), frozenset(stage.texts("does"))
             need = _need(job, stage, labels, programs, simple, does)
-            return Work(need, *_template(job, commands))
+            return Work(need, *_template(job, commands), writes=writes(commands, _UUID))
         try:
             job_type = self.types.get(job.record.get("type"))
         except CroftError:
-            return Work(Need(job.share, labels, frozenset({f"type {job.record.get('type')}"})), b"")
+            why = f"there is no job type {job.record.get('type')} any more"
+            return Work(Need(job.share, labels), b"", why=why)
         simple = job_type.simple_nodes and job.output == "scene"
         need = _need(job, stage, labels, job_type.programs, simple)
-        return Work(need, *_template(job, job_type.fill(_values(job, stage))))
+        plan = job_type.stages[0]
+        if plan.per not in ("frame", "chunk") or not harmless(plan.commands):
+            return Work(need, b"", why=UNSEALED)
+        return Work(need, *_template(job, fill(plan.commands, _values(job, stage))))
 
     def _home(self, job: Job) -> str:
         """The address of the folder that the snapshot and the frames lie in: the asset's, or the one that
@@ -392,6 +404,17 @@ class Board:
                     if ready and work.commandment:
                         yield work.need, ready
 
+    def nobody_for(self, need: Need) -> str:
+        """Why none of the nodes that are here could serve a need, whether they may now or not; "" where one
+        could."""
+        heartbeat_s, now = float(self.settings.get("heartbeat_s")), self.monotonic()
+        whys = [
+            misfit(need, node.means)
+            for node in self.nodes.present()
+            if node.seen_at and node.state(now, heartbeat_s) != "away"
+        ]
+        return "" if "" in whys else min(whys, default="no computer is there")
+
     def rest(self, live: Live) -> None:
         """Let a job be for a moment: its lock is held by another, or its disk doesn't answer."""
         live.rests_until = self.monotonic() + BUSY_REST_S
@@ -444,7 +467,8 @@ def _need(
     groups = frozenset(map(str, job.record.get("groups") or ()))
     # What nobody asked for, like a preview, takes no licence.
     licences = frozenset(() if stage.optional else map(str, job.record.get("licences") or ()))
-    return Need(job.share, labels, programs, simple, does=does, groups=groups, licences=licences)
+    memory_mb = int(stage.record.get("memory_mb") or 0)
+    return Need(job.share, labels, programs, simple, memory_mb, does, groups, licences)
 
 
 def _values(job: Job, stage: Stage) -> dict[str, Any]:
@@ -456,6 +480,14 @@ def _values(job: Job, stage: Stage) -> dict[str, Any]:
         "frames": str(job.frames),
         "folder": paths.join(job.home, record["folder"]) if record.get("folder") else None,
         "name": stage.base if record.get("folder") else None,
+        "frames_name": job.shown.base,
+        "stem": paths.own_stem(paths.name_of(job.address)),
+        "scene_folder": job.home,
+        "fps": record.get("fps"),
+        "job": job.id,
+        "project": record.get("project"),
+        "user": record.get("user"),
+        "attempt": _UUID,
         **_OPEN,
     }
 

@@ -18,7 +18,7 @@ from server.farm.committer.turn import Op, Turn
 from server.farm.failures.verdict import hopeless
 from server.farm.jobs import states
 from server.farm.jobs.job import Event, Job, code_text
-from server.farm.jobs.tasks import DONE
+from server.farm.jobs.tasks import DONE, FAILED
 from server.farm.nodes import Node
 
 __all__ = ["Op", "Turn"]
@@ -75,6 +75,7 @@ def settle(turn: Turn) -> None:
     job = turn.job
     if job.state not in (*states.OPEN, states.PAUSED):
         return
+    _leave_out(turn)
     if job.state in states.OPEN:
         fail.give_up(turn)
     if job.finished:
@@ -91,9 +92,22 @@ def settle(turn: Turn) -> None:
         )
 
 
+def _leave_out(turn: Turn) -> None:
+    """What nobody insisted on isn't waited for where no computer that is here could do it."""
+    job = turn.job
+    if not job.extras["waiting"] or job.counts["waiting"] or job.counts["claimed"]:
+        return
+    for stage in job.stages:
+        if not stage.optional or not job.ready[stage.index]:
+            continue
+        why = turn.board.nobody_for(turn.live.works[stage.index].need)
+        while why and (task := job.next_task(stage.index)) is not None:
+            turn.add({"at": turn.at, "event": "skip", "task": task, "why": why})
+
+
 def _left_out(job: Job) -> str:
     """Which of the things that nobody insisted on a job is done without."""
-    lost = {job.stage_of(task) for task in range(job.total, job.tasks) if job.cells[task] != DONE}
+    lost = {job.stage_of(task) for task in range(job.total, job.tasks) if job.cells[task] == FAILED}
     return ", ".join(f"{stage.record.get('title') or stage.name} could not be made" for stage in lost)
 
 
@@ -123,7 +137,7 @@ def _done(turn: Turn, op: Op) -> None:
     if isinstance(outputs, list) and len(outputs) > MAX_OUTPUTS:
         why = f"more than {MAX_OUTPUTS} files for one task"
     else:
-        why = place.check_outputs(op.attempt, outputs)
+        why = place.check_outputs(op.attempt, outputs, turn.live.works[job.stage_of(op.task).index].writes)
     if why:
         place.drop_outputs(op.attempt, outputs)
         op.data = {"reason": f"bad output: {why}", "log": str(op.data.get("log") or "")}
@@ -142,6 +156,8 @@ def _done(turn: Turn, op: Op) -> None:
             op.answer = refused(op.attempt, error.message)
             return
         kept = [_kept(output) for output in outputs]
+        if any(output.get("kind") == "video" for output in outputs):
+            place.sync_video()
         folder = paths.join(job.home, str(job.record["folder"]))
         turn.frames += [paths.join(folder, output["path"]) for output in kept if "kind" not in output]
     told = op.data.get("time")

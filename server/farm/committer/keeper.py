@@ -307,7 +307,8 @@ class Keeper:
             every_s = LOOK_S if many and not live.job.claims else LOOK_RUNNING_S
             if now - live.checked >= every_s:
                 live.checked = now
-                if live.place.stirred() and not self.board.store.away(live.job.share):
+                extras = live.job.extras["waiting"] and not live.job.counts["waiting"]
+                if (extras or live.place.stirred()) and not self.board.store.away(live.job.share):
                     due.append(live)
         self._look(due)
 

@@ -145,7 +145,8 @@ class Farm:
     def submit(self, user: User | str, request: Mapping[str, Any]) -> Job:
         """Make a job: everything is checked before anything is written."""
         who = user if isinstance(user, str) else user.ident
-        record = self._submitter.check(who, request)
+        role = "admin" if isinstance(user, str) else user.role
+        record = self._submitter.check(who, request, role)
         record["warnings"] = self._warnings(record["file"])[:WARNINGS]
         self._store.check_writable(record["file"])
         record, folder = self._submitter.make(record)
@@ -208,12 +209,12 @@ class Farm:
             return self._views.job(job, ends)
 
     def tasks(
-        self, job_id: str, start: int = 0, limit: int = 100, state: str = ""
+        self, job_id: str, start: int = 0, limit: int = 100, state: str = "", stage: str = ""
     ) -> tuple[list[dict[str, Any]], int]:
-        """One page of tasks, and how many there are."""
+        """One page of tasks, and how many there are; of optional stages where their `stage` is named."""
         live = self._fold(job_id)
         with live.settled():
-            return self._views.tasks(live, start, limit, state)
+            return self._views.tasks(live, start, limit, state, stage)
 
     def task(self, job_id: str, n: int) -> dict[str, Any]:
         """One task; NotFound where the job has no such number."""
@@ -417,9 +418,8 @@ class Farm:
             for job_id, why in sorted(self.board.broken.items())
         ]
         for ident, why in sorted(self.types.wrong.items()):
-            found.append(
-                Problem(f"job-type:{ident}", "config", ident, why, "Correct config/job_types/ in its folder.")
-            )
+            mend = "Correct the file; what it said before is used until then."
+            found.append(Problem(f"job-type:{ident}", "config", ident, why, mend))
         found += self.board.room.problems(self.board.writes(live.job) for live in self._held_up())
         for ident, why in sorted(self.board.rules.wrong.items()):
             found.append(Problem(f"failure-rules:{ident}", "config", ident, why, "Correct it in its folder."))

@@ -143,7 +143,7 @@ class Forecast:
         return (
             job.state in states.OPEN
             and self._board.ours(job)
-            and all(part.commandment for part in live.works)
+            and all(w.commandment or s.optional for s, w in zip(job.stages, live.works, strict=True))
         )
 
     def _parts(self) -> Iterable[Mapping[str, tuple[float, float]]]:
@@ -185,6 +185,8 @@ class Forecast:
         stages = []
         claims = list(job.claims.values())
         for stage, part in zip(job.stages, live.works, strict=True):
+            if stage.optional:  # nobody waits for it
+                continue
             out = [claim for claim in claims if stage.first <= claim.task < stage.end]
             found = self._stage(job, stage.index, stage.first, stage.end, out, paces, past, at)
             stages.append(replace(found, need=needs[part.need]))

@@ -127,19 +127,22 @@ class Views:
     # -- tasks ----------------------------------------------------------------------------------------
 
     def tasks(
-        self, live: Live, start: int = 0, limit: int = 100, state: str = ""
+        self, live: Live, start: int = 0, limit: int = 100, state: str = "", stage: str = ""
     ) -> tuple[list[dict[str, Any]], int]:
-        """One page of a job's tasks, and how many there are of this state."""
+        """One page of a job's tasks, and how many there are of this state. Those of optional stages are shown
+        to who asks for that `stage`."""
         job = live.job
+        if stage:
+            own = next((found for found in job.stages if found.name == stage), None)
+            numbers = [n for n in range(own.first, own.end) if _is(job, n, state)] if own is not None else []
+            return [self.task(live, n) for n in numbers[start : start + limit]], len(numbers)
         if not state:
-            return [self.task(live, n) for n in range(start, min(start + limit, job.tasks))], job.tasks
+            return [self.task(live, n) for n in range(start, min(start + limit, job.total))], job.total
         letter = next((letter for letter, name in LETTERS.items() if name == state), None)
         if letter is None:
             return [], 0
         found = _skip(_of_state(job, letter), start)
-        return [self.task(live, n) for n, _ in zip(found, range(limit), strict=False)], job.counts[
-            state
-        ] + job.extras[state]
+        return [self.task(live, n) for n, _ in zip(found, range(limit), strict=False)], job.counts[state]
 
     def task(self, live: Live, n: int) -> dict[str, Any]:
         """One task."""
@@ -266,10 +269,14 @@ def ranges_of(numbers: list[int]) -> list[str]:
 
 
 def _of_state(job: Job, letter: int) -> Iterator[int]:
-    n = job.cells.find(letter)
+    n = job.cells.find(letter, 0, job.total)
     while n >= 0:
         yield n
-        n = job.cells.find(letter, n + 1)
+        n = job.cells.find(letter, n + 1, job.total)
+
+
+def _is(job: Job, n: int, state: str) -> bool:
+    return not state or LETTERS[job.cells[n]] == state
 
 
 def _skip(numbers: Iterator[int], count: int) -> Iterator[int]:

@@ -127,6 +127,7 @@ class Job(Tasks):
         self.failures = self.troubles.failures
         self.names: dict[int, str] = {}  # outputs of done tasks that aren't called as the job says
         self.suffixes = [""] * len(self.stages)  # of their outputs: known from the first
+        self.left_out: dict[int, str] = {}  # stage -> why tasks of it were skipped
         self.total_milliseconds = 0
         self.by_node: dict[str, list[int]] = {}  # name -> done, milliseconds, failed, lost
         # "2026-11-22T14" in UTC -> name -> done, their milliseconds, failed, lost, milliseconds for nothing,
@@ -292,6 +293,8 @@ class Job(Tasks):
         task = self._task(event)
         if self.cells[task] in (WAITING, FAILED):
             self._set(task, SKIPPED)
+            if event.get("why"):
+                self.left_out[self.stage_of(task).index] = str(event["why"])
 
     def _requeue(self, event: Event) -> None:
         for task in frame_ranges.parse(event["tasks"], max_frames=10**7):

@@ -19,7 +19,7 @@ from typing import Any
 from server.disk import encoding, files, paths
 from server.disk.errors import NotFound, Restored
 from server.disk.journal import Journal
-from server.farm.jobs import snapshots
+from server.farm.jobs import snapshots, states
 from server.farm.jobs.job import Claim, Event, Job, split_attempt
 from server.farm.jobs.logs import Logs
 from server.farm.jobs.record import JOURNAL, LOGS, RECORD, RESULT, SCHEMA, SNAPSHOT
@@ -166,12 +166,13 @@ class Place:
 
     # -- outputs --------------------------------------------------------------------------------------
 
-    def check_outputs(self, attempt: str, outputs: object) -> str:
-        """Why these outputs can't be taken; "" when each is whole, under its temporary or its final name."""
+    def check_outputs(self, attempt: str, outputs: object, some: bool = True) -> str:
+        """Why these outputs can't be taken; "" when each is whole, under its temporary or its final name.
+        `some`: the task must have made something."""
         folder = self.outputs
         if folder is None:
             return ""
-        if not isinstance(outputs, list) or not outputs:
+        if not isinstance(outputs, list) or (some and not outputs):
             return "the node wrote nothing"
         taken: set[str] = set()
         for output in outputs:
@@ -182,7 +183,7 @@ class Place:
             if name in taken:
                 return f"two outputs are called {name}"
             taken.add(name)
-            if _whole(f"{folder}/{output['temp']}", output) or _whole(f"{folder}/{name}", output):
+            if _whole(f"{folder}/{output['temp']}", output) or _whole(self.target(folder, output), output):
                 continue
             return f"{name} is not there with the size that the node told"
         return ""
@@ -194,11 +195,9 @@ class Place:
         if folder is None:
             return
         for output in outputs:
-            target = f"{folder}/{output['path']}"
+            target = self.target(folder, output)
             if output.get("kind") == "preview":
-                preview = preview_path(folder, output["path"])
-                files.make_folders(preview.parent, folder, disk=self._disk)
-                target = str(preview)
+                files.make_folders(Path(target).parent, folder, disk=self._disk)
             try:
                 self._disk.replace(f"{folder}/{output['temp']}", target)
             except FileNotFoundError:
@@ -207,10 +206,27 @@ class Place:
             except OSError as error:
                 files.fail(error, target)
 
+    def target(self, folder: Path, output: dict[str, Any]) -> str:
+        """Where an output belongs: frames into the version's folder, its video beside that, previews with the
+        thumbnails. Parts that later stages put together keep out of people's sight."""
+        name, kind = output["path"], output.get("kind")
+        if kind == "preview":
+            return str(preview_path(folder, name))
+        if kind == "video":
+            return str(video_path(folder, name))
+        if kind == "part":
+            return f"{folder}/.{self.job.id}.part.{name}"
+        return f"{folder}/{name}"
+
     def sync_outputs(self) -> None:
         """Make the renames last."""
         if self.outputs is not None:
             files.sync_folder(self.outputs, self._disk)
+
+    def sync_video(self) -> None:
+        """The same of a video, which lies beside the version's folder."""
+        if self.outputs is not None:
+            files.sync_folder(self.outputs.parent, self._disk)
 
     def drop_outputs(self, attempt: str, outputs: object) -> None:
         """Delete what a refused attempt wrote, under its own temporary names alone."""
@@ -234,6 +250,10 @@ class Place:
         except OSError:
             return 0
         for name in names:
+            if name.startswith(f".{self.job.id}.part."):
+                if self.job.state == states.DONE:  # put together, and not needed any more
+                    self._disk.unlink(folder / name)
+                continue
             attempt = split_attempt(".".join(name[1:].split(".")[:4]))
             if attempt is None or self.job.held(*attempt[1:]) is not None:
                 continue  # Race: somebody asked for the frame again, and a node is at it already.
@@ -319,6 +339,12 @@ def _check_names(attempt: str, output: object) -> str:
     if temp != f".{attempt}.{name}":
         return f"{temp[:100]!r} is not this attempt's name for {name[:100]!r}"
     return ""
+
+
+def video_path(folder: Path, name: str) -> Path:
+    """Where the preview video of the version in `folder` lies: beside it, since a folder of frames is to
+    hold nothing else."""
+    return folder.with_name(folder.name + Path(name).suffix)
 
 
 def preview_path(folder: Path, name: str) -> Path:

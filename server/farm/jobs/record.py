@@ -44,7 +44,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("file", "name", "user", "project", "type", "base", "output", "order", "created"), str),
-    **dict.fromkeys(("description", "site", "version", "folder", "snapshot"), str),
+    **dict.fromkeys(("description", "site", "version", "folder", "snapshot", "seal"), str),
     **dict.fromkeys(("total", "retries", "priority"), int),
     "requires": list,
     "stages": list,
@@ -52,7 +52,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "parameters": dict,
     "source": dict,
     **dict.fromkeys(("inputs", "caches"), dict),
-    "timeout_s": (int, float, type(None)),
+    **dict.fromkeys(("timeout_s", "silence_s", "fps"), (int, float, type(None))),
 }
 
 

@@ -15,16 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from server.disk import encoding, files, paths
-from server.disk.errors import BadContent, BadInput, Conflict, CroftError, NotFound
+from server.disk.errors import BadContent, BadInput, Conflict, CroftError, Forbidden, NotFound
 from server.disk.journal import Journal
 from server.disk.records import JobPlace
 from server.disk.settings import Settings
 from server.disk.store import Store
 from server.farm import frames as frame_ranges
 from server.farm.job_types import JobType, JobTypes
+from server.farm.job_types.seal import seal
 from server.farm.jobs import inputs, snapshots
 from server.farm.jobs import record as records
 from server.library import versions
+from server.library.people import rank
 
 INTENT = "intent.json"
 MAX_RETRIES = 100
@@ -65,8 +67,9 @@ class Submitter:
         self._disk = disk
         self._siblings = siblings
 
-    def check(self, user: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The record of the job that this request asks for; raises what is wrong, and changes nothing."""
+    def check(self, user: str, request: Mapping[str, Any], role: str = "admin") -> dict[str, Any]:
+        """The record of the job that this request asks for; raises what is wrong, and changes nothing.
+        `role` is what its user may do."""
         if not isinstance(request, Mapping):
             raise BadInput('A job is asked for with an object such as {"file": …, "frames": "1-24"}.')
         address = request.get("file")
@@ -80,6 +83,8 @@ class Submitter:
         if asked not in (None, "", project[0]):
             raise NotFound(f"{address} lies in the project {project[0]}, not in {str(asked)[:60]!r}.")
         job_type = self._type(request, paths.name_of(address))
+        if rank(role) < rank(job_type.role):
+            raise Forbidden(f"{job_type.title} is for a {job_type.role} to submit.", role=job_type.role)
         if "\\" in paths.folder_of(address) and path.suffix.casefold() == ".blend":
             raise BadContent(
                 "Blender takes the backslash in this folder's name for the end of one, and finds nothing: "
@@ -99,7 +104,8 @@ class Submitter:
             if key not in _KNOWN and key not in job_type.parameters:
                 raise BadInput(f"A job has no {str(key)[:60]!r}.")
         given = {**{k: v for k, v in request.items() if k in job_type.parameters}, **given}
-        frames = self._frames(request, path)
+        parameters = job_type.check_parameters(given)
+        frames = self._frames(request, path, job_type)
         output = request.get("output", "version")
         if output not in job_type.outputs:
             raise BadInput(f"output must be one of {', '.join(job_type.outputs)}, not {str(output)[:40]!r}.")
@@ -107,6 +113,7 @@ class Submitter:
         if order not in frame_ranges.ORDERS:
             raise BadInput(f"order must be one of {', '.join(frame_ranges.ORDERS)}, not {str(order)[:40]!r}.")
         name = paths.name_of(address)
+        planned = job_type.plan(parameters, len(frames), output, paths.own_stem(name))
         return {
             "schema": records.SCHEMA,
             "type": job_type.ident,
@@ -114,7 +121,9 @@ class Submitter:
             "project": project[0],
             "user": user,
             "frames": str(frames),
-            "total": len(frames),
+            "total": sum(stage["tasks"] for stage in planned if not stage.get("optional")),
+            "stages": planned,
+            "fps": _fps_of_scene(path),
             "order": order,
             "output": output,
             "priority": self._priority(request, address),
@@ -124,7 +133,8 @@ class Submitter:
             "base": job_type.name.replace("{stem}", paths.own_stem(name)),
             "timeout_s": job_type.timeout_s,
             "description": str(request.get("description") or "")[:1000],
-            "parameters": job_type.check_parameters(given),
+            "silence_s": job_type.silence_s,
+            "parameters": parameters,
             "site": self._settings.get("site"),
             "begin": "paused" if request.get("paused") else "waiting",
         }
@@ -154,6 +164,7 @@ class Submitter:
                 version = self._make_version(address, record)
                 record["version"] = version
                 record["folder"] = f"{paths.RENDER}/{paths.own_stem(scene.name)}/{version}"
+            record["seal"] = seal(self._settings.secret("job-seal"), record)
             self._begin_journal(folder, record)
             files.write_atomic(
                 folder / records.RECORD,
@@ -200,13 +211,20 @@ class Submitter:
             )
         return job_type
 
-    def _frames(self, request: Mapping[str, Any], path: Path) -> frame_ranges.Frames:
+    def _frames(self, request: Mapping[str, Any], path: Path, job_type: JobType) -> frame_ranges.Frames:
         asked = request.get("frames")
+        if job_type.frames == "file" and asked in (None, ""):
+            asked = 1
         if asked is None or asked == "":
             asked = _frames_of_scene(path)
             if asked is None:
                 raise BadInput('Say which frames to render, like "1-24".')
-        return frame_ranges.parse(asked, int(self._settings.get("max_frames")))
+        frames = frame_ranges.parse(asked, int(self._settings.get("max_frames")))
+        if job_type.frames == "one" and len(frames) > 1:
+            if request.get("frames") not in (None, ""):
+                raise BadInput(f"{job_type.title} is made of one frame: say which.", field="frames")
+            frames = frame_ranges.parse(frames[0])
+        return frames
 
     def _priority(self, request: Mapping[str, Any], address: str) -> int:
         entry = self._store.index.get(address)
@@ -253,14 +271,29 @@ def clean_up(store: Store, place: JobPlace, disk: files.Os = files.REAL) -> bool
     return True
 
 
-def _frames_of_scene(path: Path) -> str | None:
-    """The scene's own range, as read from the file when it arrived."""
+def _facts(path: Path) -> dict[str, Any]:
+    """What was read from a file's content when it arrived."""
     try:
         raw, _ = files.read_bounded(paths.companion_of(path) / "file.json", 4 << 20)
-        first, last = encoding.loads(raw)["facts"]["frames"]
-        return f"{int(first)}-{int(last)}" if first != last else str(int(first))
+        facts = encoding.loads(raw)["facts"]
+        return facts if isinstance(facts, dict) else {}
     except (OSError, ValueError, KeyError, TypeError, CroftError):
+        return {}
+
+
+def _frames_of_scene(path: Path) -> str | None:
+    """The scene's own range."""
+    try:
+        first, last = _facts(path)["frames"]
+        return f"{int(first)}-{int(last)}" if first != last else str(int(first))
+    except (ValueError, KeyError, TypeError):
         return None
+
+
+def _fps_of_scene(path: Path) -> float | None:
+    """Frames a second."""
+    found = _facts(path).get("fps")
+    return float(found) if isinstance(found, (int, float)) and 0 < found <= 1000 else None
 
 
 def _whole(request: Mapping[str, Any], key: str, default: int, least: int, most: int) -> int:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from server.farm import frames as frame_ranges
-from server.farm.jobs import stages
-from server.farm.jobs.stages import Stage
+from server.farm import stages
+from server.farm.stages import Stage
 
 WAITING, CLAIMED, DONE, FAILED, SKIPPED = b"wcdfs"
 LETTERS = {WAITING: "waiting", CLAIMED: "claimed", DONE: "done", FAILED: "failed", SKIPPED: "skipped"}

@@ -133,6 +133,8 @@ class Nodes:
         before = (node.means, node.slots, node.version, node.build)
         node.protocol = protocol
         node.programs = programs
+        does = told.get("does")
+        node.does = frozenset(map(str, does)) if isinstance(does, list) else None
         node.slots = slots if isinstance(slots, int) and 1 <= slots <= 256 else 1
         node.version = str(told.get("version", ""))[:60]
         node.build = str(told.get("build", ""))[:40]
@@ -140,8 +142,6 @@ class Nodes:
         node.hardware = dict(hardware) if isinstance(hardware, Mapping) else {}
         if isinstance(told.get("mac"), str):
             node.hardware["mac"] = told["mac"][:40]
-        does = told.get("does")
-        node.does = frozenset(map(str, does)) if isinstance(does, list) else None
         node.take_note(told)
         self.equip(node, shares, wrong or frozenset())
         node.identity = {key: told[key] for key in IDENTITY if key in told}

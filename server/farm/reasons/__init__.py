@@ -114,7 +114,7 @@ class Reasons:
         if board.contested(live.job):
             return "file", "its file is being copied or moved: it begins when that is over"
         if not live.waiting.commandment:
-            return "type", f"there is no job type {live.job.record.get('type')} any more"
+            return "type", live.waiting.why
         if live.rests_until > board.monotonic():
             return "disk", "its disk did not answer: it is tried again in a moment"
         return None

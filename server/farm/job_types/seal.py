@@ -1,0 +1,29 @@
+"""A seal on what a job does: who can write where `job.json` lies must not be able to have nodes run programs.
+
+The seal is made with this installation's secret over the commands and all that goes into them. A job
+without a fitting seal (changed by hand, or of another installation) is still given out where its commands
+are harmless, since those touch nothing but the job's own outputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from typing import Any
+
+from server.disk import encoding
+
+SEALED = ("id", "type", "stages", "parameters", "file", "folder", "snapshot", "base", "frames", "fps", "user")
+
+
+def seal(secret: bytes, record: Mapping[str, Any]) -> str:
+    """Of a job's request."""
+    whole = encoding.dumps([[key, record.get(key)] for key in SEALED])
+    return hmac.new(hashlib.sha256(b"job " + secret).digest(), whole, "sha256").hexdigest()
+
+
+def fits(secret: bytes, record: Mapping[str, Any]) -> bool:
+    """Is it as this installation wrote it?"""
+    told = record.get("seal")
+    return isinstance(told, str) and hmac.compare_digest(told.encode(), seal(secret, record).encode())
