@@ -231,7 +231,7 @@ class Talk:
         if live is None or not isinstance(log, str) or not 0 <= task < live.job.tasks:
             return None
         try:
-            own: object = getattr(self._board.types.get(live.job.record.get("type")), "rules", ())
+            own: object = self._board.types.get(live.job.record.get("type")).rules
         except CroftError:
             own = ()
         return self._board.rules.judge(log, live.works[live.job.stage_of(task).index].need.programs, own)

@@ -2,6 +2,7 @@
 
 from server.web.api import (
     assets,
+    failures,
     farm,
     files,
     frames,
@@ -30,6 +31,7 @@ ROUTES: list[Route] = [
     *files.ROUTES,
     *uploads.ROUTES,
     *jobs.ROUTES,
+    *failures.ROUTES,
     *frames.ROUTES,
     *farm.ROUTES,
     *nodes.ROUTES,

@@ -146,11 +146,36 @@ BODIES: dict[str, Schema] = {
             "priority": {"type": "integer", "minimum": 1, "maximum": 5},
             "requeue": {
                 "anyOf": [
-                    {"type": "string", "enum": ["failed", "rest"]},
+                    {"type": "string", "enum": ["failed", "rest", "all"]},
                     {"type": "array", "items": WHOLE, "minItems": 1, "maxItems": 100_000},
                 ]
             },
         },
+    },
+    "Requeue": {
+        "type": "object",
+        "required": ["tasks"],
+        "additionalProperties": False,
+        "properties": {
+            "tasks": {
+                "anyOf": [
+                    {"type": "string", "enum": ["failed", "rest", "all"]},
+                    {"type": "array", "items": WHOLE, "minItems": 1, "maxItems": 100_000},
+                ]
+            },
+        },
+    },
+    "Chosen": {
+        "type": "object",
+        "required": ["tasks"],
+        "additionalProperties": False,
+        "properties": {"tasks": {"type": "array", "items": WHOLE, "minItems": 1, "maxItems": 100_000}},
+    },
+    "Forgiven": {
+        "type": "object",
+        "additionalProperties": False,
+        "description": "which computers; without it all",
+        "properties": {"nodes": {**texts(1000, 200), "minItems": 1}},
     },
     "NewJob": {
         "type": "object",

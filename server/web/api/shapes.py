@@ -136,6 +136,10 @@ SHAPES: dict[str, Schema] = {
         },
         why=MAYBE_TEXT,
         warnings=TEXTS,
+        avoided={"type": "array", "items": ANYTHING},
+        held={"type": ["object", "null"]},
+        free_attempts=WHOLE,
+        refused_attempts=WHOLE,
         cells=TEXT,
     ),
     "Task": shape(
@@ -150,6 +154,10 @@ SHAPES: dict[str, Schema] = {
         image=MAYBE_TEXT,
         thumbnail=MAYBE_TEXT,
         log=MAYBE_TEXT,
+        sentence=MAYBE_TEXT,
+        to_do=MAYBE_TEXT,
+        rule=MAYBE_TEXT,
+        failures={"type": "array", "items": ANYTHING},
     ),
     "Problem": shape(
         "id kind address text mend actions severity command",

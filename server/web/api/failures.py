@@ -1,0 +1,54 @@
+"""The API of what went wrong: render frames again, leave frames out, forgive computers that failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from server.web.api.jobs import allowed
+from server.web.api.table import Route, ref
+from server.web.requests import Answer, Call
+from server.web.services import Services
+
+JOB = "/api/jobs/{id}"
+
+
+def requeue(services: Services, call: Call) -> Answer:
+    user, ident = allowed(services, call), call.params["id"]
+    farm = services.farm
+    job = farm.requeue(ident, call.body["tasks"], user.ident)
+    return Answer(farm.view(job), "They are rendered again.")
+
+
+def skip(services: Services, call: Call) -> Answer:
+    """Left out frames can be had again: `undo` says how."""
+    user, ident = allowed(services, call), call.params["id"]
+    tasks = call.body["tasks"]
+    job = services.farm.skip(ident, tasks, user.ident)
+    undo = {"method": "POST", "path": f"/api/jobs/{ident}/requeue", "body": {"tasks": tasks}}
+    words = "1 frame is" if len(set(tasks)) == 1 else f"{len(set(tasks))} frames are"
+    return Answer({**services.farm.view(job), "undo": undo}, f"{words} left out.")
+
+
+def forgive(services: Services, call: Call) -> Answer:
+    user, ident = allowed(services, call), call.params["id"]
+    body: dict[str, Any] = call.body or {}
+    job = services.farm.forgive(ident, user.ident, body.get("nodes"))
+    return Answer(services.farm.view(job), "Every computer may try its frames again.")
+
+
+def forgive_node(services: Services, call: Call) -> Answer:
+    user, name = call.require("supervisor"), call.params["name"]
+    node = services.farm.forgive_node(name, user.ident)
+    return Answer(node, f"{name} may try everything again.")
+
+
+ROUTES = [
+    Route("POST", JOB + "/requeue", requeue, "render frames again: those that failed, the rest, all, or some",
+          role="student", body=ref("Requeue"), data=ref("Job"), errors=(404, 409), tag="jobs"),
+    Route("POST", JOB + "/skip", skip, "leave frames out, so that the job can be done without them",
+          role="student", body=ref("Chosen"), data=ref("Job"), errors=(404, 409), tag="jobs"),
+    Route("POST", JOB + "/forgive", forgive, "let computers that failed at a job try it again at once",
+          role="student", body=ref("Forgiven"), data=ref("Job"), errors=(404, 409), tag="jobs"),
+    Route("POST", "/api/nodes/{name}/forgive", forgive_node, "a computer was looked after: it may try again",
+          role="supervisor", data=ref("Node"), errors=(404, 409), tag="farm"),
+]  # fmt: skip
