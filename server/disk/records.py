@@ -100,6 +100,7 @@ class Facts:
     schema: int = 1
     derived_from: str = ""  # the uuid of what it was copied from
     dependencies: tuple[str, ...] = ()  # what it waits for, as people name it
+    due: str = ""  # the day by whose end it is to be delivered: "2026-11-22"
 
 
 @dataclass(frozen=True, slots=True)

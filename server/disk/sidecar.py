@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -130,7 +131,15 @@ def facts(data: Mapping[str, Any]) -> Facts:
         schema=schema_of(data),
         derived_from=_text(get("derived_from")),
         dependencies=_texts(get("dependencies")),
+        due=_day(get("due")),
     )
+
+
+def _day(value: object) -> str:
+    try:
+        return date.fromisoformat(value).isoformat() if isinstance(value, str) and len(value) == 10 else ""
+    except ValueError:
+        return ""
 
 
 def _text(value: object) -> str:

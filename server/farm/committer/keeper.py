@@ -66,6 +66,7 @@ class Keeper:
         self._undressed = False
         self._room_looked = 0.0
         self.subscribers: list[Subscriber] = []
+        self.duties: list[Callable[[], Any]] = []  # what others want done once a round
         self.faults = 0
 
     def start(self) -> None:
@@ -123,6 +124,7 @@ class Keeper:
             self._finish_ended,
             self._orphans.tick,
             self.write_logs,
+            *self.duties,
             self._tell,
         )
         self._each(duties, lambda duty: duty())

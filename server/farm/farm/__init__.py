@@ -26,6 +26,7 @@ from server.farm.committer.board import Board, Ended, Live, source_address
 from server.farm.committer.decide import Op, Turn
 from server.farm.committer.keeper import Keeper, Subscriber
 from server.farm.farm import steer
+from server.farm.farm.figures import Figures
 from server.farm.farm.forecast import Forecast
 from server.farm.farm.machines import Machines
 from server.farm.farm.plots import Plot
@@ -41,6 +42,7 @@ from server.farm.nodes import Nodes
 from server.farm.power.ledger import Ledger
 from server.farm.reasons import Reasons
 from server.farm.room import Room
+from server.farm.statistics.presence import Presence
 from server.library.people import User
 from server.library.projects import Projects
 
@@ -90,6 +92,10 @@ class Farm:
         self._submitter = Submitter(
             settings, store, self.types, self._project_of, wall, disk, self._siblings_of
         )
+        presence = Presence(settings.folder_path / "cache" / "presence.json", disk)
+        self.figures = Figures(self.board, self.forecast, monotonic, wall, presence)
+        self.keeper.duties.append(self.figures.look)
+        self.figures.saved_hours = self.powering.saved_hours
         self._warnings = warnings
         self._told: dict[str, set[str]] = {}  # prenode's name -> jobs that it knows
         self._told_lock = threading.Lock()
@@ -103,6 +109,7 @@ class Farm:
         self._unsubscribe()
         self.forecast.close()
         self.powering.close()
+        self.figures.presence.save()
         self.keeper.close()
         self._committer.close()
         for live in list(self.board.live.values()):

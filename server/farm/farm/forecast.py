@@ -86,6 +86,11 @@ class Forecast:
         last = {name: moments.stamp(max(getattr(ends, name) for ends in known)) for name in names}
         return last, len(found) - len(known)
 
+    def slots(self) -> int:
+        """How many frames can be rendered at once by the computers that take work now."""
+        now, heartbeat_s = self._monotonic(), float(self._board.settings.get("heartbeat_s"))
+        return sum(node.slots for node in self._board.nodes.present() if node.may_work(now, heartbeat_s))
+
     def close(self) -> None:
         self._ending.set()
         self._wanted.set()

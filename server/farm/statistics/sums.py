@@ -52,6 +52,7 @@ def summary(job: Job) -> dict[str, Any]:
         "reasons": {hour: dict(counts) for hour, counts in sorted(job.reasons.items())},
         "cells": cells(job),
         "first_failure": _first_failure(job),
+        "failure": standing(job),
     }
 
 
@@ -119,6 +120,34 @@ def _times(job: Job) -> Iterator[tuple[int, int]]:
     """Number and milliseconds of the done tasks that were asked for."""
     cells = job.cells
     return ((task, job.milliseconds[task]) for task in range(job.total) if cells[task] == DONE)
+
+
+def standing(job: Job) -> dict[str, Any] | None:
+    """The failure that its owner should look at: the newest of the tasks that failed for good; before
+    anything is done also of those that are tried again, since then the scene may be wrong."""
+    counts, failures = job.counts, job.failures.copy()
+    for_good = bool(counts["failed"])
+    if not failures or (not for_good and counts["done"]):
+        return None
+    tasks = [
+        n for n, found in failures.items()
+        if found and n < job.total and (not for_good or job.cells[n] == FAILED)
+    ]  # fmt: skip
+    if not tasks:
+        return None
+    n = max(tasks, key=lambda task: str(failures[task][-1].at))
+    newest = failures[n][-1]
+    return {
+        "n": n,
+        "frame": job.task_frame(n),
+        "words": job.words_for(n),
+        "node": newest.node,
+        "reason": newest.reason,
+        "at": str(newest.at),
+        "attempts": len(failures[n]),
+        "count": counts["failed"] if for_good else len(tasks),
+        "final": job.cells[n] == FAILED,
+    }
 
 
 def _first_failure(job: Job) -> str | None:

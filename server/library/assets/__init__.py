@@ -428,6 +428,7 @@ class Assets:
             "true_priority": true,
             "waited_for_by": waiting,
             "owner": facts.owner if facts else "",
+            "due": facts.due if facts else "",
             "creator": facts.creator if facts else "",
             "support": list(facts.support) if facts else [],
             "tags": list(facts.tags) if facts else [],

@@ -5,6 +5,7 @@ Refuses with a sentence that names the field, what is wrong, and the nearest wor
 
 from __future__ import annotations
 
+import datetime
 import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -89,6 +90,17 @@ def _person(field: str, value: Any, words: AssetSet, people: People) -> str:
     return _one_of(field, value, {user.ident: user for user in people.users()})
 
 
+def _day(field: str, value: Any, words: AssetSet, people: People) -> str:
+    if value in ("", None):
+        return ""
+    try:
+        if isinstance(value, str) and len(value) == 10:
+            return datetime.date.fromisoformat(value).isoformat()
+    except ValueError:
+        pass
+    raise BadInput(f"'{field}' must be a day, written like 2026-11-22.", field=field)
+
+
 def _persons(field: str, value: Any, words: AssetSet, people: People) -> list[str]:
     return [_person(field, one, words, people) for one in _list(field, value)]
 
@@ -134,6 +146,7 @@ FIELDS: dict[str, Callable[[str, Any, AssetSet, People], Any]] = {
     "support": _persons,
     "state": _state,
     "priority": _priority,
+    "due": _day,
     "tags": _texts,
     "render": _yes_no,
     "final": _yes_no,

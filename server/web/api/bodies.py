@@ -16,6 +16,7 @@ ASSET_FIELDS: dict[str, Schema] = {
     "render": {"type": "boolean"},
     "final": {"type": ["boolean", "string"], "maxLength": 1000},
     "time_budget": {"type": "number", "minimum": 0, "maximum": 1e9},
+    "due": {"type": ["string", "null"], "maxLength": 10, "description": "a day, as 2026-11-22; or nothing"},
     "tags": texts(100, 100),
     "protect": {"type": "boolean"},
     "dependencies": texts(10_000, 2000),

@@ -79,6 +79,7 @@ SHAPES: dict[str, Schema] = {
         priority={"type": "integer"},
         owner=MAYBE_TEXT,
         creator=MAYBE_TEXT,
+        due={"type": "string", "description": "the day by whose end it is to be delivered; may be empty"},
         support=TEXTS,
         tags=TEXTS,
         size={"type": ["integer", "null"]},

@@ -188,7 +188,7 @@ def fields(shell: Shell, a: dict[str, Any], wording: AssetSet) -> list[dict[str,
             "options": [],
             "number": False,
         }
-        return {**base, "long": False, "wide": False, "list": False, **more}
+        return {**base, "long": False, "wide": False, "list": False, "date": False, **more}
 
     def offered(name: str, options: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
         value = a.get(name) or ""
@@ -205,6 +205,7 @@ def fields(shell: Shell, a: dict[str, Any], wording: AssetSet) -> list[dict[str,
         field("owner", "Owner", options=offered("owner", [("", "Nobody yet"), *people])),
         field("type", "Type", options=offered("type", types)),
         field("priority", "Priority", number=True, options=offered("priority", priorities)),
+        field("due", "To be delivered on", date=True),
         field("description", "Description", long=True, wide=True),
         field("tags", "Tags, with commas between", wide=True, list=True, value=", ".join(a["tags"])),
     ]
