@@ -105,6 +105,12 @@ KEYS: dict[str, Key] = {
     "log_mb": Key(
         64.0, float, "megabytes", "Most that a job keeps of what its renderers said, packed.", 0.001
     ),
+    "limits": Key(
+        {},
+        dict,
+        "",
+        "Most tasks at once: projects, users, licences (each a name and a number), users_each.",
+    ),
     "thumbnail_workers": Key(1, int, "processes", "How many helpers read images and scenes at once.", 1),
     "thumbnail_seconds": Key(20.0, float, "seconds", "Longest time that one file's reading may take.", 1),
     "thumbnail_memory_mb": Key(1024, int, "megabytes", "Most memory of a helper that reads files.", 64),

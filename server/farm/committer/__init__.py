@@ -182,6 +182,9 @@ class Committer:
             for op in bundle.ops:
                 asked.setdefault(op.job_id, []).append(op)
         hungry = [bundle for bundle in bundles if bundle.wants > 0 and bundle.node is not None]
+        self.board.wake()
+        self.board.following.settle()
+        self.board.follow_limits()
         while True:
             offers = self._offer(hungry, asked)
             if not asked and not offers:
@@ -193,6 +196,7 @@ class Committer:
             else:
                 # Each job's lock, journal and flush are its own: they wait for the disk together.
                 list(self._pool.map(lambda turn: self._turn(*turn), turns))
+            self.board.following.settle()
             asked = {}
             hungry = [bundle for bundle in hungry if len(bundle.answers) < bundle.wants]
             if self._monotonic() - self._began > OFFERS_S:
@@ -348,6 +352,7 @@ class Committer:
         board.frames.extend(turn.frames)
         for said in turn.logs:
             self.logs.put((live, said))
+        board.following.note(job, turn.events, seen is not Seen.SAME)
         if turn.events or seen is not Seen.SAME:
             live.finalised = False
             board.tell("job", job.id)

@@ -6,6 +6,7 @@ when someone asks. Changed by the committer's thread alone; readable by all.
 
 from __future__ import annotations
 
+import heapq
 import secrets
 import threading
 import time
@@ -21,6 +22,7 @@ from server.disk.records import JobPlace
 from server.disk.settings import Settings
 from server.disk.store import Store
 from server.farm import scheduler, stages
+from server.farm.committer.following import Following
 from server.farm.failures.book import RuleBook
 from server.farm.failures.bounds import Usual
 from server.farm.job_types import JobTypes, seal
@@ -203,7 +205,11 @@ class Board:
         self.node_news = 0  # grows when a node comes, changes or is paused
         self.frames: deque[str] = deque(maxlen=NEW_FRAMES)  # addresses of frames that were accepted just now
         self.stirred = threading.Event()
+        self.following = Following(self)
+        self.sleeping: list[tuple[float, str]] = []  # when (wall clock) each job that may not begin yet may
         self._project_priority = project_priority
+        self._limits: object = None  # as the configuration said them last
+        self.wrong_limits: list[str] = []
 
     # -- finding --------------------------------------------------------------------------------------
 
@@ -283,6 +289,7 @@ class Board:
         for claim in live.job.claims.values():
             self.claimed(live.job, claim)
         self.stand(live)
+        self.following.add(live)
 
     def remove(self, live: Live) -> None:
         """Forget a job: its folder is gone, or it is over and summed."""
@@ -293,6 +300,7 @@ class Board:
         self.live.pop(job.id, None)
         self.over.discard(job.id)
         self.line.forget(job.id, self.monotonic())
+        self.following.remove(job)
         live.place.close()
         self.tell("job", job.id)
 
@@ -301,6 +309,7 @@ class Board:
         self.ended.pop(job_id, None)
         self.broken.pop(job_id, None)
         live = self.live.get(job_id)
+        self.following.changed(job_id)
         if live is not None:
             self.remove(live)
             self.forgotten[job_id] = (Reach(live.job), self.monotonic())
@@ -331,6 +340,7 @@ class Board:
             and not self.room.why(self.writes(job))
             and live.rests_until <= self.monotonic()
             and left_s <= 0
+            and self._awake(job)
         ):
             self._meet(live)
             now = self.monotonic()
@@ -340,17 +350,56 @@ class Board:
         else:
             self.line.drop(job.id)
 
+    def _awake(self, job: Job) -> bool:
+        """May it begin by now? If not it is looked at again when it may."""
+        start = job.plan.start
+        if start <= self.wall():
+            return True
+        if (start, job.id) not in self.sleeping:
+            heapq.heappush(self.sleeping, (start, job.id))
+        return False
+
+    def wake(self) -> None:
+        """Put those in line whose time has come."""
+        now = self.wall()
+        while self.sleeping and self.sleeping[0][0] <= now:
+            live = self.live.get(heapq.heappop(self.sleeping)[1])
+            if live is not None:
+                self.stand(live)
+                self.tell("job", live.id)
+
+    def read_ended(self, ended: Ended) -> Job | None:
+        """A job that ended long ago, with its tasks; None where its disk doesn't answer."""
+        try:
+            live = self.read(ended.place)
+            with self.store.locks(live.job.share).hold(live.id, SETTLE_S):
+                live.place.catch_up()
+        except (CroftError, OSError):
+            return None
+        live.place.close()
+        return live.job
+
+    def follow_limits(self) -> None:
+        """Have the limits count that the configuration says now."""
+        told = self.settings.get("limits")
+        if told is not self._limits:
+            self._limits = told
+            limits, self.wrong_limits = scheduler.read_limits(told)
+            self.line.limit(limits)
+
     def _meet(self, live: Live) -> None:
         """Have the scheduler know a job, as it is now."""
         job = live.job
         weight = max(float(live.project_priority), LEAST_WEIGHT)
-        told = (job.priority, weight, live.works)
+        told = (job.priority, weight, live.works, job.plan.most)
         if live.told == told:
             return
         live.told = told
         project, user, created = (str(job.record.get(key) or "") for key in ("project", "user", "created"))
         live.standing = [
-            scheduler.Work(job.id, stage, work.need, project, user, weight, job.priority, created)
+            scheduler.Work(
+                job.id, stage, work.need, project, user, weight, job.priority, created, job.plan.most
+            )
             for stage, work in enumerate(live.works)
         ]
         for standing in live.standing:

@@ -117,6 +117,7 @@ class Keeper:
         """One round; each duty survives the others' failures."""
         duties: tuple[Callable[[], Any], ...] = (
             self._follow_index,
+            self._wake,
             self._expire,
             self._beat,
             self._look_around,
@@ -222,6 +223,12 @@ class Keeper:
             self._committer.do(what)
         else:
             what()
+
+    def _wake(self) -> None:
+        """Jobs whose time has come."""
+        sleeping = self.board.sleeping
+        if sleeping and sleeping[0][0] <= self.board.wall():
+            self._in_turn(self.board.wake)
 
     # -- leases ---------------------------------------------------------------------------------------
 
@@ -449,6 +456,7 @@ def _remember(board: Board, job_id: str, ended: Ended) -> None:
         board.remove(live)
     board.broken.pop(job_id, None)
     board.ended[job_id] = ended
+    board.following.changed(job_id)
     board.tell("job", job_id)
 
 

@@ -34,6 +34,7 @@ from server.farm.farm.powering import Powering
 from server.farm.farm.talk import Talk
 from server.farm.farm.views import Views
 from server.farm.job_types import JobTypes
+from server.farm.jobs import plan as plans
 from server.farm.jobs import snapshots, states
 from server.farm.jobs.snapshots import Sibling
 from server.farm.jobs.submit import Submitter
@@ -90,7 +91,7 @@ class Farm:
         self.powering = Powering(self.board, self._nodes, Ledger(settings.folder_path, disk), wall)
         self.machines = Machines(self.board, self._committer, self._nodes, self._views, wall, self.powering)
         self._submitter = Submitter(
-            settings, store, self.types, self._project_of, wall, disk, self._siblings_of
+            settings, store, self.types, self._project_of, wall, disk, self._siblings_of, self._is_job
         )
         presence = Presence(settings.folder_path / "cache" / "presence.json", disk)
         self.figures = Figures(self.board, self.forecast, monotonic, wall, presence)
@@ -308,6 +309,29 @@ class Farm:
 
         return self._act(job_id, act)
 
+    def set_plan(self, job_id: str, changes: Mapping[str, Any], who: str) -> Job:
+        """Another `nodes_most` or `start_after` ("" or null: at once); `after: []` waits for no job."""
+        zone = self._settings.get("timezone")
+        if changes.get("after") not in (None, []):
+            raise BadInput("after can only be taken away: [] waits for no other job any more.")
+        found = plans.check(
+            {k: v for k, v in changes.items() if k != "after"}, self._is_job, self.board.wall(), zone
+        )
+        event: dict[str, Any] = {"event": "plan", "by": who}
+        for key, none in (("nodes_most", 0), ("start_after", "")):
+            if key in changes:
+                event[key] = found.get(key, none)
+        if changes.get("after") == []:
+            event["after"] = []
+
+        def act(turn: Turn) -> None:
+            self.board.following.remove(turn.job)
+            turn.add({"at": turn.at, **event})
+            self.board.following.add(turn.live)
+            self.board.following.look(turn.live)
+
+        return self._act(job_id, act)
+
     def requeue(self, job_id: str, tasks: str | Iterable[int], who: str) -> Job:
         """Have tasks rendered again: "failed", "rest" (all that isn't done, of a stopped job), "all", or
         numbers."""
@@ -424,6 +448,10 @@ class Farm:
             )
             for job_id, why in sorted(self.board.broken.items())
         ]
+        found += [
+            Problem("config:limits", "config", "server.json", f"server.json: {why}", "Correct it there.")
+            for why in self.board.wrong_limits
+        ]
         for ident, why in sorted(self.types.wrong.items()):
             mend = "Correct the file; what it said before is used until then."
             found.append(Problem(f"job-type:{ident}", "config", ident, why, mend))
@@ -515,6 +543,9 @@ class Farm:
             folder = job.job.folder if isinstance(job, Live) else job.place.folder
             found += snapshots.siblings(job.record, scenes, self._store.path(folder))
         return found
+
+    def _is_job(self, job_id: str) -> bool:
+        return job_id in self.board.live or job_id in self.board.ended
 
     def _project_of(self, address: str) -> tuple[str, int] | None:
         project = self._projects.of(address)

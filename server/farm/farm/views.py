@@ -12,6 +12,7 @@ from server.farm import statistics
 from server.farm.committer.board import Board, Ended, Live
 from server.farm.farm import plots
 from server.farm.jobs import inputs, states
+from server.farm.jobs import plan as plans
 from server.farm.jobs.job import Job
 from server.farm.jobs.tasks import CLAIMED, DONE, LETTERS
 from server.farm.nodes import Node
@@ -42,6 +43,7 @@ class Views:
             "elsewhere": not self._board.ours(job),
             "why": self.why(live),
             "priority": job.priority,
+            **_plan(job.plan),
             "started": job.started or None,
             "ended": job.ended or None,
             "counts": dict(job.counts),
@@ -105,6 +107,9 @@ class Views:
             "folder": paths.join(paths.folder_of(address), folder) if folder else None,
             "parameters": record.get("parameters", {}),
             "requires": record.get("requires", []),
+            **_plan(plans.read(record)),
+            "licences": record.get("licences", []),
+            "groups": record.get("groups", []),
             "retries": record.get("retries"),
             "source_hash": (record.get("source") or {}).get("sha256"),
             "submitted": record.get("created"),
@@ -283,6 +288,20 @@ def _skip(numbers: Iterator[int], count: int) -> Iterator[int]:
     for at, n in enumerate(numbers):
         if at >= count:
             yield n
+
+
+def _plan(plan: plans.Plan) -> dict[str, Any]:
+    return {
+        "after": [{"job": after.job, "by": after.by} for after in plan.after],
+        "start_after": _time(plan.start),
+        "nodes_most": plan.most,
+    }
+
+
+def _time(seconds: float) -> str | None:
+    if not seconds:
+        return None
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat().replace("+00:00", "Z")
 
 
 def _progress(counts: dict[str, int], total: int) -> float:

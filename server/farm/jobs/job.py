@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from server.disk.errors import CroftError
 from server.farm import frames as frame_ranges
+from server.farm.jobs import plan as plans
 from server.farm.jobs import states
 from server.farm.jobs.tasks import CLAIMED, DONE, FAILED, SATISFIED, SKIPPED, WAITING, Tasks
 from server.farm.jobs.troubles import Failure, Troubles, epoch, gone
@@ -114,6 +115,7 @@ class Job(Tasks):
         self.why = ""
         self.by = ""
         self.priority = int(self.record.get("priority", 3))
+        self.plan = plans.read(self.record)
         self.site = str(self.record.get("site", ""))  # the installation that runs it
         self.latest = array("I", bytes(4 * tasks))  # number and random part of the newest attempt
         self.milliseconds = array("I", bytes(4 * tasks))  # of done tasks
@@ -362,6 +364,15 @@ class Job(Tasks):
     def _priority(self, event: Event) -> None:
         self.priority = int(event["value"])
 
+    def _plan(self, event: Event) -> None:
+        """People changed what the request said of when, and on how many nodes."""
+        said = plans.read(event)
+        self.plan = plans.Plan(
+            said.after if "after" in event else self.plan.after,
+            said.start if "start_after" in event else self.plan.start,
+            said.most if "nodes_most" in event else self.plan.most,
+        )
+
     def _site(self, event: Event) -> None:
         self.site = str(event["value"])
 
@@ -394,7 +405,7 @@ class Job(Tasks):
     @property
     def finished(self) -> bool:
         """Nothing is left that can be done: what still waits does so for what has failed."""
-        return not self.claims and not any(self.ready)
+        return not self.claims and not any(self.ready) and not self.held_back
 
     @property
     def suffix(self) -> str:
@@ -422,6 +433,7 @@ class Job(Tasks):
         """All that the fold is, for tests: equal after any way of reading the same lines."""
         return {
             "state": (self.state, self.why, self.priority, self.started, self.ended, self.strikes),
+            "plan": self.plan,
             "cells": bytes(self.cells),
             "ready": bytes(self._ready),
             "latest": list(self.latest),
@@ -546,5 +558,6 @@ _HANDLERS: dict[str, Callable[[Job, Event], None]] = {
     "requeue": Job._requeue,
     "state": Job._state,
     "priority": Job._priority,
+    "plan": Job._plan,
     "site": Job._site,
 }

@@ -23,7 +23,7 @@ from server.disk.store import Store
 from server.farm import frames as frame_ranges
 from server.farm.job_types import JobType, JobTypes
 from server.farm.job_types.seal import seal
-from server.farm.jobs import inputs, snapshots
+from server.farm.jobs import inputs, plan, snapshots
 from server.farm.jobs import record as records
 from server.library import versions
 from server.library.people import rank
@@ -33,7 +33,7 @@ MAX_RETRIES = 100
 _KNOWN = frozenset(
     {
         *("file", "frames", "output", "type", "priority", "order", "retries", "requires", "parameters"),
-        *("options", "name", "description", "project", "paused"),
+        *("options", "name", "description", "project", "paused", *plan.KEYS),
     }
 )
 
@@ -57,8 +57,10 @@ class Submitter:
         wall: Callable[[], float],
         disk: files.Os = files.REAL,
         siblings: snapshots.SiblingsOf = lambda address: [],
+        known: Callable[[str], bool] = lambda job: False,
     ) -> None:
-        """`siblings`: the other jobs of a file, whose snapshots may hold the same bytes."""
+        """`siblings`: the other jobs of a file, whose snapshots may hold the same bytes. `known`: whether
+        there is a job of this id."""
         self._settings = settings
         self._store = store
         self._types = types
@@ -66,6 +68,7 @@ class Submitter:
         self._wall = wall
         self._disk = disk
         self._siblings = siblings
+        self._known = known
 
     def check(self, user: str, request: Mapping[str, Any], role: str = "admin") -> dict[str, Any]:
         """The record of the job that this request asks for; raises what is wrong, and changes nothing.
@@ -109,7 +112,7 @@ class Submitter:
         output = request.get("output", "version")
         if output not in job_type.outputs:
             raise BadInput(f"output must be one of {', '.join(job_type.outputs)}, not {str(output)[:40]!r}.")
-        order = request.get("order", "linear")
+        order = request.get("order") or _usual_order(path, job_type)
         if order not in frame_ranges.ORDERS:
             raise BadInput(f"order must be one of {', '.join(frame_ranges.ORDERS)}, not {str(order)[:40]!r}.")
         name = paths.name_of(address)
@@ -135,6 +138,7 @@ class Submitter:
             "description": str(request.get("description") or "")[:1000],
             "silence_s": job_type.silence_s,
             "parameters": parameters,
+            **plan.check(request, self._known, self._wall(), self._settings.get("timezone")),
             "site": self._settings.get("site"),
             "begin": "paused" if request.get("paused") else "waiting",
         }
@@ -269,6 +273,13 @@ def clean_up(store: Store, place: JobPlace, disk: files.Os = files.REAL) -> bool
     versions.unmake_of(store, place.address, folder.name)
     shutil.rmtree(folder, ignore_errors=True)
     return True
+
+
+def _usual_order(path: Path, job_type: JobType) -> str:
+    """`spread` where each frame can be rendered without those before it, as far as that is known."""
+    if "blender" not in job_type.programs:
+        return "linear"
+    return "spread" if _facts(path).get("simulated") is False else "linear"
 
 
 def _facts(path: Path) -> dict[str, Any]:

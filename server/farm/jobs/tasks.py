@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from server.farm import frames as frame_ranges
@@ -17,6 +17,7 @@ from server.farm.stages import Stage
 
 WAITING, CLAIMED, DONE, FAILED, SKIPPED = b"wcdfs"
 LETTERS = {WAITING: "waiting", CLAIMED: "claimed", DONE: "done", FAILED: "failed", SKIPPED: "skipped"}
+READY, HELD = 1, 2  # of a task that waits: it may be given out; it could but for another job's frame
 SATISFIED = frozenset({DONE, SKIPPED})  # what comes after such a task need not wait for it
 
 
@@ -44,11 +45,12 @@ class Tasks:
             self._position = array("i", bytes(4 * self.tasks))
             for position, task in enumerate(self._order):
                 self._position[task] = position
+        self._holds = bytearray()  # by task: 1 where another job's frame comes first; none: nowhere
 
     def reset_tasks(self) -> None:
         """All wait."""
         self.cells = bytearray(b"w") * self.tasks
-        self._ready = bytearray(self.tasks)  # by position in the order: 1 where a task may be given out
+        self._ready = bytearray(self.tasks)  # by position in the order: READY, HELD or 0
         self.ready = [0] * len(self.stages)  # how many those are, by stage
         self._unmet = [stage.tasks for stage in self.stages]  # tasks that are neither done nor skipped
         self._cursors = self._firsts.copy()  # by stage: no position before it is ready
@@ -56,6 +58,10 @@ class Tasks:
             if not stage.after:
                 self._ready[stage.first : stage.end] = b"\x01" * stage.tasks
                 self.ready[stage.index] = stage.tasks
+        self.held_back = 0  # tasks that wait for nothing but other jobs
+        for task in range(self.tasks) if any(self._holds) else ():
+            if self._holds[task]:
+                self._look(self.stage_of(task), task)
         none = {"waiting": 0, "claimed": 0, "done": 0, "failed": 0, "skipped": 0}
         self.counts = {**none, "waiting": self.total}
         self.extras = {**none, "waiting": self.tasks - self.total}  # the same of the optional tasks
@@ -82,15 +88,27 @@ class Tasks:
         return f"frames {frame[0]} to {frame[1]}"
 
     def is_ready(self, task: int) -> bool:
-        """May it be given out, were it not given out already?"""
-        return self._ready[task if self._position is None else self._position[task]] == 1
+        """May it be given out, as far as this job goes, were it not given out already?"""
+        return self._ready[task if self._position is None else self._position[task]] != 0
+
+    def hold(self, tasks: Iterable[int], held: bool) -> None:
+        """Have tasks wait for another job, or no more. No event: who knows the other job says so, each time
+        that this one is read."""
+        if not self._holds:
+            if not held:
+                return
+            self._holds = bytearray(self.tasks)
+        for task in tasks:
+            if self._holds[task] != held:
+                self._holds[task] = held
+                self._look(self.stage_of(task), task)
 
     def next_task(
         self, stage: int = 0, avoid: Callable[[int], bool] | None = None, looks: int = 64
     ) -> int | None:
         """A stage's next task in the job's order, passing over at most `looks` that `avoid` names."""
         ready, end = self._ready, self.stages[stage].end
-        position = ready.find(1, self._cursors[stage], end)
+        position = ready.find(READY, self._cursors[stage], end)
         self._cursors[stage] = position if position >= 0 else end
         for _ in range(looks):
             if position < 0:
@@ -98,7 +116,7 @@ class Tasks:
             task = position if self._order is None else self._order[position]
             if avoid is None or task not in self.failures or not avoid(task):
                 return task
-            position = ready.find(1, position + 1, end)
+            position = ready.find(READY, position + 1, end)
         return None
 
     def _set(self, task: int, letter: int) -> None:
@@ -124,11 +142,14 @@ class Tasks:
     def _look(self, stage: Stage, task: int) -> None:
         """Is a task ready now?"""
         position = task if self._position is None else self._position[task]
-        now = self.cells[task] == WAITING and not (stage.after and self._blocked(stage, task))
-        if now != self._ready[position]:
+        now, before = 0, self._ready[position]
+        if self.cells[task] == WAITING and not (stage.after and self._blocked(stage, task)):
+            now = HELD if self._holds and self._holds[task] else READY
+        if now != before:
             self._ready[position] = now
-            self.ready[stage.index] += 1 if now else -1
-            if now:
+            self.ready[stage.index] += (now == READY) - (before == READY)
+            self.held_back += (now == HELD) - (before == HELD)
+            if now == READY:
                 self._cursors[stage.index] = min(self._cursors[stage.index], position)
 
     def _blocked(self, stage: Stage, task: int) -> bool:

@@ -52,7 +52,7 @@ class Reasons:
                 "nodes": [],
             }
         found = self._all(job)
-        running = len(job.job.claims)
+        running = len({claim.node for claim in job.job.claims.values()})
         if running and job.state in states.OPEN:
             on = "1 node" if running == 1 else f"{running} nodes"
             found.insert(0, ("running", f"it is being rendered on {on}"))
@@ -115,8 +115,34 @@ class Reasons:
             return "file", "its file is being copied or moved: it begins when that is over"
         if not live.waiting.commandment:
             return "type", live.waiting.why
+        waits = self._starts_later(live) or self._follows(live)
+        if waits is not None:
+            return waits
         if live.rests_until > board.monotonic():
             return "disk", "its disk did not answer: it is tried again in a moment"
+        return None
+
+    def _starts_later(self, live: Live) -> Reason | None:
+        start = live.job.plan.start
+        if start <= self._board.wall():
+            return None
+        when = datetime.datetime.fromtimestamp(start, self._board.nodes.zone())
+        return "start", f"it may start at {when:%Y-%m-%d %H:%M}"
+
+    def _follows(self, live: Live) -> Reason | None:
+        """What it waits for of other jobs, where nothing of it could be given out."""
+        job = live.job
+        if not job.held_back or any(job.ready):
+            return None
+        for after in job.plan.after:
+            other = self._board.live.get(after.job) or self._board.ended.get(after.job)
+            if other is None:
+                return "after", f"it waits for the job {after.job}, which is gone: cancel it, or let it go on"
+            if other.state == states.DONE:
+                continue
+            name = other.record.get("name") or after.job
+            what = "the same frames of " if after.by == "frame" else ""
+            return "after", f"it waits for {what}{name}, {_how_it_goes(other)}"
         return None
 
     def _limited(self, live: Live) -> Reason | None:
@@ -124,11 +150,11 @@ class Reasons:
         kind, most = ahead.limit, ahead.most
         user, project = live.record.get("user"), live.record.get("project")
         if kind == "job":
-            return "limit", f"it may have {_nodes(most)} at once, and has them"
+            return "limit", f"it may have {_out(most)}"
         if kind == "user":
-            return "limit", f"{user} may have {_nodes(most)} at once, and has them"
+            return "limit", f"{user} may have {_out(most)}"
         if kind == "project":
-            return "limit", f"the project {project} may have {_nodes(most)} at once, and has them"
+            return "limit", f"the project {project} may have {_out(most)}"
         if kind:
             name = kind.removeprefix("licence ")
             licences = "the only licence" if most == 1 else f"all {most} licences"
@@ -266,6 +292,16 @@ class Reasons:
         return found
 
 
+def _how_it_goes(job: Live | Ended) -> str:
+    """What a job that others wait for does."""
+    if isinstance(job, Ended) or job.state in states.ENDED:
+        return "which was cancelled" if job.state == states.CANCELLED else "which failed"
+    if job.state == states.PAUSED:
+        return "which is paused"
+    counts = job.job.counts
+    return f"of which {counts['done']} of {job.job.total} are done"
+
+
 def _misfits(need: Need, nodes: list[Node]) -> str:
     """What the nodes lack, each lack once."""
     lacks: dict[str, list[str]] = {}
@@ -293,8 +329,8 @@ def _busy(ahead: Ahead, project: str, user: str) -> str:
     return f"all nodes that can do it are busy: {', '.join([mine, *told])}; {user} has {ahead.user_in_use}"
 
 
-def _nodes(count: int) -> str:
-    return "1 node" if count == 1 else f"{count} nodes"
+def _out(most: int) -> str:
+    return "1 task out at once, and has it" if most == 1 else f"{most} tasks out at once, and has them"
 
 
 def _frame(job: Job, task: int) -> Any:

@@ -43,6 +43,7 @@ __all__ = [
     "Scheduler",
     "Work",
     "misfit",
+    "read_limits",
 ]
 
 JUMPS_OF_A_PERSON = 3.0  # first frames in a row that may come ahead of others' later ones
@@ -69,6 +70,25 @@ class Limits:
     def of_user(self, ident: str) -> int | None:
         """The most for this user, in all projects together; None: any number."""
         return self.users.get(ident, self.users_each or None)
+
+
+def read_limits(told: Mapping[str, Any]) -> tuple[Limits, list[str]]:
+    """The limits that a configuration says, and what of it makes no sense and counts for nothing."""
+    wrong: list[str] = []
+    tables: dict[str, dict[str, int]] = {"projects": {}, "users": {}, "licences": {}}
+    each = 0
+    for key, value in told.items():
+        if key in tables and isinstance(value, Mapping):
+            for name, most in value.items():
+                if isinstance(most, int) and not isinstance(most, bool) and most >= 0:
+                    tables[key][str(name)] = most
+                else:
+                    wrong.append(f"limits: {key}: {name} must be a whole number, not {str(most)[:40]!r}")
+        elif key == "users_each" and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            each = value
+        elif not key.startswith("_"):
+            wrong.append(f"limits: {key} makes no sense there: it has projects, users, users_each, licences")
+    return Limits(tables["projects"], tables["users"], each, tables["licences"]), wrong
 
 
 @dataclass(frozen=True, slots=True)

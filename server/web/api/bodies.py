@@ -136,6 +136,25 @@ BODIES: dict[str, Schema] = {
             "paused": {"type": "boolean"},
             "parameters": {"type": "object"},
             "description": {"type": "string", "maxLength": 1000},
+            "order": {"type": ["string", "null"], "enum": ["linear", "spread", None]},
+            "after": {
+                "type": ["array", "null"],
+                "description": "jobs that must be done first: all of one, or frame by frame",
+                "items": {
+                    "type": "object",
+                    "required": ["job"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "job": {"type": "string", "maxLength": 100},
+                        "by": {"type": "string", "enum": ["all", "frame"]},
+                    },
+                },
+                "maxItems": 100,
+            },
+            "start_after": {"type": ["string", "null"], "maxLength": 40, "description": "RFC 3339"},
+            "nodes_most": {"type": ["integer", "null"], "minimum": 0, "maximum": 100_000},
+            "licences": {"anyOf": [texts(20, 60), {"type": "null"}]},
+            "groups": {"anyOf": [texts(20, 60), {"type": "null"}]},
         },
     },
     "JobChange": {
@@ -145,6 +164,9 @@ BODIES: dict[str, Schema] = {
         "properties": {
             "paused": {"type": "boolean"},
             "priority": {"type": "integer", "minimum": 1, "maximum": 5},
+            "nodes_most": {"type": "integer", "minimum": 0, "maximum": 100_000},
+            "start_after": {"type": ["string", "null"], "maxLength": 40},
+            "after": {"type": "array", "maxItems": 0, "description": "[]: wait for no other job"},
             "requeue": {
                 "anyOf": [
                     {"type": "string", "enum": ["failed", "rest", "all"]},

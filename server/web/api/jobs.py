@@ -135,6 +135,10 @@ def change_job(services: Services, call: Call) -> Answer:
     if priority is not None:
         farm.set_priority(ident, priority, user.ident)
         said.append(f"Its priority is {priority} now.")
+    plan = {key: body[key] for key in ("nodes_most", "start_after", "after") if key in body}
+    if plan:
+        farm.set_plan(ident, plan, user.ident)
+        said.append("Noted.")
     if "requeue" in body:
         farm.requeue(ident, body["requeue"], user.ident)
         said.append("The frames are waiting again.")
