@@ -13,6 +13,7 @@ from typing import Any
 
 from server.disk.errors import BadInput
 from server.farm.committer.board import Board, Ended, Live
+from server.farm.failures import words
 from server.farm.farm.forecast import Forecast
 from server.farm.jobs import states
 from server.farm.jobs.job import Job
@@ -70,6 +71,10 @@ class Figures:
             self._saved = now
             self.presence.save()
 
+    def zone(self) -> datetime.tzinfo:
+        """In which people's days are counted."""
+        return self._board.nodes.zone()
+
     # -- sums -----------------------------------------------------------------------------------------
 
     def table(self, by: str, days: int, zone: datetime.tzinfo, project: str = "", user: str = "") -> Table:
@@ -91,6 +96,10 @@ class Figures:
             self._tables.clear()
         self._tables[key] = (now, found)
         return found
+
+    def forget(self) -> None:
+        """Count anew at the next question."""
+        self._tables.clear()
 
     def _parts(self, project: str, user: str) -> Iterable[Part]:
         for job in self._jobs():
@@ -293,6 +302,8 @@ def _ended_failure(result: Mapping[str, Any]) -> dict[str, Any]:
         "words": str(told.get("words") or str(result.get("first_failure") or "").partition(":")[0]),
         "node": str(told.get("node") or ""),
         "reason": str(told.get("reason") or ""),
+        "sentence": str(told.get("sentence") or result.get("first_failure") or result.get("why") or ""),
+        "to_do": str(told.get("to_do") or words.to_do(str(told.get("reason") or ""))),
         "at": str(told.get("at") or result.get("ended") or ""),
         "attempts": told.get("attempts") or 0,
         "count": int(counts.get("failed") or 0),

@@ -50,5 +50,5 @@ def check(job_id: str, present: str, to: str) -> None:
 
 def reason_of(text: str) -> str:
     """The reason that a text stands for: `"missing file: tree.png"` is a missing file."""
-    begin = text.partition(":")[0].strip().lower()
-    return begin if begin in REASONS else OTHER
+    begin = text.strip().lower()
+    return next((reason for reason in REASONS if begin.startswith(reason)), OTHER)

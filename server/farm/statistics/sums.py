@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from server.farm.failures import words
 from server.farm.jobs.job import Job
 from server.farm.jobs.tasks import CLAIMED, DONE, FAILED, SKIPPED, WAITING
 
@@ -143,6 +144,10 @@ def standing(job: Job) -> dict[str, Any] | None:
         "words": job.words_for(n),
         "node": newest.node,
         "reason": newest.reason,
+        "sentence": words.happened(
+            job.words_for(n), newest.node, job.address.rpartition("/")[2], newest.reason, newest.say
+        ),
+        "to_do": words.to_do(newest.reason, newest.rule),
         "at": str(newest.at),
         "attempts": len(failures[n]),
         "count": counts["failed"] if for_good else len(tasks),

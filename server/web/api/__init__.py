@@ -15,6 +15,7 @@ from server.web.api import (
     projects,
     saves,
     setup,
+    statistics,
     uploads,
     why,
 )
@@ -36,6 +37,7 @@ ROUTES: list[Route] = [
     *farm.ROUTES,
     *nodes.ROUTES,
     *why.ROUTES,
+    *statistics.ROUTES,
     *operations.ROUTES,
     *problems.ROUTES,
     *setup.ROUTES,

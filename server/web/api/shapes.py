@@ -6,6 +6,7 @@ Shown as the components of `/api/openapi.json`; the tests hold every answer agai
 from __future__ import annotations
 
 from server.web.api.bodies import BODIES
+from server.web.api.figure_shapes import FIGURE_SHAPES
 from server.web.api.node_shapes import NODE_BODIES, NODE_SHAPES
 from server.web.api.schema import (
     ANYTHING,
@@ -317,6 +318,7 @@ SHAPES: dict[str, Schema] = {
     ),
     "FarmState": shape("paused", paused=TRUTH),
     **NODE_SHAPES,
+    **FIGURE_SHAPES,
     "WhyJob": shape(
         "sentence reasons nodes",
         sentence={"type": "string", "description": "the reason that weighs most"},
