@@ -42,6 +42,7 @@ class RealFarm:
         (self.config / "server.json").write_text(json.dumps(settings))
         self.environment = {**os.environ, "CROFT_VENV": sys.prefix}
         self.port = 0
+        self.tokens: dict[str, str] = {}
         self.server: subprocess.Popen[str] | None = None
         self.processes: list[subprocess.Popen[Any]] = []
         self.start_server()
@@ -70,11 +71,13 @@ class RealFarm:
         self.server.kill()
         self.server.wait()
 
-    def start_node(self, name: str, port: int = 0, **changes: Any) -> subprocess.Popen[str]:
+    def start_node(
+        self, name: str, port: int = 0, environment: dict[str, str] | None = None, **changes: Any
+    ) -> subprocess.Popen[str]:
         data = {
             "name": name,
             "server": f"http://127.0.0.1:{port or self.port}",
-            "token": self._token("--node", name),
+            "token": self.node_token(name),
             "paths": {"data": str(self.data)},
             "jitter": 0,
             **changes,
@@ -83,9 +86,21 @@ class RealFarm:
         path.write_text(json.dumps(data))
         with open(self.folder / f"{name}.log", "a") as log:
             command = [sys.executable, str(CLONE / "run.py"), "node", "--config", str(path)]
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, text=True)
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                text=True,
+                env={**os.environ, **(environment or {})},
+            )
         self.processes.append(process)
         return process
+
+    def node_token(self, name: str) -> str:
+        """Made once: a node that is started again has it still."""
+        if name not in self.tokens:
+            self.tokens[name] = self._token("--node", name)
+        return self.tokens[name]
 
     def close(self) -> None:
         for process in self.processes:
