@@ -77,12 +77,13 @@ class Node:
         self.name = name
         self.root = root
         self.protocol = protocol
+        self.facts: dict[str, Any] = {}  # what else it says of itself
 
     def say(self, *requests: dict[str, Any]) -> list[dict[str, Any]]:
         identity: dict[str, Any] = {"id": "identity", "name": self.name, "version": "1", "provides": []}
         if self.protocol > 1:
             more = {"protocol": self.protocol, "slots": 1, "programs": {"blender": "3.4.1"}}
-            identity.update(more, paths={"data": ""})
+            identity.update(more, paths={"data": ""}, **self.facts)
         answer = self.farm.talk(self.name, [identity, *requests])
         return list(orjson.loads(answer))
 

@@ -14,8 +14,9 @@ from server.farm.failures.book import RuleBook
 from server.farm.failures.verdict import Candidate, Fault
 
 
-def nodes(*names: str, sick: str = "", away: str = "") -> list[Candidate]:
-    return [Candidate(n, n not in away.split(), n in sick.split()) for n in names]
+def nodes(*names: str, sick: str = "", away: str = "", new: str = "") -> list[Candidate]:
+    """Nodes that exist: all of them did something well before, but for the `new`."""
+    return [Candidate(n, n not in away.split(), n in sick.split(), n not in new.split()) for n in names]
 
 
 def may_try(name: str, failed: list[Fault], known: list[Candidate], retries: int) -> bool:
@@ -59,7 +60,15 @@ def test_what_sick_computers_say_counts_less() -> None:
     assert not verdict.verdict(
         faults("a", "b", "c", "d"), nodes("a", "b", "c", "d", "e", sick="a b c"), 3
     ).final
-    assert verdict.verdict(faults(*"abcdef"), nodes(*"abcdefg", sick="a b c d e f"), 3).final
+    assert not verdict.verdict(faults(*"abcdef"), nodes(*"abcdefg", sick="a b c d e f"), 3).final
+    assert verdict.verdict(faults(*"abcdefghi"), nodes(*"abcdefghijk", sick="a b c d e f"), 3).final
+
+
+def test_computers_of_which_nothing_is_known_condemn_nothing_alone() -> None:
+    """Three that never did anything well may all be sick; one that just did says more."""
+    assert not verdict.verdict(faults("a", "b", "c"), nodes("a", "b", "c", "d", new="a b c"), 3).final
+    assert verdict.verdict(faults("a", "b", "c"), nodes("a", "b", "c", "d", new="a b"), 3).final
+    assert verdict.verdict(faults("a", "b", "c"), nodes("a", "b", "c", new="a b c"), 3).final
 
 
 def test_a_retry_goes_elsewhere_first() -> None:
@@ -99,8 +108,8 @@ def test_sick_nodes_never_condemn_a_healthy_task(seed: int) -> None:
     as long as one well node exists it is done in the end."""
     rng = random.Random(seed)
     count, retries = rng.randint(2, 12), rng.randint(1, 4)
-    # Of more than twice `retries` nodes that fail all, nobody could tell a scene that is broken.
-    sick = rng.randint(0, min(count - 1, 2 * retries - 1))
+    # Of more than three times `retries` nodes that fail all, nobody could tell a scene that is broken.
+    sick = rng.randint(0, min(count - 1, 3 * retries - 1))
     names = [f"n{i}" for i in range(count)]
     broken = set(names[:sick])
     failed: list[Fault] = []

@@ -204,7 +204,7 @@ def _failed(turn: Turn, op: Op) -> None:
     if turn.job.held(op.task, op.code) is None:
         # A repeat, or an attempt that was given up: nothing to keep at the node.
         op.answer = accepted(op.attempt)
-        if not any(f.attempt == op.code >> 16 for f in turn.job.failures.get(op.task, ())):
+        if not any(f.attempt == op.code >> 16 and not f.lost for f in turn.job.failures.get(op.task, ())):
             _count_refused(turn, op)
         return
     if str(op.data.get("reason", "")).startswith("missing file"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from server.farm.committer.board import Board, Live
@@ -45,7 +46,8 @@ def candidates(board: Board, live: Live, stage: int, task: int | None = None) ->
             continue
         state = node.state(now, heartbeat_s)
         if state in HERE or (state in SOON and (now - node.seen < EXISTS_S or state != "away")):
-            found.append(Candidate(node.name, state in HERE))
+            proven = task is not None and node.tasks > 0 and node.sickness.well_but_for((live.job.id, task))
+            found.append(Candidate(node.name, state in HERE, proven=proven))
         elif state == "sick":
             found.append(Candidate(node.name, False, suspect=True))
     if not least_mb:
@@ -53,7 +55,7 @@ def candidates(board: Board, live: Live, stage: int, task: int | None = None) ->
         holders = {claim.node for claim in live.job.claims.values()}
         found += [Candidate(name) for name in holders if not board.nodes.known(name).seen_at]
     kept = {c.name for c in found if verdict.kept_from_job(c.name, failed, found)}
-    return [Candidate(c.name, c.there, c.suspect or c.name in kept) for c in found] if kept else found
+    return [replace(c, suspect=True) if c.name in kept else c for c in found] if kept else found
 
 
 def kept_away(board: Board, live: Live, name: str, stage: int = 0) -> bool:

@@ -1,8 +1,9 @@
 """Who may try a task again, and when it has failed for good: counted over the computers that exist.
 
-A task has failed when enough different capable nodes failed at it, none of them known to be sick, or when no
-node is left that could try. Until then it waits for the others: so however many nodes are sick, as long as
-one that is well exists, no healthy job is condemned by them. One node alone is tried `retries` times. A
+A task has failed when enough different capable nodes failed at it, none of them known to be sick and one of
+them proven by what it did well just before, or when no node is left that could try. Until then it waits for
+the others: so as long as one node that is well exists, sick ones condemn no healthy job. One node alone is
+tried `retries` times. A
 time-out by itself never condemns: each gives the next try twice the time, and two tries more.
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 KEPT_AFTER = 3  # different tasks of a job that failed on a node in a row: it is kept from the job
 MORE_FOR_TIME = 2  # tries that a task has more where all that it did was to take too long
-SUSPECTS = 2  # so many times `retries` different nodes are enough, however suspicious they are
+SUSPECTS = 3  # so many times `retries` different nodes are enough, however little is known of them
 LOST_LIMIT = 10  # attempts at one task that may be lost: a frame that takes every machine down ends
 HOPELESS_NONE = 5  # tasks that failed for good, one after the other, while none was done: the scene is wrong
 HOPELESS = 20  # the same where some were done
@@ -34,6 +35,7 @@ class Candidate:
     name: str
     there: bool = True  # works, or would if it had something
     suspect: bool = False  # it fails too often: what it says of a task is worth little
+    proven: bool = False  # before it failed at this task, it did another well
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ def verdict(faults: Sequence[Fault], nodes: Iterable[Candidate], retries: int) -
     if len(faults) < needed(faults, retries):
         return Verdict(False, waits_for=untried)
     sound = [name for name in failed_on if name not in known or not known[name].suspect]
-    if len(sound) >= retries or len(failed_on) >= SUSPECTS * retries:
+    proven = any(name in known and known[name].proven for name in sound)
+    if (len(sound) >= retries and proven) or len(failed_on) >= SUSPECTS * retries:
         return Verdict(True, f"it failed on {_names(failed_on)}")
     if untried:
         return Verdict(False, waits_for=untried)

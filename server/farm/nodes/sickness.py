@@ -73,6 +73,10 @@ class Sickness:
             fault.excused, fault.certain = False, True
             self._look(now, False, fault.reason)
 
+    def well_but_for(self, key: Key) -> bool:
+        """Did nothing else fail here since it did something well?"""
+        return not (self._faults.keys() - {key})
+
     def forgive(self) -> None:
         """A person has looked after it: it starts anew."""
         self.rests_until = 0.0
