@@ -13,7 +13,7 @@ from .hardware import oom_kills
 from .process import Child
 from .progress import ANY, Progress, patterns_of
 from .wire import Message
-from .work import Attempt, Cancelled, Failed, Output, Result
+from .work import Attempt, Cancelled, Failed, Output, Result, environment_of
 
 LOOK_S = 0.25  # how often a running program is looked at
 ADDRESS = re.compile(r"^[A-Za-z0-9_.-]+::")
@@ -63,7 +63,13 @@ def run(attempt: Attempt, command: Message, config: Config) -> Result:
         attempt.progress = max(attempt.progress, said.of(line) or 0.0)
 
     attempt.mark()
-    child = Child(local_paths(argv, config), nice=config.nice, on_line=see, sink=attempt.output.add)
+    child = Child(
+        local_paths(argv, config),
+        nice=config.nice,
+        on_line=see,
+        environment=environment_of(attempt),
+        sink=attempt.output.add,
+    )
     try:
         while not child.wait(LOOK_S):
             if attempt.cancelled.is_set():

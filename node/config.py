@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 from urllib.parse import urlsplit
 
 from .output import known_secrets
@@ -23,10 +23,10 @@ MAX_BYTES = 1 << 20
 # name -> (default, sentence). docs/configuration.md has the same list.
 KEYS: Dict[str, Tuple[Any, str]] = {
     "name": ("", "The node's name; empty: the computer's."),
-    "server": ("http://127.0.0.1:8080", "Where the server listens; http://host:8080/t/TOKEN will do too."),
-    "token": ("", "What `run.py token --node NAME` printed."),
+    "server": ("http://127.0.0.1:8080", "The server, or as http://host:8080/t/TOKEN; or a list of them."),
+    "token": ("", "What `run.py token --node NAME` printed; empty: it asks to be admitted."),
     "paths": ("paths", "Where shares are: {\"data\": \"/mnt/data\"}, or a folder of {ident, path} files."),
-    "processes": ([0], "One slot for each entry: how many threads its renderer may use; 0: all cores."),
+    "processes": ([0], "One slot for each entry: threads of its renderer, 0: all cores; or {\"gpu\": 0}."),
     "provides": ([], "What this computer has that jobs may require, such as \"gpu\"."),
     "blender": ("", "Blender's program; \"bpy\": the Python package; empty: whichever is found first."),
     "python": ("", "The Python that has the package bpy; empty: the one that runs the node."),
@@ -36,12 +36,44 @@ KEYS: Dict[str, Tuple[Any, str]] = {
     "jitter": (0.1, "Part by which waiting times vary, so that many nodes don't ask at once."),
     "single_use": (False, "End when there is nothing more to do, as on a cluster."),
     "memory_mb": (0, "A renderer that holds more is started afresh; 0: its part of two thirds of all."),
+    "idle_only": (False, "Take no work while somebody is at this computer's keyboard."),
+    "idle_minutes": (5, "For how long nobody must have touched it."),
+    "when_used": ("", "What a renderer does meanwhile: suspend, lower, give back, or go on."),
+    "idle_command": ("", "A program that prints the seconds since somebody touched this computer."),
+    "allow_shutdown": (False, "Whether the server may shut this computer down when there is no work."),
+    "shutdown_command": ("systemctl poweroff", "What does it."),
+    "update": (True, "Whether the server may bring this program up to date."),
     "spool": ("", "Where results wait for a server that is away; empty: beside the configuration."),
 }  # fmt: skip
 
 
+known_to_fail: Set[str] = set()  # commands that were to shut this computer down and didn't
+
+
 class ConfigError(Exception):
     """The configuration can't be used; the message is one sentence."""
+
+
+WHEN_USED = ("suspend", "lower", "give back", "go on")
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What one slot's renderer may use."""
+
+    threads: int = 0  # 0: all cores
+    gpu: Optional[int] = None  # the one that it sees; None: it isn't kept from any
+
+    def environment(self) -> Dict[str, str]:
+        """How a renderer is told of its GPU: NVIDIA's, AMD's and Intel's ways."""
+        if self.gpu is None:
+            return {}
+        names = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+        return {
+            **dict.fromkeys(names, str(self.gpu)),
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            "ONEAPI_DEVICE_SELECTOR": f"level_zero:{self.gpu}",
+        }
 
 
 @dataclass
@@ -50,10 +82,10 @@ class Config:
 
     file: Path
     name: str
-    server: str
+    servers: List[Tuple[str, str]]  # address and token of each
     token: str
     shares: Dict[str, Path]
-    processes: List[int]
+    processes: List[Seat]
     provides: List[str]
     blender: str
     python: str
@@ -63,8 +95,20 @@ class Config:
     jitter: float
     single_use: bool
     memory_mb: int
+    idle_only: bool
+    idle_minutes: float
+    when_used: str
+    idle_command: str
+    allow_shutdown: bool
+    shutdown_command: str
+    update: bool
     spool: Path
     warnings: List[str] = field(default_factory=list)
+
+    @property
+    def server(self) -> str:
+        """The first server's address."""
+        return self.servers[0][0]
 
     def mounted(self) -> Dict[str, str]:
         """The shares that are here now, each with the id on its marker. One without a marker isn't."""
@@ -92,31 +136,26 @@ def load(path: Path) -> Config:
     data = read_object(path)
     warnings = [f"{path.name} has the unknown key {key!r}" for key in data if key not in KEYS]
     values = {key: data.get(key, default) for key, (default, _) in KEYS.items()}
-    server = text(values, "server").rstrip("/")
-    parts = urlsplit(server)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f'{path.name}: "server" must be like http://host:8080, not {server!r}')
+    servers = read_servers(values["server"], text(values, "token"), path.name)
     folder = path.resolve().parent
     shares = read_shares(values["paths"], folder, path.name)
-    processes = values["processes"]
-    if isinstance(processes, int) and not isinstance(processes, bool):
-        processes = [0] * processes
-    if not isinstance(processes, list) or not processes or not all(is_count(item) for item in processes):
-        raise ConfigError(f'{path.name}: "processes" must be a list of thread counts such as [4] or [2, 2]')
+    processes = read_seats(values["processes"], path.name)
     provides = values["provides"]
     if not isinstance(provides, list) or not all(isinstance(item, str) for item in provides):
         raise ConfigError(f'{path.name}: "provides" must be a list of words')
+    when_used = text(values, "when_used") or ("suspend" if values["idle_only"] else "go on")
+    if when_used not in WHEN_USED:
+        raise ConfigError(f'{path.name}: "when_used" must be one of {", ".join(WHEN_USED)}')
     if values["scripting"] not in (None, True, False):
         raise ConfigError(f'{path.name}: "scripting" must be true, false or null')
     spool = text(values, "spool")
-    known_secrets.add(text(values, "token"))
     name = text(values, "name") or socket.gethostname().partition(".")[0] or "node"
     if values["single_use"] and not data.get("name"):
         name = f"{name}-{os.getpid()}"  # several may run on one machine of a cluster
     return Config(
         file=path,
         name=name,
-        server=server,
+        servers=servers,
         token=text(values, "token"),
         shares=shares,
         processes=processes,
@@ -129,6 +168,14 @@ def load(path: Path) -> Config:
         jitter=number(values, "jitter", 0, 1),
         single_use=bool(values["single_use"]),
         memory_mb=int(number(values, "memory_mb", 0, 1 << 30)),
+        idle_only=bool(values["idle_only"]),
+        idle_minutes=number(values, "idle_minutes", 0, 24 * 60),
+        when_used=when_used,
+        idle_command=text(values, "idle_command"),
+        allow_shutdown=values["allow_shutdown"] is True
+        and text(values, "shutdown_command") not in known_to_fail,
+        shutdown_command=text(values, "shutdown_command"),
+        update=values["update"] is not False,
         spool=(folder / spool) if spool else folder / f"{path.stem}.spool",
         warnings=warnings,
     )
@@ -163,6 +210,47 @@ def read_shares(paths: Any, folder: Path, name: str) -> Dict[str, Path]:
             raise ConfigError(f'{file} must hold {{"ident": …, "path": …}}')
         shares[str(data.get("ident") or file.stem)] = (file.parent / data["path"]).resolve()
     return shares
+
+
+def read_servers(told: Any, token: str, name: str) -> List[Tuple[str, str]]:
+    """One address, or several; each may be {"url", "token"} with a token of its own."""
+    servers: List[Tuple[str, str]] = []
+    for item in told if isinstance(told, list) else [told]:
+        url, own = (item.get("url"), item.get("token")) if isinstance(item, dict) else (item, None)
+        parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
+        if parts.scheme not in ("http", "https") or not parts.hostname or not isinstance(url, str):
+            raise ConfigError(f'{name}: "server" must be like http://host:8080, not {url!r}')
+        if own is not None and not isinstance(own, str):
+            raise ConfigError(f'{name}: the "token" of {url} must be a text')
+        known_secrets.add(own or token)
+        if url.rstrip("/") not in [known for known, _ in servers]:
+            servers.append((url.rstrip("/"), own or token))
+    if not servers:
+        raise ConfigError(f'{name}: "server" must be like http://host:8080, not an empty list')
+    return servers
+
+
+def read_seats(told: Any, name: str) -> List[Seat]:
+    """The slots: `2`, `[4, 4]`, `[{"gpu": 0}, {"gpu": 1, "threads": 2}]`."""
+    if isinstance(told, int) and not isinstance(told, bool):
+        told = [0] * told
+    seats: List[Seat] = []
+    for item in told if isinstance(told, list) else []:
+        if isinstance(item, dict):
+            threads, gpu = item.get("threads", 0), item.get("gpu")
+            known = (
+                not set(item) - {"threads", "gpu"} and is_count(threads) and (gpu is None or is_count(gpu))
+            )
+        else:
+            threads, gpu, known = item, None, is_count(item)
+        if not known:
+            seats.clear()
+            break
+        seats.append(Seat(threads, gpu))
+    if not seats:
+        text = 'must be a list of thread counts such as [4] or [2, 2], or of {"gpu": 0, "threads": 2}'
+        raise ConfigError(f'{name}: "processes" {text}')
+    return seats
 
 
 def text(values: Dict[str, Any], key: str) -> str:

@@ -6,13 +6,18 @@ import functools
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import uuid
 from importlib import metadata
-from typing import Any, Dict, Optional
+from pathlib import Path
+from typing import Any, Dict, List, Optional
 
 from .config import Program
+from .figures import read
+
+VENDORS = {"0x1002": "AMD", "0x8086": "Intel"}  # PCI's numbers; NVIDIA's are told by its own driver
 
 
 def describe() -> Dict[str, Any]:
@@ -33,6 +38,34 @@ def mac() -> str:
     if number >> 40 & 1:
         return ""
     return ":".join(f"{number >> shift & 0xFF:02x}" for shift in range(40, -1, -8))
+
+
+def gpus(root: Path = Path("/")) -> List[Dict[str, Any]]:
+    """The GPUs, {"name", "memory_mb"} each, as NVIDIA's tool, its driver or the kernel tell of them."""
+    found: List[Dict[str, Any]] = []
+    tool = shutil.which("nvidia-smi") if root == Path("/") else None
+    if tool is not None:
+        query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+        try:
+            done = subprocess.run(
+                query, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=True
+            )
+            for line in done.stdout.decode("utf-8", "replace").splitlines():
+                name, _, memory = line.rpartition(",")
+                found.append({"name": name.strip(), "memory_mb": int(memory)})
+        except (OSError, ValueError, subprocess.SubprocessError):
+            found.clear()
+    if not found:
+        for place in sorted((root / "proc/driver/nvidia/gpus").glob("*/information")):
+            model = re.search(r"^Model:\s*(.+)$", read(place), re.MULTILINE)
+            found.append({"name": model[1].strip() if model else "NVIDIA GPU"})
+    for card in sorted((root / "sys/class/drm").glob("card*/device")):
+        vendor = VENDORS.get(read(card / "vendor").strip())
+        memory = read(card / "mem_info_vram_total").strip()
+        if vendor and card.parent.name[4:].isdigit():
+            name = read(card / "product_name").strip() or f"{vendor} GPU"
+            found.append({"name": name, **({"memory_mb": int(memory) >> 20} if memory.isdigit() else {})})
+    return found
 
 
 def total_memory_mb() -> int:

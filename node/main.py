@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import List, Optional
 
 from . import VERSION
-from .config import KEYS, ConfigError, find_blender, load
+from .config import KEYS, Config, ConfigError, find_blender, known_to_fail, load
+from .keyboard import Keyboard, probes
+from .register import admitted
 from .session import Session
 from .spool import Spool, Taken
+from .update import Updates, home, restart
 from .wire import Rejected
 
 log = logging.getLogger("croft.node")
@@ -26,10 +31,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
         prog="node",
         description="Renders for a Croft server.",
         epilog="Keys of the configuration:\n"
-        + "\n".join(f"  {key:11} {text}" for key, (_, text) in KEYS.items()),
+        + "\n".join(f"  {key:16} {text}" for key, (_, text) in KEYS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    beside = Path(__file__).resolve().with_name("config.json")
+    beside = home() / "config.json"
     parser.add_argument(
         "--config",
         metavar="FILE",
@@ -46,71 +51,115 @@ def main(arguments: Optional[List[str]] = None) -> int:
         datefmt="%H:%M:%S",
     )
     try:
-        run(options.config or [beside])
+        return run(options.config or [beside])
     except (ConfigError, Taken, Rejected) as error:
         print(f"node: {error}", file=sys.stderr)
         return 1
+
+
+def run(config_files: List[Path]) -> int:
+    """One node for each file, until a signal comes or all have ended by themselves."""
+    configs = [load(file) for file in config_files]
+    for config in configs:
+        for warning in config.warnings:
+            log.warning("%s", warning)
+    updates = Updates()
+    keyboard = Keyboard(configs[0].idle_minutes * 60, probes(configs[0].idle_command))
+    ending = Ending(updates)
+    spools: List[Spool] = []
+    try:
+        programs = [find_blender(config) for config in configs]
+        if None in programs:
+            log.warning("no Blender was found: only tasks without it can be done")
+        spools += [Spool(config.spool) for config in configs]
+        for place, (config, program) in enumerate(zip(configs, programs)):
+            if not any(token or "/t/" in url for url, token in config.servers):
+                found = admitted(config, program, ending.asked)
+                if found is None:
+                    return 0
+                configs[place] = found
+        keyboard.start()
+        sessions = [
+            Session(config, program, spool, keyboard=keyboard, updates=updates if config.update else None)
+            for config, program, spool in zip(configs, programs, spools)
+        ]
+        action = ending.wait(sessions)
+    finally:
+        keyboard.stop()
+        for spool in spools:
+            spool.close()
+        ending.close()
+    if action == "update":
+        restart(updates.folder)
+    if action == "shutdown":
+        return shut_down(next(config for config in configs if config.allow_shutdown), config_files)
     return 0
 
 
-def run(config_files: List[Path]) -> None:
-    """One node for each file, until a signal comes or all have ended by themselves."""
-    spools: List[Spool] = []
-    sessions: List[Session] = []
+def shut_down(config: Config, config_files: List[Path]) -> int:
+    """Off with this computer. Where that fails the node goes on, and says no more that it can."""
     try:
-        for file in config_files:
-            config = load(file)
-            for warning in config.warnings:
-                log.warning("%s", warning)
-            program = find_blender(config)
-            if program is None:
-                log.warning("no Blender was found: only tasks without it can be done")
-            spools.append(Spool(config.spool))
-            sessions.append(Session(config, program, spools[-1]))
-        Ending(sessions).wait()
-    finally:
-        for spool in spools:
-            spool.close()
+        done = subprocess.run(shlex.split(config.shutdown_command), stdin=subprocess.DEVNULL, check=False)
+        failed = f"exit code {done.returncode}" if done.returncode else ""
+    except (OSError, ValueError) as error:
+        failed = str(error)
+    if not failed:
+        return 0
+    log.error("%s failed (%s): this computer stays on", config.shutdown_command, failed)
+    known_to_fail.add(config.shutdown_command)
+    return run(config_files)
 
 
 class Ending:
     """Runs the sessions in threads of their own, so that the main one is free for signals."""
 
-    def __init__(self, sessions: List[Session]) -> None:
-        self._sessions = sessions
+    def __init__(self, updates: Updates) -> None:
+        self.asked = threading.Event()
+        self._updates = updates
         self._signals = 0
         self._error: Optional[BaseException] = None
-        self._threads = [
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        self._before = {number: signal.signal(number, self._signal) for number in numbers}
+
+    def close(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def wait(self, sessions: List[Session]) -> str:
+        """When all have ended: what is to be done then, if anything. Raises what ended one that didn't want
+        to."""
+        threads = [
             threading.Thread(target=self._run, args=(session,), name="session", daemon=True)
             for session in sessions
         ]
-
-    def wait(self) -> None:
-        """Returns when all have ended; raises what ended one that didn't want to."""
-        before = {number: signal.signal(number, self._signal) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            for thread in self._threads:
-                thread.start()
-            stopped = False
-            while any(thread.is_alive() for thread in self._threads):
-                for thread in self._threads:
-                    thread.join(0.2 / len(self._threads))
-                if (self._signals or self._error) and not stopped:
-                    if self._signals:
-                        log.info("stopping: giving claims back")
-                    for session in self._sessions:
-                        session.stop()
-                    stopped = True
-                if self._signals > 1:
-                    os._exit(1)  # the leashes end what still runs
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        for thread in threads:
+            thread.start()
+        stopped = False
+        while any(thread.is_alive() for thread in threads):
+            for thread in threads:
+                thread.join(0.2 / len(threads))
+            if self._updates.ready.is_set():
+                for session in sessions:
+                    session.leave("update")
+            off = any(session.ending == "shutdown" for session in sessions)
+            if (self._signals or self._error or off) and not stopped:
+                if self._signals:
+                    log.info("stopping: giving claims back")
+                for session in sessions:
+                    session.stop()
+                stopped = True
+            if self._signals > 1:
+                os._exit(1)  # the leashes end what still runs
         if self._error is not None:
             raise self._error
+        if self._signals:
+            return ""
+        endings = {session.ending for session in sessions}
+        return next((ending for ending in ("shutdown", "update") if ending in endings), "")
 
     def _signal(self, *_: object) -> None:
-        self._signals += 1  # nothing else: a handler may come between any two lines
+        self._signals += 1  # little else: a handler may come between any two lines
+        self.asked.set()
 
     def _run(self, session: Session) -> None:
         try:

@@ -17,7 +17,7 @@ import sys
 import threading
 from collections import deque
 from pathlib import Path
-from typing import Any, Callable, ClassVar, Deque, Dict, List, Optional, Sequence
+from typing import Any, Callable, ClassVar, Deque, Dict, List, Optional, Sequence, Set
 
 from .output import Mask, secrets_of
 
@@ -26,6 +26,7 @@ LEASHES_KEPT = 32
 LINES_KEPT = 200
 LINE_BYTES = 2000  # longer lines are cut
 LOG_BYTES = 8000  # what a failure carries at most
+LOWEST = 19  # nice
 GRACE_S = 3.0  # between SIGTERM and SIGKILL
 START_S = 30.0  # a leash that doesn't start a program within this time has failed
 
@@ -129,6 +130,22 @@ class Leash:
             self._popen.wait()
 
 
+class Manner:
+    """How the programs of this node behave: "go on", or, while somebody works at the computer, "lower" (they
+    step back as far as they can) or "suspend" (they stand still)."""
+
+    now = "go on"
+    lock = threading.Lock()
+    children: ClassVar[Set["Child"]] = set()
+
+    @classmethod
+    def set(cls, manner: str) -> None:
+        with cls.lock:
+            cls.now = manner
+            for child in list(cls.children):
+                child.behave(manner)
+
+
 class Child:
     """Starts at once. `on_line` is called from a thread of its own for every line of output; `sink` before
     that with the bytes as they come, passwords masked: what it gives back, if anything, is seen instead."""
@@ -150,6 +167,8 @@ class Child:
         self._lines: Deque[str] = deque(maxlen=LINES_KEPT)
         self._on_line = on_line
         self._sink = sink
+        self._nice = nice
+        self.low = False  # it steps back, and may not be allowed to come forward again
         self._mask = Mask(secrets_of(environment))
         request = {"run": list(argv), "nice": nice, "folder": folder, "environment": environment}
         output, theirs = os.pipe()
@@ -162,8 +181,12 @@ class Child:
             os.close(theirs)
         self._reader = threading.Thread(target=self._read, args=(output,), name="output", daemon=True)
         self._waiter = threading.Thread(target=self._wait, name="wait", daemon=True)
-        self._reader.start()
-        self._waiter.start()
+        with Manner.lock:
+            Manner.children.add(self)
+            self._reader.start()
+            self._waiter.start()
+            if Manner.now != "go on":
+                self.behave(Manner.now)
 
     def tail(self, size_bytes: int = LOG_BYTES) -> str:
         """The last lines of output, for a person who wants to know why."""
@@ -195,6 +218,18 @@ class Child:
         if not self.ended.is_set():
             self._leash.say(signal=int(number))
 
+    def behave(self, manner: str) -> None:
+        """See Manner."""
+        if manner == "suspend":
+            self.signal(signal.SIGSTOP)
+            return
+        self.signal(signal.SIGCONT)
+        try:
+            os.setpriority(os.PRIO_PGRP, self.pid, LOWEST if manner == "lower" else self._nice)
+            self.low = manner == "lower"
+        except OSError:
+            pass  # over, or only root may bring it forward again: then a fresh one takes its place
+
     def _wait(self) -> None:
         code = self._leash.wait()
         if code is None:  # somebody has killed the leash, or it was told to end
@@ -205,6 +240,8 @@ class Child:
             self._leash.drop()
         else:
             self._leash.keep()
+        with Manner.lock:
+            Manner.children.discard(self)
         self.code = -int(signal.SIGKILL) if code is None else code
         self.ended.set()
 

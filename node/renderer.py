@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from .config import Program
 from .hardware import oom_kills, process_memory_mb
 from .output import Capture
-from .process import Child
+from .process import Child, Manner
 from .progress import ANY, BLENDER, MOST_LINE, Progress, patterns_of
 from .wire import Message
 from .work import Attempt, Cancelled, Failed, Output, Result
@@ -53,6 +53,7 @@ class Renderer:
         scripting: Optional[bool] = None,
         on_progress: Callable[[float, float, str], None] = lambda progress, left_s, line: None,
         output: Optional[Capture] = None,
+        environment: Optional[Dict[str, str]] = None,
     ) -> None:
         self.file = file
         self.identity = identity(file)
@@ -76,7 +77,7 @@ class Renderer:
                 command_line(program, file, threads, scripting, commands_read, answers_write),
                 nice=nice,
                 pass_fds=(commands_read, answers_write),
-                environment={**os.environ, "TMPDIR": self._scratch},
+                environment={**os.environ, "TMPDIR": self._scratch, **(environment or {})},
                 on_line=self._see,
                 sink=self._said_by.add,
             )
@@ -88,6 +89,8 @@ class Renderer:
 
     def fits(self, file: Path, command: Message) -> bool:
         """Whether this Blender can go on with the command: same file, unchanged, same wishes."""
+        if self._child.low and Manner.now == "go on":
+            return False  # it stepped back for somebody, and can't come forward again
         return self.file == file and self.identity == identity(file) and self.wishes in ((), wishes(command))
 
     def render(self, attempt: Attempt, command: Message, folder: Optional[Path]) -> Result:

@@ -1,8 +1,9 @@
-"""The talk with the server: what the slots need goes out, what the server says goes to the slots.
+"""What one node has in hand: its slots, the attempts that they hold, the results that wait.
 
-One thread. It wakes when something has changed or is due, and puts everything into one request. Results
-are kept until the server has accepted or refused them, in the spool where it can't be reached; meanwhile
-the slots work on with what they hold.
+Each server of its list has a link (`link.py`) that talks with it; they take turns at asking for work. A
+result goes to the server that gave its attempt, or, while that can't be reached, to another one of the same
+installation. Results are kept until a server has accepted or refused them, in the spool where none can be
+reached; meanwhile the slots work on with what they hold.
 """
 
 from __future__ import annotations
@@ -12,33 +13,32 @@ import random
 import threading
 import time
 import uuid
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from . import VERSION, hardware
 from .config import Config, Program
-from .output import Capture, shortened
+from .figures import figures
+from .keyboard import Keyboard
+from .link import HANGING_S, Link
+from .output import shortened
+from .process import Manner
 from .slots import Slot, remove_outputs
 from .spool import Spool
-from .wire import Away, Message, Rejected, Server
+from .update import Updates, build
+from .wire import Message, Server
 from .work import Attempt
 
 log = logging.getLogger("croft.node")
-HEARTBEAT_S = 15.0  # until the server says otherwise
-IDLE_S = 2.0
-EAGER_S, EAGER_PART = 30.0, 0.4  # after work: where one job was there is often another
-HIBERNATION_S = 60.0
 SHARES_S = 2.0  # how often the markers of the shares are looked at
-RETRY_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # after the first, second … failure to reach the server
-RESULTS_A_REQUEST = 50
-REQUEST_BYTES = 2 << 20  # of logs in one request
-LOG_BYTES = 32 << 10  # of a log in one report
-WATCH_S = 1.0  # how often a log that somebody follows is told
+TURN_S = 60.0  # a server that has work is asked for so long before the next one is
 FAREWELL_S = 5.0  # for giving claims back at the end
 STOP_S = 10.0  # for the slots to end
+PATIENCE_S = 900.0  # what is suspended for a person at the keyboard is given back after so long
 
 
 class Session:
-    """`run` returns when `stop` was called or, for a single use, when there is nothing more to do."""
+    """`run` returns when `stop` was called, when a server has had it shut down or brought up to date, or, for
+    a single use, when there is nothing more to do. `ending` says which: "", "shutdown" or "update"."""
 
     def __init__(
         self,
@@ -46,51 +46,56 @@ class Session:
         program: Optional[Program],
         spool: Spool,
         *,
-        server: Optional[Server] = None,
+        keyboard: Optional[Keyboard] = None,
+        updates: Optional[Updates] = None,
+        servers: Optional[List[Server]] = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config = config
-        self._program = program
+        self.config = config
+        self.changed = threading.Condition()
+        self.random = random.Random()
+        self.worked_at = float("-inf")
+        self.ending = ""
         self._spool = spool
-        self._server = server or Server(config.server, config.token)
         self._clock = clock
-        self._changed = threading.Condition()
+        self._keyboard = keyboard
+        self._updates = updates
         self._stopping = False
+        self._leaving = False  # no new work: what is held is finished, then it ends
         self._held: Dict[str, Attempt] = {}
         self._results: Dict[str, Message] = spool.load()
-        self._sent_at: Dict[str, float] = {}
-        self._released: List[str] = []
+        self._released: Dict[str, str] = {}  # attempt -> the server that gave it, by its address
         self._noted: Dict[str, List[str]] = {}
         self._clean_up()
-        self._info: Message = {}
-        self._met = ""  # the server that knows us, by its id
-        self._introduced = False
-        self._failures = 0
-        self._retry_at = 0.0
-        self._beat_at = 0.0
-        self._empty_at = float("-inf")  # the server had nothing for us
-        self._empty_idle = 0
-        self._worked_at = float("-inf")
         self._began_at = clock()
         self._shares: Dict[str, str] = {}
         self._shares_at = float("-inf")
-        self._asked = 0
-        self._watched: List[str] = []  # attempts whose log somebody follows
-        self._watch_at = float("-inf")
-        self._telling: Dict[str, Tuple[Capture, int]] = {}  # of this request: how far the logs go with it
+        self._wrong: Set[str] = set()
+        self._used = False  # somebody is at the keyboard
+        self._used_at = 0.0
+        self._gpu_turn = False
         memory = config.memory_mb or hardware.total_memory_mb() * 2 // 3 // len(config.processes)
         self.slots = [
-            Slot(config, program, threads, memory, self._deliver, self._wake) for threads in config.processes
+            Slot(config, program, seat, memory, self._deliver, self.wake) for seat in config.processes
         ]
+        made = servers or [Server(url, token) for url, token in config.servers]
+        self.links = [Link(self, server, clock) for server in made]
+        self._turn = 0  # the link that is asked first
+        self._turn_at = float("-inf")
+        self._asking: Optional[Link] = None
+        self._asking_since = 0.0
         self._identity: Message = {
             "id": "identity",
             "name": config.name,
             "version": VERSION,
+            "build": build(),
             "protocol": 2,
-            "provides": config.provides,
+            "provides": self._labels(True),
             "slots": len(self.slots),
             "hardware": hardware.describe(),
             "mac": hardware.mac(),
+            "gpus": hardware.gpus(),
+            "single_use": config.single_use,
             "programs": {},
             "instance": uuid.uuid4().hex,  # tells two computers with one name apart
             "does": ["test-pattern", "run"],
@@ -99,242 +104,255 @@ class Session:
             self._identity["programs"] = {"blender": hardware.blender_version(program)}
             self._identity["does"] = ["blender-frame", "test-pattern", "run"]
 
+    # -- its life -------------------------------------------------------------------------------------
+
     def stop(self) -> None:
         """Asks `run` to give everything back and return; may be called from any thread."""
-        with self._changed:
+        with self.changed:
             self._stopping = True
-            self._changed.notify_all()
+            self.changed.notify_all()
 
-    def _clean_up(self) -> None:
-        """After a node that was killed: its claims go back, what it wrote under their names goes away."""
-        for attempt, folders in self._spool.left_over().items():
-            if attempt not in self._results:
-                self._released.append(attempt)
-                for folder in folders:
-                    remove_outputs(self._config, folder, f".{attempt}.")
-        self._spool.note_held({})
-
-    def _note_held(self) -> None:
-        with self._changed:
-            held = {attempt.id: attempt.folders() for attempt in self._held.values()}
-        if held != self._noted:
-            self._noted = held
-            self._spool.note_held(held)
+    def leave(self, ending: str) -> None:
+        """Asks `run` to finish what is held, take nothing more, and return."""
+        with self.changed:
+            if not self.ending:
+                self.ending, self._leaving = ending, True
+                self.changed.notify_all()
 
     def run(self) -> None:
-        """Raises Rejected where the server won't have this node at all."""
+        """Raises Rejected where no server will have this node at all."""
         for slot in self.slots:
             slot.start()
+        threads = [threading.Thread(target=link.run, name="link", daemon=True) for link in self.links]
+        if self._keyboard is not None:
+            self._keyboard.subscribe(self._somebody)
         try:
-            while not self._over():
-                try:
-                    self._round()
-                except Rejected:
-                    raise
-                except Exception:
-                    # The talk must go on, or finished frames would never be delivered.
-                    log.exception("the talk with the server stumbled")
-                    self._retry_at = self._clock() + RETRY_S[1]
+            for thread in threads:
+                thread.start()
+            # A look now and then is for what takes its time; what ends a node ends its links.
+            while any(thread.is_alive() for thread in threads) and not self._stopping:
+                for thread in threads:
+                    thread.join(0.5)
+                self._lose_patience()
         finally:
-            self._farewell()
+            self.stop()
+            for thread in threads:
+                thread.join(FAREWELL_S)
+            hanging = [link for link, thread in zip(self.links, threads) if thread.is_alive()]
+            self._farewell(hanging)
+        refusals = [link.rejected for link in self.links if link.rejected is not None]
+        if len(refusals) == len(self.links):
+            raise refusals[0]
 
-    def _round(self) -> None:
-        """Waits until there is something to say, says it, does what the server answers."""
-        requests = self._wait()
-        if not requests:
+    def over(self) -> bool:
+        """A single use ends when there was something and is no more, or when nothing came for too long."""
+        if self._stopping:
+            return True
+        if self._held or self._results:
+            return False
+        if self._leaving:
+            return True
+        asked = [link for link in self.links if link.empty_at > 0]
+        if not self.config.single_use or not asked:
+            return False
+        if any(link.empty_at < 0 and not link.failures for link in self.links):
+            return False
+        waited_s = self._clock() - self._began_at
+        return self.worked_at > 0 or waited_s > min(link.hibernation_s() for link in asked)
+
+    def rejected(self, link: Link) -> bool:
+        """Whether it is over: no server will have this node."""
+        if all(one.rejected is not None for one in self.links):
+            self.stop()
+        return self._stopping
+
+    def shut_down(self, link: Link) -> None:
+        """The server wants the computer off: obeyed only where its owner allows it."""
+        if not self.config.allow_shutdown:
+            log.warning("the server asked to shut this computer down; allow_shutdown isn't set: passed over")
             return
-        try:
-            answers = self._server.talk(requests)
-        except Rejected as rejected:
-            if not self._met:
-                raise
-            self._away(str(rejected))
-            return
-        except Away as away:
-            self._away(str(away))
-            return
-        if self._failures:
-            log.warning("the server is back")
-        elif not self._met:
-            log.info("connected to %s as %s", self._server.url, self._config.name)
-        for output, following in self._telling.values():
-            output.told = max(output.told, following)
-        self._failures, self._introduced = 0, True
-        self._met = self._met or "?"
-        self._beat_at = self._clock() if any(item["id"] == "info" for item in requests) else self._beat_at
-        given_back = {item["uuid"] for item in requests if item["id"] == "release"}
-        with self._changed:
-            self._released = [attempt for attempt in self._released if attempt not in given_back]
-        for answer in answers:
-            try:
-                self._obey(answer)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                log.warning("the server said something strange: %r (%r)", answer, error)
-        self._note_held()
-        if self._asked:
-            if not any(answer.get("id") == "task" for answer in answers):
-                self._empty_at, self._empty_idle = self._clock(), self._idle()
-            else:
-                self._worked_at, self._empty_at = self._clock(), float("-inf")
+        if not self.ending:
+            log.info("the server shuts this computer down")
+            self.ending = "shutdown"
+            self.stop()
 
-    def _wait(self) -> List[Message]:
-        """Until something is due; the requests to send, or none when it should be looked at again."""
-        with self._changed:
-            while not self._stopping:
-                now = self._clock()
-                requests, again_s = self._due(now)
-                if requests and now >= self._retry_at:
-                    return requests
-                self._changed.wait(max(0.001, self._retry_at - now if requests else again_s))
-                if self._over():
-                    break
-            return []
+    def update(self, link: Link, told: Message) -> None:
+        """The server has another version of this program."""
+        if self._updates is not None and self._updates.want(told, link.server):
+            log.info("bringing this node up to date: %s", told.get("version") or told.get("build"))
 
-    def _due(self, now: float) -> "tuple[List[Message], float]":
-        """What is to be said now; if nothing, in how many seconds there will be."""
-        again_s = self._heartbeat_s() - (now - self._beat_at)
-        beat = again_s <= 0 or not self._introduced
-        requests: List[Message] = []
-        size_bytes = 0
-        self._telling.clear()
-        if beat:
-            requests.append({"id": "info"})
-            requests += [
-                self._report(attempt) for attempt in self._held.values() if attempt.id not in self._results
-            ]
-            again_s = self._heartbeat_s()
-        elif self._watched:
-            again_s = min(again_s, self._watch_at + WATCH_S - now)
-            if now >= self._watch_at + WATCH_S:
-                # `info` as well: it says whether somebody still looks.
-                self._watch_at, again_s = now, WATCH_S
-                watched = [self._held[name] for name in self._watched if name in self._held]
-                requests += [self._report(item) for item in watched if item.id not in self._results]
-                requests += [{"id": "info"}] if requests else []
-        for attempt, message in list(self._results.items())[:RESULTS_A_REQUEST]:
-            # Without an answer to it: with the next heartbeat again.
-            if beat or now - self._sent_at.get(attempt, float("-inf")) >= self._heartbeat_s():
-                size_bytes += sum(len(text) for _, text in message.get("output") or ())
-                if size_bytes > REQUEST_BYTES and requests:
-                    again_s = 0.0
-                    break
-                requests.append({key: value for key, value in message.items() if key != "folders"})
-                self._sent_at[attempt] = now
-        requests += [{"id": "release", "uuid": attempt} for attempt in self._take_back()]
-        count, look_s = self._wanted(now)
-        again_s = min(again_s, look_s)
-        self._asked = 0
-        if count:
-            shares = self._mounted(now)
-            task = {"id": "task", "paths": sorted(shares), "provides": self._config.provides, "count": count}
-            requests.append(task)
-            self._asked = count
-        if requests:
-            # Always: a server that was started anew knows nobody.
-            requests.insert(0, {**self._identity, "paths": self._mounted(now)})
-        return requests, again_s
+    def reached(self) -> None:
+        """A server has answered: this program works."""
+        if self._updates is not None:
+            self._updates.prove()
 
-    def _wanted(self, now: float) -> "tuple[int, float]":
-        """How many tasks the slots can use now, and when to look again if none."""
-        count, again_s = 0, float("inf")
-        for slot in self.slots:
-            wants, look_s = slot.wants()
-            count += wants
-            if not wants:
-                again_s = min(again_s, look_s)
-        if count and self._idle() <= self._empty_idle:
-            left_s = self._empty_at + self._idle_s() - now
-            if left_s > 0:
-                return 0, min(left_s, again_s)
-        return count, again_s
+    def wake(self) -> None:
+        with self.changed:
+            self.changed.notify_all()
 
-    def _take_back(self) -> List[str]:
+    # -- what the links say ---------------------------------------------------------------------------
+
+    def identity(self, now: float, theirs: Any) -> Message:
+        return {**self._identity, "paths": self.mounted(now, theirs)}
+
+    def facts(self) -> Message:
+        """What changes from heartbeat to heartbeat."""
+        found: Message = {**figures(), "can_shutdown": self.config.allow_shutdown}
+        if self._keyboard is not None and self._keyboard.known():
+            found["at_keyboard"] = self._used
+        if self._updates is not None and self._updates.error:
+            found["update_error"] = self._updates.error
+        return found
+
+    def working(self, link: Link) -> List[Attempt]:
+        """Attempts that this server is to hear of."""
+        return [
+            attempt
+            for attempt in self._held.values()
+            if attempt.id not in self._results and self._concerns(link, attempt.home, attempt.site)
+        ]
+
+    def results_for(self, link: Link) -> List[Tuple[str, Message]]:
+        """Results that this server may take."""
+        return [
+            (name, message)
+            for name, message in self._results.items()
+            if self._concerns(link, str(message.get("home") or ""), str(message.get("site") or ""), name)
+        ]
+
+    def to_release(self, link: Link) -> List[str]:
         for slot in self.slots:
             attempt = slot.gives_back()
             if attempt is not None:
                 self._held.pop(attempt.id, None)
-                self._released.append(attempt.id)
-        return self._released
+                self._released[attempt.id] = attempt.home
+        return [name for name, home in self._released.items() if self._concerns(link, home, "")]
 
-    def _report(self, attempt: Attempt) -> Message:
-        progress = attempt.progress_now()
-        output, log = attempt.output, {}
-        if output.told_to != self._met:  # a server that was started anew knows nothing of it
-            output.told, output.told_to = 0, self._met
-        at, text, following = output.piece(output.told, LOG_BYTES)
-        if text:
-            log = {"log": text, "log_at": at}
-            self._telling[attempt.id] = (output, following)
-        return {
-            **log,
-            "id": "report",
-            "uuid": attempt.id,
-            "frame": attempt.frame,
-            "done": int(progress * 100),
-            "total": 100,
-            "progress": round(progress, 3),
-            "begun": bool(attempt.begun_at),
-            "seconds": attempt.strained_s(),
-            "line": attempt.line[-200:],
-        }
+    def given_back(self, attempts: List[str]) -> None:
+        for attempt in attempts:
+            self._released.pop(attempt, None)
 
-    def _obey(self, answer: Message) -> None:
-        kind = answer["id"]
-        if kind == "info":
-            self._informed(answer)
-        elif kind == "task":
-            self._take(answer)
-        elif kind == "kill":
-            self._kill(str(answer["uuid"]))
-        elif kind == "accepted":
-            self._settled(str(answer["uuid"]))
-        elif kind == "refused":
-            self._refused(str(answer["uuid"]), str(answer.get("why", "")))
+    def _concerns(self, link: Link, home: str, site: str, result: str = "") -> bool:
+        """Is this the server that gave it, or, while that is away, one that may take it in its stead?"""
+        if link.url == home or len(self.links) == 1:
+            return True
+        giver = next((one for one in self.links if one.url == home), None)
+        if giver is not None and not giver.failures:
+            return False
+        if result in link.not_theirs:
+            return False
+        return giver is None or (bool(site) and site == link.site) or (bool(result) and not site)
 
-    def _informed(self, answer: Message) -> None:
-        self._info = answer
-        watched = answer.get("watched")
-        self._watched = [str(name) for name in watched] if isinstance(watched, list) else []
-        server = str(answer.get("server") or "?")
-        if self._met not in ("", "?", server):
-            self._introduced = False  # another server, or the same started again: it has to learn who we are
-        self._met = server
+    def _decides(self, link: Link, home: str, site: str) -> bool:
+        """Whether this server's word on an attempt counts: another farm knows nothing of it."""
+        return link.url == home or not home or len(self.links) == 1 or (bool(site) and site == link.site)
 
-    def _take(self, answer: Message) -> None:
+    def wanted(self) -> Tuple[int, List[str], float]:
+        """How many tasks the slots can use now, with which labels, and when to look again if none."""
+        if self._leaving or self._stopping or (self._used and self.config.idle_only):
+            return 0, [], float("inf")
+        counts, again_s = {True: 0, False: 0}, float("inf")
+        for slot in self.slots:
+            wants, look_s = slot.wants()
+            counts[slot.seat.gpu is not None] += wants
+            if not wants:
+                again_s = min(again_s, look_s)
+        if counts[True] and counts[False]:  # a task that needs a GPU must not come for a slot without
+            self._gpu_turn = not self._gpu_turn
+        else:
+            self._gpu_turn = counts[True] > 0
+        return counts[self._gpu_turn], self._labels(self._gpu_turn), again_s
+
+    def _labels(self, gpu: bool) -> List[str]:
+        has = gpu and any(slot.seat.gpu is not None for slot in self.slots)
+        return sorted({*self.config.provides, *(["gpu"] if has else [])})
+
+    # -- turns ----------------------------------------------------------------------------------------
+
+    def its_turn(self, link: Link, now: float) -> bool:
+        """Whether this server is to be asked for work now, before the others."""
+        if len(self.links) == 1:
+            return True
+        busy = self._asking not in (None, link) and now - self._asking_since < HANGING_S
+        if busy:
+            return False
+        order = self.links[self._turn :] + self.links[: self._turn]
+        first = next((one for one in order if one is link or one.ready(now)), link)
+        return first is link
+
+    def asks(self, link: Link) -> None:
+        self._asking, self._asking_since = link, self._clock()
+
+    def answered(self, link: Link) -> None:
+        with self.changed:
+            if self._asking is link:
+                self._asking = None
+                self.changed.notify_all()
+
+    def asked(self, link: Link, count: int, given: int) -> None:
+        """A server keeps its turn while it has work, for a while: files that are open stay so."""
+        now = self._clock()
+        if self.links[self._turn] is not link:
+            self._turn, self._turn_at = self.links.index(link), now
+        if given < count or now - self._turn_at > TURN_S:
+            self._turn, self._turn_at = (self._turn + 1) % len(self.links), now
+        self.changed.notify_all()
+
+    # -- what the servers say -------------------------------------------------------------------------
+
+    def take(self, link: Link, answer: Message) -> None:
         attempt = Attempt.of(answer)
-        with self._changed:
+        attempt.home, attempt.site = link.url, link.site
+        needs_gpu = "gpu" in (answer.get("requires") or ())
+        with self.changed:
             if attempt.id in self._held or attempt.id in self._results:
                 return  # told twice
             slots = [slot for slot in self.slots if slot.idle() or slot.next is None]
-            # The idle first, then the one that has the file open already.
-            slots.sort(key=lambda slot: (not slot.idle(), slot.file() != attempt.file))
-            if not slots:
-                self._released.append(attempt.id)
+            if needs_gpu and any(slot.seat.gpu is not None for slot in self.slots):
+                slots = [slot for slot in slots if slot.seat.gpu is not None]
+            # The idle first, then the one that has the file open already; GPUs are kept for who needs them.
+            slots.sort(
+                key=lambda slot: (not slot.idle(), slot.file() != attempt.file, slot.seat.gpu is not None)
+            )
+            if not slots or self._leaving:
+                self._released[attempt.id] = attempt.home
                 return
             self._held[attempt.id] = attempt
+            slots[0].give(attempt)
         log.info("frame %s of %s", attempt.frame, attempt.job or attempt.file)
-        slots[0].give(attempt)
 
-    def _kill(self, attempt_id: str) -> None:
+    def kill(self, link: Link, attempt_id: str) -> None:
         attempt = self._held.get(attempt_id)
+        if attempt is not None and not self._decides(link, attempt.home, attempt.site):
+            return
         self._drop_result(attempt_id)
         if attempt is None:
             return
         log.info("frame %s of %s was taken back by the server", attempt.frame, attempt.job)
+        self._cancel(attempt)
+
+    def _cancel(self, attempt: Attempt) -> None:
         attempt.cancelled.set()
         for slot in self.slots:
             if attempt in (slot.current, slot.next):
                 slot.cancel(attempt)
                 return
 
-    def _settled(self, attempt_id: str) -> None:
-        with self._changed:
+    def settled(self, attempt_id: str) -> None:
+        with self.changed:
             self._results.pop(attempt_id, None)
-            self._sent_at.pop(attempt_id, None)
             self._held.pop(attempt_id, None)
+            if self._leaving:
+                self.changed.notify_all()
         self._spool.forget(attempt_id)
 
-    def _refused(self, attempt_id: str, why: str) -> None:
+    def refused(self, link: Link, attempt_id: str, why: str) -> None:
+        message = self._results.get(attempt_id, {})
+        if not self._decides(link, str(message.get("home") or ""), str(message.get("site") or "")):
+            link.not_theirs[attempt_id] = None  # its own server will take it
+            while len(link.not_theirs) > 10_000:
+                del link.not_theirs[next(iter(link.not_theirs))]
+            return
         log.warning("the server did not take a result: %s", why or "it gave no reason")
         self._drop_result(attempt_id)
 
@@ -343,118 +361,130 @@ class Session:
         message = self._results.get(attempt_id)
         if message is not None:
             for folder in message.get("folders", ()):
-                remove_outputs(self._config, str(folder), f".{attempt_id}.")
-            self._settled(attempt_id)
+                remove_outputs(self.config, str(folder), f".{attempt_id}.")
+            self.settled(attempt_id)
+
+    # -- what the slots say ---------------------------------------------------------------------------
 
     def _deliver(self, attempt: Attempt, message: Optional[Message]) -> None:
         """From a slot: the attempt is over. Sent at once."""
-        with self._changed:
+        with self.changed:
             if message is None or attempt.cancelled.is_set():
                 self._held.pop(attempt.id, None)
                 if message is not None:
                     for folder in message.get("folders", ()):
-                        remove_outputs(self._config, str(folder), attempt.prefix())
+                        remove_outputs(self.config, str(folder), attempt.prefix())
             elif message["id"] == "release":
                 self._held.pop(attempt.id, None)
-                self._released.append(attempt.id)
+                self._released[attempt.id] = attempt.home
                 message = None
             elif attempt.id in self._held:
+                message.update(home=attempt.home, site=attempt.site)
                 self._results[attempt.id] = message
-            self._changed.notify_all()
-        if self._failures and message is not None:
-            message["output"] = shortened(message.get("output"))
-            self._spool.keep(message)
+            self.changed.notify_all()
+        if message is not None and all(link.failures for link in self.links):
+            self._keep(message)
 
-    def _wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
-
-    def _away(self, sentence: str) -> None:
-        """The server can't be reached: keep the results, try again after a while, ever more slowly."""
-        if not self._failures:
-            log.warning("%s; working on, results are kept", sentence)
-        self._introduced = False
-        delay_s = RETRY_S[min(self._failures, len(RETRY_S) - 1)]
-        self._failures += 1
-        self._retry_at = self._clock() + self._varied(delay_s)
-        for message in list(self._results.values()):
-            message["output"] = shortened(message.get("output"))
-            self._spool.keep(message)
+    def _keep(self, message: Message) -> None:
+        message["output"] = shortened(message.get("output"))
+        self._spool.keep(message)
         if self._spool.problem:
             log.warning("%s", self._spool.problem)
             self._spool.problem = ""
 
-    def _mounted(self, now: float) -> Dict[str, str]:
+    def keep_results(self) -> None:
+        """A server can't be reached: what waits for it must outlive this program."""
+        for message in list(self._results.values()):
+            self._keep(message)
+
+    def _clean_up(self) -> None:
+        """After a node that was killed: its claims go back, what it wrote under their names goes away."""
+        for attempt, folders in self._spool.left_over().items():
+            if attempt not in self._results:
+                self._released[attempt] = ""
+                for folder in folders:
+                    remove_outputs(self.config, folder, f".{attempt}.")
+        self._spool.note_held({})
+
+    def note_held(self) -> None:
+        with self.changed:
+            held = {attempt.id: attempt.folders() for attempt in self._held.values()}
+        if held != self._noted:
+            self._noted = held
+            self._spool.note_held(held)
+
+    # -- a person at the keyboard ---------------------------------------------------------------------
+
+    def _somebody(self, used: bool) -> None:
+        """Somebody has sat down at this computer, or has gone."""
+        with self.changed:
+            self._used, self._used_at = used, self._clock()
+            held = list(self._held.values())
+        if self.config.when_used in ("suspend", "lower"):
+            Manner.set(self.config.when_used if used else "go on")
+        if self.config.when_used == "suspend":
+            for attempt in held:
+                attempt.suspend() if used else attempt.resume()
+        elif self.config.when_used == "give back" and used:
+            self._give_back(held)
+        log.info("%s", "somebody is at this computer" if used else "this computer is free again")
+        for link in self.links:
+            link.beat_now()
+
+    def _lose_patience(self) -> None:
+        """What was suspended is another computer's after a while."""
+        waits = self._used and self.config.when_used == "suspend" and self._held
+        if waits and self._clock() - self._used_at > PATIENCE_S:
+            self._give_back(list(self._held.values()))
+
+    def _give_back(self, attempts: List[Attempt]) -> None:
+        for attempt in attempts:
+            if attempt.id not in self._results and not attempt.ended_at:
+                with self.changed:
+                    self._released[attempt.id] = attempt.home
+                self._cancel(attempt)
+
+    # -- shares and times -----------------------------------------------------------------------------
+
+    def mounted(self, now: float, theirs: Any) -> Dict[str, str]:
         """The shares that are here; said when it changes. A marker that isn't the server's counts as away."""
         if now - self._shares_at >= SHARES_S:
-            found = self._config.mounted()
-            theirs = self._info.get("shares")
-            if isinstance(theirs, dict):
-                wrong = {name for name in found if theirs.get(name) not in (None, found[name])}
-                found = {name: ident for name, ident in found.items() if name not in wrong}
+            found = self.config.mounted()
             for name in sorted(set(self._shares) - set(found)):
                 log.warning("share %s isn't mounted any more: no tasks on it", name)
-            for name in sorted(set(self._config.shares) - set(found)) if self._shares_at < 0 else []:
-                log.warning("share %s has no marker at %s: is it mounted?", name, self._config.shares[name])
-            if found != self._shares:
-                self._introduced = False
+            for name in sorted(set(self.config.shares) - set(found)) if self._shares_at < 0 else []:
+                log.warning("share %s has no marker at %s: is it mounted?", name, self.config.shares[name])
             self._shares, self._shares_at = found, now
-        return self._shares
+        if not isinstance(theirs, dict):
+            return self._shares
+        return {name: ident for name, ident in self._shares.items() if theirs.get(name) in (None, ident)}
 
-    def _idle(self) -> int:
+    def idle(self) -> int:
         return sum(slot.idle() for slot in self.slots)
 
-    def _over(self) -> bool:
-        """A single use ends when there was something and is no more, or when nothing came for too long."""
-        if self._stopping:
-            return True
-        if not self._config.single_use or self._held or self._results or self._empty_at < 0:
-            return False
-        waited_s = self._clock() - self._began_at
-        return self._worked_at > 0 or waited_s > self._number("hibernation", HIBERNATION_S)
+    def varied(self, seconds: float) -> float:
+        return seconds * (1 + self.config.jitter * self.random.random())
 
-    def _farewell(self) -> None:
+    def _farewell(self, hanging: List[Link]) -> None:
         """Ends what runs, gives the claims back, keeps what could not be delivered."""
         for attempt in list(self._held.values()):
             if attempt.id not in self._results and not attempt.ended_at:
-                attempt.cancelled.set()
-                self._released.append(attempt.id)
-                for slot in self.slots:
-                    if attempt in (slot.current, slot.next):
-                        slot.cancel(attempt)
+                self._released[attempt.id] = attempt.home
+                self._cancel(attempt)
         for slot in self.slots:
             slot.stop()
         for slot in self.slots:
             slot.join(STOP_S)
-        requests = [
-            {key: value for key, value in item.items() if key != "folders"} for item in self._results.values()
-        ]
-        requests += [{"id": "release", "uuid": attempt} for attempt in self._released]
-        if requests and self._met:
-            try:
-                requests.insert(0, {**self._identity, "paths": self._shares})
-                for answer in self._server.talk(requests, FAREWELL_S):
-                    if answer.get("id") in ("accepted", "refused"):
-                        self._obey(answer)
-            except (Away, Rejected, KeyError) as error:
-                log.warning("claims could not be given back: %s", error)
+        for link in self.links:
+            requests = [
+                {key: value for key, value in message.items() if key not in ("folders", "home", "site")}
+                for _, message in self.results_for(link)
+            ]
+            requests += [{"id": "release", "uuid": attempt} for attempt in self.to_release(link)]
+            if self.ending == "shutdown":
+                requests.append({"id": "info", "shutting_down": True})
+            if requests and link.met and not link.failures and link not in hanging:
+                link.farewell([self.identity(self._clock(), None), *requests], FAREWELL_S)
         for message in self._results.values():
             self._spool.keep(message)
         self._spool.note_held({})
-        self._server.close()
-
-    def _heartbeat_s(self) -> float:
-        return max(0.1, self._number("heartbeat", HEARTBEAT_S))
-
-    def _idle_s(self) -> float:
-        idle_s = self._number("idle", IDLE_S)
-        if self._clock() - self._worked_at < EAGER_S:
-            idle_s *= EAGER_PART
-        return self._varied(max(0.02, idle_s, self._config.tick))
-
-    def _number(self, key: str, default: float) -> float:
-        value: Any = self._info.get(key)
-        return float(value) if isinstance(value, (int, float)) and value > 0 else default
-
-    def _varied(self, seconds: float) -> float:
-        return seconds * (1 + self._config.jitter * random.random())

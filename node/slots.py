@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import commands, pictures
-from .config import Config, Program
+from .config import Config, Program, Seat
 from .renderer import Renderer, Restart
 from .room import full_disk
 from .wire import Message
@@ -37,14 +37,14 @@ class Slot:
         self,
         config: Config,
         program: Optional[Program],
-        threads: int,
+        seat: Seat,
         memory_mb: int,
         deliver: Deliver,
         wake: Callable[[], None],
     ) -> None:
         self._config = config
         self._program = program
-        self._threads = threads
+        self.seat = seat
         self._memory_mb = memory_mb
         self._deliver = deliver
         self._wake = wake
@@ -166,6 +166,7 @@ class Slot:
         if attempt.cancelled.is_set():
             self._deliver(attempt, None)
             return
+        attempt.environment = self.seat.environment()
         attempt.begin()
         self._open = attempt.file
         self._wake()
@@ -241,7 +242,8 @@ class Slot:
             renderer = Renderer(
                 program,
                 file,
-                threads=self._threads,
+                threads=self.seat.threads,
+                environment=self.seat.environment(),
                 nice=self._config.nice,
                 scripting=self._config.scripting,
                 on_progress=self._progress,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import dataclass, field
@@ -70,6 +71,10 @@ class Attempt:
     ends_at: float = 0.0  # as the renderer guesses; 0: it hasn't said
     line: str = ""
     cancelled: threading.Event = field(default_factory=threading.Event)
+    home: str = ""  # the address of the server that gave it
+    site: str = ""  # and the installation that this belongs to
+    environment: Dict[str, str] = field(default_factory=dict)  # of its slot, for all that it starts
+    suspended_at: float = 0.0  # since when it waits for a person at the keyboard to go
     output: Capture = field(default_factory=Capture)  # all that its programs say
 
     @staticmethod
@@ -122,9 +127,22 @@ class Attempt:
         """How long it has taken since the last milestone; 0 before it was begun."""
         return round((self.ended_at or time.monotonic()) - self.marked_at, 3) if self.marked_at else 0.0
 
+    def suspend(self) -> None:
+        """Its programs are halted: no time passes for it."""
+        self.suspended_at = self.suspended_at or time.monotonic()
+
+    def resume(self) -> None:
+        if self.suspended_at:
+            slept_s, self.suspended_at = time.monotonic() - self.suspended_at, 0.0
+            for name in ("begun_at", "marked_at", "heard_at", "ends_at"):
+                if getattr(self, name):
+                    setattr(self, name, getattr(self, name) + slept_s)
+
     def limits(self) -> List[Tuple[float, str]]:
         """When each of its limits passes, on the monotonic clock, and what is said then."""
-        found = []
+        found: List[Tuple[float, str]] = []
+        if self.suspended_at:
+            return found
         if self.begun_at and self.timeout_s > 0:
             found.append((self.begun_at + self.timeout_s, f"not over within {self.timeout_s:g} s"))
         if self.marked_at and self.bound_s > 0:
@@ -144,3 +162,8 @@ class Attempt:
         for at, text in self.limits():
             if now >= at:
                 raise Failed("time-out", f"{text}\n{tail()}".rstrip())
+
+
+def environment_of(attempt: Attempt) -> Optional[Dict[str, str]]:
+    """What a program of this attempt's finds around it; None: what the node itself has."""
+    return {**os.environ, **attempt.environment} if attempt.environment else None

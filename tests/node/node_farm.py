@@ -118,6 +118,7 @@ class Farm:
     def config(self, file: str = "config.json", **changes: Any) -> Path:
         data = {
             "name": "alpha",
+            "token": "a node's token",
             "server": f"http://127.0.0.1:{self.server.port}",
             "paths": {"data": str(self.share)},
             "processes": [1],
