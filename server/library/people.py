@@ -303,6 +303,11 @@ class People:
             raise NotFound(f"There is no token '{ident}' that was revoked lately.", token=ident)
         self._settings.write("tokens", ident, kept)
 
+    def node_tokens(self, name: str) -> list[dict[str, Any]]:
+        """The tokens that are good for a node of this name: its own, and those of groups."""
+        keys = ("id", "node", "title", "created", "expires")
+        return [{key: token[key] for key in keys} for token in self.tokens() if token["node"] in (name, "*")]
+
     def revoke_node(self, name: str) -> None:
         """Revoke every token that is bound to this node's name; those of groups stay."""
         for ident, data in list(self._settings.folder("tokens").items()):

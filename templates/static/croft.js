@@ -2,6 +2,7 @@
 // does nothing. Pages work for reading, filtering and signing in without it.
 import "./act.js";
 import "./edit.js";
+import "./hours.js";
 import "./drop.js";
 import "./frames.js";
 import "./live.js";

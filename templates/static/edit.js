@@ -1,5 +1,5 @@
 // Fields that save themselves. form[data-edit] names the record, its data-etag the version that was read;
-// a field that somebody else changed meanwhile is shown with both values and never overwritten unasked.
+// data-in the object inside the record that its fields are of. A field that somebody else changed meanwhile is shown with both values and never overwritten unasked.
 import { ask } from "./act.js";
 
 const base = new WeakMap(); // control -> the value that its person began with
@@ -56,7 +56,8 @@ async function save(form, control, tries = 3) {
   const sent = control.dataset.number !== undefined ? Number(value)
     : control.dataset.list !== undefined ? value.split(",").map((part) => part.trim()).filter(Boolean) : value;
   say(control, "Saving…", "quiet");
-  const answer = await ask("PATCH", form.dataset.edit, { [control.name]: sent }, { "If-Match": form.dataset.etag });
+  const one = { [control.name]: sent };
+  const answer = await ask("PATCH", form.dataset.edit, form.dataset.in ? { [form.dataset.in]: one } : one, { "If-Match": form.dataset.etag });
   if (answer.ok) {
     form.dataset.etag = answer.data.etag;
     base.set(control, value);

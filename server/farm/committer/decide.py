@@ -181,6 +181,7 @@ def _done(turn: Turn, op: Op) -> None:
     fail.keep_log(turn, op, event["node"], f"{seconds:g} s")
     if op.node is not None:
         fail.praise(turn, op.node, op.task, seconds)
+        op.node.note(job.id, op.task)
     op.answer = accepted(op.attempt)
 
 

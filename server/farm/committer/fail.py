@@ -143,6 +143,7 @@ def fail(turn: Turn, op: Op) -> None:
             _stuck(turn).add(op.task)
     turn.add(event)
     keep_log(turn, op, claim.node, reason[:100], failed=True)
+    node.note(job.id, op.task, str(event["reason"])[:100])
     if found is None or found.kind not in ("licence", "later", "lacking", "fatal"):
         _blame(turn, node, op.task, say or reason, at_fault=found is not None and found.kind == "computer")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from server.disk.errors import BadInput, Conflict, NotFound
 from server.farm.committer import Bundle, Committer
-from server.farm.committer.board import Board
+from server.farm.committer.board import Board, Live
 from server.farm.committer.decide import Op
 from server.farm.farm.powering import Powering
 from server.farm.farm.views import Views
@@ -57,6 +57,29 @@ class Machines:
 
     def _view(self, node: Node) -> dict[str, Any]:
         return {**self._views.node(node), "saved_hours": round(self.powering.saved_hours(node.name), 2)}
+
+    def recent(self, name: str) -> list[dict[str, Any]]:
+        """What became of its newest tasks since the server was started."""
+        found = []
+        for at, job_id, n, reason in list(self._nodes.get(name).recent):
+            live = self._board.live.get(job_id) or self._board.ended.get(job_id)
+            record = live.record if live is not None else {}
+            found.append(
+                {
+                    "at": at,
+                    "job": job_id,
+                    "n": n,
+                    "reason": reason,
+                    "name": record.get("name"),
+                    "project": record.get("project"),
+                    "words": live.job.words_for(n) if isinstance(live, Live) else "",
+                }
+            )
+        return found
+
+    def versions(self, name: str) -> list[tuple[float, str, str]]:
+        """Which of its programs have spoken since the server was started: when, version, build."""
+        return list(self._nodes.get(name).versions)
 
     def asking(self) -> list[dict[str, Any]]:
         """Computers that ask to join; `replaces`: one of that name was here."""

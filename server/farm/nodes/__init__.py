@@ -119,11 +119,10 @@ class Nodes:
         wrong: frozenset[str] | None = None
         if isinstance(paths, Mapping):
             shares = frozenset(str(name) for name in paths)
-            wrong = frozenset(
-                str(name)
-                for name, marker in paths.items()
-                if marker and share_ids.get(str(name)) and marker != share_ids[str(name)]
-            )
+            node.proofs = {
+                str(name): _proof(marker, share_ids.get(str(name))) for name, marker in paths.items()
+            }
+            wrong = frozenset(name for name, proof in node.proofs.items() if proof == "other")
         programs = told.get("programs")
         programs = {str(k): str(v) for k, v in programs.items()} if isinstance(programs, Mapping) else {}
         if isinstance(told.get("provides"), list) and (protocol > 1 or node.means.shares is None):
@@ -145,6 +144,8 @@ class Nodes:
         node.take_note(told)
         self.equip(node, shares, wrong or frozenset())
         node.identity = {key: told[key] for key in IDENTITY if key in told}
+        if (node.version, node.build) != before[2:]:
+            node.versions.appendleft((self._wall(), node.version, node.build))
         return before != (node.means, node.slots, node.version, node.build)
 
     def equip(
@@ -316,6 +317,8 @@ class Nodes:
             "seen": seen or None,
             "hardware": node.hardware,
             "wrong_shares": sorted(node.means.wrong_shares),
+            "shares": dict(node.proofs),
+            "can_shutdown": node.told.get("can_shutdown"),
             "pace": round(node.pace, 3) if node.tasks else None,
             "tasks": node.tasks,
             "failed": node.failed,
@@ -364,6 +367,13 @@ class Nodes:
         if node.wishes != fresh:
             node.wishes = fresh
             self.equip(node)
+
+
+def _proof(theirs: Any, ours: str | None) -> str:
+    """Whether a node's share is the same as ours, by the ids on their markers."""
+    if not theirs or not ours:
+        return "unproven"
+    return "same" if theirs == ours else "other"
 
 
 def kind_of(node: Node) -> Hashable:

@@ -6,6 +6,7 @@ know whether a node may be given work: by the wire, by the pages, by whoever exp
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,6 +22,7 @@ AWAY_HEARTBEATS = 3  # silent for so many: it is away
 PACE_WEIGHT = 0.2  # of the newest task in the running mean
 UPDATE_S = 600.0  # a node that was told to bring itself up to date has so long
 LEAVE_S = 300.0  # one that was told to shut down has so long; then it is as if nobody had said it
+RECENT = 30  # tasks and versions of one node that are remembered
 NOT_OPEN = ("away", "off", "waking")  # states of a node that isn't there
 MAY_WORK = ("idle", "busy")
 
@@ -33,7 +35,7 @@ class Node:
         *("leaves_until", "means", "name", "pace", "programs", "protocol", "seconds", "seen", "seen_at"),
         *("_hours", "_hours_until", "_wall", "_zone", "idle_since", "provides", "sickness", "single_use"),
         *("slots", "tasks", "told", "told_idle", "update_said", "updates_until", "version", "wishes"),
-        *("came", "identity", "left", "power_state", "power_words", "worth"),
+        *("came", "identity", "left", "power_state", "power_words", "proofs", "recent", "versions", "worth"),
     )
 
     def __init__(
@@ -62,6 +64,7 @@ class Node:
         self.instance = ""  # the running program that has this name: another at each start
         self.instance_at = 0.0  # monotonic; when it last spoke
         self.displaced = ""  # the one that had the name before
+        self.proofs: dict[str, str] = {}  # share -> same, other or unproven
         self.identity: dict[str, Any] = {}  # what it said of itself last, as far as power/ keeps it
         self.left = False  # it said that it is shutting down
         self.wishes: Wishes = NONE
@@ -73,6 +76,8 @@ class Node:
         self.power_state = ""  # "off", "waking", "lost": what power/ knows of one that isn't there
         self.power_words = ""  # the same for people
         self.told_idle = 0.0  # how long it was told to wait when there is nothing to do
+        self.recent: deque[tuple[float, str, int, str]] = deque(maxlen=RECENT)
+        self.versions: deque[tuple[float, str, str]] = deque(maxlen=RECENT)  # since when, which, its build
         self.tasks = 0
         self.failed = 0
         self.seconds = 0.0
@@ -93,6 +98,10 @@ class Node:
         self.seconds += seconds
         self.pace = seconds if self.tasks == 1 else self.pace + PACE_WEIGHT * (seconds - self.pace)
         self.sickness.succeeded()
+
+    def note(self, job_id: str, task: int, reason: str = "") -> None:
+        """Remember what became of a task here: done, or the reason why it failed."""
+        self.recent.appendleft((self._wall(), job_id, task, reason))
 
     def spoken_by(self, instance: str, now: float, patience_s: float) -> None:
         """A newly started program takes the name over, as after a crash. One that was displaced and speaks

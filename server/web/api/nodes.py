@@ -111,19 +111,9 @@ def shown(one: dict[str, Any]) -> dict[str, Any]:
 
 
 def list_tokens(services: Services, call: Call) -> Answer:
-    found = tokens_of(services, call.params["name"])
+    found = services.people.node_tokens(call.params["name"])
     rows, following = page_of(found, call.query)
     return Answer(list(rows), f"{len(found)} tokens.", next=following, is_list=True)
-
-
-def tokens_of(services: Services, name: str) -> list[dict[str, Any]]:
-    """The tokens that are good for a node of this name."""
-    keys = ("id", "node", "title", "created", "expires")
-    return [
-        {key: token[key] for key in keys}
-        for token in services.people.tokens()
-        if token["node"] in (name, "*")
-    ]
 
 
 def revoke_token(services: Services, call: Call) -> Answer:
@@ -133,7 +123,7 @@ def revoke_token(services: Services, call: Call) -> Answer:
 
 
 def token_of(services: Services, call: Call) -> dict[str, Any]:
-    for token in tokens_of(services, call.params["name"]):
+    for token in services.people.node_tokens(call.params["name"]):
         if token["id"] == call.params["token"]:
             return token
     raise NotFound(f"{call.params['name']} has no token {call.params['token'][:40]!r}.")

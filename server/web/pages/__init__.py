@@ -17,7 +17,19 @@ import bottle
 
 from server.disk.encoding import quote
 from server.disk.errors import CroftError
-from server.web.pages import asset, drop, job, listing, problems, rendering, saves, setup, start
+from server.web.pages import (
+    asset,
+    computer,
+    computers,
+    drop,
+    job,
+    listing,
+    problems,
+    rendering,
+    saves,
+    setup,
+    start,
+)
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -56,6 +68,10 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/sign-in": lambda: start.sign_in(shell, services.call()),
         "/me": lambda: start.me(shell, call()),
         "/setup": lambda: setup.page(shell, services.call()),
+        "/computers": lambda: computers.page(shell, call()),
+        "/computers/<name>": lambda name: computer.page(
+            shell, call(), call().path.split("/", 2)[2]
+        ),
         "/rendering": lambda: rendering.page(shell, call()),
         "/problems": lambda: problems.page(shell, call()),
         "/p/<project>": to_home,

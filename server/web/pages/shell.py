@@ -98,6 +98,8 @@ class Shell:
             if user is not None and user.at_least("student"):
                 found.append(("Drop", f"{base}/drop", 0))
         found.append(("Rendering", f"{base}/rendering", 0))
+        if project is None and user is not None and user.at_least("supervisor"):
+            found.append(("Computers", "/computers", len(self.services.farm.machines.waiting)))
         count = self.services.problems.count(project.address if project else "")
         if count:
             found.append(("Problems", f"{base}/problems", count))
