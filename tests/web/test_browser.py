@@ -26,7 +26,7 @@ LATER = SCENE.replace(b"BLENDER-v304", b"BLENDER-v305")
 ASSET = "/p/demo/asset/shots/sh010.blend"
 PAGES = ["/", "/sign-in", "/p/demo/home", "/p/demo/assets", "/p/demo/drop", ASSET, "/p/demo/rendering"]
 PAGES += ["/p/demo/deleted", "/p/demo/assets?files=1", "/p/demo/asset/shots/board.png"]
-PAGES += ["/me", "/api/docs", "/nowhere"]
+PAGES += ["/computers", "/me", "/api/docs", "/nowhere"]
 SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
 SMALL = """return [...document.querySelectorAll('button, a.button, input:not([type=hidden]), select, nav a')]
   .filter(e => e.checkVisibility()).map(e => [e.outerHTML.slice(0, 120), e.getBoundingClientRect()])
@@ -347,6 +347,7 @@ def test_a_supervisor_gives_a_password_and_steers_the_farm(
         window.until_text(".notice", "All computers are paused")
         window.button("Let all computers go on").click()
         window.until("return !document.querySelector('.notice')")
+        window.go("/computers")
         first = "return document.querySelector('tbody button').textContent.startsWith(arguments[0])"
         window.run("document.querySelector('tbody button').scrollIntoView({block: 'center'})")
         window.find("tbody button").click()
