@@ -297,7 +297,7 @@ def build(
     copies = Copies(store, projects, assets, saves)
     store.open()
     projects.prepare()
-    farm = Farm(settings, store, projects, warnings=dependencies.warnings)
+    farm = Farm(settings, store, projects, uses=dependencies.deep)
     farm.machines.offer(join.program())
     uploads = Uploads(store, settings, projects, assets, media)
     problems = Problems(store)

@@ -38,6 +38,7 @@ for name in ('hero', 'tree'):
     image('skin', '//../tex/skin.png')
     save(f'props/{name}.blend')
 empty()
+bpy.context.scene.camera = bpy.data.objects.new('eye', bpy.data.cameras.new('eye'))
 link(f'{root}/props/hero.blend', 'hero')
 link(f'{root}/props/tree.blend', 'tree')
 image('wood', '//../tex/wood.png')

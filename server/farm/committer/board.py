@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -235,6 +235,11 @@ class Board:
         job.home = self._home(job)
         works = [self._work(job, stage) for stage in job.stages]
         return Live(job, Place(job, share, self.disk), works, self._project_priority(job.address))
+
+    def works_of(self, record: Mapping[str, Any]) -> list[Work]:
+        """What the stages of a job would ask for that this request would make; those that it needs."""
+        job = Job({**record, "id": "none"}, record["file"], "")
+        return [self._work(job, stage) for stage in job.stages if not stage.optional]
 
     def _work(self, job: Job, stage: Stage) -> Work:
         labels = job.requires | frozenset(stage.texts("requires"))

@@ -21,6 +21,7 @@ from server.disk.records import Change, JobPlace, Problem
 from server.disk.settings import Settings
 from server.disk.store import Store
 from server.farm import statistics
+from server.farm.checks import NOTE, Checks, UsesOf
 from server.farm.committer import Committer
 from server.farm.committer.board import Board, Ended, Live, source_address
 from server.farm.committer.decide import Op, Turn
@@ -67,10 +68,10 @@ class Farm:
         wall: Callable[[], float] = time.time,
         disk: files.Os = files.REAL,
         rng: random.Random | None = None,
-        warnings: Callable[[str], list[str]] = lambda address: [],
+        uses: UsesOf = lambda address: (),
         room: Room | None = None,
     ) -> None:
-        """`warnings` says of a file what should be known before it is rendered."""
+        """`uses` says which files a scene names, itself and through its libraries."""
         self._settings = settings
         self._store = store
         self._projects = projects or Projects(settings, store)
@@ -97,7 +98,7 @@ class Farm:
         self.figures = Figures(self.board, self.forecast, monotonic, wall, presence)
         self.keeper.duties.append(self.figures.look)
         self.figures.saved_hours = self.powering.saved_hours
-        self._warnings = warnings
+        self._checks = Checks(self.board, self._submitter, self._reasons, uses)
         self._told: dict[str, set[str]] = {}  # prenode's name -> jobs that it knows
         self._told_lock = threading.Lock()
         self._committer.start()
@@ -155,7 +156,10 @@ class Farm:
         who = user if isinstance(user, str) else user.ident
         role = "admin" if isinstance(user, str) else user.role
         record = self._submitter.check(who, request, role)
-        record["warnings"] = self._warnings(record["file"])[:WARNINGS]
+        notices = self._checks.notices(record)
+        self._checks.refuse(notices)
+        told = [notice.sentence for notice in notices if notice.lasting and notice.severity != NOTE]
+        record["warnings"] = told[:WARNINGS]
         self._store.check_writable(record["file"])
         record, folder = self._submitter.make(record)
         place = JobPlace(record["id"], record["file"], folder)
@@ -166,6 +170,12 @@ class Farm:
         self.board.tell("job", record["id"])
         self._store.refresh(folder)
         return live
+
+    def check(self, user: User | str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """What to know before this is submitted: `ok`, `notices`, and which frames it would be."""
+        if isinstance(user, str):
+            return self._checks.ask(user, request)
+        return self._checks.ask(user.ident, request, user.role)
 
     def job(self, job_id: str) -> Job:
         """One job; NotFound when there is none of this id."""

@@ -44,7 +44,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("file", "name", "user", "project", "type", "base", "output", "order", "created"), str),
-    **dict.fromkeys(("description", "site", "version", "folder", "snapshot", "seal"), str),
+    **dict.fromkeys(("description", "site", "version", "folder", "snapshot", "seal", "writes"), str),
     **dict.fromkeys(("total", "retries", "priority"), int),
     **dict.fromkeys(("requires", "after", "licences", "groups"), list),
     **dict.fromkeys(("start_after",), str),

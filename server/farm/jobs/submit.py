@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from server.disk import encoding, files, paths
-from server.disk.errors import BadContent, BadInput, Conflict, CroftError, Forbidden, NotFound
+from server.disk.errors import BadContent, BadInput, Conflict, Forbidden, NotFound
 from server.disk.journal import Journal
 from server.disk.records import JobPlace
 from server.disk.settings import Settings
@@ -23,7 +23,7 @@ from server.disk.store import Store
 from server.farm import frames as frame_ranges
 from server.farm.job_types import JobType, JobTypes
 from server.farm.job_types.seal import seal
-from server.farm.jobs import inputs, plan, snapshots
+from server.farm.jobs import facts, inputs, plan, snapshots
 from server.farm.jobs import record as records
 from server.library import versions
 from server.library.people import rank
@@ -117,7 +117,9 @@ class Submitter:
             raise BadInput(f"order must be one of {', '.join(frame_ranges.ORDERS)}, not {str(order)[:40]!r}.")
         name = paths.name_of(address)
         planned = job_type.plan(parameters, len(frames), output, paths.own_stem(name))
+        more = {"writes": self._writes(address, path, parameters)} if output == "scene" else {}
         return {
+            **more,
             "schema": records.SCHEMA,
             "type": job_type.ident,
             "file": address,
@@ -220,15 +222,21 @@ class Submitter:
         if job_type.frames == "file" and asked in (None, ""):
             asked = 1
         if asked is None or asked == "":
-            asked = _frames_of_scene(path)
-            if asked is None:
+            span = facts.of(path).frames((request.get("parameters") or {}).get("scene"))
+            if span is None:
                 raise BadInput('Say which frames to render, like "1-24".')
+            asked = f"{span[0]}-{span[1]}" if span[0] != span[1] else str(span[0])
         frames = frame_ranges.parse(asked, int(self._settings.get("max_frames")))
         if job_type.frames == "one" and len(frames) > 1:
             if request.get("frames") not in (None, ""):
                 raise BadInput(f"{job_type.title} is made of one frame: say which.", field="frames")
             frames = frame_ranges.parse(frames[0])
         return frames
+
+    def _writes(self, address: str, path: Path, parameters: Mapping[str, Any]) -> str:
+        """The address of the folder that the scene itself writes to, as far as that is known."""
+        raw = facts.of(path).scene(parameters.get("scene")).get("output")
+        return facts.output_folder(self._store, address, raw) if isinstance(raw, str) else ""
 
     def _priority(self, request: Mapping[str, Any], address: str) -> int:
         entry = self._store.index.get(address)
@@ -279,31 +287,12 @@ def _usual_order(path: Path, job_type: JobType) -> str:
     """`spread` where each frame can be rendered without those before it, as far as that is known."""
     if "blender" not in job_type.programs:
         return "linear"
-    return "spread" if _facts(path).get("simulated") is False else "linear"
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    """What was read from a file's content when it arrived."""
-    try:
-        raw, _ = files.read_bounded(paths.companion_of(path) / "file.json", 4 << 20)
-        facts = encoding.loads(raw)["facts"]
-        return facts if isinstance(facts, dict) else {}
-    except (OSError, ValueError, KeyError, TypeError, CroftError):
-        return {}
-
-
-def _frames_of_scene(path: Path) -> str | None:
-    """The scene's own range."""
-    try:
-        first, last = _facts(path)["frames"]
-        return f"{int(first)}-{int(last)}" if first != last else str(int(first))
-    except (ValueError, KeyError, TypeError):
-        return None
+    return "spread" if facts.of(path).told.get("simulated") is False else "linear"
 
 
 def _fps_of_scene(path: Path) -> float | None:
     """Frames a second."""
-    found = _facts(path).get("fps")
+    found = facts.of(path).told.get("fps")
     return float(found) if isinstance(found, (int, float)) and 0 < found <= 1000 else None
 
 

@@ -162,7 +162,7 @@ class Reasons:
         return None
 
     def _nobody_can(self, live: Live) -> Reason | None:
-        why, _ = self._capable(live.waiting.need)
+        why, _ = self.capable(live.waiting.need)
         if not why and live.stuck and not live.job.claims:
             why = trouble.waiting_for(self._board, live)
         return ("nodes", why) if why else None
@@ -176,12 +176,12 @@ class Reasons:
             others = f" and {ahead.own - 1} more" if ahead.own > 1 else ""
             verb = "are" if ahead.own > 1 else "is"
             return "line", f"{user}'s {name or ahead.next}{others} {verb} before it"
-        _, idle = self._capable(live.waiting.need)
+        _, idle = self.capable(live.waiting.need)
         if idle:
             return "line", "a node will take it in a moment"
         return "line", _busy(ahead, str(live.record.get("project") or ""), user)
 
-    def _capable(self, need: Need) -> tuple[str, bool]:
+    def capable(self, need: Need) -> tuple[str, bool]:
         """Why no node can serve this need, "" where one can; and whether such a one has nothing to do."""
         board = self._board
         now = board.monotonic()

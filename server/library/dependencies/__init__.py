@@ -39,7 +39,6 @@ AT_ONCE = 200  # files read between two looks at what else there is to do
 REST_S = 0.002  # after each: pages go first
 UNLISTED_MOST = 50
 DEEP_MOST = 300  # libraries of libraries that a warning looks through
-WORDS = {"library": "scene", "image": "texture", "texture": "texture"}
 
 
 class Dependencies:
@@ -120,29 +119,23 @@ class Dependencies:
     def warnings(self, address: str) -> list[str]:
         """What to say before this scene is rendered: what it, or a library of it, lacks."""
         said: dict[str, None] = {}
+        for use, scene in self.deep(address):
+            told = hints.lacks(use, "" if scene == address else paths.name_of(scene))
+            if told:
+                said[" ".join(told)] = None
+        return list(said)
+
+    def deep(self, address: str) -> Iterator[tuple[Use, str]]:
+        """What a scene uses, itself and through its libraries; each with the scene that names it."""
         seen = {address}
         waiting = [address]
         while waiting and len(seen) <= DEEP_MOST:
             scene = waiting.pop()
-            through = "" if scene == address else f", which {paths.name_of(scene)} uses,"
             for use in self.uses(scene):
-                if use.status == "missing" and use.kind != "asset":
-                    name = paths.name_of(use.address)
-                    said[f"The {word(use)} {name}{through} isn’t there. {hints.EFFECT[word(use)]}"] = None
-                elif use.status == "outside":
-                    said[
-                        f"{use.raw}{through} lies on one computer alone: others render without it. "
-                        "Copy it into the project’s folder and use it from there."
-                    ] = None
-                elif use.status == "absolute":
-                    said[
-                        f"{use.raw}{through} is the path of one computer: others may not find it. "
-                        "In Blender: File › External Data › Make Paths Relative."
-                    ] = None
-                elif use.kind == "library" and use.address not in seen:
+                yield use, scene
+                if use.kind == "library" and use.status != "missing" and use.address not in {"", *seen}:
                     seen.add(use.address)
                     waiting.append(use.address)
-        return list(said)
 
     @property
     def true(self) -> Mapping[str, float]:
@@ -307,11 +300,6 @@ def named(facts: Any) -> tuple[Raw, ...]:
             if isinstance(path, str):
                 found[f"{kind}:{path}"] = None
     return tuple(found)
-
-
-def word(use: Use) -> str:
-    """What a person calls such a file."""
-    return WORDS.get(use.kind, "file")
 
 
 def plain_kind(kind: object) -> str:

@@ -30,6 +30,7 @@ EFFECT = {
     "texture": "What it covers will be pink in the picture.",
     "file": "The picture will lack it.",
 }
+WORDS = {"library": "scene", "image": "texture", "texture": "texture"}
 MOST = 1000  # problems of a kind
 HINTS_MOST = 200  # of which it is told where the file may be
 LOOK_S = 3.0  # before a hint is looked for again, if anything changed at all
@@ -239,3 +240,28 @@ def too_many(most: int) -> Problem:
     return Problem(
         "uses:more", "setup", "", text, "Split the share in several, each with a server of its own."
     )
+
+
+def word(use: Use) -> str:
+    """What a person calls such a file."""
+    return WORDS.get(use.kind, "file")
+
+
+def lacks(use: Use, through: str = "") -> tuple[str, str] | None:
+    """What a picture lacks for this use, or may lack on some computers, and what to do; None where all is
+    well. `through`: the library that uses it."""
+    by = f", which {through} uses," if through else ""
+    if use.status == "missing" and use.kind != "asset":
+        what = word(use)
+        return f"The {what} {paths.name_of(use.address)}{by} isn’t there.", EFFECT[what]
+    if use.status == "outside":
+        return (
+            f"{use.raw}{by} lies on one computer alone: others render without it.",
+            "Copy it into the project’s folder and use it from there.",
+        )
+    if use.status == "absolute":
+        return (
+            f"{use.raw}{by} is the path of one computer: others may not find it.",
+            "In Blender: File › External Data › Make Paths Relative.",
+        )
+    return None

@@ -28,9 +28,9 @@ BLOCKS = 20_000_000
 KEEP = {b"SC", b"LI", b"IM", b"MC", b"SO", b"VF", b"CF", b"VO", b"TX", b"GLOB", b"DNA1"}
 DATA_WHOLE, DATA_HEAD = 8192, 1024  # bytes: blocks up to the first are kept, of longer ones the second
 DATA_BYTES = 24 << 20  # of all of them
-STRUCTS = {  # whose DATA blocks name files
+STRUCTS = {  # whose DATA blocks name files, or say that a video editor holds strips
     b"Strip", b"StripElem", b"MeshCacheModifierData", b"OceanModifierData", b"FluidDomainSettings",
-    b"PointCache", b"CustomDataExternal", b"NodeShaderTexIES", b"NodeShaderScript",
+    b"PointCache", b"CustomDataExternal", b"NodeShaderTexIES", b"NodeShaderScript", b"Editing",
 }  # fmt: skip
 STRUCT_COUNT = 10_000
 

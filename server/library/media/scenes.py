@@ -16,6 +16,7 @@ from .blend import Blend
 SCENES = 200  # how many are told
 # What Blender itself allows; beyond it a number is damage.
 FRAMES_MOST, RATE_MOST, PERCENTAGE_MOST, EDGE_MOST = 1_048_574, 1_000_000, 32_767, 1_000_000
+DOSEQ, DOCOMP = 1 << 0, 1 << 6  # R_DOSEQ, R_DOCOMP of RenderData.scemode there
 IMAGE_FORMATS = {  # R_IMF_IMTYPE_* of Blender's DNA_scene_types.h
     0: "TARGA", 1: "IRIS", 4: "JPEG", 14: "TARGA_RAW", 15: "AVI_RAW", 16: "AVI_JPEG", 17: "PNG", 20: "BMP",
     21: "HDR", 22: "TIFF", 23: "OPEN_EXR", 24: "FFMPEG", 26: "CINEON", 27: "DPX", 28: "OPEN_EXR_MULTILAYER",
@@ -27,10 +28,11 @@ def facts(found: Blend) -> dict[str, Any]:
     """The facts for `file.json`, of what `read` found: see DESIGN's words; paths as the file has them.
 
     `blender` version, `compression`, `scenes` (each: name, frames [first, last], step, fps, resolution
-    [w, h] in pixels as rendered, percentage, engine, output, format), the present scene's own as
-    `scene frames fps resolution engine output format`, `libraries`, `textures`, and `uses` (each: path,
-    kind `library image sound film font cache volume text`, absolute, packed); `partial` where so much is in
-    it that not every use was found. Of a file that isn't `whole`: `why`, names and frames of scenes alone.
+    [w, h] in pixels as rendered, percentage, engine, output, format, camera, and where there is none
+    whether it is `renderable` all the same), the present scene's own as `scene frames fps resolution engine
+    output format camera renderable`, `libraries`, `textures`, and `uses` (each: path, kind
+    `library image sound film font cache volume text`, absolute, packed); `partial` where so much is in it
+    that not every use was found. Of a file that isn't `whole`: `why`, names and frames of scenes alone.
     """
     told: dict[str, Any] = {"blender": found.version, "compression": found.compression, "whole": found.whole}
     if not found.whole:
@@ -99,7 +101,19 @@ def _scene(block: Any) -> dict[str, Any]:
     told["output"] = _text(render(b"pic", b""))
     told["format"] = IMAGE_FORMATS.get(int(block.get((b"r", b"im_format", b"imtype"), default=-1)), "")
     told["camera"] = bool(block.get(b"camera", default=0))
+    if not told["camera"]:
+        told["renderable"] = _without_camera(block)
     return told
+
+
+def _without_camera(block: Any) -> bool:
+    """May a scene without a camera be rendered? By the video editor, the compositor or a marker's camera."""
+    mode = int(block.get((b"r", b"scemode"), default=0))
+    editing = block.get_pointer(b"ed", default=None) if mode & DOSEQ else None
+    editor = editing is not None and bool(editing.get((b"seqbase", b"first"), default=0))
+    nodes = block.get(b"use_nodes", default=0) or block.get(b"compositing_node_group", default=0)
+    markers = block.get((b"markers", b"first"), default=0)
+    return bool(editor or (mode & DOCOMP and nodes) or markers)
 
 
 def _text(value: bytes) -> str:

@@ -62,6 +62,15 @@ def said(view: dict[str, Any]) -> str:
     return text
 
 
+def check_job(services: Services, call: Call) -> Answer:
+    user = call.require("student")
+    request = {key: value for key, value in dict(call.body).items() if value is not None}
+    found = services.farm.check(user, request)
+    if not found["notices"]:
+        return Answer(found, "All is well.")
+    return Answer(found, found["notices"][0]["text"])
+
+
 def submit(services: Services, user: User, request: dict[str, Any]) -> dict[str, Any]:
     request = {key: value for key, value in request.items() if value is not None}
     priority = request.get("priority")
@@ -204,6 +213,8 @@ ROUTES = [
           data=ref("Job"), errors=(404,), tag="jobs"),
     Route("POST", "/api/jobs", submit_job, "submit a render", role="student", body=ref("JobRequest"),
           data=ref("Job"), status=201, errors=(404, 409, 415), tag="jobs"),
+    Route("POST", "/api/jobs/check", check_job, "what to know before a render is submitted; changes nothing",
+          role="student", body=ref("JobRequest"), data=ref("JobCheck"), errors=(404,), tag="jobs"),
     Route("GET", "/api/jobs/{id}", show_job, "one job", data=ref("Job"), tag="jobs"),
     Route("PATCH", "/api/jobs/{id}", change_job, "pause, resume, set the priority, try frames again",
           role="student", body=ref("JobChange"), data=ref("Job"), errors=(409,), tag="jobs"),

@@ -319,6 +319,21 @@ SHAPES: dict[str, Schema] = {
     "FarmState": shape("paused", paused=TRUTH),
     **NODE_SHAPES,
     **FIGURE_SHAPES,
+    "JobCheck": shape(
+        "ok notices frames total",
+        ok=TRUTH,
+        notices={"type": "array", "items": {"$ref": "#/components/schemas/JobNotice"}},
+        frames={"type": ["string", "null"]},
+        total={"type": ["integer", "null"]},
+    ),
+    "JobNotice": shape(
+        "severity kind text todo suggest",
+        severity={"type": "string", "enum": ["error", "warning", "note"]},
+        kind=TEXT,
+        text=TEXT,
+        todo=TEXT,
+        suggest={"type": "object"},
+    ),
     "WhyJob": shape(
         "sentence reasons nodes",
         sentence={"type": "string", "description": "the reason that weighs most"},

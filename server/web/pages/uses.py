@@ -62,10 +62,16 @@ def section(shell: Shell, a: dict[str, Any], project: Project) -> dict[str, Any]
 
 def warnings(shell: Shell, address: str) -> list[str]:
     """What the render box says before anything is rendered."""
-    said: list[str] = shell.services.dependencies.warnings(address)
+    found = shell.services.farm.check("", {"file": address})["notices"]
+    said = [f"{notice['text']} {notice['todo']}".strip() for notice in found if told(notice)]
     if len(said) > 5:
         said = [*said[:4], f"And {len(said) - 4} more like this."]
     return said
+
+
+def told(notice: dict[str, Any]) -> bool:
+    """Does the render box of a file say this? What is refused it finds out by itself."""
+    return bool(notice["severity"] != "note" and notice["kind"] != "refused")
 
 
 def page_of(shell: Shell, address: str) -> str:
