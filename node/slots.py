@@ -19,7 +19,7 @@ from .config import Config, Program, Seat
 from .renderer import Renderer, Restart
 from .room import full_disk
 from .wire import Message
-from .work import Attempt, Cancelled, Failed, Result
+from .work import Attempt, Cancelled, Failed, Result, shortened
 
 log = logging.getLogger("croft.node")
 IDLE_BLENDER_S = 20.0  # how long Blender is kept when nothing comes
@@ -360,7 +360,7 @@ class Slot:
             "frame": attempt.frame,
             "time": attempt.seconds(),
             "reason": failed.reason,
-            "log": failed.log[-8000:],
+            "log": shortened(failed.log),
             "output": attempt.output.rest(attempt.output.told),
         }
         self._deliver(attempt, message)

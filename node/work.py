@@ -23,6 +23,14 @@ class Failed(Exception):
         self.log = log
 
 
+def shortened(log: str, most: int = 8000) -> str:
+    """A failure's log for the wire: its first line, which says what happened, and as much of its end."""
+    if len(log) <= most:
+        return log
+    first = log.partition("\n")[0][: most // 4]
+    return f"{first}\n…\n{log[len(first) - most + 3 :]}"
+
+
 class Cancelled(Exception):
     """The server took the attempt back, or the node is stopping. Nothing is to be reported."""
 
