@@ -86,7 +86,7 @@ class Mounts:
     def _is_still_here(self, share: Share) -> bool:
         """Whether its marker is, on the disk that it was on: else another may lie in its place by now."""
         try:
-            st = os.stat(share.root / paths.SHARE_MARKER)
+            st = os.stat(f"{share.root}/{paths.SHARE_MARKER}")  # asked at every change: no Path is made
         except OSError:
             return False
         return stat.S_ISREG(st.st_mode) and st.st_dev == self._devices.get(share.name, st.st_dev)

@@ -191,11 +191,12 @@ class Committer:
                 break
             touched = {*asked, *offers}
             turns = [(job_id, asked.get(job_id, []), offers.get(job_id, [])) for job_id in touched]
-            if len(turns) == 1:
+            # Each job's lock, journal and flush are its own: they wait for the disk together.
+            parts = [turns[at::PARALLEL_TURNS] for at in range(min(PARALLEL_TURNS, len(turns)))]
+            if len(parts) == 1:
                 self._turn(*turns[0])
             else:
-                # Each job's lock, journal and flush are its own: they wait for the disk together.
-                list(self._pool.map(lambda turn: self._turn(*turn), turns))
+                list(self._pool.map(self._turns, parts))
             self.board.following.settle()
             asked = {}
             hungry = [bundle for bundle in hungry if len(bundle.answers) < bundle.wants]
@@ -279,6 +280,10 @@ class Committer:
         heartbeat_s = self.board.nodes.heartbeat_s()
         present = [n.means for n in self.board.nodes.present() if n.may_work(now, heartbeat_s)]
         self.board.line.meet(Counter(present))
+
+    def _turns(self, turns: list[tuple[str, list[Op], list[Offer]]]) -> None:
+        for turn in turns:
+            self._turn(*turn)
 
     def _turn(self, job_id: str, ops: list[Op], offers: list[Offer]) -> None:
         """One job's part of a commit."""
