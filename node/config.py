@@ -20,6 +20,7 @@ from .output import known_secrets
 
 MARKER = ".croft-share.json"
 MAX_BYTES = 1 << 20
+KNOWN_PROGRAMS = ("ffmpeg", "Render", "hython", "Nuke", "nuke", "prman")  # looked for on PATH
 # name -> (default, sentence). docs/configuration.md has the same list.
 KEYS: Dict[str, Tuple[Any, str]] = {
     "name": ("", "The node's name; empty: the computer's."),
@@ -29,6 +30,7 @@ KEYS: Dict[str, Tuple[Any, str]] = {
     "processes": ([0], "One slot for each entry: threads of its renderer, 0: all cores; or {\"gpu\": 0}."),
     "provides": ([], "What this computer has that jobs may require, such as \"gpu\"."),
     "blender": ("", "Blender's program; \"bpy\": the Python package; empty: whichever is found first."),
+    "programs": ({}, "Other renderers and where they are: {\"Render\": \"/opt/maya/bin/Render\"}."),
     "python": ("", "The Python that has the package bpy; empty: the one that runs the node."),
     "scripting": (None, "Whether scenes may run their scripts; null: as Blender's preferences say."),
     "nice": (0, "How much the renderer steps back for other programs, 0 to 19."),
@@ -89,6 +91,7 @@ class Config:
     provides: List[str]
     blender: str
     python: str
+    programs: Dict[str, str]
     scripting: Optional[bool]
     nice: int
     tick: float
@@ -162,6 +165,7 @@ def load(path: Path) -> Config:
         provides=provides,
         blender=text(values, "blender"),
         python=text(values, "python"),
+        programs=find_programs(values["programs"], path.name),
         scripting=values["scripting"],
         nice=int(number(values, "nice", 0, 19)),
         tick=number(values, "tick", 0, 3600),
@@ -194,6 +198,14 @@ def read_object(path: Path) -> Dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold a JSON object, {{…}}")
     return data
+
+
+def find_programs(configured: Any, name: str) -> Dict[str, str]:
+    """The renderers and tools besides Blender that are here: those configured, and those that are found."""
+    if not isinstance(configured, dict) or not all(isinstance(path, str) for path in configured.values()):
+        raise ConfigError(f'{name}: "programs" must be like {{"Render": "/opt/maya/bin/Render"}}')
+    found = {program: path for program in KNOWN_PROGRAMS if (path := shutil.which(program))}
+    return {**found, **{str(program): path for program, path in configured.items()}}
 
 
 def read_shares(paths: Any, folder: Path, name: str) -> Dict[str, Path]:

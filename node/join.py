@@ -123,8 +123,15 @@ def fetch(url: str, home: Path) -> None:
         packed = zipfile.ZipFile(io.BytesIO(answer.read(64 << 20)))
     home.mkdir(parents=True, exist_ok=True)
     for name in packed.namelist():
-        if "/" not in name and name.endswith(".py"):
-            (home / name).write_bytes(packed.read(name))
+        parts = name.split("/")
+        if name.endswith(".py") and not any(part in ("", ".", "..") or "\\" in part for part in parts):
+            target = home.joinpath(*parts)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(packed.read(name))
+    # What an older version had as one file is a folder now.
+    for path in home.glob("*.py"):
+        if path.with_suffix("").is_dir():
+            path.unlink()
 
 
 def write_config(path: Path, server: str, token: str, shares: Dict[str, Path]) -> Path:

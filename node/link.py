@@ -228,8 +228,13 @@ class Link:
         if text:
             told = {"log": text, "log_at": at}
             self._telling[attempt.id] = (output, following)
+        parts: Message = {}
+        if len(attempt.kept) > attempt.parts_told:  # lost ones don't matter: the end tells all of them again
+            parts = {"outputs": attempt.kept[attempt.parts_told :]}
+            attempt.parts_told += len(parts["outputs"])
         return {
             **told,
+            **parts,
             "id": "report",
             "uuid": attempt.id,
             "frame": attempt.frame,

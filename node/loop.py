@@ -140,6 +140,9 @@ def serve(channel: Channel) -> None:
     channel.answer("ready", pid=os.getpid(), **facts)
     command = channel.next()
     scene = choose(command)
+    if command.get("do") in ("blender-video", "blender-assemble"):
+        channel.answer("scene", ordered=[])
+        special(channel, scene, command)
     why = reasons_for_order(scene)
     if bpy.app.version >= (5, 0, 0):
         bpy.app.handlers.render_stats.append(Statistics(channel))  # 5 prints them no more
@@ -152,13 +155,28 @@ def serve(channel: Channel) -> None:
     following = -1
     while True:
         position = frames.position(command["frame"])
-        if position == following and not writes_elsewhere(scene):
+        if position == following and not command.get("tile") and not writes_elsewhere(scene):
             animation = Animation(channel, scene, frames, strict=False)
             command, position = animation.onwards(command, position)
         else:
             render_one(channel, scene, command)
             command = channel.next()
         following = position + 1
+
+
+def special(channel: Channel, scene: Any, command: Command) -> None:
+    """Videos, and pictures put together from parts: one after another."""
+    while True:
+        channel.answer("begun", attempt=command["attempt"])
+        try:
+            if command["do"] == "blender-video":
+                found = render_video(channel, scene, command)
+            else:
+                found = assemble(scene, command)
+            channel.answer("frame", attempt=command["attempt"], **found)
+        except RuntimeError as error:
+            channel.answer("failed", attempt=command["attempt"], text=str(error).strip())
+        command = channel.next()
 
 
 class Statistics:
@@ -198,16 +216,198 @@ def choose(command: Command) -> Any:
     if command.get("width") and command.get("height"):
         scene.render.resolution_x, scene.render.resolution_y = command["width"], command["height"]
         scene.render.resolution_percentage = 100
+    if command.get("percentage"):
+        scene.render.resolution_percentage = command["percentage"]
+    if command.get("samples"):
+        sample(scene, command["samples"])
+    if command.get("do") == "blender-video":
+        film(scene)
+        wanted = None
+    if command.get("tile"):
+        why = composited(scene)
+        if why:
+            raise RuntimeError("its picture can't be put together from parts: %s. Render it whole." % why)
+        wanted = "OPEN_EXR"
     if wanted:
         if hasattr(image, "media_type"):
             image.media_type = "MULTI_LAYER_IMAGE" if wanted == "OPEN_EXR_MULTILAYER" else "IMAGE"
         image.file_format = wanted
+    if command.get("tile"):
+        image.color_mode, image.color_depth, image.exr_codec = "RGBA", "32", "ZIP"
     scene.render.use_file_extension = True
     scene.render.use_overwrite = True
     scene.render.use_placeholder = False
-    if command["folder"]:
+    if command["folder"] and command.get("do") != "blender-assemble" and not command.get("tile"):
         hold_outputs(scene, command)
     return scene
+
+
+def sample(scene: Any, samples: int) -> None:
+    """How often each pixel is looked at, whichever engine does it."""
+    if hasattr(scene, "cycles"):
+        scene.cycles.samples = samples
+    if hasattr(scene.eevee, "taa_render_samples"):
+        scene.eevee.taa_render_samples = samples
+
+
+def composited(scene: Any) -> str:
+    """Why a part of the picture isn't a part of the whole; empty where it is."""
+    tree = scene.compositing_node_group if hasattr(scene, "compositing_node_group") else scene.node_tree
+    used = scene.use_nodes if not hasattr(scene, "compositing_node_group") else True
+    if scene.render.use_compositing and used and tree is not None:
+        return "the scene composites it"
+    strips = scene.sequence_editor
+    if (
+        scene.render.use_sequencer
+        and strips is not None
+        and len(getattr(strips, "strips", None) or strips.sequences)
+    ):
+        return "the scene edits it"
+    if scene.render.use_multiview:
+        return "it has several views"
+    return ""
+
+
+def cut(scene: Any, tile: List[int]) -> None:
+    """Only this part of the picture is rendered, in its place; the rest stays empty. The borders are whole
+    pixels, the same for the parts on both sides."""
+    column, row, columns, rows = tile
+    render = scene.render
+    width, height = (int(side * percentage(render)) for side in (render.resolution_x, render.resolution_y))
+    render.use_border, render.use_crop_to_border = True, False
+
+    def edge(at: int, of: int, size: int) -> float:
+        return 1.0 if at == of else (size * at // of + 0.25) / size if at else 0.0
+
+    render.border_min_x, render.border_max_x = edge(column, columns, width), edge(column + 1, columns, width)
+    render.border_min_y, render.border_max_y = edge(row, rows, height), edge(row + 1, rows, height)
+
+
+def assemble(scene: Any, command: Command) -> Dict[str, Any]:
+    """Lays the parts over each other and has Blender write the picture as it writes any other, so that
+    colours, dithering and the file format are those of a picture that was rendered whole."""
+    why = composited(scene) if not scene.get("croft_parts") else ""
+    if why:
+        raise RuntimeError("its picture can't be put together from parts: %s. Render it whole." % why)
+    scene["croft_parts"] = True
+    tree = own_tree(scene)
+    tree.nodes.clear()
+    for image in [image for image in bpy.data.images if image.name.startswith("croft part")]:
+        bpy.data.images.remove(image)
+    below = None
+    for path in part_paths(command):
+        if not os.path.exists(path):
+            raise RuntimeError("a part of the picture is missing: %s" % os.path.basename(path))
+        image = bpy.data.images.load(path)
+        image.name, image.alpha_mode = "croft part", "PREMUL"
+        node = tree.nodes.new("CompositorNodeImage")
+        node.image = image
+        if below is None:
+            below = node.outputs[0]
+            continue
+        over = tree.nodes.new("CompositorNodeAlphaOver")
+        sockets = [socket for socket in over.inputs if socket.type == "RGBA"]
+        tree.links.new(below, sockets[0])
+        tree.links.new(node.outputs[0], sockets[1])
+        below = over.outputs[0]
+    finish_tree(tree, below)
+    render = scene.render
+    render.use_compositing, render.use_sequencer, render.use_border = True, False, False
+    scene.frame_start = scene.frame_end = command["frame"]
+    scene.frame_step = 1
+    aim_for_real(scene, command)
+    bpy.ops.render.render(**operator_arguments(scene, command))
+    return results(scene, {**command, "view_layer": None})
+
+
+def part_paths(command: Command) -> List[str]:
+    frame = command["frame"]
+    digits = "%04d" % frame if frame >= 0 else "-%04d" % -frame
+    base = os.path.join(command["folder"], command["parts"].replace("####", digits))
+    places = [(column, row) for row in range(command["rows"]) for column in range(command["columns"])]
+    return ["%s.c%dr%d.exr" % (base, column + 1, row + 1) for column, row in places]
+
+
+def own_tree(scene: Any) -> Any:
+    """The scene's compositor, made where there is none."""
+    if hasattr(scene, "compositing_node_group"):
+        if scene.compositing_node_group is None:
+            scene.compositing_node_group = bpy.data.node_groups.new("croft", "CompositorNodeTree")
+        return scene.compositing_node_group
+    scene.use_nodes = True
+    return scene.node_tree
+
+
+def finish_tree(tree: Any, picture: Any) -> None:
+    if hasattr(tree, "interface") and bpy.app.version >= (5, 0, 0):
+        if not len(tree.interface.items_tree):
+            tree.interface.new_socket(name="Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+        end = tree.nodes.new("NodeGroupOutput")
+    else:
+        end = tree.nodes.new("CompositorNodeComposite")
+    tree.links.new(picture, end.inputs[0])
+
+
+def is_film(scene: Any) -> bool:
+    image = scene.render.image_settings
+    return image.file_format in MOVIES or getattr(image, "media_type", "") == "VIDEO"
+
+
+def film(scene: Any) -> None:
+    """The scene's own kind of video; H.264 in MP4 where it has none."""
+    if is_film(scene):
+        return
+    image = scene.render.image_settings
+    if hasattr(image, "media_type"):
+        image.media_type = "VIDEO"
+    image.file_format = "FFMPEG"
+    scene.render.ffmpeg.format = "MPEG4"
+    scene.render.ffmpeg.codec = "H264"
+    scene.render.ffmpeg.constant_rate_factor = "HIGH"
+
+
+ENDINGS = {
+    "MPEG4": ".mp4", "QUICKTIME": ".mov", "MKV": ".mkv", "AVI": ".avi", "WEBM": ".webm", "OGG": ".ogv",
+    "MPEG1": ".mpg", "MPEG2": ".dvd", "FLASH": ".flv", "DV": ".dv", "H264": ".avi", "XVID": ".avi",
+}  # fmt: skip
+
+
+def render_video(channel: Channel, scene: Any, command: Command) -> Dict[str, Any]:
+    """All frames in one run, as `-a` does, into one file."""
+    frames = Frames(command["frames"])
+    if len(frames.parts) != 1:
+        raise RuntimeError("a video is made of one range of frames, not of %r" % command["frames"])
+    (part,) = frames.parts
+    render = scene.render
+    scene.frame_start, scene.frame_end, scene.frame_step = part[0], part[-1], part.step
+    ffmpeg = render.image_settings.file_format == "FFMPEG"
+    ending = ENDINGS.get(render.ffmpeg.format, ".mp4") if ffmpeg else ".avi"
+    final = None
+    if command["folder"]:
+        name = os.path.splitext(command["name"])[0] + ending
+        path = os.path.join(command["folder"], ".%s.%s" % (command["attempt"], name))
+    else:
+        final = bpy.path.abspath(render.frame_path(frame=part[0]))
+        os.makedirs(os.path.dirname(final), exist_ok=True)
+        path = os.path.join(os.path.dirname(final), ".%s.%s" % (command["attempt"], os.path.basename(final)))
+    render.filepath = escaped(path)
+    done: List[int] = []
+
+    def written(scene: Any, *rest: Any) -> None:
+        done.append(scene.frame_current)
+        channel.answer("progress", done=len(done), of=len(part), frame=scene.frame_current)
+
+    bpy.app.handlers.render_write.append(written)
+    try:
+        bpy.ops.render.render(**operator_arguments(scene, command))
+    finally:
+        bpy.app.handlers.render_write.remove(written)
+    if len(done) != len(part):
+        raise RuntimeError("Blender ended the video after %d of %d frames" % (len(done), len(part)))
+    if not os.path.exists(path):
+        raise RuntimeError("Blender wrote no video to %s" % path)
+    file = {"path": path, "kind": "frame", "width": 0, "height": 0}
+    return {"files": [{**file, "final": final} if final else file], "frame": [part[0], part[-1]]}
 
 
 def operator_arguments(scene: Any, command: Command) -> Dict[str, Any]:
@@ -356,6 +556,8 @@ def escaped(path: str) -> str:
 def aim_for_real(scene: Any, command: Command) -> None:
     """Aims at the attempt's own name. A job without a folder goes where the scene itself says: `final` is
     the name that Blender would give the frame; File Output nodes then keep their own paths."""
+    if command.get("tile"):
+        cut(scene, command["tile"])
     if not command["folder"]:
         scene["croft_output"] = scene.get("croft_output") or scene.render.filepath
         scene.render.filepath = scene["croft_output"]
@@ -472,7 +674,10 @@ def results(scene: Any, command: Command) -> Dict[str, Any]:
     height = int(render.resolution_y * percentage(render))
     if render.use_border and render.use_crop_to_border:
         width = height = 0  # rounding is Blender's affair
-    files = [{"path": main, "kind": "frame", "width": width, "height": height}]
+    kind = "part" if command.get("tile") else "frame"
+    files = [{"path": main, "kind": kind, "width": width, "height": height}]
+    if command.get("tile"):
+        return {"files": files, "frame": frame}
     if not folder:
         return {"files": [{**files[0], "final": command["final"]}], "frame": frame}
     extras = bool(file_output_nodes(scene))

@@ -26,7 +26,8 @@ from .wire import Message
 from .work import Attempt, Cancelled, Failed, Output, Result
 
 LOOP = Path(__file__).with_name("loop.py")
-WISHES = ("format", "camera", "scene", "view_layer", "width", "height")
+WISHES = ("format", "camera", "scene", "view_layer", "width", "height", "percentage", "samples")
+OWN = ("tile", "parts", "columns", "rows")  # what only some commands are told
 MARK = b"\x1ecroft %b\x1e\n"  # on standard output, after a frame's last line; `loop.py` writes the same
 MARK_S = 2.0  # a Blender that doesn't say it within this time has closed its output
 BETWEEN_BYTES = 64 << 10
@@ -103,7 +104,9 @@ class Renderer:
             "frames": command.get("frames") or str(command["frame"]),
             "folder": str(folder) if folder else None,
             "name": command.get("name"),
+            "do": "blender-frame" if command.get("do") == "blender-frames" else command.get("do"),
             **{key: command.get(key) for key in WISHES},
+            **{key: command[key] for key in OWN if command.get(key) is not None},
         }
         self._said = Progress(*patterns_of(command.get("progress")), BLENDER, ANY)
         asked = begun = time.monotonic()
@@ -128,6 +131,9 @@ class Renderer:
                 self._on_progress(
                     0.0, 0.0, f"passing through frame {event['frame']}, on which this one depends"
                 )
+            elif kind == "progress":
+                attempt.mark()
+                self._on_progress(event["done"] / event["of"], 0.0, f"frame {event['frame']}")
             elif kind == "stats":
                 self._see(str(event["line"]))
             elif kind == "begun":
@@ -301,7 +307,8 @@ def command_line(
 
 
 def wishes(command: Message) -> Tuple[Any, ...]:
-    return tuple(command.get(key) for key in (*WISHES, "frames"))
+    kind = "blender-frame" if command.get("do") == "blender-frames" else command.get("do")
+    return (kind, *(command.get(key) for key in (*WISHES, "frames")))
 
 
 def identity(file: Path) -> Tuple[int, ...]:

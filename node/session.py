@@ -15,7 +15,7 @@ import time
 import uuid
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-from . import VERSION, hardware
+from . import VERSION, commands, hardware
 from .config import Config, Program
 from .figures import figures
 from .keyboard import Keyboard
@@ -96,13 +96,13 @@ class Session:
             "mac": hardware.mac(),
             "gpus": hardware.gpus(),
             "single_use": config.single_use,
-            "programs": {},
+            "programs": dict.fromkeys(config.programs, ""),
             "instance": uuid.uuid4().hex,  # tells two computers with one name apart
-            "does": ["test-pattern", "run"],
+            "does": list(commands.PLAIN),
         }
         if program is not None:
-            self._identity["programs"] = {"blender": hardware.blender_version(program)}
-            self._identity["does"] = ["blender-frame", "test-pattern", "run"]
+            self._identity["programs"]["blender"] = hardware.blender_version(program)
+            self._identity["does"] = [*commands.BLENDER, *commands.PLAIN]
 
     # -- its life -------------------------------------------------------------------------------------
 

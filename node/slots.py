@@ -12,14 +12,15 @@ import queue
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 
 from . import commands, pictures
 from .config import Config, Program, Seat
 from .renderer import Renderer, Restart
 from .room import full_disk
+from .tools import Tools, frames_of
 from .wire import Message
-from .work import Attempt, Cancelled, Failed, Result, shortened
+from .work import Attempt, Cancelled, Failed, Result, facts_of, shortened
 
 log = logging.getLogger("croft.node")
 IDLE_BLENDER_S = 20.0  # how long Blender is kept when nothing comes
@@ -54,6 +55,7 @@ class Slot:
         self.next: Optional[Attempt] = None
         self._stopping = False
         self._renderer: Optional[Renderer] = None
+        self._share = (0, 1)  # which of how many frames of a chunk is rendered
         self._open = ""  # address of the file of its last task
         self._seconds: Dict[str, float] = {}  # job -> the last frame's
         self._workers = [
@@ -190,34 +192,63 @@ class Slot:
     def _do(self, attempt: Attempt) -> Result:
         if not attempt.commands:
             raise Failed("renderer error", "the task has no commands")
-        whole = Result([], {})
-        for command in attempt.commands:
-            part = self._command(attempt, command)
-            whole.outputs += part.outputs
-            whole.log = part.log
-            for key, value in part.statistics.items():
-                added = key.endswith("_s") and key in whole.statistics
-                whole.statistics[key] = round(whole.statistics[key] + value, 3) if added else value
+        whole, tools = Result([], {}), Tools(self._config, attempt)
+        try:
+            self._do_all(attempt, tools, whole)
+        finally:
+            tools.close()
         return whole
 
-    def _command(self, attempt: Attempt, command: Message) -> Result:
-        kind = command.get("do")
-        if kind == "blender-frame":
-            return self._blender_frame(attempt, command)
-        if kind == "test-pattern":
-            return commands.test_pattern(attempt, command, self._folder(command))
-        if kind == "run":
-            return commands.run(attempt, command, self._config)
+    def _do_all(self, attempt: Attempt, tools: Tools, whole: Result) -> None:
+        for command in attempt.commands:
+            part = self._command(attempt, command, tools)
+            tools.made += part.outputs
+            whole.add(part)
+
+    def _command(self, attempt: Attempt, command: Message, tools: Tools) -> Result:
+        kind = str(command.get("do"))
+        if kind in commands.PLAIN:
+            return commands.PLAIN[kind](attempt, command, tools)
+        if kind in commands.BLENDER:
+            return self._blender(attempt, command, tools)
         raise Failed(
             "renderer error", f"this node doesn't know how to do {kind!r}; is it older than the server?"
         )
 
-    def _blender_frame(self, attempt: Attempt, command: Message) -> Result:
+    def _blender(self, attempt: Attempt, command: Message, tools: Tools) -> Result:
+        """One frame, or those of a chunk in one Blender; each is told as soon as it is whole."""
+        chunk = frames_of(command["chunk"]) if command.get("chunk") else []
+        if command["do"] == "blender-video" or len(chunk) < 2:
+            if chunk and command["do"] != "blender-video":
+                command = {**command, "frame": chunk[0]}
+            return self._blender_frame(attempt, command, tools)
+        whole = Result([], {})
+        for n, frame in enumerate(chunk):
+            self._share = (n, len(chunk))
+            began = time.monotonic()
+            attempt.mark()
+            part = self._blender_frame(attempt, {**command, "frame": frame}, tools)
+            for output in part.outputs:
+                output.frame = frame
+                if output.kind == "frame":
+                    output.seconds = round(time.monotonic() - began, 3)
+            try:
+                if command.get("folder"):
+                    attempt.keep(part.outputs)
+            except pictures.BadPicture as bad:
+                raise Failed("bad output", f"{bad}\n{part.log}".rstrip()) from None
+            except OSError as error:
+                raise Failed("bad output", f"frame {frame} can't be brought to the disk: {error}") from None
+            whole.add(part)
+        self._share = (0, 1)
+        return whole
+
+    def _blender_frame(self, attempt: Attempt, command: Message, tools: Tools) -> Result:
         if self._program is None:
             raise Failed("renderer error", 'this node has no Blender; set "blender" in its configuration')
-        file = self._path(str(command.get("file") or attempt.file))
+        file = tools.path(str(command.get("file") or attempt.file))
         # Without a folder the job writes to the scene's own output path.
-        folder = self._folder(command) if command.get("folder") else None
+        folder = tools.folder(command) if command.get("folder") else None
         if not file.is_file():
             raise Failed(
                 "missing file", f"{command.get('file') or attempt.file} isn't there (looked for {file})"
@@ -258,8 +289,9 @@ class Slot:
     def _progress(self, progress: float, left_s: float, line: str) -> None:
         attempt = self.current
         if attempt is not None:
-            attempt.progress, attempt.line = progress, line
-            attempt.ends_at = time.monotonic() + left_s if left_s else 0.0
+            n, of = self._share
+            attempt.progress, attempt.line = (n + progress) / of, line
+            attempt.ends_at = time.monotonic() + left_s if left_s and of == 1 else 0.0
 
     def _end_renderer(self) -> None:
         self._take_renderer(None)
@@ -273,23 +305,6 @@ class Slot:
             renderer, self._renderer = self._renderer, None
         if renderer is not None:
             renderer.stop(grace_s)
-
-    def _path(self, address: str) -> Path:
-        try:
-            return self._config.local(address)
-        except ValueError as error:
-            raise Failed("missing file", str(error)) from None
-
-    def _folder(self, command: Message) -> Path:
-        name = str(command.get("name") or "")
-        if "/" in name or "\\" in name or "\0" in name:
-            raise Failed("renderer error", f"{name!r} can't be a file's name")
-        folder = self._path(str(command.get("folder") or ""))
-        if not folder.is_dir():  # the node never makes it: the share may be away
-            raise Failed(
-                "missing file", f"the folder {command.get('folder')} isn't there (looked for {folder})"
-            )
-        return folder
 
     def _finish(self) -> None:
         while True:
@@ -309,14 +324,11 @@ class Slot:
         outputs: List[Dict[str, Any]] = []
         try:
             for output in result.outputs:
-                width, height = pictures.check(output.path, output.width, output.height)
-                if output.final is not None:
-                    continue
-                name = output.path.name[len(attempt.prefix()) :]
-                size_bytes = output.path.stat().st_size
-                facts = {"name": name, "path": name, "temp": output.path.name, "size": size_bytes}
-                outputs.append({**facts, "kind": output.kind, "width": width, "height": height})
-            pictures.flush(tuple(output.path for output in result.outputs))
+                facts = facts_of(attempt, output)
+                if output.final is None:
+                    outputs.append(facts)
+            told = {part["temp"] for part in attempt.kept}  # the server may have renamed those already
+            pictures.flush(tuple(one.path for one in result.outputs if one.path.name not in told))
             self._move(result)
         except pictures.BadPicture as bad:
             raise Failed("bad output", f"{bad}\n{result.log}".rstrip()) from None
@@ -353,8 +365,8 @@ class Slot:
             failed = Failed("bad output", f"{full}\n{failed.log}")
         first = failed.log.partition("\n")[0]
         log.warning("frame %s of %s: %s: %s", attempt.frame, attempt.job, failed.reason, first)
-        self._clean(attempt)
-        message = {
+        self._clean(attempt, frozenset(part["temp"] for part in attempt.kept))
+        message: Message = {
             "id": "failed",
             "uuid": attempt.id,
             "frame": attempt.frame,
@@ -363,6 +375,9 @@ class Slot:
             "log": shortened(failed.log),
             "output": attempt.output.rest(attempt.output.told),
         }
+        if attempt.kept:  # frames of its chunk that are whole: nobody needs to render them again
+            message["outputs"] = attempt.kept
+            message["folders"] = attempt.folders()
         self._deliver(attempt, message)
 
     def _share_is_gone(self, attempt: Attempt) -> bool:
@@ -372,18 +387,18 @@ class Slot:
         configured = shares & set(self._config.shares)
         return bool(configured - set(self._config.mounted()))
 
-    def _clean(self, attempt: Attempt) -> None:
+    def _clean(self, attempt: Attempt, kept: FrozenSet[str] = frozenset()) -> None:
         """Removes what the attempt has written under its own names."""
         for folder in attempt.folders():
-            remove_outputs(self._config, folder, attempt.prefix())
+            remove_outputs(self._config, folder, attempt.prefix(), kept)
 
 
-def remove_outputs(config: Config, folder: str, prefix: str) -> None:
+def remove_outputs(config: Config, folder: str, prefix: str, kept: FrozenSet[str] = frozenset()) -> None:
     if not folder or len(prefix) < 3:
         return
     try:
         for path in config.local(folder).iterdir():
-            if path.name.startswith(prefix):
+            if path.name.startswith(prefix) and path.name not in kept:
                 path.unlink()
     except (OSError, ValueError):
         pass  # gone already, or the share is away: the server sweeps too

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from . import pictures
 from .output import Capture
 from .wire import Message
 
@@ -37,7 +38,7 @@ class Cancelled(Exception):
 
 @dataclass
 class Output:
-    """A file that an attempt wrote under a name of its own; `kind` is frame, preview or extra.
+    """A file that an attempt wrote under a name of its own; `kind` is frame, preview, extra, video or part.
 
     `final`: where it belongs, for a job that writes to the scene's own output path; else the server moves it.
     """
@@ -47,6 +48,9 @@ class Output:
     width: int = 0
     height: int = 0
     final: Optional[Path] = None
+    frame: Optional[int] = None  # of one of several frames
+    seconds: float = 0.0  # that it took
+    facts: Optional[Dict[str, Any]] = None  # once it was verified and brought to the disk
 
 
 @dataclass
@@ -56,6 +60,14 @@ class Result:
     outputs: List[Output]
     statistics: Dict[str, Any]
     log: str = ""  # the renderer's last lines, should its outputs turn out bad
+
+    def add(self, part: "Result") -> None:
+        """What came after it: seconds add up, of other figures the newest count."""
+        self.outputs += part.outputs
+        self.log = part.log
+        for key, value in part.statistics.items():
+            added = key.endswith("_s") and key in self.statistics
+            self.statistics[key] = round(self.statistics[key] + value, 3) if added else value
 
 
 @dataclass(eq=False)
@@ -83,6 +95,9 @@ class Attempt:
     site: str = ""  # and the installation that this belongs to
     environment: Dict[str, str] = field(default_factory=dict)  # of its slot, for all that it starts
     suspended_at: float = 0.0  # since when it waits for a person at the keyboard to go
+    parts: List[Dict[str, Any]] = field(default_factory=list)  # frames that are there already
+    kept: List[Dict[str, Any]] = field(default_factory=list)  # the same, flushed: what may be told
+    parts_told: int = 0  # how many of those were told in reports
     output: Capture = field(default_factory=Capture)  # all that its programs say
 
     @staticmethod
@@ -103,6 +118,13 @@ class Attempt:
             bound_s=float(message.get("bound") or 0),
             silence_s=float(message.get("silence") or 0),
         )
+
+    def keep(self, outputs: List[Output]) -> None:
+        """One of several frames is there: verified and flushed, to be told before the whole task is done."""
+        for output in outputs:
+            self.parts.append(facts_of(self, output))
+        pictures.flush(tuple(output.path for output in outputs))
+        self.kept = list(self.parts)
 
     def prefix(self) -> str:
         """How the names of its files begin until the server has accepted them."""
@@ -175,3 +197,19 @@ class Attempt:
 def environment_of(attempt: Attempt) -> Optional[Dict[str, str]]:
     """What a program of this attempt's finds around it; None: what the node itself has."""
     return {**os.environ, **attempt.environment} if attempt.environment else None
+
+
+def facts_of(attempt: Attempt, output: Output) -> Dict[str, Any]:
+    """What the server is told of a file, once it was looked at. Raises pictures.BadPicture."""
+    if output.facts is not None:
+        return output.facts
+    width, height = pictures.check(output.path, output.width, output.height)
+    name = output.path.name[len(attempt.prefix()) :]
+    facts: Dict[str, Any] = {"name": name, "path": name, "temp": output.path.name}
+    facts.update(size=output.path.stat().st_size, kind=output.kind, width=width, height=height)
+    if output.frame is not None:
+        facts["frame"] = output.frame
+    if output.seconds:
+        facts["seconds"] = output.seconds
+    output.facts = facts
+    return facts

@@ -38,8 +38,10 @@ _BLENDER = ("frames", "chunk", "folder", "name", "format", "scene", "view_layer"
 _NEWER = ("percentage", "samples")
 COMMANDS: dict[str, Command] = {
     "blender-frame": Command(("file", "frame"), (*_BLENDER, "tile", *_NEWER), True, "blender", _NEWER),
-    "blender-video": Command(("file", "name"), (*_BLENDER, *_NEWER), True, "blender"),
-    "blender-assemble": Command(("file", "frame", "folder", "name", "parts"), _BLENDER, True, "blender"),
+    "blender-video": Command(("file", "frames", "name"), (*_BLENDER, "frame", *_NEWER), True, "blender"),
+    "blender-assemble": Command(
+        ("file", "frame", "folder", "name", "parts", "columns", "rows"), _BLENDER, True, "blender"
+    ),
     "make-preview": Command(("folder", "name", "source", "frames"), ("fps", "width"), True, "ffmpeg"),
     "test-pattern": Command(("frame",), ("seconds", "width", "height", "folder", "name", "chunk"), True),
     "verify": Command((), ("least", "width", "height", "suffix"), True),
