@@ -89,7 +89,10 @@ def collected(attempt: Attempt, folder: Path) -> List[Output]:
         paths = sorted(path for path in folder.iterdir() if path.name.startswith(prefix) and path.is_file())
     except OSError as error:
         raise Failed("bad output", f"{folder} can't be read: {error.strerror}") from None
-    return [Output(path, kind_of(path.name), frame=frame_in(path.name)) for path in paths]
+    several = isinstance(attempt.frame, list)
+    return [
+        Output(path, kind_of(path.name), frame=frame_in(path.name) if several else None) for path in paths
+    ]
 
 
 def kind_of(name: str) -> str:

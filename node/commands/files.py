@@ -59,7 +59,8 @@ def place(attempt: Attempt, command: Message, tools: Tools) -> "tuple[List[Outpu
         except OSError as error:
             raise Failed("bad output", f"{source.name} can't be copied: {error.strerror}") from None
         kept = kind if kind in KINDS else kind_of(target.name)
-        made.append(Output(target, kept, frame=frame_in(target.name)))
+        several = isinstance(attempt.frame, list)
+        made.append(Output(target, kept, frame=frame_in(target.name) if several else None))
         attempt.progress = (n + 1) / len(sources)
     return made, sources
 

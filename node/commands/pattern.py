@@ -31,8 +31,9 @@ def test_pattern(attempt: Attempt, command: Message, tools: Tools) -> Result:
         except OSError as error:
             raise Failed("bad output", f"{name} can't be written: {error.strerror}") from None
         seconds = round(time.monotonic() - started, 3)
-        made.append(Output(path, "frame", width, height, frame=frame, seconds=seconds))
+        made.append(Output(path, "frame", width, height))
         if len(frames) > 1:
+            made[-1].frame, made[-1].seconds = frame, seconds
             attempt.keep(made[-1:])
     return Result(made, {"render_s": round(time.monotonic() - begun, 3)})
 
