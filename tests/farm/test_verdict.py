@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,17 @@ def test_bounds() -> None:
     assert 3.5 < worth.times < 4.5
     worth.saw(10_000, 10)
     assert worth.times < 8, "one task says little"
+
+
+@pytest.mark.parametrize("total", [6, 1000, 100_000])
+def test_what_is_usual_is_known_from_the_fifth_on(total: int) -> None:
+    usual, times, cells = bounds.Usual(), array("I", bytes(4 * total)), bytearray(b"w") * total
+    for n in range(6):
+        assert (usual.seconds(n, times, cells, 0, total) > 0) == (n >= 5)
+        cells[n], times[n] = ord("d"), 2000
+    for n in range(total):
+        cells[n], times[n] = ord("d"), 2000 if n < total * 0.4 else 8000
+    assert usual.seconds(total, times, cells, 0, total) == 8.0
 
 
 def test_rules_read_the_last_lines() -> None:

@@ -31,11 +31,25 @@ class Usual:
         """0 while too few are done. `done`: how many tasks of the whole job are."""
         if done < KNOWN_AFTER or (self._done and self._done <= done < self._done * LOOK_AGAIN):
             return self._seconds if done >= KNOWN_AFTER else 0.0
-        step = max(1, (end - first) // SAMPLE)
-        times = sorted(milliseconds[task] for task in range(first, end, step) if cells[task] == DONE)
+        times = sorted(milliseconds[task] for task in _sample(cells, first, end, done))
         self._done = done
         self._seconds = times[len(times) // 2] / 1000 if len(times) >= KNOWN_AFTER else 0.0
         return self._seconds
+
+
+def _sample(cells: bytearray, first: int, end: int, done: int) -> list[int]:
+    """Some of the done tasks: all where they are few, else those at regular distances."""
+    if done > SAMPLE:
+        step = max(1, (end - first) // SAMPLE)
+        found = [task for task in range(first, end, step) if cells[task] == DONE]
+        if len(found) >= KNOWN_AFTER:
+            return found
+    found = []
+    task = cells.find(DONE, first, end)
+    while task >= 0 and len(found) < SAMPLE:
+        found.append(task)
+        task = cells.find(DONE, task + 1, end)
+    return found
 
 
 class Worth:
