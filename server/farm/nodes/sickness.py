@@ -55,6 +55,7 @@ class Sickness:
         """A task failed here. `elsewhere_too`: on another node as well. `at_fault`: the failure itself says
         that it is this computer's, and nobody else's."""
         self._faults.pop(key, None)
+        reason = reason.rstrip(". ")
         self._faults[key] = Fault(reason, others_do_well and not elsewhere_too, elsewhere_too)
         if len(self._faults) > KEPT:
             self._faults.pop(next(iter(self._faults)), None)

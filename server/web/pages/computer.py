@@ -81,6 +81,8 @@ def acts(view: View, admin: bool) -> list[dict[str, Any]]:
     url = computers.api_of(name)
     found = [computers.act(view)]
     here = state not in GONE
+    if state == "sick":
+        found.append(change("Pause", url, "paused", True, False, name))
     if here and not view["paused"] and not view["draining"] and state != "leaving":
         found.append(change("Finish, then rest", url, "draining", True, False, name))
     if here and state != "leaving" and view["protocol"] > 1 and view.get("can_shutdown") is not False:

@@ -247,6 +247,8 @@ def act(view: View) -> dict[str, Any] | None:
         return change("Go on", url, "paused", False, True, name)
     if state in ("away", "waking"):
         return None
+    if state == "sick":
+        return button("Let it try again now", f"POST {url}/forgive", None, "", None, name)
     return change("Pause", url, "paused", True, False, name)
 
 
