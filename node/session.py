@@ -257,11 +257,9 @@ class Session:
             counts[slot.seat.gpu is not None] += wants
             if not wants:
                 again_s = min(again_s, look_s)
-        if counts[True] and counts[False]:  # a task that needs a GPU must not come for a slot without
-            self._gpu_turn = not self._gpu_turn
-        else:
-            self._gpu_turn = counts[True] > 0
-        return counts[self._gpu_turn], self._labels(self._gpu_turn), again_s
+        # One kind at a time: a task that needs a GPU must not come for a slot without.
+        gpu = self._gpu_turn if counts[True] and counts[False] else counts[True] > 0
+        return counts[gpu], self._labels(gpu), again_s
 
     def _labels(self, gpu: bool) -> List[str]:
         has = gpu and any(slot.seat.gpu is not None for slot in self.slots)
@@ -282,6 +280,7 @@ class Session:
 
     def asks(self, link: Link) -> None:
         self._asking, self._asking_since = link, self._clock()
+        self._gpu_turn = not self._gpu_turn
 
     def answered(self, link: Link) -> None:
         with self.changed:

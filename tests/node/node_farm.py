@@ -31,6 +31,14 @@ class ScriptedServer:
         ]
         self.info = dict(INFO)
         self.status = 200
+        self.files: dict[str, bytes] = {}  # what may be fetched, by its path
+        self.asked: list[Message] = []  # to be admitted
+        self.admit: Callable[[Message], tuple[int, Message, str]] = lambda request: (
+            404,
+            {},
+            "no such address",
+        )
+        self.tokens: set[str] = set()
         self.changed = threading.Condition()
         self.port = 0
         self.httpd: ThreadingHTTPServer | None = None
@@ -47,11 +55,25 @@ class ScriptedServer:
                 if outer.httpd is None:
                     self.close_connection = True
                     return
+                if self.path == "/register":
+                    with outer.changed:
+                        outer.asked.append(requests)
+                        outer.changed.notify_all()
+                        status, data, message = outer.admit(requests)
+                    self.reply(status, json.dumps({"data": data, "message": message}).encode())
+                    return
                 answers: Any = outer.answer(requests)
                 if outer.status != 200:
                     answers = {"data": None, "message": "the token is unknown"}
-                body = json.dumps(answers).encode()
-                self.send_response(outer.status)
+                outer.tokens.add(self.headers.get("Authorization", ""))
+                self.reply(outer.status, json.dumps(answers).encode())
+
+            def do_GET(self) -> None:
+                body = outer.files.get(self.path)
+                self.reply(404 if body is None else 200, body or b"")
+
+            def reply(self, status: int, body: bytes) -> None:
+                self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
