@@ -92,7 +92,7 @@ def text(one: Delivery, why: str = "") -> str:
     if one.verdict == found_deliveries.MISSED:
         return f"The present queue misses it by about {_span(ends.likely - one.due)}."
     if one.verdict == found_deliveries.TIGHT:
-        return f"It is tight: it may be {_span(ends.latest - one.due)} late."
+        return f"It may be {_span(ends.latest - one.due)} late."
     return f"It will be there, {_span(one.due - ends.latest)} before the day is over."
 
 

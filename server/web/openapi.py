@@ -22,6 +22,7 @@ TAGS = {
     "uploads": "files on their way into a project, in parts that can be gone on with",
     "jobs": "renders: jobs and their tasks",
     "farm": "computers and the farm as a whole",
+    "statistics": "what the farm did, what is due, what failed",
     "operations": "events, problems, history, health",
     "setup": "setting up, step by step",
 }

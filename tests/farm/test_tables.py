@@ -71,6 +71,8 @@ def test_utilisation_is_what_worked_over_what_was_there() -> None:
     found = table([part("2026-03-28T10")], "node", [], UTC, available)
     assert {row.key: row.utilisation() for row in found.rows} == {"n1": 0.25, "idle": 0.0}
     assert found.total.view()["utilisation"] == 0.1875
+    before = part("2026-03-27T10")  # of an hour in which nobody looked who was there
+    assert table([part("2026-03-28T10"), before], "node", [], UTC, available).total.utilisation() == 0.1875
     assert table([part("2026-03-28T10")], "project", [], UTC, available).rows[0].utilisation() is None
 
 

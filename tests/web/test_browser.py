@@ -26,7 +26,7 @@ LATER = SCENE.replace(b"BLENDER-v304", b"BLENDER-v305")
 ASSET = "/p/demo/asset/shots/sh010.blend"
 PAGES = ["/", "/sign-in", "/p/demo/home", "/p/demo/assets", "/p/demo/drop", ASSET, "/p/demo/rendering"]
 PAGES += ["/p/demo/deleted", "/p/demo/assets?files=1", "/p/demo/asset/shots/board.png"]
-PAGES += ["/computers", "/me", "/api/docs", "/nowhere"]
+PAGES += ["/computers", "/me", "/api/docs", "/nowhere", "/statistics", "/p/demo/statistics?days=30"]
 SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
 SMALL = """return [...document.querySelectorAll('button, a.button, input:not([type=hidden]), select, nav a')]
   .filter(e => e.checkVisibility()).map(e => [e.outerHTML.slice(0, 120), e.getBoundingClientRect()])
@@ -54,20 +54,21 @@ class Studio:
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """The API's data, asked by a supervisor."""
-        headers |= {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        usual = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        headers = usual | headers
         content = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.base + path, content, headers, method=method)
         with urllib.request.urlopen(request, timeout=20) as answer:
             return json.load(answer)["data"]
 
-    def render(self, inside: str, frames: str) -> str:
+    def render(self, inside: str, frames: str, **headers: str) -> str:
         """A job that any node can do without a renderer; its id."""
         end = time.monotonic() + 20
         while self.ask("GET", f"/api/assets/data::demo/{inside}")["status"] != "ok":
             assert time.monotonic() < end, f"{inside} doesn't settle"
             time.sleep(0.1)
         request = {"file": f"data::demo/{inside}", "frames": frames, "type": "test-pattern"}
-        return str(self.ask("POST", "/api/jobs", request)["id"])
+        return str(self.ask("POST", "/api/jobs", request, **headers)["id"])
 
     def painter(self, name: str = "atom-3") -> Painter:
         return Painter(self.base, self.node_token, self.data, name)
@@ -304,6 +305,38 @@ def test_stop_is_undone(studio: Studio, window: Window) -> None:
     window.until_text(f"#j-{job} .s", "Waiting")
     assert studio.ask("GET", f"/api/jobs/{job}")["counts"]["waiting"] == 4
     studio.ask("DELETE", f"/api/jobs/{job}")
+
+
+WATCH = """window.seen = new Promise((tell) => {
+  const there = () => document.querySelector("main").textContent.includes("failed on");
+  const look = () => there() && tell(performance.now());
+  new MutationObserver(look).observe(document.body, {subtree: true, childList: true, characterData: true});
+}); return performance.now()"""
+SEEN = "const done = arguments[arguments.length - 1]; window.seen.then(done)"
+
+
+def test_a_failure_stands_on_its_owners_home_within_five_seconds(studio: Studio, window: Window) -> None:
+    mine = People(Settings(studio.config)).make_token(user="student")
+    path = studio.asset("shots/sh090.blend")
+    window.look(1280, "light")
+    window.go("/p/demo/home")
+    job = studio.render("shots/sh090.blend", "1-6", Authorization=f"Bearer {mine}")
+    window.until_text("#ends ~ table", "sh090")
+    node = studio.painter("berta")
+    began = window.run(WATCH)
+    node.fail("Error: no camera")
+    took_ms = window.driver.execute_async_script(SEEN) - began
+    assert took_ms < 5000, took_ms
+    window.until_text(".notice.bad", "Frame 1 of sh090.blend failed on berta")
+    window.until_text(".notice.bad", "mend the scene")
+    window.until_text(".notice.bad", "tried again by itself")
+    for n in range(2):
+        studio.painter(f"other-{n}").fail("Error: no camera")
+    window.until_text(".notice.bad button", "Try frame 1 again")
+    window.button("Try frame 1 again").click()
+    window.until("return !document.querySelector('.notice.bad')")
+    studio.ask("DELETE", f"/api/jobs/{job}")
+    path.unlink()
 
 
 def test_a_failed_frame_says_why_and_is_tried_again(

@@ -1,8 +1,8 @@
 """When each job of the present queue will be done: a range of moments. Pure; no files, no clock.
 
 The queue is played through as a fluid: computers that can do the same work are one class, whose slots go
-to projects by weight, to people within a project evenly, and to one person's jobs by priority and age, as
-far as each can use them. Steps grow with the time played, so that a thousand jobs on five hundred
+to projects by weight, to people within a project evenly, and to one person's jobs mostly by priority and
+age, as far as each can use them. Steps grow with the time played, so that a thousand jobs on five hundred
 computers cost a few hundred rounds at most. Played three times, with each frame at its shortest, likely
 and longest; what isn't known (no frame done yet, no computer) widens the range or leaves it out.
 """
@@ -20,6 +20,8 @@ LEAST_STEP_S = 2.0
 DOUBT = 0.05  # relative, beyond what the frames' own spread says: computers come and go
 SURE = 1.64  # standard deviations on each side: nine in ten ends lie within
 ROUNDS = 5
+WAITED = 0.25  # of a person's tasks go to what has waited longest, whatever its place
+LATER = 12  # jobs of a person among which that part goes round
 PRIOR_TASKS = 3.0  # a computer's pace counts as everybody's until it has done a few
 
 
@@ -271,16 +273,22 @@ class _Play:
                     self._give(self._teams[project][user], group, part)
 
     def _give(self, runs: list[_Run], group: _Class, slots: float) -> None:
-        """One person's slots to their jobs, in order."""
+        """One person's slots to their jobs: in order, but for the part that those get who wait longest."""
+        later = [run for run in runs[1:LATER] if _room(run, group) > 0] if len(runs) > 1 else []
+        for run in later:
+            slots -= self._take(run, group, slots * WAITED / len(later))
         for run in runs:
             if slots <= 1e-9:
                 break
-            taken = min(slots, _room(run, group))
-            if taken > 0:
-                run.slots += taken
-                run.share += taken * group.speed
-                slots -= taken
-                self._busy[run.work.id] = run
+            slots -= self._take(run, group, slots)
+
+    def _take(self, run: _Run, group: _Class, slots: float) -> float:
+        taken = min(slots, _room(run, group))
+        if taken > 0:
+            run.slots += taken
+            run.share += taken * group.speed
+            self._busy[run.work.id] = run
+        return taken
 
 
 def _wants(runs: list[_Run], group: _Class) -> float:

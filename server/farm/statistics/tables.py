@@ -46,13 +46,16 @@ class Row:
     lost: int = 0
     jobs: set[str] = field(default_factory=set)
     available: float | None = None  # seconds that slots were there for work; None: nobody knows
+    covered: float = 0.0  # seconds that slots worked in the hours of which that is known
 
     @property
     def busy(self) -> float:
         """Seconds that slots worked."""
         return self.seconds + self.for_nothing + self.beside
 
-    def add(self, job: str, sums: Sequence[int]) -> None:
+    def add(self, job: str, sums: Sequence[int], known: bool = False) -> None:
+        if known:
+            self.covered += (sums[1] + sums[4] + sums[5]) / 1000
         self.frames += sums[0]
         self.seconds += sums[1] / 1000
         self.failed += sums[2]
@@ -80,7 +83,7 @@ class Row:
         """The part of the slots' time in which they worked. Work counts where it ended: at most all of it."""
         if not self.available:
             return None
-        return round(min(1.0, self.busy / self.available), 4)
+        return round(min(1.0, self.covered / self.available), 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +128,8 @@ def table(
                 row = rows.get(key)
                 if row is None:
                     row = rows[key] = Row(key)
-                row.add(part.job, sums)
-                total.add(part.job, sums)
+                row.add(part.job, sums, hour in available)
+                total.add(part.job, sums, hour in available)
         for hour, counts in part.reasons.items():
             if day_in(hour):
                 for reason, count in counts.items():

@@ -22,6 +22,7 @@ from server.web.pages import (
     computer,
     computers,
     drop,
+    figures,
     job,
     listing,
     problems,
@@ -73,6 +74,8 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
             shell, call(), call().path.split("/", 2)[2]
         ),
         "/rendering": lambda: rendering.page(shell, call()),
+        "/statistics": lambda: figures.page(shell, call()),
+        "/p/<project>/statistics": lambda project: figures.page(shell, call(), project),
         "/problems": lambda: problems.page(shell, call()),
         "/p/<project>": to_home,
         "/p/<project>/": to_home,

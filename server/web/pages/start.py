@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from server.disk.encoding import quote
 from server.library.people import User
-from server.web.pages import cards, listing
+from server.web.pages import cards, listing, mine
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -102,9 +102,10 @@ def home(shell: Shell, call: Call, rows: listing.Listing, ident: str) -> bottle.
     project = shell.project(ident)
     seen = {"project": True, **steps_seen(shell, project)}
     user = call.user
-    mine = shell.services.assets.rows(ident, owner=user.ident, sort="-modified")[:MINE] if user else []
-    jobs = [job for job in shell.services.farm.jobs(project=ident) if job.state in cards.OPEN]
-    views = [shell.services.farm.view(job) for job in cards.ordered(jobs)[:RENDERING]]
+    owned = shell.services.assets.rows(ident, owner=user.ident, sort="-modified")[:MINE] if user else []
+    jobs = shell.services.farm.jobs(project=ident, user=user.ident) if user else []
+    opened = mine.by_end(shell, [job for job in jobs if job.state in cards.OPEN])[:RENDERING]
+    views = [shell.services.farm.view(job) for job in opened]
     return shell.page(
         call,
         "home.html",
@@ -115,8 +116,11 @@ def home(shell: Shell, call: Call, rows: listing.Listing, ident: str) -> bottle.
         folder=shell.folder_for_people(project.address),
         todo=next_step(shell, call, project, seen),
         seen=seen,
-        mine=Markup("".join(rows.rows((row.entry for row in mine), rows.wording(project)))),
+        mine=Markup("".join(rows.rows((row.entry for row in owned), rows.wording(project)))),
         jobs=cards.cards(shell, call, views),
+        failures=mine.failures(shell, call, project),
+        queue=mine.queue(shell, project, user.ident if user else ""),
+        due=mine.deliveries(shell, project),
         priorities=cards.priorities(shell, project),
     )
 

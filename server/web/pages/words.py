@@ -75,6 +75,18 @@ def when(value: Any, now: datetime.datetime) -> str:
     return f"{then.day} {then:%b %Y}"
 
 
+def day(value: str, now: datetime.datetime) -> str:
+    """Of a date: 'today', 'tomorrow', 'Fri 27 Nov', '27 Nov 2027'."""
+    try:
+        date = datetime.date.fromisoformat(value)
+    except ValueError:
+        return ""
+    near = {-1: "yesterday", 0: "today", 1: "tomorrow"}.get((date - now.date()).days)
+    if near:
+        return near
+    return f"{date.day} {date:%b} {date.year}" if date.year != now.year else f"{date:%a} {date.day} {date:%b}"
+
+
 def done_about(value: Any, now: datetime.datetime) -> str:
     """'done about 16:20', with the day where it isn't today."""
     said = when(value, now)
