@@ -22,7 +22,7 @@ class Line:
         self.of = Scheduler()
         self.now = 0.0
 
-    def put(self, *works: Work, ready: int = 100, fresh: bool = False) -> None:
+    def put(self, *works: Work, ready: int = 1_000_000, fresh: bool = False) -> None:
         for each in works:
             self.of.put(each, ready, fresh, self.now)
 
@@ -32,8 +32,8 @@ class Line:
         if choice is None:
             return None
         self.of.take(choice, self.now, node)
-        self.of.untake(choice, self.now)
         self.of.took(choice.job, choice.stage, self.now)
+        self.of.settle(self.now)
         return choice.job
 
     def end(self, job: str) -> None:
@@ -193,7 +193,7 @@ def test_what_is_reserved_is_not_given_twice(line: Line) -> None:
     assert choice is not None
     line.of.take(choice, 0.0)
     assert line.of.choose(ANY, 0.0) is None
-    line.of.untake(choice, 0.0)
+    line.of.settle(0.0)
     assert line.of.choose(ANY, 0.0) is not None
 
 

@@ -197,6 +197,7 @@ class Committer:
                 self._turn(*turns[0])
             else:
                 list(self._pool.map(self._turns, parts))
+            self.board.line.settle(self._monotonic())
             self.board.following.settle()
             asked = {}
             hungry = [bundle for bundle in hungry if len(bundle.answers) < bundle.wants]
@@ -221,11 +222,12 @@ class Committer:
             return {}
         line, now = self.board.line, self._monotonic()
         self._meet_nodes(now)
-        ending = [key for ops in asked.values() for op in ops if (key := self._ended_by(op)) is not None]
-        for job_id, stage in ending:
-            line.gave_back(job_id, stage, now)
+        for ops in asked.values():
+            for op in ops:
+                ended = self._ended_by(op)
+                if ended is not None:
+                    line.expect_end(*ended, now)
         offers: dict[tuple[Bundle, Key], Offer] = {}
-        taken: list[Choice] = []
         waiting = [(bundle, bundle.wants - len(bundle.answers)) for bundle in hungry]
         while waiting:
             left = []
@@ -236,16 +238,11 @@ class Committer:
                 if choice is None:
                     continue
                 line.take(choice, now, node.name)
-                taken.append(choice)
                 offer = offers.setdefault((bundle, choice.key), Offer(bundle, choice.stage, []))
                 offer.choices.append(choice)
                 if wants > 1:
                     left.append((bundle, wants - 1))
             waiting = left
-        for choice in taken:
-            line.untake(choice, now)
-        for job_id, stage in ending:
-            line.took(job_id, stage, now)
         found: dict[str, list[Offer]] = {}
         for (bundle, key), offer in offers.items():
             bundle.passed.add(key)  # until it gave

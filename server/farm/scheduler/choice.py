@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from server.farm.scheduler.line import Work
 
@@ -12,8 +13,7 @@ KEPT_NODES = 2000
 FIRST, STAY, TURN, WAITED = "first", "stay", "turn", "waited"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """The next task of `work`, and what counted."""
 
     work: Work

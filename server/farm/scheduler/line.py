@@ -5,12 +5,13 @@ found without looking at the others."""
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from server.farm.scheduler.needs import Need
-from server.farm.scheduler.shares import Person, Project
+from server.farm.scheduler.shares import Order, Person, Project
 
 Thing = TypeVar("Thing")
 Rank = tuple[int, str, str, int]  # priority (negative), when it was submitted, job, stage
@@ -55,19 +56,29 @@ class JobUse:
 class Unit:
     """Work, and how it stands."""
 
-    __slots__ = ("fresh", "in_use", "inside", "job", "person", "pool", "ready", "reserved", "served", "work")
+    __slots__ = (
+        *("ending", "fresh", "in_use", "inside", "job", "load", "person"),
+        *("pool", "rank", "ready", "reserved", "served", "work"),
+    )
 
     def __init__(self, work: Work, person: Person, job: JobUse, pool: Pool) -> None:
-        self.work = work
-        self.person = person
+        self.change(work, person, pool)
         self.job = job
-        self.pool = pool
         self.ready = 0  # tasks that wait and may be done now
         self.reserved = 0  # of these: about to be given out
-        self.in_use = 0
+        self.ending = 0  # tasks that are out and about to be over
+        self.in_use = 0  # tasks that are out, those reserved among them, those ending not
         self.fresh = False  # nothing of the job was ever begun
         self.inside = False  # it stands in its pool
         self.served = 0  # when it was given out last: counts what was given out
+
+    def change(self, work: Work, person: Person, pool: Pool) -> None:
+        """It is this work now. Not while it stands in a pool, or counts for somebody."""
+        self.work = work
+        self.person = person
+        self.pool = pool
+        self.rank = work.rank
+        self.load = work.load
 
 
 class Ordered(Generic[Thing]):
@@ -123,20 +134,28 @@ class Bucket:
     def __init__(self) -> None:
         self.ranked: Ordered[Unit] = Ordered()  # by priority and age
         self.fresh: Ordered[Unit] = Ordered()  # of these: whose first frame was never begun
-        self.waited: Ordered[Unit] = Ordered()  # by how long ago something of it was given out
+        self.waited: OrderedDict[Unit, None] = OrderedDict()  # since something of it was given out
 
     def put(self, unit: Unit) -> None:
-        self.ranked.place(unit, unit.work.rank)
-        self.waited.place(unit, (unit.served, *unit.work.rank))
-        if unit.fresh and not unit.reserved:
-            self.fresh.place(unit, unit.work.rank)
-        else:
-            self.fresh.drop(unit)
+        self.ranked.place(unit, unit.rank)
+        self.waited[unit] = None
+        self.freshen(unit)
 
     def drop(self, unit: Unit) -> None:
         self.ranked.drop(unit)
-        self.waited.drop(unit)
+        self.waited.pop(unit, None)
         self.fresh.drop(unit)
+
+    def freshen(self, unit: Unit) -> bool:
+        """Is its first frame to be had? Whether that is another answer than before."""
+        fresh = unit.fresh and not unit.reserved
+        if fresh == (unit in self.fresh):
+            return False
+        if fresh:
+            self.fresh.place(unit, unit.rank)
+        else:
+            self.fresh.drop(unit)
+        return True
 
 
 class Pool:
@@ -170,30 +189,36 @@ class Pool:
         self.buckets[unit.person].drop(unit)
         unit.inside = False
 
-    def arrange(self, person: Person, admitted: bool) -> None:
+    def serve(self, unit: Unit) -> None:
+        """Something of it was given out."""
+        bucket = self.buckets[unit.person]
+        bucket.waited.move_to_end(unit)
+        bucket.freshen(unit)
+
+    def arrange(self, person: Person, order: Order, admitted: bool) -> None:
         """Put a person where they belong after a change. `admitted`: no limit keeps them from more."""
         bucket = self.buckets.get(person)
         people = self.people.get(person.project)
         if bucket is None or people is None:
             return
         if bucket.ranked and admitted:
-            people.place(person, person.order())
+            people.place(person, order)
         else:
             people.drop(person)
         first = bucket.fresh.first() if admitted and person.jumps >= 1 else None
         if first is not None:
-            self.fresh.place(person, first.work.rank)
+            self.fresh.place(person, first.rank)
         else:
             self.fresh.drop(person)
         if not bucket.ranked:
             del self.buckets[person]
             person.pools.discard(self)
 
-    def arrange_project(self, project: Project, admitted: bool) -> None:
+    def arrange_project(self, project: Project, order: Order, admitted: bool) -> None:
         """Put a project where it belongs, after its people."""
         people = self.people.get(project)
         if people and admitted:
-            self.projects.place(project, project.order())
+            self.projects.place(project, order)
             return
         self.projects.drop(project)
         if not people and not any(person.project is project for person in self.buckets):

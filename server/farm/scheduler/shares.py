@@ -63,6 +63,10 @@ class Share:
         self.in_use += tasks
         self.load += load
 
+    def earn(self, jumps: float) -> None:
+        """A part of another jump ahead."""
+        self.jumps = min(self.jumps + jumps, self.most_jumps)
+
     def weigh(self, weight: float, now: float) -> None:
         """Another weight counts from now on."""
         self.mean_at(now)

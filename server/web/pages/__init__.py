@@ -70,9 +70,7 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/me": lambda: start.me(shell, call()),
         "/setup": lambda: setup.page(shell, services.call()),
         "/computers": lambda: computers.page(shell, call()),
-        "/computers/<name>": lambda name: computer.page(
-            shell, call(), call().path.split("/", 2)[2]
-        ),
+        "/computers/<name>": lambda name: computer.page(shell, call(), call().path.split("/", 2)[2]),
         "/rendering": lambda: rendering.page(shell, call()),
         "/statistics": lambda: figures.page(shell, call()),
         "/p/<project>/statistics": lambda project: figures.page(shell, call(), project),
