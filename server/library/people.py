@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from server.disk.errors import BadInput, Conflict, Forbidden, NotFound, NotSignedIn
+from server.disk.errors import BadInput, Conflict, CroftError, Forbidden, NotFound, NotSignedIn
 
 ROLES = ("guest", "student", "supervisor", "admin")  # each may do what those before it may
 IDENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # user and token names: they are file names too
@@ -99,6 +99,7 @@ class People:
         self._logins: dict[int, tuple[float, str]] = {}
         self._lock = threading.Lock()
         self._looked_again = -LOOK_AGAIN_S
+        self._used: set[str] = set()  # tokens that are known to have been used
         self._revoked: dict[str, dict[str, Any]] = {}  # the newest, by id
         self._checked: dict[bytes, tuple[Mapping[str, Any], Token]] = {}  # sha256 of the whole token
 
@@ -278,10 +279,31 @@ class People:
         self._settings.look_again("tokens")
         return True
 
+    def note_use(self, ident: str) -> None:
+        """That a node's token was used: written once, with its first use."""
+        if ident in self._used:
+            return
+        self._used.add(ident)
+        data = self._settings.folder("tokens").get(ident)
+        if data is not None and not data.get("used"):
+            try:
+                self._settings.write("tokens", ident, {**data, "used": _rfc3339(self._clock())})
+            except (OSError, CroftError):
+                self._used.discard(ident)  # the disk is full, perhaps: with a later message
+
+    def revoke_unused(self, title: str) -> int:
+        """Revoke the tokens of groups that have this title and were never used; how many there were."""
+        found = [token for token in self.tokens() if token["title"] == title and token["node"] == "*"]
+        unused = [token["id"] for token in found if not token["used"]]
+        for ident in unused:
+            self.revoke(ident)
+        return len(unused)
+
     def tokens(self) -> list[dict[str, Any]]:
-        """Every token's id, user, node, scope, title, created, expires; nothing that would open a door."""
+        """Every token's id, user, node, scope, title, created, expires and first use; nothing that would open
+        a door."""
         found = self._settings.folder("tokens")
-        keys = ("user", "node", "scope", "title", "created", "expires")
+        keys = ("user", "node", "scope", "title", "created", "expires", "used")
         return [{"id": ident, **{key: found[ident].get(key) for key in keys}} for ident in sorted(found)]
 
     def revoke(self, ident: str) -> None:
@@ -305,7 +327,7 @@ class People:
 
     def node_tokens(self, name: str) -> list[dict[str, Any]]:
         """The tokens that are good for a node of this name: its own, and those of groups."""
-        keys = ("id", "node", "title", "created", "expires")
+        keys = ("id", "node", "title", "created", "expires", "used")
         return [{key: token[key] for key in keys} for token in self.tokens() if token["node"] in (name, "*")]
 
     def revoke_node(self, name: str) -> None:

@@ -74,7 +74,7 @@ SECURITY: Headers = [
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "same-origin"),
 ]
-WIRE_PATHS = ("/farm", "/potential", "/register")
+WIRE_PATHS = ("/farm", "/potential", "/register", "/node.zip")
 TABLE_PATHS = ("/new_job", "/jobs", "/healthz", "/metrics", "/api")
 TABLE_PREFIXES = ("/api/", "/files/", "/thumb/", "/jobs/")
 JSON: Headers = [("Content-Type", "application/json")]

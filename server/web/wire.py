@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from server.disk import encoding
 from server.disk.errors import BadInput, CroftError, Forbidden, NotFound, NotSignedIn
 from server.farm.farm import Farm
+from server.library.people import Token
 from server.web import join
 from server.web.requests import Call, MethodNotAllowed, read_body, status_line, status_of
 
@@ -53,7 +54,8 @@ class Wire:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         try:
-            status, (kind, body) = "200 OK", self._answer(environ)
+            code, kind, body = self._answer(environ)
+            status = status_line(code)
         except CroftError as error:
             kind, code = JSON, status_of(error)
             status = status_line(code)
@@ -71,36 +73,38 @@ class Wire:
         )
         return [body]
 
-    def _answer(self, environ: dict[str, Any]) -> tuple[str, bytes]:
-        """The type and the body."""
+    def _answer(self, environ: dict[str, Any]) -> tuple[int, str, bytes]:
+        """The status, the type and the body."""
         path: str = environ.get("PATH_INFO", "")
         token = _bearer(environ.get("HTTP_AUTHORIZATION", ""))
         if path.startswith("/t/"):
             token, _, rest = path[3:].partition("/")
             token, path = unquote(token), "/" + rest
         if path in (JOIN, ARCHIVE) and environ.get("REQUEST_METHOD") == "GET":
-            return self._joining(environ, path, token)
+            return 200, *self._joining(environ, path, token)
         if environ.get("REQUEST_METHOD") != "POST":
             raise MethodNotAllowed("Nodes POST to this address.")
         if path == REGISTER:
             return self._register(environ)
-        name = self._node_of(token)
+        checked = self._check(token)
         body = read_body(environ, self._services.settings.get("max_body_bytes"))
         if path == "/farm":
-            return JSON, farm(body, name, self._services.farm)
+            answer = farm(body, checked.node, self._services.farm)
+            self._services.people.note_use(checked.id)
+            return 200, JSON, answer
         if path == "/potential":
-            return JSON, potential(body, self._services.farm)
+            return 200, JSON, potential(body, self._services.farm)
         raise NotFound("There is nothing at this address.")
 
     def _joining(self, environ: dict[str, Any], path: str, token: str) -> tuple[str, bytes]:
         """What takes a computer into the farm, for whoever has a node's token."""
-        self._node_of(token)
+        self._check(token)
         if path == ARCHIVE:
             return "application/zip", join.archive()
         base = f"{Call(environ).scheme}://{environ.get('HTTP_HOST', '')}"
         return "text/plain; charset=utf-8", join.script(self._services, base, token)
 
-    def _register(self, environ: dict[str, Any]) -> tuple[str, bytes]:
+    def _register(self, environ: dict[str, Any]) -> tuple[int, str, bytes]:
         """A computer without a token asks to join: an admin admits it on the page Computers."""
         services = self._services
         if not services.settings.get("joining"):
@@ -108,26 +112,27 @@ class Wire:
         told = _parse(read_body(environ, MAX_REGISTER_BYTES))
         waiting = services.farm.machines.waiting
         found = waiting.ask(told, str(environ.get("REMOTE_ADDR", "")), self._make_token)
-        if found["state"] == "admitted":
+        status = 200 if found["state"] == "admitted" else 202
+        if status == 200:
             said = f"{found['name']} is one of the farm's computers now."
         else:
             said = (
                 f"{found['name']} asks to join, with the code {found['code']}. "
                 "An admin admits it on the page Computers."
             )
-        return JSON, encoding.dumps({"data": found, "message": said})
+        return status, JSON, encoding.dumps({"data": found, "message": said})
 
     def _make_token(self, name: str, by: str) -> str:
         return self._services.people.make_token(node=name, title=f"admitted by {by}")
 
-    def _node_of(self, token: str) -> str:
-        """The name that a node's token is bound to."""
+    def _check(self, token: str) -> Token:
+        """A node's token, and the name that it is bound to."""
         if not token:
             raise NotSignedIn("A node needs a token: run.py token --node NAME makes one.")
         checked = self._services.people.check_token(token)
         if not checked.node:
             raise Forbidden("This is a person's token; a node needs its own (run.py token --node NAME).")
-        return checked.node
+        return checked
 
 
 def _bearer(header: str) -> str:

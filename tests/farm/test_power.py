@@ -380,7 +380,7 @@ def test_a_restarted_server_knows_who_sleeps_and_what_they_can_do(
     assert again.node("n1")["state"] == "off"
     assert again.node("n1")["programs"] == {"blender": "3.4.1"}
     again.submit("anna", {"file": SCENE, "frames": "1"})
-    pass_by(world, again, 0.9)  # those that are on have a minute to report
+    pass_by(world, again, 0.07)  # those that are on have some heartbeats to report
     assert again.node("n1")["state"] == "off"
     pass_by(world, again, 5)
     assert len(ear.recv(2000)) == 102
@@ -407,7 +407,7 @@ def test_by_hand(world: World, farm: Farm, sleeper: Sleeper, ear: socket.socket)
     # One that doesn't allow it says so, and one without an address can't be called.
     other = Node(farm, "n2", world.root)
     other.say({"id": "info", "can_shutdown": False})
-    with pytest.raises(Conflict, match=r"config\.json"):
+    with pytest.raises(Conflict, match="allow_shutdown"):
         farm.machines.shut_down("n2", "admin")
     world.clock.now += 1000
     with pytest.raises(Conflict, match="address isn't known"):

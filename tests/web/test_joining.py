@@ -41,7 +41,7 @@ def test_a_computer_is_admitted_and_gets_a_token_of_its_own(house: House, admin:
     # Given a computer without a token that asks…
     pc = Computer(house, "pc07")
     first = pc.ask()
-    assert (first.status, first.data["state"]) == (200, "waiting")
+    assert (first.status, first.data["state"]) == (202, "waiting")
     assert first.data["code"] in first.message
     assert "token" not in first.data
     # …it stands in the list with its code, hardware and address, and is no node yet.
@@ -139,14 +139,14 @@ def test_nonsense_is_refused(house: House, change: dict[str, Any]) -> None:
 
 def test_many_and_hasty_ones_are_held_off(house: House) -> None:
     for n in range(waiting.MOST_OF_ONE):
-        assert Computer(house, f"pc{n:03}").ask().status == 200
+        assert Computer(house, f"pc{n:03}").ask().status == 202
     assert Computer(house, "one-more").ask().status == 503
-    assert Computer(house, "elsewhere", "192.168.7.21").ask().status == 200
+    assert Computer(house, "elsewhere", "192.168.7.21").ask().status == 202
     # One that asks without a pause is told to wait; another address isn't.
     hasty = Computer(house, "hasty", "192.168.7.22")
     seen = {hasty.ask().status for _ in range(waiting.ASKS_A_MINUTE + 1)}
-    assert seen == {200, 429}
-    assert Computer(house, "patient", "192.168.7.23").ask().status == 200
+    assert seen == {202, 429}
+    assert Computer(house, "patient", "192.168.7.23").ask().status == 202
 
 
 def test_asking_can_be_switched_off(house: House) -> None:
@@ -174,3 +174,25 @@ def test_tokens_are_revoked_and_computers_forgotten_and_both_taken_back(house: H
     assert admin.post("/api/nodes/old-name/remember").data["groups"] == ["lab"]
     assert node.post("/farm", hello).status == 200
     assert admin.post("/api/nodes/old-name/remember").status == 404
+
+
+def test_another_line_leaves_no_unused_key_behind(house: House, admin: Browser) -> None:
+    people = house.croft.services.people
+    for _ in range(3):
+        reply = admin.post("/api/setup/nodes", {})
+        assert reply.status == 200
+    (token,) = lines_of(people)
+    assert "no good any more" in reply.message
+    # Once a computer has used a line it stays, whatever lines are made later.
+    line = house.croft.services.setup.joining[0][1]
+    secret = line.partition("/t/")[2].partition("/join")[0]
+    hello = [{"id": "identity", "name": "pc07"}]
+    assert Browser(house.croft.wsgi).post(f"/t/{secret}/farm", hello).status == 200
+    admin.post("/api/setup/nodes", {})
+    assert len(lines_of(people)) == 2
+    assert Browser(house.croft.wsgi).post(f"/t/{secret}/farm", hello).status == 200
+    assert token["id"] in {one["id"] for one in lines_of(people)}
+
+
+def lines_of(people: Any) -> list[dict[str, Any]]:
+    return [token for token in people.tokens() if token["node"] == "*"]

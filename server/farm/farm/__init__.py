@@ -490,6 +490,9 @@ class Farm:
                         "Look at its frames, then resume or cancel it.",
                     )
                 )
+        for ident, why in sorted(self._nodes.wrong.items()):
+            text = f"In the configuration file nodes/{ident}.json something makes no sense: {why}"
+            found.append(Problem(f"node-file:{ident}", "config", ident, text, "Correct it; the rest counts."))
         for node in self._nodes.present():
             if node.means.wrong_shares:
                 names = ", ".join(sorted(node.means.wrong_shares))

@@ -23,8 +23,8 @@ from server.farm.scheduler import Need, misfit
 
 log = logging.getLogger("croft.farm")
 
-LOOK_S = 5.0
-START_S = 60.0  # after a start: nodes that are on have so long to report before others are called
+LOOK_S = 5.0  # at most so long between two looks
+START_HEARTBEATS = 6  # after a start: nodes that are on have so long to report before others are called
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class Powering:
             self._thread.join(timeout=20)
 
     def _run(self) -> None:
-        while not self._ending.wait(LOOK_S):
+        while not self._ending.wait(min(LOOK_S, self._nodes.heartbeat_s())):
             try:
                 self.tick()
             except Exception:
@@ -109,7 +109,7 @@ class Powering:
             everybody = self._nodes.present()
             machines = [self._machine(node, now) for node in everybody]
             demands = self._demands(everybody, now)
-            if now - self._began < START_S:
+            if now - self._began < START_HEARTBEATS * self._nodes.heartbeat_s():
                 machines = [m for m in machines if m.on]
             for step in decide(machines, demands, now):
                 self._do(step, now)
@@ -275,7 +275,7 @@ class Powering:
             if not self._is_on(node, now):
                 raise Conflict(f"{node.name} isn't on.")
             if node.protocol < 2 or node.told.get("can_shutdown") is False:
-                text = 'put "shutdown" into its config.json to allow it.'
+                text = 'put "allow_shutdown": true into its config.json.'
                 raise Conflict(f"{node.name} doesn't let itself be switched off from here: {text}")
             known = self._known.setdefault(node.name, Known())
             self._leave(node, known, now, f"is switched off{' by ' + who if who else ''}")

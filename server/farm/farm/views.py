@@ -230,7 +230,9 @@ class Views:
                         "n": claim.task,
                         **_told_of(live.job, claim.task),
                         "progress": round(claim.progress, 3),
+                        "words": live.job.words_for(claim.task),
                         "name": live.job.record.get("name"),
+                        "project": live.record.get("project"),
                         "file": live.job.address,
                         "line": claim.line,
                     }

@@ -61,6 +61,7 @@ class Nodes:
         self._zone: zoneinfo.ZoneInfo | None = None
         self._pace = pace(0, {}, float(settings.get("heartbeat_s")), float(settings.get("lease_s")))
         self._pace_until = 0.0
+        self.wrong: dict[str, str] = {}  # configuration file -> what of it makes no sense
         self.program: dict[str, str] = {}  # what nodes can bring themselves up to date with
 
     def __len__(self) -> int:
@@ -360,8 +361,13 @@ class Nodes:
             if ident != FARM:
                 name = data.get("name")
                 self.known(name if isinstance(name, str) and name else ident)
+        self.wrong = {}
         for node in list(self._nodes.values()):
-            self._wish(node, wishes.read(configured.get(_ident(node.name), {}))[0])
+            ident = _ident(node.name)
+            fresh, wrong = wishes.read(configured.get(ident, {}))
+            if wrong:
+                self.wrong[ident] = wrong
+            self._wish(node, fresh)
 
     def _wish(self, node: Node, fresh: wishes.Wishes) -> None:
         if node.wishes != fresh:

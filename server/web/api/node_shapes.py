@@ -98,6 +98,7 @@ NODE_SHAPES: dict[str, Schema] = {
         title=MAYBE_TEXT,
         created=MAYBE_TEXT,
         expires=MAYBE_TEXT,
+        used={"type": ["string", "null"], "description": "when it was used first"},
     ),
     "Forgotten": shape("name", name=TEXT),
 }

@@ -15,6 +15,7 @@ from server.web.api.table import Route, ref
 from server.web.requests import Answer, Call
 from server.web.services import Services
 
+JOINED = "computers that joined by the line of /setup"
 Act = Callable[[Services, Call], str]
 
 
@@ -110,9 +111,12 @@ def add_people(services: Services, call: Call) -> str:
 
 
 def make_line(services: Services, call: Call) -> str:
-    token = services.people.make_token(node="*", title="computers that joined by the line of /setup")
-    services.setup.joining = join.lines(base_of(services, call), token)
-    return "Here is the line: paste it on each computer that shall render."
+    base = base_of(services, call)
+    ended = services.people.revoke_unused(JOINED)  # a key that nobody used is nobody's any more
+    token = services.people.make_token(node="*", title=JOINED)
+    services.setup.joining = join.lines(base, token)
+    said = "Here is the line: paste it on each computer that shall render."
+    return f"{said} The one before, which nobody used, is no good any more." if ended else said
 
 
 def render(services: Services, call: Call) -> str:

@@ -154,18 +154,11 @@ def api_of(name: str) -> str:
 
 def frame(one: View) -> dict[str, Any]:
     """What it renders, with its page."""
-    number = one.get("words") or one.get("frame")
-    if isinstance(number, (list, tuple)) and len(number) == 2:
-        number = f"frames {number[0]} to {number[1]}"
-    elif isinstance(number, int):
-        number = f"frame {number}"
-    share, _, project = str(one.get("file") or "").partition("::")
-    progress = one.get("progress") or 0.0
-    ident = one.get("project") or project.partition("/")[0]
+    project = str(one.get("project") or "")
     return {
-        "text": f"{one.get('name') or 'a render'}, {number}",
-        "url": f"/p/{quote(str(ident), safe='')}/job/{quote(str(one['job']), safe='')}" if share else "",
-        "percent": round(100 * float(progress)),
+        "text": f"{one.get('name') or 'a render'}, {one.get('words') or 'a frame'}",
+        "url": f"/p/{quote(project, safe='')}/job/{quote(str(one['job']), safe='')}" if project else "",
+        "percent": round(100 * float(one.get("progress") or 0.0)),
     }
 
 
