@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 from server.disk.encoding import quote
-from server.web import logs
 from server.web.api.table import PAGING, Route, ref
 from server.web.requests import Answer, Call, number
 from server.web.services import Services
@@ -41,7 +40,7 @@ def with_urls(record: dict[str, Any]) -> dict[str, Any]:
 def show_log(services: Services, call: Call) -> Answer:
     attempt = number(call.query, "attempt", 0, 0, 10**9)
     offset = number(call.query, "offset", 0, 0, 10**15)
-    found = logs.read(services.farm, call.params["id"], int(call.params["n"]), attempt, offset)
+    found = services.farm.log(call.params["id"], int(call.params["n"]), attempt, offset)
     return Answer(dataclasses.asdict(found), f"{len(found.text.splitlines())} lines.")
 
 

@@ -22,6 +22,7 @@ from server.web.pages import (
     computer,
     computers,
     drop,
+    frame,
     figures,
     job,
     listing,
@@ -87,8 +88,14 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/p/<project>/rendering": lambda project: rendering.page(shell, call(), project),
         "/p/<project>/problems": lambda project: problems.page(shell, call(), project),
         "/p/<project>/job/<ident>": lambda project, ident: job.page(shell, call(), project, ident),
-        "/p/<project>/job/<ident>/frame/<n>": lambda project, ident, n: job.frame(
+        "/p/<project>/job/<ident>/frame/<n>": lambda project, ident, n: frame.page(
             shell, call(), project, ident, n
+        ),
+        "/p/<project>/job/<ident>/frame/<n>/log": lambda project, ident, n: frame.log(
+            shell, call(), project, ident, n
+        ),
+        "/p/<project>/job/<ident>/frame/<n>/log.txt": lambda project, ident, n: frame.raw(
+            shell, project, ident, n, call()
         ),
     }
     for path, callback in routes.items():

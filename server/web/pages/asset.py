@@ -10,7 +10,7 @@ import bottle
 from server.disk.encoding import quote
 from server.disk.errors import NotFound
 from server.library.assets.listing import becomes_asset
-from server.web.pages import cards, content, listing, problems, saves, sheets, uses, words
+from server.web.pages import cards, content, film, listing, problems, saves, sheets, uses, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -27,7 +27,7 @@ ENGINES["BLENDER_WORKBENCH"] = "Workbench"
 
 def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse:
     """`/p/<project>/asset/<path>`."""
-    services, now = shell.services, shell.now()
+    services = shell.services
     project = shell.project(ident)
     try:
         a = services.assets.one(f"{project.address}/{path}")
@@ -39,8 +39,7 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
     farm = services.farm
     found = farm.jobs(project=ident, file=a["address"])
     views = [farm.view(job) for job in found[:JOBS]]
-    strip, view = newest_frames(shell, views)
-    shown = cards.newest_picture(strip)
+    view = newest_render(views)
     facts = a["facts"]
     tracked, api = bool(a["etag"]), "/api/assets/" + quote(a["address"], safe="/:")
     is_asset = tracked or becomes_asset(a["address"])
@@ -49,6 +48,7 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
     if status is None:
         state = wording.states.get(a["state"])
         status = (words.role(state.role), state.title) if state else ("waiting", a["state"] or "No state yet")
+    made = cards.cards(shell, call, views)
     troubles = problems.of_asset(shell, call, a["address"])
     told = any(trouble["kind"] == "sidecar" for trouble in troubles)
     return shell.page(
@@ -63,16 +63,21 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         if told
         else notice(a, saves.missing_actions(shell, call, a) if a["status"] == "missing" else []),
         folder=shell.folder_for_people(a["address"].rpartition("/")[0]),
-        picture=shown["large"] if shown else picture(a),
-        film="/files/" + quote(a["address"], safe="/:")
+        picture=picture(a),
+        movie="/files/" + quote(a["address"], safe="/:")
         if a["kind"] == "film" and a["status"] == "ok"
         else "",
-        small=not shown and a["kind"] != "image",
-        picture_words=f"Frame {shown['frame']}" if shown else f"Picture of {a['name']}",
+        small=a["kind"] != "image",
+        picture_words=f"Picture of {a['name']}",
         no_picture="No picture yet." if a["kind"] != "file" else "This kind of file has no picture.",
-        frames=strip,
-        frames_title=f"Frames of {sheets.about(view, now, shell.titles())}" if view else "",
-        jobs=cards.cards(shell, call, views),
+        film=film.film(
+            shell, call, view, fps=cards.scene_of(shell, view)[0], may=made[views.index(view)]["may"]
+        )
+        if view
+        else None,
+        newest=made[views.index(view)] if view else None,
+        failed=cards.failures(shell, view) if view else [],
+        jobs=made,
         more_jobs=f"and {len(found) - JOBS} earlier ones" if len(found) > JOBS else "",
         priorities=cards.priorities(shell, project),
         saves=saves.section(shell, call, a),
@@ -90,17 +95,13 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         download="/files/" + quote(a["address"], safe="/:")
         if a["status"] != "missing" and a["kind"] != "sequence"
         else "",
-        statistics=sheets.sums(view, farm.tasks(view["id"], 0, 1000)[0]) if view else [],
+        statistics=sheets.sums(view) if view else [],
     )
 
 
-def newest_frames(shell: Shell, views: list[Thing]) -> tuple[list[Thing], Thing | None]:
-    """The strip of the newest render that has a frame, and that render; nothing without one."""
-    for view in views:
-        if int(view["counts"].get("done", 0)):
-            tasks, _ = shell.services.farm.tasks(view["id"], 0, sheets.STRIP)
-            return sheets.frames(tasks), view
-    return [], None
+def newest_render(views: list[Thing]) -> Thing | None:
+    """The newest render that goes on or has a frame to show."""
+    return next((view for view in views if view["state"] in cards.OPEN or view["counts"].get("done")), None)
 
 
 def picture(a: dict[str, Any]) -> str:

@@ -32,8 +32,6 @@ def cards(
         card = sheets.card(view, now, titles=titles, may=may, fps=fps, limit=limit)
         card["thumbnail"] = frame_of(shell, view) or thumbnail
         card["may_priority"] = user is not None and user.at_least("supervisor")
-        if int(view["counts"].get("failed", 0)):
-            card["failures"] = failures(shell, view["id"])
         made.append(card)
     return made
 
@@ -55,17 +53,22 @@ def frame_of(shell: Shell, view: View) -> str:
     return sheets.pictures(found)["thumbnail"] if found else ""
 
 
-def failures(shell: Shell, job_id: str) -> list[dict[str, Any]]:
-    """The first failed frames, each with the last lines of its log."""
-    farm = shell.services.farm
-    tasks, _ = farm.tasks(job_id, 0, FAILURES, "failed")
+def failures(shell: Shell, view: View) -> list[dict[str, Any]]:
+    """The first failed frames, each with why, what to do, and the last lines of its log."""
+    if not int(view["counts"].get("failed", 0)):
+        return []
+    job_id = str(view["id"])
+    tasks, _ = shell.services.farm.tasks(job_id, 0, FAILURES, "failed")
     return [
         {
             **task,
+            "frame": frame_words(task["frame"]),
             "tail": tail(shell, job_id, int(task["n"]), task["failures"][-1]["attempt"])
             if task["failures"]
             else "",
             "reason": sheets.reason(str(task.get("reason") or "")),
+            "mend": sheets.mend(task),
+            "tries": f"It was tried {task['attempts']} times." if int(task.get("attempts") or 0) > 1 else "",
         }
         for task in tasks
     ]
@@ -93,11 +96,6 @@ def frame_words(frame: Any) -> str:
     if isinstance(frame, (list, tuple)) and len(frame) == 2:
         return f"{frame[0]} to {frame[1]}"
     return str(frame)
-
-
-def newest_picture(strip: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The last frame that has a picture."""
-    return next((frame for frame in reversed(strip) if frame["thumbnail"]), None)
 
 
 def priorities(shell: Shell, project: Project | None) -> list[tuple[int, str]]:

@@ -1,32 +1,39 @@
-"""The page of one render: its frames, how long they took, what went wrong; and the page of one frame."""
+"""The page of one render: its film, its sheet, what went wrong, what it takes, why it waits."""
 
 from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
 
 import bottle
 
 from server.disk.errors import NotFound
 from server.web import requests
-from server.web.pages import sheets, words
-from server.web.pages.cards import cards, frame_words, newest_picture, priorities, tail
+from server.web.pages import sheets
+from server.web.pages.cards import View, cards, failures, priorities, scene_of
+from server.web.pages.film import film
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
-TASKS = 200
-LOG_LINES, LOG_BYTES = 1000, 100_000  # on a frame's own page
+TASKS = 48  # rows of the table, two seconds of film
+WHY_NODES = 40  # computers that are told of one by one
+LISTS = (("", "All"), ("failed", "Failed"), ("claimed", "Rendering"), ("waiting", "Waiting"))
 
 
 def page(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPResponse:
-    """`/p/<project>/job/<id>`: the frames, how long they took, what went wrong."""
+    """`/p/<project>/job/<id>`; `?frame=12` shows that frame, `?why=1` what each computer says to it,
+    `?list=failed&from=48` which frames the table holds."""
     farm = shell.services.farm
     project = shell.project(ident)
     view = farm.view(farm.job(job_id))
     if view["project"] != ident:
         raise NotFound(f"There is no such render in {project.title}.")
     start = requests.number(call.query, "from", 0, 0, 10**9)
-    tasks, total = farm.tasks(job_id, start, TASKS)
-    strip = sheets.frames(tasks)
-    shown = newest_picture(strip)
-    job = cards(shell, call, [view], limit=sheets.PAGE_CELLS)[0]
+    listed = call.query.get("list", "")
+    listed = listed if listed in dict(LISTS) else ""
+    tasks, total = farm.tasks(job_id, start, TASKS, listed)
+    fps, _ = scene_of(shell, view)
+    job = cards(shell, call, [view])[0]
     return shell.page(
         call,
         "job.html",
@@ -34,51 +41,50 @@ def page(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPRespon
         here="Rendering",
         project=project,
         job=job,
+        why=why(shell, call, view),
         priorities=priorities(shell, project),
-        frames=strip,
-        picture=shown["large"] if shown else "",
-        picture_words=f"Frame {shown['frame']}" if shown else "",
-        no_picture="The first frame shows here as soon as it is rendered.",
-        chart=sheets.chart(tasks),
-        statistics=sheets.sums(view, tasks),
+        film=film(shell, call, view, fps=fps, may=job["may"]),
+        failed=failures(shell, view),
+        statistics=sheets.sums(view),
+        advice=list(view.get("advice") or ()),
         folder=shell.folder_for_people(str(view["folder"])) if view.get("folder") else "",
         tasks=sheets.rows(ident, job_id, tasks),
-        more=f"?from={start + TASKS}" if start + TASKS < total else "",
+        lists=lists(view, listed),
+        more=address(call, **{"from": str(start + TASKS)}) if start + TASKS < total else "",
     )
 
 
-def frame(shell: Shell, call: Call, ident: str, job_id: str, n: str) -> bottle.HTTPResponse:
-    """`/p/<project>/job/<id>/frame/<n>`: one task, with its picture, its failed tries and their log."""
-    farm, now = shell.services.farm, shell.now()
-    project = shell.project(ident)
-    view = farm.view(farm.job(job_id))
-    if view["project"] != ident or not (n.isascii() and n.isdigit() and len(n) < 9):
-        raise NotFound(f"There is no such frame in {project.title}.")
-    task = farm.task(job_id, int(n))
-    tries = [
-        {
-            "at": words.when(one.get("at"), now),
-            "node": one.get("node"),
-            "reason": sheets.reason(str(one.get("reason") or "")),
-        }
-        for one in task.get("failures") or []
+def why(shell: Shell, call: Call, view: View) -> dict[str, Any] | None:
+    """What each computer says to a render that waits, where the page's address asks for it."""
+    if not view.get("why") or view["state"] not in ("waiting", "running"):
+        return None
+    if call.query.get("why") != "1":
+        return {"open": False, "url": address(call, why="1")}
+    found: dict[str, Any] = getattr(shell.services.farm, "why", lambda _: {})(str(view["id"]))
+    said = sheets.in_peoples_words
+    nodes = [(str(one["name"]), said(str(one["text"]))) for one in found.get("nodes") or ()]
+    left = len(nodes) - WHY_NODES
+    return {
+        "open": True,
+        "url": address(call, why=""),
+        "reasons": [said(str(one["text"])) for one in found.get("reasons") or ()],
+        "nodes": nodes[:WHY_NODES],
+        "more": f"and {left} more computers" if left > 0 else "",
+    }
+
+
+def lists(view: View, listed: str) -> list[tuple[str, str, bool]]:
+    """Which frames the table can hold, those that there are."""
+    counts = view["counts"]
+    return [
+        (word, f"?list={name}#each" if name else "?#each", name == listed)
+        for name, word in LISTS
+        if not name or counts.get(name) or name == listed
     ]
-    facts = [
-        ("Computer", str(task.get("node") or "")),
-        ("Time", words.duration(task.get("seconds"))),
-        ("Tried", words.number(int(task.get("attempts") or 0), "time")),
-    ]
-    number = frame_words(task["frame"])
-    return shell.page(
-        call,
-        "frame.html",
-        title=f"Frame {number} of {view['name']}",
-        here="Rendering",
-        project=project,
-        job=cards(shell, call, [view])[0],
-        task={**sheets.rows(ident, job_id, [task])[0], **sheets.pictures(task)},
-        frame=number,
-        facts=[(word, value) for word, value in facts if value],
-        tries=tries,
-        log=tail(shell, job_id, int(n), 0, LOG_LINES, LOG_BYTES) if tries else "",
-    )
+
+
+def address(call: Call, **changed: str) -> str:
+    """The page's own address with some of its questions changed; an empty one is left out."""
+    kept = {name: value for name, value in call.query.items() if name not in ("part", "only")}
+    asked = {name: value for name, value in {**kept, **changed}.items() if value}
+    return "?" + urlencode(asked)

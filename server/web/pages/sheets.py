@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import re
-import statistics
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -16,16 +15,14 @@ from typing import Any
 from markupsafe import Markup
 
 from server.disk.encoding import quote
+from server.farm.frames import Frames
 from server.web.pages import words
 
+OPEN = ("running", "waiting", "paused")
 CARD_CELLS = 144  # three rows of two seconds on a desk, six of one second on a phone
-PAGE_CELLS = 480
-STRIP = 200  # frames in a strip: more are looked at as a film, not as pictures
-BARS = 240
 WORST = "fcwsd"  # of several frames in one cell the first of these is shown
 RATES = (12, 24, 25, 30)  # croft.css draws the second's heavier rule for these
 
-BROWSERS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif")  # what they show by themselves
 PEOPLES_WORDS = {"node": "computer", "nodes": "computers", "job": "render", "jobs": "renders"}
 PEOPLES_WORDS |= {
     "cancelled": "stopped",
@@ -40,6 +37,17 @@ REASONS = {  # of the wire, said to people
     "time-out": "it took longer than it may",
     "missing file": "a file is missing",
     "bad output": "the picture wasn’t whole",
+    "the node was not heard of any more": "the computer was switched off or lost its network",
+}
+MEND = "Read the last lines of its log, mend the scene, and render it again."
+MENDS = {  # the one thing to do
+    "renderer error": "Read the last lines: they say what is wrong. Mend the scene, save it, render again.",
+    "crash": "Render it again. If it crashes everywhere, open this frame in Blender and make it simpler.",
+    "out of memory": "Make the textures smaller or hide what the camera can’t see, then render it again.",
+    "time-out": "Look what is heavy in this frame, such as hair, smoke or samples, then render it again.",
+    "missing file": "Put the file back into the project’s folder, save the scene, render it again.",
+    "bad output": "Render it again. If it stays so, ask whoever looks after the server: is the disk full?",
+    "the node was not heard of any more": "Render it again, now that other computers are there.",
 }
 _FARM_WORDS = re.compile(r"\b(the farm is|nodes?|jobs?|tasks?|cancelled)\b")
 
@@ -64,6 +72,8 @@ def card(
     return {
         **job,
         "url": "/api/jobs/" + quote(job["id"]),
+        "requeue": f"POST /api/jobs/{quote(job['id'])}/requeue",
+        "skip": f"POST /api/jobs/{quote(job['id'])}/skip",
         "page": f"/p/{quote(str(job['project']))}/job/{quote(job['id'])}",
         "asset_page": asset_page(str(job["project"]), str(job["file"])),
         "glyph": glyph,
@@ -80,7 +90,8 @@ def card(
         "thumbnail": job.get("thumbnail"),
         "why": because(job, titles),
         "warnings": list(job.get("warnings") or ()),
-        "failures": [],
+        "file_name": str(job["file"]).rpartition("/")[2],
+        "told": list(job.get("changed") or ()),
         "failed_words": f"{words.number(int(counts.get('failed', 0)), 'frame')} failed",
     }
 
@@ -119,6 +130,15 @@ def reason(text: str) -> str:
     return REASONS.get(text) or in_peoples_words(text)
 
 
+def mend(task: View) -> str:
+    """The one thing to do about a frame that failed."""
+    return str(task.get("say") or MENDS.get(str(task.get("reason") or ""), MEND))
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def in_peoples_words(text: str) -> str:
     """The farm's own words exchanged for those of people: 'computer', not 'node'."""
     return _FARM_WORDS.sub(lambda found: PEOPLES_WORDS[found[0]], text)
@@ -153,6 +173,27 @@ def cells(letters: str, total: int, limit: int) -> tuple[Markup, int]:
     return _marks(letters), each * group
 
 
+def sheet(letters: str, frames: Frames, fps: float) -> tuple[Markup, int]:
+    """A render's own sheet: a row for each second, that begins with its frame's number."""
+    total = len(frames)
+    if not letters or not total:
+        return Markup(""), 1
+    each = -(-total // len(letters))  # the view may have gathered a long job already
+    row = {12: 24}.get(rate(fps), rate(fps))
+    numbers = tuple(frames[min(at * each, total - 1)] for at in range(0, len(letters), row))
+    return _sheet(letters, row, numbers), each
+
+
+@lru_cache(maxsize=64)
+def _sheet(letters: str, row: int, numbers: tuple[int, ...]) -> Markup:
+    rows = (letters[at : at + row] for at in range(0, len(letters), row))
+    parts = (
+        f'<b aria-hidden="true">{number}</b>{_marks(text)}'
+        for number, text in zip(numbers, rows, strict=True)
+    )
+    return Markup("".join(parts))
+
+
 def worst(letters: str) -> str:
     return next((letter for letter in WORST if letter in letters), "w")
 
@@ -168,15 +209,6 @@ def rate(fps: float) -> int:
     return min(RATES, key=lambda known: abs(known - (fps or 24)))
 
 
-def frames(tasks: Sequence[View], limit: int = STRIP) -> list[dict[str, Any]]:
-    """The strip: every frame with its picture, or with what it waits for."""
-    shown = []
-    for task in tasks[:limit]:
-        glyph, word = words.TASK_STATES.get(task["state"], ("waiting", task["state"]))
-        shown.append({**task, **pictures(task), "glyph": glyph, "word": word})
-    return shown
-
-
 def pictures(task: View) -> dict[str, str]:
     """Where a task's picture is: `image` as rendered, `large` as a browser can show it, `thumbnail`."""
     address = str(task.get("image") or "")
@@ -188,12 +220,7 @@ def pictures(task: View) -> dict[str, str]:
     image = f"/files/{path}"
     # An attempt's number changes with the picture: rendered again, it isn't taken from the browser's store.
     thumbnail = f"/thumb/{path}?w=256&v={task.get('attempts', 0)}"
-    shown = path.lower().endswith(BROWSERS)
-    return {
-        "image": image,
-        "large": f"{image}?v={task.get('attempts', 0)}" if shown else thumbnail.replace("w=256", "w=1024"),
-        "thumbnail": thumbnail,
-    }
+    return {"image": image, "large": thumbnail.replace("w=256", "w=1024"), "thumbnail": thumbnail}
 
 
 def rows(project: str, job_id: str, tasks: Sequence[View]) -> list[dict[str, Any]]:
@@ -210,41 +237,26 @@ def rows(project: str, job_id: str, tasks: Sequence[View]) -> list[dict[str, Any
     return found
 
 
-def chart(tasks: Sequence[View]) -> dict[str, Any] | None:
-    """Bars of seconds by frame, as numbers for SVG attributes."""
-    done = [task for task in tasks if task["state"] == "done" and task.get("seconds")]
-    times = [(task, float(task["seconds"])) for task in done]
-    if len(times) < 2:
-        return None
-    group = -(-len(times) // BARS)
-    tops = [max(seconds for _, seconds in times[at : at + group]) for at in range(0, len(times), group)]
-    top = max(tops)
-    slowest = max(times, key=lambda pair: pair[1])
-    return {
-        "width": len(tops) * 10,
-        "bars": [(n * 10 + 1, max(2, round(100 * seconds / top))) for n, seconds in enumerate(tops)],
-        "words": f"Time of each frame; the slowest, frame {slowest[0]['frame']}, took {words.duration(top)}.",
-    }
-
-
-def sums(job: View, tasks: Sequence[View]) -> list[tuple[str, str]]:
+def sums(job: View) -> list[tuple[str, str]]:
     """What a render took, as pairs of word and value."""
-    seconds = [float(t["seconds"]) for t in tasks if t["state"] == "done" and t.get("seconds") is not None]
-    found: list[tuple[str, str]] = []
-    if seconds:
-        found += [
-            ("A frame, in the middle", words.duration(statistics.median(seconds))),
-            ("Fastest and slowest", f"{words.duration(min(seconds))} and {words.duration(max(seconds))}"),
-            ("Computer time", words.duration(sum(seconds))),
-        ]
+    done, seconds = int(job["counts"].get("done", 0)), job.get("seconds")
+    found = [("A frame, in the middle", words.duration(job.get("median_seconds")))]
+    if done and seconds:
+        found.append(("A frame, on average", words.duration(float(seconds) / done)))
+        found.append(("Fastest", words.duration(job.get("seconds_shortest"))))
+        found.append(("Slowest", words.duration(job.get("seconds_longest"))))
+        cost = "It has cost so far" if job["state"] in OPEN else "It cost"
+        found.append((cost, f"{words.duration(float(seconds))} of a computer"))
     begun, ended = words.moment(job.get("started")), words.moment(job.get("ended"))
     if begun and ended:
         found.append(("From start to end", words.duration((ended - begun).total_seconds())))
-    nodes = sorted({str(t["node"]) for t in tasks if t.get("node")})
-    if nodes:
-        more = f" and {len(nodes) - 8} more" if len(nodes) > 8 else ""
-        found.append(("Computers", ", ".join(nodes[:8]) + more))
-    again = sum(max(0, int(t.get("attempts") or 0) - 1) for t in tasks)
-    if again:
-        found.append(("Tried again", words.number(again, "time")))
-    return found
+    nodes = sorted(job.get("nodes") or {})
+    more = f" and {len(nodes) - 8} more" if len(nodes) > 8 else ""
+    found.append(("Computers", ", ".join(nodes[:8]) + more))
+    if job.get("peak_memory_mb"):
+        found.append(("Memory, at most", f"{int(job['peak_memory_mb']):,} MB"))
+    found.append(("All pictures", words.size(job.get("output_bytes") or None)))
+    tried = int(job.get("failed_attempts") or 0) + int(job.get("lost_attempts") or 0)
+    if tried:
+        found.append(("Tried again", words.number(tried, "time")))
+    return [(word, value) for word, value in found if value]

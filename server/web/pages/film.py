@@ -1,0 +1,139 @@
+"""A render as a film: the picture on the stage, the scrubber with the time of each frame, the sheet of cells.
+
+What the template `film.html` shows, on a render's own page and on that of its file. Reads the farm's view of
+the job; what is shown lies in the address (`?frame=12`), so that it can be handed on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from server.disk.encoding import quote
+from server.disk.errors import BadInput
+from server.farm import frames as frame_ranges
+from server.farm.farm.plots import Plot
+from server.web.pages import sheets, words
+from server.web.pages.shell import Shell
+from server.web.requests import Call
+
+STRIP = 120  # pictures that a page brings along; its scripts fetch the others
+FILMS = (".mp4", ".webm", ".mov")
+HEIGHT = 100  # of the plot, in its own units
+
+View = Mapping[str, Any]
+
+
+def film(shell: Shell, call: Call, view: View, *, fps: float, may: bool) -> dict[str, Any]:
+    """All that film.html needs of a job."""
+    farm, ident = shell.services.farm, str(view["id"])
+    frames = frame_ranges.parse(view["frames"], max_frames=10**7)
+    plot = farm.plot(ident)
+    newest = view.get("newest") or {}
+    asked = asked_for(call, frames)
+    n = newest.get("n") if asked is None else asked
+    task = farm.task(ident, n) if isinstance(n, int) and 0 <= n < len(frames) else None
+    marks, group = sheets.sheet(str(view["cells"]), frames, fps)
+    counts = view["counts"]
+    page = f"/p/{quote(str(view['project']), safe='')}/job/{quote(ident)}"
+    return {
+        "id": ident,
+        "api": f"/api/jobs/{quote(ident)}",
+        "page": page,
+        "frames": str(frames),
+        "total": len(frames),
+        "fps": f"{fps:g}",
+        "done": int(counts.get("done", 0)),
+        "newest": {**sheets.pictures(newest), "n": newest.get("n", -1)} if newest else None,
+        "at": task["n"] if task else 0,
+        "chosen": asked is not None,
+        "shown": shown(page, task) if task else None,
+        "nothing": nothing(view),
+        "strip": [] if call.query.get("part") == "1" else strip(shell, ident),
+        "plot": drawn(plot, frames, page),
+        "marks": marks,
+        "group": group,
+        "rate": sheets.rate(fps),
+        "spoken": words.counted(counts, int(view["total"])),
+        "video": video(view),
+        "may": may,
+        "first": frames[0] if len(frames) else 0,
+        "last": frames[len(frames) - 1] if len(frames) else 0,
+    }
+
+
+def asked_for(call: Call, frames: frame_ranges.Frames) -> int | None:
+    """The task whose frame the page's address names."""
+    text = call.query.get("frame", "")
+    try:
+        return frames.index(int(text)) if text and len(text) < 12 else None
+    except (ValueError, BadInput):
+        return None
+
+
+def shown(page: str, task: View) -> dict[str, Any]:
+    """One frame on the stage, and what stands below it."""
+    glyph, word = words.TASK_STATES.get(task["state"], ("waiting", task["state"]))
+    return {**task, **sheets.pictures(task), "glyph": glyph, "word": word, "facts": facts(task),
+            "page": f"{page}/frame/{task['n']}"}  # fmt: skip
+
+
+def facts(task: View) -> str:
+    """'3.2 s on atom-3', 'on atom-3, 40%'."""
+    node = str(task.get("node") or "")
+    took = words.duration(task.get("seconds")) if task["state"] == "done" else ""
+    parts = [took, f"on {node}" if node else ""]
+    if task["state"] == "claimed" and task.get("progress"):
+        parts.append(f"{float(task['progress']):.0%}")
+    attempts = int(task.get("attempts") or 0)
+    if attempts > 1:
+        parts.append(f"tried {attempts} times")
+    return " · ".join(part for part in parts if part)
+
+
+def nothing(view: View) -> str:
+    """What stands on an empty stage."""
+    if view["state"] in ("failed", "cancelled"):
+        return "No frame of this render is done."
+    return "The first frame shows here as soon as it is rendered."
+
+
+def strip(shell: Shell, ident: str) -> list[dict[str, Any]]:
+    """The first pictures of the film."""
+    found, _ = shell.services.farm.records(ident, 0, STRIP)
+    pictures = [(one, sheets.pictures({**one, "image": one["path"]})) for one in found if one["path"]]
+    return [{**one, **images} for one, images in pictures]
+
+
+def drawn(plot: Plot, frames: frame_ranges.Frames, page: str) -> dict[str, Any] | None:
+    """The plot as numbers for SVG attributes, and the slow frames by name."""
+    top = max(plot.seconds, default=0.0)
+    if top <= 0:
+        return None
+    limit = plot.slow[-1][1] if plot.slow else 0.0
+    bars = [
+        (at * 10 + 1, max(3, round(HEIGHT * seconds / top)), "slow" if limit and seconds >= limit else "")
+        for at, seconds in enumerate(plot.seconds)
+        if seconds > 0
+    ]
+    slow = [
+        {"frame": frames[n], "n": n, "time": words.duration(seconds), "url": f"{page}?frame={frames[n]}"}
+        for n, seconds in plot.slow
+        if n < len(frames)
+    ]
+    said = f"A frame takes {words.duration(plot.median)} in the middle, at most {words.duration(top)}."
+    return {
+        "width": len(plot.seconds) * 10,
+        "bars": bars,
+        "median": HEIGHT - round(HEIGHT * plot.median / top),
+        "slow": slow,
+        "words": said,
+    }
+
+
+def video(view: View) -> str:
+    """The address of the film that was made of the frames; '' as long as there is none."""
+    address = str(view.get("film") or "")
+    if not address.lower().endswith(FILMS):
+        return ""
+    return f"/files/{quote(address, safe='/:@')}?v={quote(str(view.get('film_attempts') or 0))}"

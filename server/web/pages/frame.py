@@ -1,0 +1,141 @@
+"""The pages of one frame: its picture and its tries, and what its renderer said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import bottle
+
+from server.disk.errors import NotFound
+from server.web import requests
+from server.web.pages import sheets, words
+from server.web.pages.cards import cards, frame_words, tail
+from server.web.pages.film import facts
+from server.web.pages.shell import Shell
+from server.web.requests import Call
+
+LOG_LINES, LOG_BYTES = 40, 8_000  # on a frame's own page: all of it has a page of its own
+View = Mapping[str, Any]
+
+
+def page(shell: Shell, call: Call, ident: str, job_id: str, n: str) -> bottle.HTTPResponse:
+    """`/p/<project>/job/<id>/frame/<n>`: one frame, with its picture, its failed tries and their log."""
+    now = shell.now()
+    view, task = found(shell, ident, job_id, n)
+    tries = [
+        {
+            "at": words.when(one.get("at"), now),
+            "node": one.get("node"),
+            "reason": sheets.reason(str(one.get("reason") or "")),
+            "attempt": one.get("attempt"),
+        }
+        for one in task.get("failures") or []
+    ]
+    told = [
+        ("Computer", str(task.get("node") or "")),
+        ("Time", words.duration(task.get("seconds"))),
+        ("Memory, at most", f"{task['memory_mb']:,} MB" if task.get("memory_mb") else ""),
+        ("Tried", words.number(int(task.get("attempts") or 0), "time")),
+    ]
+    number = frame_words(task["frame"])
+    job = cards(shell, call, [view])[0]
+    row = sheets.rows(ident, job_id, [task])[0]
+    return shell.page(
+        call,
+        "frame.html",
+        title=f"Frame {number} of {view['name']}",
+        here="Rendering",
+        project=shell.project(ident),
+        job=job,
+        task={**row, **sheets.pictures(task)},
+        frame=number,
+        before=f"{job['page']}/frame/{int(n) - 1}" if int(n) > 0 else "",
+        after=f"{job['page']}/frame/{int(n) + 1}" if int(n) + 1 < int(view["total"]) else "",
+        facts=[(word, value) for word, value in told if value],
+        tries=tries,
+        mend=sheets.mend(task) if task["state"] == "failed" else "",
+        log=tail(shell, job_id, int(n), int(tries[-1]["attempt"]), LOG_LINES, LOG_BYTES) if tries else "",
+    )
+
+
+def log(shell: Shell, call: Call, ident: str, job_id: str, n: str) -> bottle.HTTPResponse:
+    """`/p/<project>/job/<id>/frame/<n>/log?attempt=2`: what the renderer said, followed while it goes on."""
+    now = shell.now()
+    view, task = found(shell, ident, job_id, n)
+    attempt = requests.number(call.query, "attempt", 0, 0, 10**9)
+    part = None
+    try:
+        part = shell.services.farm.log(job_id, int(n), attempt)
+    except NotFound:
+        if attempt:
+            raise
+    number = frame_words(task["frame"])
+    failed = {int(one["attempt"]): one for one in task.get("failures") or []}
+    job = cards(shell, call, [view])[0]
+    row = sheets.rows(ident, job_id, [task])[0]
+    this = failed.get(part.attempt) if part else None
+    api = f"/api/jobs/{job_id}/tasks/{n}/log?" + urlencode({"attempt": part.attempt if part else 0})
+    return shell.page(
+        call,
+        "log.html",
+        title=f"Log of frame {number} of {view['name']}",
+        here="Rendering",
+        project=shell.project(ident),
+        job=job,
+        task=row,
+        frame=number,
+        facts=facts(task),
+        log=part,
+        tries=[
+            (f"Try {one}{trying(failed.get(one), now)}", f"?attempt={one}", one == part.attempt)
+            for one in part.attempts
+        ]
+        if part
+        else [],
+        reason=f"{sheets.capital(sheets.reason(str(this['reason'])))}, on {this['node']}." if this else "",
+        mend=sheets.mend({**task, "reason": this["reason"]}) if this else "",
+        api=api,
+        raw=f"{row['page']}/log.txt?" + urlencode({"attempt": part.attempt if part else 0}),
+        raw_name=f"{view['name']} frame {number}.txt",
+        nothing=nothing(task),
+    )
+
+
+def raw(shell: Shell, ident: str, job_id: str, n: str, call: Call) -> bottle.HTTPResponse:
+    """`…/log.txt`: the same as a file."""
+    found(shell, ident, job_id, n)
+    attempt = requests.number(call.query, "attempt", 0, 0, 10**9)
+    text, offset = [], 0
+    while True:
+        part = shell.services.farm.log(job_id, int(n), attempt, offset)
+        text.append(part.text)
+        if part.next >= part.end or part.next <= offset:
+            break
+        attempt, offset = part.attempt, part.next
+    headers = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "private, no-cache"}
+    return bottle.HTTPResponse("".join(text).encode("utf-8", "replace"), 200, headers=headers)
+
+
+def found(shell: Shell, ident: str, job_id: str, n: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The views of the job and of its task."""
+    farm, project = shell.services.farm, shell.project(ident)
+    view = farm.view(farm.job(job_id))
+    if view["project"] != ident or not (n.isascii() and n.isdigit() and len(n) < 9):
+        raise NotFound(f"There is no such frame in {project.title}.")
+    return view, farm.task(job_id, int(n))
+
+
+def trying(failure: View | None, now: Any) -> str:
+    """', today 14:05 on atom-3' of a try that failed."""
+    return f", {words.when(failure.get('at'), now)} on {failure.get('node')}" if failure else ""
+
+
+def nothing(task: View) -> str:
+    """Why there is no log."""
+    if task["state"] == "waiting":
+        return "This frame waits for a computer. Its log shows here as soon as it is rendered."
+    if task["state"] == "claimed":
+        return "The computer hasn’t said anything yet."
+    return "Nothing is kept of what the renderer said."
