@@ -30,12 +30,20 @@ function parse(text) {
   return found;
 }
 const numbers = parse(film?.dataset.frames);
+export const word = film?.dataset.word ?? "Frame";
+
+// The tasks that make a frame: several where it is cut into tiles, one for several where they go in chunks.
+export function tasksOf(n) {
+  const { chunk, tiles } = film.dataset;
+  if (+tiles > 1) return [...Array(+tiles).keys()].map((one) => n * +tiles + one);
+  return [Math.floor(n / +chunk)];
+}
 const stage = document.getElementById("stage");
 const scrub = document.getElementById("scrub");
-const find = (selector) => film.querySelector(selector);
+const find = (selector) => film?.querySelector(selector);
 
 let at = +(scrub?.value ?? 0);
-let following = find?.("[data-follow]")?.getAttribute("aria-pressed") === "true";
+let following = find("[data-follow]")?.getAttribute("aria-pressed") === "true";
 let playing = null;
 let wanted = 0; // the newest showing that was asked for: an older one that comes late isn't shown
 
@@ -75,7 +83,7 @@ function put(source, frame) {
     stage.replaceChildren(picture);
   }
   if (picture.getAttribute("src") !== source) picture.src = source;
-  picture.alt = `Frame ${frame}`;
+  picture.alt = `${word} ${frame}`;
 }
 
 function say(text) {
@@ -115,7 +123,7 @@ export async function show(n, { quiet = false, keep = true } = {}) {
   if (keep) { setFollowing(false); stop(); }
   at = n;
   scrub.value = n;
-  scrub.setAttribute("aria-valuetext", `Frame ${numbers[n]}`);
+  scrub.setAttribute("aria-valuetext", `${word} ${numbers[n]}`);
   playhead();
   document.dispatchEvent(new CustomEvent("croft-frame", { detail: { n, quiet } }));
   const found = await record(n);
@@ -126,7 +134,7 @@ export async function show(n, { quiet = false, keep = true } = {}) {
     if (!high.here()) { await Promise.race([low.ready, high.ready]); if (mine === wanted) put((high.here() ? high : low).image.src, found.frame); }
     const best = await high.ready;
     if (mine === wanted && best) put(best.src, found.frame);
-  } else say(`Frame ${numbers[n]} has no picture yet.`);
+  } else say(`${word} ${numbers[n]} has no picture yet.`);
   if (mine === wanted && keep) { address(numbers[n]); caption(n); strip(); }
 }
 
@@ -142,9 +150,9 @@ let captioned;
 function caption(n) {
   const words = document.getElementById("caption");
   const name = document.createElement("strong");
-  name.textContent = `Frame ${numbers[n]}`;
+  name.textContent = `${word} ${numbers[n]}`;
   const about = document.createElement("a");
-  about.href = `${film.dataset.page}/frame/${n}`;
+  about.href = `${film.dataset.page}/frame/${records.get(n)?.task ?? tasksOf(n)[0]}`;
   about.textContent = "About this frame";
   words?.replaceChildren(name, " ", about);
   // What else there is to say comes with the page itself, once the frame stands still.
@@ -173,7 +181,7 @@ async function showNewest(newest) {
   at = newest.n;
   put(best.src, newest.frame);
   scrub.value = at;
-  scrub.setAttribute("aria-valuetext", `Frame ${numbers[at]}`);
+  scrub.setAttribute("aria-valuetext", `${word} ${numbers[at]}`);
   playhead();
   document.dispatchEvent(new CustomEvent("croft-frame", { detail: { n: at, quiet: true } }));
 }
@@ -229,7 +237,7 @@ export function stop() {
   playing = null;
   waiting(false);
   setPlaying(false);
-  scrub.setAttribute("aria-valuetext", `Frame ${numbers[at]}`);
+  scrub.setAttribute("aria-valuetext", `${word} ${numbers[at]}`);
   address(numbers[at]);
   caption(at);
 }
@@ -249,7 +257,7 @@ function waiting(on) {
 // ---- the plot and the strip
 
 function playhead() {
-  const plot = film.querySelector(".plot");
+  const plot = film.querySelector(".times");
   if (!plot) return;
   let line = plot.querySelector(".head");
   if (!line) {
@@ -267,11 +275,11 @@ function item(found) {
   row.id = `s${found.n}`;
   const link = document.createElement("a");
   link.href = found.image;
-  Object.assign(link.dataset, { n: found.n, alt: `Frame ${found.frame}` });
+  Object.assign(link.dataset, { n: found.n, alt: `${word} ${found.frame}` });
   const picture = new Image(128, 72);
   Object.assign(picture, { loading: "lazy", alt: "", src: found.thumbnail });
   const words = document.createElement("span");
-  words.innerHTML = '<span class="aside">Frame </span>';
+  words.innerHTML = `<span class="aside">${word} </span>`;
   words.append(String(found.frame));
   link.append(picture, words);
   row.append(link);
@@ -323,7 +331,7 @@ if (film) {
       if (link.dataset.frame) stage.scrollIntoView({ block: "nearest" });
       return;
     }
-    const plot = event.target.closest(".plot");
+    const plot = event.target.closest(".times");
     if (plot) {
       const box = plot.getBoundingClientRect();
       show(Math.min(numbers.length - 1, Math.floor(((event.clientX - box.left) / box.width) * numbers.length)));

@@ -21,6 +21,7 @@ function patch(old, fresh) {
   if (old.isEqualNode(fresh)) return;
   if (old.dataset?.keep !== undefined) return;
   if (old.matches?.("form[data-edit]") && inUse(old)) return;
+  if (old.dataset?.cells !== undefined) { cells(old, fresh); return; }
   attributes(old, fresh);
   if (fresh.dataset?.order !== undefined) rows(old, fresh);
   else children(old, fresh);
@@ -63,6 +64,20 @@ function children(old, fresh) {
     }
   }
   while (at) { const next = at.nextSibling; at.remove(); at = next; }
+}
+
+// The sheet of a render: only the cells' states change. All else that stands at them is sheet.js's own.
+function cells(old, fresh) {
+  for (const name of ["aria-label", "data-group", "data-cells"]) old.setAttribute(name, fresh.getAttribute(name));
+  if (old.childElementCount !== fresh.childElementCount) {
+    old.replaceChildren(...[...fresh.childNodes].map((node) => document.importNode(node, true)));
+    return;
+  }
+  const made = fresh.children;
+  [...old.children].forEach((cell, at) => {
+    if (cell.className !== made[at].className) cell.className = made[at].className;
+    if (cell.tagName === "B" && cell.textContent !== made[at].textContent) cell.textContent = made[at].textContent;
+  });
 }
 
 // A long table: `fresh` names all rows in order, and holds those that changed. Rows that are neither here

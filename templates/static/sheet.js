@@ -2,7 +2,7 @@
 // Shift, Ctrl, by dragging, or on a phone after 'Choose several'. What is chosen can be rendered again or left
 // out; the answer's Undo takes it back. The server draws the cells; this module only knows which is which.
 import { ask, say } from "./act.js";
-import { frameOf, show, total } from "./film.js";
+import { frameOf, show, tasksOf, total, word } from "./film.js";
 
 const sheet = document.getElementById("sheet");
 const bar = document.getElementById("chosen");
@@ -28,7 +28,7 @@ function columns() {
 function words(cell, index) {
   const first = frameOf(index * group());
   const last = frameOf(Math.min(total(), (index + 1) * group()) - 1);
-  const name = first === last ? `Frame ${first}` : `Frames ${first} to ${last}`;
+  const name = first === last ? `${word} ${first}` : `${word}s ${first} to ${last}`;
   return `${name}, ${STATES[cell.className[0]] ?? ""}`;
 }
 
@@ -47,11 +47,11 @@ function mark() {
   });
   if (at >= 0) sheet.setAttribute("aria-activedescendant", `c${at}`);
   bar.hidden = !chosen.size;
-  if (chosen.size) bar.querySelector("p").textContent = `${tasks().length === 1 ? "1 frame" : `${tasks().length} frames`} chosen: ${ranges()}`;
+  if (chosen.size) bar.querySelector("p").textContent = `${places().length === 1 ? `1 ${word.toLowerCase()}` : `${places().length} ${word.toLowerCase()}s`} chosen: ${ranges()}`;
 }
 
-// The task numbers of all chosen cells.
-function tasks() {
+// The frames of all chosen cells, by their place.
+function places() {
   const found = [];
   for (const index of [...chosen].sort((a, b) => a - b)) {
     for (let n = index * group(); n < Math.min(total(), (index + 1) * group()); n += 1) found.push(n);
@@ -61,7 +61,7 @@ function tasks() {
 
 function ranges() {
   const parts = [];
-  for (const n of tasks()) {
+  for (const n of places()) {
     const last = parts[parts.length - 1];
     if (last && n === last[1] + 1) last[1] = n;
     else parts.push([n, n]);
@@ -90,7 +90,8 @@ const open = (index) => show(index * group());
 async function carryOut(what) {
   if (what === "none") { chosen.clear(); mark(); sheet.focus(); return; }
   if (what === "show") { open(Math.min(...chosen)); return; }
-  const { ok, message, data } = await ask("POST", `${film.dataset.film}/${what}`, { tasks: tasks() });
+  const tasks = [...new Set(places().flatMap(tasksOf))];
+  const { ok, message, data } = await ask("POST", `${film.dataset.film}/${what}`, { tasks });
   document.dispatchEvent(new Event("croft-look-again"));
   const { method, path, body } = data?.undo ?? {};
   say(message, ok && method ? async () => {

@@ -344,7 +344,7 @@ def test_a_failed_frame_says_why_and_is_tried_again(
 ) -> None:
     job = rendered[0]
     window.go(f"/p/demo/job/{job}")
-    window.until_text("details summary", "1 frame failed")
+    window.until_text("#failed", "1 frame failed")
     window.until_text("pre.log", "Error: no camera <b>found</b>")
     assert window.all("pre.log b") == []
     assert studio.ask("GET", f"/api/jobs/{job}")["counts"]["failed"] == 1
@@ -353,7 +353,7 @@ def test_a_failed_frame_says_why_and_is_tried_again(
     assert len(window.all("main li")) == 3
     window.go(f"/p/demo/job/{job}")
     studio.ask("PATCH", f"/api/jobs/{job}", {"requeue": "failed"})
-    window.until("return !document.querySelector('details summary')")
+    window.until("return !document.getElementById('failed')")
 
 
 def test_a_supervisor_gives_a_password_and_steers_the_farm(

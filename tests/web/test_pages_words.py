@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from server.farm.frames import parse
 from server.web.pages import sheets, words
 
 NOW = datetime.datetime(2026, 3, 4, 15, 0, tzinfo=zoneinfo.ZoneInfo("Europe/Vienna"))  # a Wednesday
@@ -135,20 +136,38 @@ def test_an_ended_card_says_how_long_it_took() -> None:
 
 
 def test_sums_of_a_render() -> None:
-    tasks = [
-        {"n": n, "frame": n + 1, "state": "done", "seconds": float(n + 1), "node": "atom", "attempts": 1}
-        for n in range(3)
-    ]
-    tasks.append({"n": 3, "frame": 4, "state": "failed", "seconds": None, "node": "berta", "attempts": 3})
-    found = dict(sheets.sums(job(), tasks))
-    assert found["A frame, in the middle"] == "2.0 s"
-    assert found["Fastest and slowest"] == "1.0 s and 3.0 s"
+    found = dict(
+        sheets.sums(
+            job(
+                state="done",
+                seconds=6.0,
+                seconds_shortest=1.0,
+                seconds_longest=3.0,
+                counts={"done": 3, "failed": 1},
+                started="2026-11-22T13:00:00Z",
+                ended="2026-11-22T13:05:00Z",
+                nodes={"berta": {}, "atom": {}},
+                failed_attempts=2,
+                lost_attempts=1,
+                output_bytes=3_000_000,
+            )
+        )
+    )
+    assert found["A frame, on average"] == "2.0 s"
+    assert (found["Fastest"], found["Slowest"]) == ("1.0 s", "3.0 s")
+    assert found["It cost"] == "6.0 s of a computer"
+    assert found["From start to end"] == "5 min"
     assert found["Computers"] == "atom, berta"
-    assert found["Tried again"] == "2 times"
-    chart = sheets.chart(tasks)
-    assert chart is not None
-    assert [height for _, height in chart["bars"]] == [33, 67, 100]
-    assert "frame 3" in chart["words"]
+    assert found["Tried again"] == "3 times"
+    assert found["All pictures"] == "3.0 MB"
+
+
+def test_a_sheet_has_a_row_for_each_second() -> None:
+    marks = str(sheets.sheet("d" * 48 + "w" * 2, 1, parse("101-150"), 24))
+    assert re.findall(r"<b[^>]*>(\d+)</b>", marks) == ["101", "125", "149"]
+    assert marks.count("<i ") == 50
+    long = str(sheets.sheet("d" * 30, 4, parse("1-120"), 25))
+    assert re.findall(r"<b[^>]*>(\d+)</b>", long) == ["1", "101"]
 
 
 def test_why_a_render_waits_is_said_in_peoples_words() -> None:
@@ -160,7 +179,7 @@ def test_why_a_render_waits_is_said_in_peoples_words() -> None:
 
 def test_pictures_of_a_frame() -> None:
     png = sheets.pictures({"image": "data::demo/render/a/v001/a b.0001.png", "attempts": 2})
-    assert png["large"] == "/files/data::demo/render/a/v001/a%20b.0001.png?v=2"
+    assert png["large"] == "/thumb/data::demo/render/a/v001/a%20b.0001.png?w=1024&v=2"
     exr = sheets.pictures({"image": "data::demo/a.0001.exr", "attempts": 1})
     assert exr["large"] == "/thumb/data::demo/a.0001.exr?w=1024&v=1"
     assert sheets.pictures({"image": None})["thumbnail"] == ""

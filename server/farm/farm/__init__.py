@@ -28,9 +28,9 @@ from server.farm.committer.decide import Op, Turn
 from server.farm.committer.keeper import Keeper, Subscriber
 from server.farm.farm import steer
 from server.farm.farm.figures import Figures
+from server.farm.farm.film import Film, records, task_of
 from server.farm.farm.forecast import Forecast
 from server.farm.farm.machines import Machines
-from server.farm.farm.plots import Plot
 from server.farm.farm.powering import Powering
 from server.farm.farm.talk import Talk
 from server.farm.farm.views import Views
@@ -241,19 +241,25 @@ class Farm:
         with live.settled():
             return self._views.task(live, n)
 
+    def film(self, job_id: str) -> Film:
+        """A job frame by frame, gathered for drawing."""
+        live = self._fold(job_id)
+        with live.settled():
+            return self._views.film(live)
+
+    def frame(self, job_id: str, n: int) -> dict[str, Any]:
+        """The task that makes the picture of a job's n-th frame."""
+        live = self._fold(job_id)
+        with live.settled():
+            return self._views.task(live, task_of(live.job, n))
+
     def records(
         self, job_id: str, start: int = 0, limit: int = 100
     ) -> tuple[list[dict[str, Any]], int | None]:
-        """What is kept of the frames that are done, from task `start` on; where the next page begins."""
+        """What is kept of the frames that are done, from the n-th on; where the next page begins."""
         live = self._fold(job_id)
         with live.settled():
-            return self._views.records(live, start, limit)
-
-    def plot(self, job_id: str) -> Plot:
-        """How long each of a job's frames took, gathered for a drawing."""
-        live = self._fold(job_id)
-        with live.settled():
-            return self._views.plot(live)
+            return records(live.job, start, limit)
 
     def log(self, job_id: str, n: int, attempt: int = 0, offset: int = 0) -> LogPart:
         """What an attempt at a task says or said, from this position on (negative: so many bytes from the

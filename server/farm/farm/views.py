@@ -10,7 +10,7 @@ from server.disk import paths
 from server.farm import frames as frame_ranges
 from server.farm import statistics
 from server.farm.committer.board import Board, Ended, Live
-from server.farm.farm import plots
+from server.farm.farm import film
 from server.farm.jobs import inputs, states
 from server.farm.jobs import plan as plans
 from server.farm.jobs.job import Job
@@ -19,7 +19,7 @@ from server.farm.nodes import Node
 from server.farm.reasons import Reasons, trouble
 
 RANGES = 200  # in one requeue
-PLOTS, PLOT_S = 200, 1.0  # how many are kept, and how old that of a job that goes on may be
+FILMS, FILM_S = 200, 0.4  # how many are kept, and how old that of a job that goes on may be
 
 
 class Views:
@@ -29,7 +29,7 @@ class Views:
         self._board = board
         self._reasons = reasons
         self._cells: dict[str, tuple[int, str]] = {}  # job id -> events then, cells then
-        self._plots: dict[str, tuple[int, float, plots.Plot]] = {}  # job id -> events then, when, the plot
+        self._films: dict[str, tuple[int, float, film.Film]] = {}  # job id -> events then, when, the film
 
     def job(self, live: Live, ends: Mapping[str, str] | None = None) -> dict[str, Any]:
         """A job that is in memory as a fold. `ends`: when it will be over, where that can be told."""
@@ -177,41 +177,16 @@ class Views:
             "log": job.latest[n] >> 16 or None,
         }
 
-    def records(self, live: Live, start: int, limit: int) -> tuple[list[dict[str, Any]], int | None]:
-        """What is kept of done frames, from task `start` on, and where the next ones begin."""
-        job = live.job
-        found: list[dict[str, Any]] = []
-        n = job.cells.find(DONE, start)
-        while n >= 0 and len(found) < limit:
-            found.append(self._record(job, n))
-            n = job.cells.find(DONE, n + 1)
-        return found, n if n >= 0 else None
-
-    def _record(self, job: Job, n: int) -> dict[str, Any]:
-        folder, name = job.record.get("folder"), job.output_name(n)
-        at = datetime.datetime.fromtimestamp(job.done_at[n], datetime.UTC).isoformat()
-        return {
-            "n": n,
-            "frame": job.frames[n],
-            "path": paths.join(job.home, folder, name) if folder and name else None,
-            "at": at.replace("+00:00", "Z") if job.done_at[n] else None,
-            "seconds": job.milliseconds[n] / 1000,
-            "node": job.node_names[job.worker[n]],
-            "memory_mb": job.memory[n] or None,
-            "bytes": job.sizes[n] or None,
-            "attempts": job.latest[n] >> 16,
-        }
-
-    def plot(self, live: Live) -> plots.Plot:
-        """How long each frame took. Of a job that goes on it may be a moment old: many look at it."""
+    def film(self, live: Live) -> film.Film:
+        """The job frame by frame. Of one that goes on it may be a moment old: many look at it."""
         job, now = live.job, self._board.monotonic()
-        known = self._plots.get(job.id)
-        if known is not None and (known[0] == job.events or now - known[1] < PLOT_S):
+        known = self._films.get(job.id)
+        if known is not None and (known[0] == job.events or now - known[1] < FILM_S):
             return known[2]
-        found = plots.plot(job)
-        if len(self._plots) > PLOTS:
-            self._plots.clear()
-        self._plots[job.id] = (job.events, now, found)
+        found = film.film(job)
+        if len(self._films) > FILMS:
+            self._films.clear()
+        self._films[job.id] = (job.events, now, found)
         return found
 
     # -- nodes ----------------------------------------------------------------------------------------

@@ -421,7 +421,7 @@ class Job(Tasks):
         """What the node is likely to call the task's frame."""
         stage = self.stage_of(task)
         low, _ = stage.span(task - stage.first)
-        return _numbered(stage.base, self.frames[low]) + self.suffixes[stage.index]
+        return numbered(stage.base, self.frames[low]) + self.suffixes[stage.index]
 
     def output_name(self, task: int) -> str:
         """The file name of what a done task made, "" where there is nothing."""
@@ -528,7 +528,7 @@ def _hour_of(epoch: int) -> str:
     return datetime.datetime.fromtimestamp(epoch, datetime.UTC).isoformat()[:13]
 
 
-def _numbered(base: str, frame: int) -> str:
+def numbered(base: str, frame: int) -> str:
     digits = f"{frame:04d}" if frame >= 0 else f"-{-frame:04d}"
     return base.replace("####", digits)
 

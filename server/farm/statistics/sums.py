@@ -72,7 +72,8 @@ def newest(job: Job) -> dict[str, Any] | None:
     if task < 0 or job.cells[task] != DONE:  # it is to be rendered again
         task = job.cells.rfind(DONE, job.shown.first, job.shown.end)
     name = job.output_name(task) if task >= 0 else ""
-    return {"n": task, "name": name, "attempts": job.latest[task] >> 16} if name else None
+    at = job.shown.span(task - job.shown.first)[0] if name else 0
+    return {"n": at, "name": name, "attempts": job.latest[task] >> 16} if name else None
 
 
 def disagreements(job: Job) -> list[str]:

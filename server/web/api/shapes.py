@@ -303,8 +303,9 @@ SHAPES: dict[str, Schema] = {
         attempts={"type": "array", "items": WHOLE},
     ),
     "Frame": shape(
-        "n frame seconds attempts",
-        n=WHOLE,
+        "n task frame seconds attempts",
+        n={"type": "integer", "minimum": 0, "description": "its place among the job's frames, from 0"},
+        task=WHOLE,
         frame={"type": ["integer", "array", "null"]},
         path=MAYBE_TEXT,
         at=TIME,

@@ -13,7 +13,8 @@ from server.web.requests import Call
 if TYPE_CHECKING:
     from server.library.projects import Project
 
-FAILURES = 3  # failed frames that a card shows with their last lines
+FAILURES, FAILED_TASKS = 3, 100  # reasons that are told, among so many failed frames
+NAMED = 8  # frames that are named for a reason
 TAIL_LINES, TAIL_BYTES = 12, 2000
 OPEN = ("running", "waiting", "paused")
 
@@ -54,24 +55,33 @@ def frame_of(shell: Shell, view: View) -> str:
 
 
 def failures(shell: Shell, view: View) -> list[dict[str, Any]]:
-    """The first failed frames, each with why, what to do, and the last lines of its log."""
+    """What went wrong, the same for several frames said once: which, where, what to do, the log's end."""
     if not int(view["counts"].get("failed", 0)):
         return []
     job_id = str(view["id"])
-    tasks, _ = shell.services.farm.tasks(job_id, 0, FAILURES, "failed")
-    return [
-        {
-            **task,
-            "frame": frame_words(task["frame"]),
-            "tail": tail(shell, job_id, int(task["n"]), task["failures"][-1]["attempt"])
-            if task["failures"]
-            else "",
-            "reason": sheets.reason(str(task.get("reason") or "")),
-            "mend": sheets.mend(task),
-            "tries": f"It was tried {task['attempts']} times." if int(task.get("attempts") or 0) > 1 else "",
-        }
-        for task in tasks
-    ]
+    tasks, _ = shell.services.farm.tasks(job_id, 0, FAILED_TASKS, "failed")
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for task in tasks:
+        groups.setdefault(str(task.get("reason") or ""), []).append(task)
+    return [failure(shell, job_id, reason, found) for reason, found in list(groups.items())[:FAILURES]]
+
+
+def failure(shell: Shell, job_id: str, reason: str, tasks: list[dict[str, Any]]) -> dict[str, Any]:
+    """One reason, and the frames that failed for it."""
+    first = tasks[0]
+    nodes = sorted({str(one["node"]) for task in tasks for one in task.get("failures") or () if one["node"]})
+    more = f" and {len(nodes) - 4} more" if len(nodes) > 4 else ""
+    attempts = first["failures"][-1]["attempt"] if first["failures"] else 0
+    return {
+        "n": first["n"],
+        "frames": [(frame_words(task.get("frame", task.get("frames"))), task["n"]) for task in tasks[:NAMED]],
+        "more": len(tasks) - NAMED if len(tasks) > NAMED else 0,
+        "tasks": [task["n"] for task in tasks],
+        "nodes": ", ".join(nodes[:4]) + more,
+        "reason": sheets.reason(reason) or "it failed",
+        "mend": sheets.mend(first),
+        "tail": tail(shell, job_id, int(first["n"]), attempts) if attempts else "",
+    }
 
 
 def tail(

@@ -12,7 +12,7 @@ from typing import Any
 from server.disk.encoding import quote
 from server.disk.errors import BadInput
 from server.farm import frames as frame_ranges
-from server.farm.farm.plots import Plot
+from server.farm.farm.film import Film
 from server.web.pages import sheets, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
@@ -27,38 +27,38 @@ View = Mapping[str, Any]
 def film(shell: Shell, call: Call, view: View, *, fps: float, may: bool) -> dict[str, Any]:
     """All that film.html needs of a job."""
     farm, ident = shell.services.farm, str(view["id"])
-    frames = frame_ranges.parse(view["frames"], max_frames=10**7)
-    plot = farm.plot(ident)
+    told = farm.film(ident)
+    frames = frame_ranges.parse(told.numbers, max_frames=10**7)
     newest = view.get("newest") or {}
     asked = asked_for(call, frames)
-    n = newest.get("n") if asked is None else asked
-    task = farm.task(ident, n) if isinstance(n, int) and 0 <= n < len(frames) else None
-    marks, group = sheets.sheet(str(view["cells"]), frames, fps)
-    counts = view["counts"]
+    n = int(newest.get("n", -1) if asked is None else asked)
+    task = farm.frame(ident, n) if 0 <= n < told.total else None
     page = f"/p/{quote(str(view['project']), safe='')}/job/{quote(ident)}"
+    counts = view["counts"]
     return {
         "id": ident,
         "api": f"/api/jobs/{quote(ident)}",
         "page": page,
-        "frames": str(frames),
-        "total": len(frames),
+        "frames": told.numbers,
+        "word": "Part" if told.parts else "Frame",
+        "total": told.total,
+        "chunk": told.chunk,
+        "tiles": told.tiles,
         "fps": f"{fps:g}",
         "done": int(counts.get("done", 0)),
         "newest": {**sheets.pictures(newest), "n": newest.get("n", -1)} if newest else None,
-        "at": task["n"] if task else 0,
+        "at": n if task else 0,
         "chosen": asked is not None,
-        "shown": shown(page, task) if task else None,
+        "shown": {**shown(page, task), "frame": frames[n]} if task else None,
         "nothing": nothing(view),
         "strip": [] if call.query.get("part") == "1" else strip(shell, ident),
-        "plot": drawn(plot, frames, page),
-        "marks": marks,
-        "group": group,
+        "plot": drawn(told, frames, page),
+        "marks": sheets.sheet(told.cells, told.group, frames, fps),
+        "group": told.group,
         "rate": sheets.rate(fps),
         "spoken": words.counted(counts, int(view["total"])),
         "video": video(view),
         "may": may,
-        "first": frames[0] if len(frames) else 0,
-        "last": frames[len(frames) - 1] if len(frames) else 0,
     }
 
 
@@ -105,27 +105,26 @@ def strip(shell: Shell, ident: str) -> list[dict[str, Any]]:
     return [{**one, **images} for one, images in pictures]
 
 
-def drawn(plot: Plot, frames: frame_ranges.Frames, page: str) -> dict[str, Any] | None:
+def drawn(told: Film, frames: frame_ranges.Frames, page: str) -> dict[str, Any] | None:
     """The plot as numbers for SVG attributes, and the slow frames by name."""
-    top = max(plot.seconds, default=0.0)
+    top = max(told.seconds, default=0.0)
     if top <= 0:
         return None
-    limit = plot.slow[-1][1] if plot.slow else 0.0
+    limit = told.slow[-1][1] if told.slow else 0.0
     bars = [
         (at * 10 + 1, max(3, round(HEIGHT * seconds / top)), "slow" if limit and seconds >= limit else "")
-        for at, seconds in enumerate(plot.seconds)
+        for at, seconds in enumerate(told.seconds)
         if seconds > 0
     ]
     slow = [
         {"frame": frames[n], "n": n, "time": words.duration(seconds), "url": f"{page}?frame={frames[n]}"}
-        for n, seconds in plot.slow
-        if n < len(frames)
+        for n, seconds in told.slow
     ]
-    said = f"A frame takes {words.duration(plot.median)} in the middle, at most {words.duration(top)}."
+    said = f"A frame takes {words.duration(told.median)} in the middle, at most {words.duration(top)}."
     return {
-        "width": len(plot.seconds) * 10,
+        "width": len(told.seconds) * 10,
         "bars": bars,
-        "median": HEIGHT - round(HEIGHT * plot.median / top),
+        "median": HEIGHT - round(HEIGHT * told.median / top),
         "slow": slow,
         "words": said,
     }

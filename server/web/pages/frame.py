@@ -39,7 +39,7 @@ def page(shell: Shell, call: Call, ident: str, job_id: str, n: str) -> bottle.HT
         ("Memory, at most", f"{task['memory_mb']:,} MB" if task.get("memory_mb") else ""),
         ("Tried", words.number(int(task.get("attempts") or 0), "time")),
     ]
-    number = frame_words(task["frame"])
+    number = frame_words(task.get("frame", task.get("frames")))
     job = cards(shell, call, [view])[0]
     row = sheets.rows(ident, job_id, [task])[0]
     return shell.page(
@@ -71,7 +71,7 @@ def log(shell: Shell, call: Call, ident: str, job_id: str, n: str) -> bottle.HTT
     except NotFound:
         if attempt:
             raise
-    number = frame_words(task["frame"])
+    number = frame_words(task.get("frame", task.get("frames")))
     failed = {int(one["attempt"]): one for one in task.get("failures") or []}
     job = cards(shell, call, [view])[0]
     row = sheets.rows(ident, job_id, [task])[0]

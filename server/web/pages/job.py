@@ -17,7 +17,7 @@ from server.web.requests import Call
 
 TASKS = 48  # rows of the table, two seconds of film
 WHY_NODES = 40  # computers that are told of one by one
-LISTS = (("", "All"), ("failed", "Failed"), ("claimed", "Rendering"), ("waiting", "Waiting"))
+LISTS = (("all", "All"), ("failed", "Failed"), ("claimed", "Rendering"), ("waiting", "Waiting"))
 
 
 def page(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPResponse:
@@ -31,7 +31,7 @@ def page(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPRespon
     start = requests.number(call.query, "from", 0, 0, 10**9)
     listed = call.query.get("list", "")
     listed = listed if listed in dict(LISTS) else ""
-    tasks, total = farm.tasks(job_id, start, TASKS, listed)
+    tasks, total = farm.tasks(job_id, start, TASKS, listed.removeprefix("all")) if listed else ([], 0)
     fps, _ = scene_of(shell, view)
     job = cards(shell, call, [view])[0]
     return shell.page(
@@ -49,6 +49,7 @@ def page(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPRespon
         advice=list(view.get("advice") or ()),
         folder=shell.folder_for_people(str(view["folder"])) if view.get("folder") else "",
         tasks=sheets.rows(ident, job_id, tasks),
+        listed=listed,
         lists=lists(view, listed),
         more=address(call, **{"from": str(start + TASKS)}) if start + TASKS < total else "",
     )
@@ -77,9 +78,9 @@ def lists(view: View, listed: str) -> list[tuple[str, str, bool]]:
     """Which frames the table can hold, those that there are."""
     counts = view["counts"]
     return [
-        (word, f"?list={name}#each" if name else "?#each", name == listed)
+        (word, f"?list={name}#each", name == listed)
         for name, word in LISTS
-        if not name or counts.get(name) or name == listed
+        if name == "all" or counts.get(name) or name == listed
     ]
 
 

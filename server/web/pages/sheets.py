@@ -173,15 +173,11 @@ def cells(letters: str, total: int, limit: int) -> tuple[Markup, int]:
     return _marks(letters), each * group
 
 
-def sheet(letters: str, frames: Frames, fps: float) -> tuple[Markup, int]:
+def sheet(letters: str, group: int, frames: Frames, fps: float) -> Markup:
     """A render's own sheet: a row for each second, that begins with its frame's number."""
-    total = len(frames)
-    if not letters or not total:
-        return Markup(""), 1
-    each = -(-total // len(letters))  # the view may have gathered a long job already
     row = {12: 24}.get(rate(fps), rate(fps))
-    numbers = tuple(frames[min(at * each, total - 1)] for at in range(0, len(letters), row))
-    return _sheet(letters, row, numbers), each
+    numbers = tuple(frames[at * group] for at in range(0, len(letters), row))
+    return _sheet(letters, row, numbers)
 
 
 @lru_cache(maxsize=64)
@@ -232,7 +228,16 @@ def rows(project: str, job_id: str, tasks: Sequence[View]) -> list[dict[str, Any
         tried = "once" if attempts == 1 else f"{attempts} times" if attempts else ""
         time = words.duration(task.get("seconds")) if task["state"] == "done" else ""
         page = f"/p/{quote(project, safe='')}/job/{quote(job_id)}/frame/{task['n']}"
-        more = {"glyph": glyph, "word": word.capitalize(), "tried": tried, "time": time, "page": page}
+        frame = task.get("frame", task.get("frames"))
+        frame = f"{frame[0]} to {frame[1]}" if isinstance(frame, list) else "" if frame is None else frame
+        more = {
+            "frame": frame,
+            "glyph": glyph,
+            "word": word.capitalize(),
+            "tried": tried,
+            "time": time,
+            "page": page,
+        }
         found.append({**task, **more})
     return found
 
