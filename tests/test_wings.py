@@ -23,7 +23,7 @@ WINGS = {
         "library": "people media names projects search dependencies assets ingest versions saves copies "
         "backups problems sites notes credits uploads setup",
         "farm": "frames stages room failures job_types jobs scheduler nodes power statistics committer "
-        "reasons checks farm",
+        "reasons checks watching farm",
         "web": "requests static session events services join trial due pages api wire openapi app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings
     }.items()

@@ -376,6 +376,7 @@ class Keeper:
     def finish(self, live: Live) -> None:
         """Sum up an ended job, put its snapshot away, sweep up after dead attempts. Again is harmless."""
         job, place = live.job, live.place
+        live.changed = self._changed_files(live)
         length, digest = place.hash_journal()
 
         def close(turn: Turn) -> dict[str, Any] | None:
@@ -389,7 +390,6 @@ class Keeper:
         summary = self._committer.ask(Op("act", job.id, act=close))
         if summary is None:
             return
-        live.changed = inputs.changed(place.asset_folder, place.share.root, job.record.get("inputs") or {})
         place.write_result({**summary, "changed": live.changed}, length, digest)
         place.sweep()
         if job.record.get("version"):
@@ -398,6 +398,13 @@ class Keeper:
             versions.update(self.board.store, job.address, job.record["version"], told)
         self.board.tell("job", job.id)
         self.board.store.refresh(job.address)
+
+    def _changed_files(self, live: Live) -> list[str]:
+        """Which of the files that it is rendered from changed since it was submitted, whenever that was."""
+        found = inputs.Files(live.place.asset_folder, self.board.store.shares)
+        told = [str(change["file"]) for change in live.job.changes]
+        now = inputs.changed(found, live.job.record.get("inputs") or {})
+        return list(dict.fromkeys([*told, *now]))
 
     def write_logs(self) -> None:
         """Put what attempts said that are over into files, each job's together."""

@@ -45,6 +45,7 @@ from server.farm.power.ledger import Ledger
 from server.farm.reasons import Reasons
 from server.farm.room import Room
 from server.farm.statistics.presence import Presence
+from server.farm.watching import Watching
 from server.library.people import User
 from server.library.projects import Projects
 
@@ -92,18 +93,21 @@ class Farm:
         self.powering = Powering(self.board, self._nodes, Ledger(settings.folder_path, disk), wall)
         self.machines = Machines(self.board, self._committer, self._nodes, self._views, wall, self.powering)
         self._submitter = Submitter(
-            settings, store, self.types, self._project_of, wall, disk, self._siblings_of, self._is_job
+            *(settings, store, self.types, self._project_of, wall, disk, self._siblings_of, self._is_job),
+            uses=uses,
         )
         presence = Presence(settings.folder_path / "cache" / "presence.json", disk)
         self.figures = Figures(self.board, self.forecast, monotonic, wall, presence)
         self.keeper.duties.append(self.figures.look)
         self.figures.saved_hours = self.powering.saved_hours
+        self.watching = Watching(self.board, self._committer, monotonic)
         self._checks = Checks(self.board, self._submitter, self._reasons, uses)
         self._told: dict[str, set[str]] = {}  # prenode's name -> jobs that it knows
         self._told_lock = threading.Lock()
         self._committer.start()
-        self._unsubscribe = store.subscribe(self.keeper.changed)
+        self._unsubscribe = store.subscribe(self._on_changes)
         self.keeper.start()
+        self.watching.start()
         self.powering.start()
 
     def close(self) -> None:
@@ -116,6 +120,10 @@ class Farm:
         self._committer.close()
         for live in list(self.board.live.values()):
             live.place.close()
+
+    def _on_changes(self, changes: list[Change]) -> None:
+        self.keeper.changed(changes)
+        self.watching.changed(changes)
 
     def subscribe(self, function: Subscriber) -> Callable[[], None]:
         """Be told of changed jobs and nodes, gathered, after they are durable. Returns how to end that."""
@@ -347,6 +355,10 @@ class Farm:
             self.board.following.look(turn.live)
 
         return self._act(job_id, act)
+
+    def inputs(self, job_id: str) -> list[dict[str, Any]]:
+        """The files that a job is rendered from, with their hashes."""
+        return self.watching.rows(self._fold(job_id))
 
     def requeue(self, job_id: str, tasks: str | Iterable[int], who: str) -> Job:
         """Have tasks rendered again: "failed", "rest" (all that isn't done, of a stopped job), "all", or

@@ -59,7 +59,8 @@ class Views:
             "output_bytes": job.output_bytes,
             "nodes": _by_node(job),
             "cells": self._cells_of(job),
-            "changed": live.changed,
+            "changed": live.changed or list(dict.fromkeys(change["file"] for change in job.changes)),
+            "changes": [_change(change) for change in job.changes],
             **trouble.of_job(self._board, live),
             "newest": _picture(
                 paths.join(job.home, job.record["folder"]) if job.record.get("folder") else None,
@@ -86,6 +87,7 @@ class Views:
             **trouble.of_ended(result),
             "why": result.get("why") or inputs.sentence(result.get("changed") or []),
             "changed": result.get("changed") or [],
+            "changes": [_change(change) for change in result.get("changes") or []],
             "newest": _picture(asked["folder"], result.get("newest")),
         }
 
@@ -213,6 +215,12 @@ class Views:
                     }
                 )
         return {**view, "doing": doing}
+
+
+def _change(change: dict[str, Any]) -> dict[str, Any]:
+    """A file that changed while it was rendered from, with a sentence."""
+    kept = {key: change.get(key) for key in ("file", "what", "at", "done", "before")}
+    return {**kept, "sentence": inputs.told(change)}
 
 
 def _picture(folder: str | None, newest: Any) -> dict[str, Any] | None:

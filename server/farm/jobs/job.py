@@ -25,6 +25,8 @@ from server.farm.jobs.troubles import Failure, Troubles, epoch, gone
 
 Event = dict[str, Any]
 
+KEPT_CHANGES = 200  # of the files that it is rendered from
+
 
 class Claim:
     """One attempt that is out. What the fold knows, and below it what lives in memory alone."""
@@ -148,6 +150,7 @@ class Job(Tasks):
         self.last_done = ""
         self.last_task = -1  # that was done
         self._last = ("", 0.0, _hour_of(0))  # the last time that was read, and what it says
+        self.changes: list[Event] = []  # files that it is rendered from and that changed meanwhile
         self.events = 0
         self.bad = 0  # lines that made no sense
 
@@ -376,6 +379,10 @@ class Job(Tasks):
     def _site(self, event: Event) -> None:
         self.site = str(event["value"])
 
+    def _input(self, event: Event) -> None:
+        if isinstance(event["file"], str) and len(self.changes) < KEPT_CHANGES:
+            self.changes.append(event)
+
     # -- questions ------------------------------------------------------------------------------------
 
     def may_finish(self, task: int, code: int) -> bool:
@@ -560,4 +567,5 @@ _HANDLERS: dict[str, Callable[[Job, Event], None]] = {
     "priority": Job._priority,
     "plan": Job._plan,
     "site": Job._site,
+    "input": Job._input,
 }

@@ -58,9 +58,10 @@ class Submitter:
         disk: files.Os = files.REAL,
         siblings: snapshots.SiblingsOf = lambda address: [],
         known: Callable[[str], bool] = lambda job: False,
+        uses: inputs.UsesOf = lambda address: (),
     ) -> None:
         """`siblings`: the other jobs of a file, whose snapshots may hold the same bytes. `known`: whether
-        there is a job of this id."""
+        there is a job of this id. `uses`: which files a scene names, itself and through its libraries."""
         self._settings = settings
         self._store = store
         self._types = types
@@ -68,6 +69,7 @@ class Submitter:
         self._wall = wall
         self._disk = disk
         self._siblings = siblings
+        self._uses = uses
         self._known = known
 
     def check(self, user: str, request: Mapping[str, Any], role: str = "admin") -> dict[str, Any]:
@@ -160,7 +162,9 @@ class Submitter:
         try:
             files.make_folders(folder, share.root, disk=self._disk)
             files.write_atomic(folder / INTENT, encoding.dumps({"snapshot": snapshot.name}), disk=self._disk)
-            record["inputs"] = inputs.look(scene, share.root)
+            known = inputs.Files(scene.parent, self._store.shares)
+            has = self._store.index.get
+            record["inputs"] = inputs.look(scene, address, known, self._uses, lambda a: has(a) is not None)
             siblings = self._siblings(address)
             record["source"] = snapshots.take(scene, snapshot, siblings, self._disk)
             caches = snapshots.take_caches(scene.name, snapshot, folder, siblings, self._disk)

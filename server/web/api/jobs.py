@@ -134,6 +134,12 @@ def show_job(services: Services, call: Call) -> Answer:
     return Answer(view, f"{view['name']} is {view['state']}.")
 
 
+def list_inputs(services: Services, call: Call) -> Answer:
+    found = services.farm.inputs(call.params["id"])
+    rows, following = page_of(found, call.query)
+    return Answer(rows, f"{len(found)} files.", next=following, is_list=True)
+
+
 def change_job(services: Services, call: Call) -> Answer:
     ident, body = call.params["id"], call.body
     user = allowed(services, call)
@@ -216,6 +222,8 @@ ROUTES = [
     Route("POST", "/api/jobs/check", check_job, "what to know before a render is submitted; changes nothing",
           role="student", body=ref("JobRequest"), data=ref("JobCheck"), errors=(404,), tag="jobs"),
     Route("GET", "/api/jobs/{id}", show_job, "one job", data=ref("Job"), tag="jobs"),
+    Route("GET", "/api/jobs/{id}/inputs", list_inputs, "the files that a job is rendered from, with hashes",
+          query=PAGING, listing=True, data=ref("JobInput"), errors=(409,), tag="jobs"),
     Route("PATCH", "/api/jobs/{id}", change_job, "pause, resume, set the priority, try frames again",
           role="student", body=ref("JobChange"), data=ref("Job"), errors=(409,), tag="jobs"),
     Route("DELETE", "/api/jobs/{id}", cancel_job, "stop a job; what is rendered stays", role="student",
