@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 
@@ -98,6 +98,11 @@ def _parse(text: str, max_frames: int) -> Frames:
             )
         parts.append(part)
     return Frames(_without_repeats(parts))
+
+
+def of(numbers: Iterable[int]) -> Frames:
+    """These frames, as few ranges."""
+    return Frames(_compact(dict.fromkeys(numbers)))
 
 
 def _range(piece: str) -> range:

@@ -30,7 +30,7 @@ class After:
     by: str  # all or frame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
     """One stage. Tasks are told by their index in it, 0 for its first."""
 

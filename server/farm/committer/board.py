@@ -244,7 +244,7 @@ class Board:
     def _work(self, job: Job, stage: Stage) -> Work:
         labels = job.requires | frozenset(stage.texts("requires"))
         if stage.commands is not None:
-            commands = fill(stage.commands, _values(job, stage))
+            commands = fill(stage.commands, _values(job, stage), _IN_TEXT)
             sealed = seal.fits(self._secret, job.record)
             if not sealed and (stage.per == "list" or not harmless(commands)):
                 return Work(Need(job.share, labels), b"", why=UNSEALED)
@@ -554,6 +554,7 @@ def source_address(job: Job) -> str:
 # Words that no file is named by: what stands in their place is filled in for each task.
 _UUID, _NUMBER, _ISSUED, _BOUND = (f"@@{n}{secrets.token_hex(8)}@@" for n in range(4))
 _OPEN = {word: f"@@{word}{secrets.token_hex(8)}@@" for word in stages.WORDS}
+_IN_TEXT = {word: f"@@{word}{secrets.token_hex(8)}@@" for word in stages.WORDS}
 
 
 def _template(job: Job, commands: list[dict[str, Any]]) -> tuple[bytes, tuple[str, ...]]:
@@ -581,6 +582,8 @@ def _template(job: Job, commands: list[dict[str, Any]]) -> tuple[bytes, tuple[st
         # Alone it stands for a value of any kind, within a text for its letters.
         whole = whole.replace(b'"%b"' % text.encode(), b"%%(%b)b" % name.encode())
         whole = whole.replace(text.encode(), b"%%(in_%b)b" % name.encode())
+    for name, text in _IN_TEXT.items():
+        whole = whole.replace(text.encode(), b"%%(in_%b)b" % name.encode())
     used = tuple(
         name
         for name in stages.WORDS
@@ -597,6 +600,8 @@ def commandment(live: Live, task: int, attempt: str, issued: int, bound_s: float
     values: dict[bytes, bytes] = {b"uuid": attempt.encode(), b"n": b"%d" % task, b"issued": b"%d" % issued}
     values[b"bound"] = b"%d" % bound_s
     work, words = live.works[stage.index], stages.words(stage, task - stage.first, job.frames)
+    if stage is job.chunked:  # an attempt before may have left some of it
+        words["chunk"] = str(job.left_of(task))
     for name in work.words:
         text = values[name.encode()] = encoding.dumps(words[name])
         values[b"in_" + name.encode()] = text.strip(b'"')

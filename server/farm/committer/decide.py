@@ -134,9 +134,8 @@ def _done(turn: Turn, op: Op) -> None:
         op.answer = refused(op.attempt, _why_not(job, op))
         _count_refused(turn, op)
         return
-    if isinstance(outputs, list) and len(outputs) > MAX_OUTPUTS:
-        why = f"more than {MAX_OUTPUTS} files for one task"
-    else:
+    why = _too_many(job, op.task, outputs) or _incomplete(job, op.task, outputs)
+    if not why:
         why = place.check_outputs(op.attempt, outputs, turn.live.works[job.stage_of(op.task).index].writes)
     if why:
         place.drop_outputs(op.attempt, outputs)
@@ -187,7 +186,8 @@ def _done(turn: Turn, op: Op) -> None:
 
 def _kept(output: dict[str, Any]) -> dict[str, Any]:
     """What the journal keeps of an output; that it is a frame goes without saying."""
-    kept = {key: output[key] for key in ("path", "size", "width", "height") if _known(output.get(key))}
+    keys = ("path", "size", "width", "height", "frame", "seconds")
+    kept = {key: output[key] for key in keys if _known(output.get(key))}
     if output.get("kind", "frame") != "frame":
         kept["kind"] = str(output["kind"])[:20]
     return kept
@@ -201,6 +201,49 @@ def _number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e15
 
 
+def _too_many(job: Job, task: int, outputs: object) -> str:
+    stage = job.stage_of(task)
+    low, high = stage.span(task - stage.first)
+    most = MAX_OUTPUTS * (high - low if stage is job.chunked else 1)
+    return f"more than {most} files for one task" if isinstance(outputs, list) and len(outputs) > most else ""
+
+
+def _incomplete(job: Job, task: int, outputs: object) -> str:
+    """Which frame of a chunk is lacking; "" where none is, or where the node does not say which is which."""
+    stage = job.stage_of(task)
+    if stage is not job.chunked or not isinstance(outputs, list):
+        return ""
+    told = {output.get("frame") for output in outputs if isinstance(output, dict)}
+    if told <= {None}:
+        return ""
+    low, high = stage.span(task - stage.first)
+    lacking = [job.frames[at] for at in range(low, high) if not job.there[at] and job.frames[at] not in told]
+    return f"frame {lacking[0]} was not rendered" if lacking else ""
+
+
+def _part(turn: Turn, op: Op) -> None:
+    """Frames of a chunk are whole before all of it is: they are taken at once, and not rendered again should
+    the rest fail. Said again with the end, so nothing is answered."""
+    job, place = turn.job, turn.live.place
+    outputs = op.data.get("outputs")
+    if job.held(op.task, op.code) is None or place.outputs is None or not isinstance(outputs, list):
+        return
+    if job.stage_of(op.task) is not job.chunked or _too_many(job, op.task, outputs):
+        return
+    if place.check_outputs(op.attempt, outputs):
+        return
+    try:
+        place.take_outputs(outputs)
+    except NotFound:
+        return  # Race: someone took a file away since it was checked; the end tells of it.
+    turn.moved = True
+    kept = [_kept(output) for output in outputs]
+    folder = paths.join(job.home, str(job.record["folder"]))
+    turn.frames += [paths.join(folder, output["path"]) for output in kept if "kind" not in output]
+    attempt = code_text(op.code)
+    turn.add({"at": turn.at, "event": "part", "task": op.task, "attempt": attempt, "outputs": kept})
+
+
 def _failed(turn: Turn, op: Op) -> None:
     if turn.job.held(op.task, op.code) is None:
         # A repeat, or an attempt that was given up: nothing to keep at the node.
@@ -210,6 +253,7 @@ def _failed(turn: Turn, op: Op) -> None:
         return
     if str(op.data.get("reason", "")).startswith("missing file"):
         turn.live.ready = False  # look for the snapshot before the next claim
+    _part(turn, op)
     fail.fail(turn, op)
     op.answer = accepted(op.attempt)
 
@@ -275,6 +319,7 @@ def _look(turn: Turn, op: Op) -> None:
 _HANDLERS: dict[str, Callable[[Turn, Op], None]] = {
     "done": _done,
     "failed": _failed,
+    "part": _part,
     "release": _release,
     "expire": fail.expire,
     "overrun": fail.overrun,

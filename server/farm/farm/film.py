@@ -86,13 +86,18 @@ def frames_of(job: Job) -> tuple[bytes, list[int]]:
     letters, times = bytearray(total), [0] * total
     rank = {letter: at for at, letter in enumerate(WORST_FIRST)}
     for stage in stages:
+        chunked = stage is job.chunked
         for n in range(stage.tasks):
             low, high = stage.span(n)
             letter, milliseconds = job.cells[stage.first + n], job.milliseconds[stage.first + n]
             for at in range(low, min(high, total)):
-                if not letters[at] or rank[letter] < rank[letters[at]]:
-                    letters[at] = letter
-                times[at] += milliseconds // (high - low) if letter == DONE else 0
+                known = chunked and job.there[at]  # as soon as it lies there, whatever becomes of the others
+                own = DONE if known else letter
+                if not letters[at] or rank[own] < rank[letters[at]]:
+                    letters[at] = own
+                if own == DONE:
+                    told = job.frame_milliseconds[at] if known else 0
+                    times[at] += told or milliseconds // (high - low)
     done = [value if letter == DONE else 0 for value, letter in zip(times, letters, strict=True)]
     return bytes(letter or WAITING for letter in letters), done
 
@@ -141,7 +146,7 @@ def records(job: Job, start: int, limit: int) -> tuple[list[dict[str, Any]], int
         if len(found) >= limit:
             return found, n
         task = task_of(job, n)
-        if job.cells[task] == DONE:
+        if job.there[n] if job.shown is job.chunked else job.cells[task] == DONE:
             found.append(_record(job, n, task))
         n += 1
     return found, None
@@ -154,6 +159,10 @@ def _record(job: Job, n: int, task: int) -> dict[str, Any]:
     frame = n + 1 if parts else job.frames[n]
     if name and not parts and n != low:
         name = numbered(stage.base, frame) + job.suffixes[stage.index]
+    own_seconds = own_bytes = 0.0
+    if stage is job.chunked:
+        name = job.frame_name(n)
+        own_seconds, own_bytes = job.frame_milliseconds[n] / 1000, job.frame_sizes[n]
     at = datetime.datetime.fromtimestamp(job.done_at[task], datetime.UTC).isoformat()
     return {
         "n": n,
@@ -161,9 +170,17 @@ def _record(job: Job, n: int, task: int) -> dict[str, Any]:
         "frame": frame,
         "path": paths.join(job.home, folder, name) if folder and name else None,
         "at": at.replace("+00:00", "Z") if job.done_at[task] else None,
-        "seconds": job.milliseconds[task] / 1000 / (1 if parts else high - low),
-        "node": job.node_names[job.worker[task]],
+        "seconds": own_seconds or job.milliseconds[task] / 1000 / (1 if parts else high - low),
+        "node": _who(job, task),
         "memory_mb": job.memory[task] or None,
-        "bytes": job.sizes[task] // (1 if parts else high - low) or None,
+        "bytes": int(own_bytes) or job.sizes[task] // (1 if parts else high - low) or None,
         "attempts": job.latest[task] >> 16,
     }
+
+
+def _who(job: Job, task: int) -> str:
+    """Who made it; of a chunk that isn't done, who is at it, or was."""
+    if job.cells[task] == DONE:
+        return job.node_names[job.worker[task]]
+    claim, failures = job.claims.get(task), job.failures.get(task)
+    return claim.node if claim is not None else failures[-1].node if failures else ""

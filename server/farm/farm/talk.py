@@ -178,6 +178,8 @@ class Talk:
             # RFAM's node says nothing of a Blender that ended: one that always ends later than a heartbeat
             # would be sent again for ever.
             claim.resent = False
+        if isinstance(request.get("outputs"), list) and request["outputs"]:
+            ops.append(Op("part", job_id, task, code, claim.attempt, node, request))
         progress = request.get("progress")
         if progress is None and request.get("total"):
             progress = _ratio(request.get("done"), request.get("total"))

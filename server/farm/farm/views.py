@@ -61,6 +61,8 @@ class Views:
             "cells": self._cells_of(job),
             "changed": live.changed or list(dict.fromkeys(change["file"] for change in job.changes)),
             "changes": [_change(change) for change in job.changes],
+            "stages": _stages(job.record, job),
+            "preview": _video(job.home, job.record, next(iter(job.videos.values()), "")),
             **trouble.of_job(self._board, live),
             "newest": _picture(
                 paths.join(job.home, job.record["folder"]) if job.record.get("folder") else None,
@@ -88,6 +90,8 @@ class Views:
             "why": result.get("why") or inputs.sentence(result.get("changed") or []),
             "changed": result.get("changed") or [],
             "changes": [_change(change) for change in result.get("changes") or []],
+            "stages": _stages(ended.record, None),
+            "preview": _video(paths.folder_of(ended.place.address), ended.record, result.get("video")),
             "newest": _picture(asked["folder"], result.get("newest")),
         }
 
@@ -229,6 +233,27 @@ def _picture(folder: str | None, newest: Any) -> dict[str, Any] | None:
         return None
     found = {"image": paths.join(folder, str(newest["name"])), "attempts": newest.get("attempts")}
     return {**found, "n": newest.get("n")}
+
+
+def _stages(record: dict[str, Any], job: Job | None) -> list[dict[str, Any]]:
+    """What a job is made of, in order."""
+    found = []
+    for n, stage in enumerate(record.get("stages") or ()):
+        told = {key: stage.get(key) for key in ("name", "title", "per", "tasks", "after")}
+        told["optional"] = bool(stage.get("optional"))
+        if job is not None:
+            own = job.stages[n]
+            cells = job.cells[own.first : own.end]
+            told["counts"] = {name: cells.count(letter) for letter, name in LETTERS.items()}
+            told["why"] = job.left_out.get(n, "")
+        found.append(told)
+    return found
+
+
+def _video(home: str, record: dict[str, Any], ending: object) -> str | None:
+    """Where the video of a version lies: beside its folder."""
+    folder = record.get("folder")
+    return paths.join(home, folder) + ending if folder and isinstance(ending, str) and ending else None
 
 
 def _told_of(job: Job, n: int) -> dict[str, Any]:

@@ -124,19 +124,23 @@ def _plain(do: str) -> str:
     return "blender-frame" if do == "blender-frames" else do
 
 
-def fill(commands: Iterable[Mapping[str, Any]], values: Mapping[str, Any]) -> list[dict[str, Any]]:
+def fill(
+    commands: Iterable[Mapping[str, Any]], values: Mapping[str, Any], texts: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """Commands with each word replaced by what it stands for. A text that is nothing but one word takes the
-    value as it is: numbers stay numbers, null stays null."""
-    return [_fill_object(command, values) for command in commands]
+    value as it is: numbers stay numbers, null stays null. `texts`: other values in a program's arguments."""
+    return [_fill_object(command, values, {**values, **(texts or {})}) for command in commands]
 
 
-def _fill_object(thing: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def _fill_object(
+    thing: Mapping[str, Any], values: Mapping[str, Any], texts: Mapping[str, Any]
+) -> dict[str, Any]:
     found = {}
     for key, value in thing.items():
         if key == "progress":
             found[key] = value
         elif key == "argv":
-            found[key] = _fill_arguments(value, values)
+            found[key] = _fill_arguments(value, texts)
         else:
             found[key] = _fill(value, values)
     return found
@@ -149,7 +153,7 @@ def _fill(thing: Any, values: Mapping[str, Any]) -> Any:
             return values[whole[1]]
         return WORD.sub(lambda found: str(values.get(found[1], found[0])), thing)
     if isinstance(thing, dict):
-        return _fill_object(thing, values)
+        return _fill_object(thing, values, values)
     if isinstance(thing, list):
         return [_fill(value, values) for value in thing]
     return thing

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from server.disk.errors import CroftError
 from server.farm import frames as frame_ranges
+from server.farm import stages
 from server.farm.jobs import plan as plans
 from server.farm.jobs import states
 from server.farm.jobs.tasks import CLAIMED, DONE, FAILED, SATISFIED, SKIPPED, WAITING, Tasks
@@ -125,12 +126,18 @@ class Job(Tasks):
         self.done_at = array("I", bytes(4 * tasks))  # of done tasks, seconds since the epoch
         self.sizes = array("Q", bytes(8 * tasks))  # of done tasks' outputs, in bytes
         self.memory = array("I", bytes(4 * tasks))  # of done tasks, the most they had, in MB
+        # Of a job in chunks: which of its frames lie there, the milliseconds and bytes of each.
+        many = len(self.frames) if self.chunked is not None else 0
+        self.there = bytearray(many)
+        self.frame_milliseconds = array("I", bytes(4 * many))
+        self.frame_sizes = array("Q", bytes(8 * many))
         self.node_names: list[str] = []
         self._node_index: dict[str, int] = {}
         self.troubles = Troubles(self.retries)
         self.failures = self.troubles.failures
         self.names: dict[int, str] = {}  # outputs of done tasks that aren't called as the job says
         self.suffixes = [""] * len(self.stages)  # of their outputs: known from the first
+        self.videos: dict[int, str] = {}  # done tasks that made a video -> what its name ends in
         self.left_out: dict[int, str] = {}  # stage -> why tasks of it were skipped
         self.total_milliseconds = 0
         self.by_node: dict[str, list[int]] = {}  # name -> done, milliseconds, failed, lost
@@ -228,9 +235,13 @@ class Job(Tasks):
         for output in outputs:
             size = int(output.get("size") or 0)
             size = size if 0 <= size < 2**50 else 0
+            if "frame" in output and self._note_frame(task, output, size):
+                continue  # told before, as soon as it was there
             self.output_bytes += size
             self.sizes[task] += size
             name = str(output.get("path") or "")
+            if output.get("kind") == "video" and "." in name:
+                self.videos[task] = name[name.rindex(".") :]
             if first and name and output.get("kind", "frame") == "frame":
                 first = False
                 stage = self.stage_of(task).index
@@ -238,6 +249,28 @@ class Job(Tasks):
                     self.suffixes[stage] = name[name.rindex(".") :]
                 if name != self.expected_name(task):
                     self.names[task] = name
+
+    def _note_frame(self, task: int, output: dict[str, Any], size: int) -> bool:
+        """One frame of a chunk lies there. Was that known?"""
+        stage = self.stage_of(task)
+        if stage is not self.chunked or output.get("kind", "frame") != "frame":
+            return False
+        at = self.frames.index(output["frame"])
+        low, high = stage.span(task - stage.first)
+        if not low <= at < high:
+            raise ValueError("frame")
+        known = self.there[at] == 1
+        self.there[at] = 1
+        seconds = float(output.get("seconds") or 0)
+        self.frame_milliseconds[at] = round(seconds * 1000) if 0 <= seconds < 4e6 else 0
+        self.frame_sizes[at] = size
+        return known
+
+    def _part(self, event: Event) -> None:
+        """Frames of a chunk are there while the rest of it is rendered, or in spite of its failure."""
+        claim = self._held(event)
+        if claim is not None:
+            self._note_outputs(claim.task, event.get("outputs") or ())
 
     def _failed(self, event: Event) -> None:
         claim = self._held(event)
@@ -312,8 +345,12 @@ class Job(Tasks):
         whole = self._unmet[stage.index] == 0
         if before == DONE:
             self._take_back(task)
+            if stage is self.chunked:
+                low, high = stage.span(task - stage.first)
+                self.there[low:high] = bytes(high - low)
         self.troubles.forget(task)
         self.names.pop(task, None)
+        self.videos.pop(task, None)
         self._set(task, WAITING)
         if before in SATISFIED:
             for later, by in self._later[stage.index]:
@@ -430,6 +467,24 @@ class Job(Tasks):
         low, _ = stage.span(task - stage.first)
         return numbered(stage.base, self.frames[low]) + self.suffixes[stage.index]
 
+    def frame_name(self, at: int) -> str:
+        """The file name of one of the job's frames, by its place among them; "" where it isn't there."""
+        stage = self.shown
+        if stage is self.chunked:
+            suffix = self.suffixes[stage.index]
+            return numbered(stage.base, self.frames[at]) + suffix if self.there[at] and suffix else ""
+        low, high = stage.covering(at, at + 1)
+        return self.output_name(stage.first + low) if high - low == 1 else ""
+
+    def left_of(self, task: int) -> frame_ranges.Frames:
+        """The frames of a chunk that are still to be rendered; all where each is there."""
+        stage = self.stage_of(task)
+        low, high = stage.span(task - stage.first)
+        left = [at for at in range(low, high) if not self.there[at]]
+        if not left or len(left) == high - low:
+            return stages.part_of(self.frames, low, high)
+        return frame_ranges.of(self.frames[at] for at in left)
+
     def output_name(self, task: int) -> str:
         """The file name of what a done task made, "" where there is nothing."""
         if self.cells[task] != DONE or not self.suffixes[self.stage_of(task).index]:
@@ -456,6 +511,7 @@ class Job(Tasks):
             "frames": (list(self.done_at), list(self.sizes), list(self.memory)),
             "troubles": self.troubles.comparable(),
             "names": dict(self.names),
+            "parts": (bytes(self.there), list(self.frame_milliseconds), list(self.frame_sizes)),
             "sums": (
                 self.total_milliseconds,
                 self.attempts,
@@ -554,6 +610,7 @@ def code_text(code: int) -> str:
 _HANDLERS: dict[str, Callable[[Job, Event], None]] = {
     "claim": Job._claim,
     "done": Job._done,
+    "part": Job._part,
     "failed": Job._failed,
     "expired": Job._expired,
     "gave_up": Job._gave_up,

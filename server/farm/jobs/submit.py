@@ -89,7 +89,8 @@ class Submitter:
             raise NotFound(f"{address} lies in the project {project[0]}, not in {str(asked)[:60]!r}.")
         job_type = self._type(request, paths.name_of(address))
         if rank(role) < rank(job_type.role):
-            raise Forbidden(f"{job_type.title} is for a {job_type.role} to submit.", role=job_type.role)
+            who = "an admin" if job_type.role == "admin" else f"a {job_type.role}"
+            raise Forbidden(f"{job_type.title} is for {who} to submit.", role=job_type.role)
         if "\\" in paths.folder_of(address) and path.suffix.casefold() == ".blend":
             raise BadContent(
                 "Blender takes the backslash in this folder's name for the end of one, and finds nothing: "

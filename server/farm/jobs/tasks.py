@@ -34,6 +34,7 @@ class Tasks:
         self.total = next((stage.first for stage in self.stages if stage.optional), self.tasks)
         # The stage whose outputs are the job's frames: the last that was asked for.
         self.shown = next(stage for stage in reversed(self.stages) if not stage.optional)
+        self.chunked = next((stage for stage in self.stages if stage.per == "chunk"), None)
         self._firsts = [stage.first for stage in self.stages]
         self._later: list[list[tuple[Stage, str]]] = [[] for _ in self.stages]  # who comes after each
         for stage in self.stages:

@@ -42,6 +42,7 @@ def summary(job: Job) -> dict[str, Any]:
         "peak_memory_mb": round(job.peak_memory_mb) or None,
         "output_bytes": job.output_bytes,
         "newest": newest(job),
+        "video": next(iter(job.videos.values()), None),
         **({"changes": job.changes} if job.changes else {}),
         "nodes": {
             name: {"done": sums[0], "seconds": sums[1] / 1000, "failed": sums[2], "lost": sums[3]}

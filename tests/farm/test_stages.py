@@ -1,0 +1,202 @@
+"""Jobs of several stages on the wire: chunks, comp after render, previews, parts, and commands by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+from farm_kit import SCENE, Node, World, events_of, until
+
+from server.disk.errors import BadInput, Forbidden
+from server.farm.farm import Farm
+from server.library.people import User
+
+Submit = Callable[..., str]
+COMP: dict[str, Any] = {
+    "title": "Render and comp",
+    "suffixes": [".blend"],
+    "stages": [
+        {"name": "render", "commands": [{"do": "test-pattern", "frame": "{frame}", "folder": "{folder}",
+                                         "name": "{stem}.####"}]},
+        {"name": "comp", "after": [{"stage": "render", "by": "frame"}], "writes": "{stem}_comp.####",
+         "commands": [{"do": "run", "argv": ["nuke", "-x", "{file}", "{first},{last}",
+                                             "{folder}/.{attempt}.{stem}_comp.{padded}.png"],
+                       "folder": "{folder}"}]},
+    ],
+}  # fmt: skip
+
+
+def add_type(world: World, ident: str, data: dict[str, Any]) -> None:
+    (world.config / "job_types" / f"{ident}.json").write_bytes(orjson.dumps(data))
+
+
+def frames_done(node: Node, task: dict[str, Any], *frames: int) -> list[dict[str, Any]]:
+    """Write frames of a chunk as a node does; what it tells of them."""
+    folder = node.root / task["commands"][0]["folder"].partition("::")[2]
+    outputs = []
+    for frame in frames:
+        name = f"sh010.{frame:04d}.png"
+        temp = f".{task['uuid']}.{name}"
+        (folder / temp).write_bytes(b"pixels")
+        told = {"name": name, "path": name, "temp": temp, "size": 6, "kind": "frame"}
+        outputs.append({**told, "frame": frame, "seconds": 2.5})
+    return outputs
+
+
+def test_comp_of_a_frame_waits_for_its_render_alone(world: World, farm: Farm, node: Node) -> None:
+    add_type(world, "comp", COMP)
+    world.clock.now += 5
+    until(lambda: "comp" in farm.types.all())
+    job_id = farm.submit("anna", {"file": SCENE, "frames": "1-3", "type": "comp"}).id
+    first, second = node.ask(2)
+    assert (first["frame"], second["frame"]) == (1, 2)
+    assert node.deliver(second)["id"] == "accepted"
+    tasks = {task["n"]: task for task in node.ask(5)}
+    assert sorted(tasks) == [2, 4]  # frame 3 to render; of the comp that of frame 2 alone
+    command = tasks[4]["commands"][0]
+    name = f".{tasks[4]['uuid']}.sh010_comp.0002.png"
+    assert command["argv"][3:] == ["2,2", f"{farm.view(job_id)['folder']}/{name}"]
+    # When the frame is asked for again, then what is made of the old one is refused
+    farm.requeue(job_id, [1], "anna")
+    assert farm.task(job_id, 4)["state"] == "waiting"
+    (world.path(farm.view(job_id)["folder"]) / name).write_bytes(b"old")
+    told = {"name": "x", "path": "sh010_comp.0002.png", "temp": name, "size": 3, "kind": "frame"}
+    done = {"id": "done", "uuid": tasks[4]["uuid"], "frame": 2, "time": 1, "outputs": [told]}
+    assert node.answer_to(done)["id"] == "refused"
+    rows = farm.tasks(job_id)[0]
+    assert [row["stage"] for row in rows] == ["render"] * 3 + ["comp"] * 3
+
+
+def test_a_chunk_that_fails_keeps_what_it_has(world: World, farm: Farm, node: Node, submit: Submit) -> None:
+    """Given a chunk of five frames, when its node tells of one and fails after two, the rest is left."""
+    job_id = submit("1-10", chunk_size=5)
+    task = node.one()
+    command = task["commands"][0]
+    assert (task["frame"], command["do"], command["chunk"]) == ([1, 5], "blender-frames", "1-5")
+    folder = world.path(farm.view(job_id)["folder"])
+    first = frames_done(node, task, 1)
+    node.say({"id": "report", "uuid": task["uuid"], "frame": [1, 5], "progress": 0.2, "outputs": first})
+    assert (folder / "sh010.0001.png").exists()
+    assert [row["frame"] for row in farm.records(job_id)[0]] == [1]
+    failed = {"id": "failed", "uuid": task["uuid"], "frame": [1, 5], "time": 9, "reason": "crash", "log": "x"}
+    outputs = first + frames_done(node, task, 2)
+    assert node.answer_to({**failed, "outputs": outputs})["id"] == "accepted"
+    other = Node(farm, "n2", world.root)
+    again = other.one()
+    assert (again["frame"], again["commands"][0]["chunk"]) == ([1, 5], "3-5")
+    done = {"id": "done", "uuid": again["uuid"], "frame": [1, 5], "time": 7.5}
+    lacking = other.answer_to({**done, "outputs": frames_done(other, again, 3, 4)})
+    assert (lacking["id"], lacking["why"]) == ("refused", "frame 5 was not rendered")
+    last = node.one()
+    done = {"id": "done", "uuid": last["uuid"], "frame": [1, 5], "time": 7.5}
+    assert node.answer_to({**done, "outputs": frames_done(node, last, 3, 4, 5)})["id"] == "accepted"
+    rows = farm.records(job_id)[0]
+    assert [(row["frame"], row["seconds"], row["bytes"]) for row in rows] == [
+        (f, 2.5, 6) for f in range(1, 6)
+    ]
+    assert rows[4]["path"].endswith("/sh010.0005.png")
+    view = farm.view(job_id)
+    assert (view["counts"]["done"], view["total"], view["output_bytes"]) == (1, 2, 30)
+    assert farm.disagreements(job_id) == []
+    world.close()
+    again_open = world.open()
+    assert [row["frame"] for row in again_open.records(job_id)[0]] == [1, 2, 3, 4, 5]
+
+
+def test_a_preview_waits_for_all_and_stops_nothing(
+    world: World, farm: Farm, node: Node, submit: Submit
+) -> None:
+    job_id = submit("1-2")
+    filmer = Node(farm, "n2", world.root)
+    told = {
+        "id": "identity",
+        "name": "n2",
+        "version": "1",
+        "provides": [],
+        "protocol": 2,
+        "paths": {"data": ""},
+    }
+    filmer.say({**told, "programs": {"ffmpeg": "5"}, "does": ["make-preview"]})
+    identity = {**told, "programs": {"ffmpeg": "5"}, "does": ["make-preview"]}
+
+    def ask() -> list[dict[str, Any]]:
+        request = {"id": "task", "paths": ["data"], "provides": [], "count": 1}
+        return [a for a in orjson.loads(farm.talk("n2", [identity, request])) if a["id"] == "task"]
+
+    assert ask() == []
+    for task in node.ask(2):
+        node.deliver(task)
+    assert farm.view(job_id)["state"] == "running"
+    (task,) = ask()
+    assert (task["frame"], task["commands"][0]["source"]) == ([1, 2], "sh010.####")
+    folder = world.path(farm.view(job_id)["folder"])
+    temp = f".{task['uuid']}.sh010.mp4"
+    (folder / temp).write_bytes(b"film")
+    output = {"name": "sh010.mp4", "path": "sh010.mp4", "temp": temp, "size": 4, "kind": "video"}
+    done = {"id": "done", "uuid": task["uuid"], "frame": [1, 2], "time": 1, "outputs": [output]}
+    answers = orjson.loads(farm.talk("n2", [identity, done]))
+    assert [a["id"] for a in answers] == ["accepted"]
+    view = farm.view(job_id)
+    assert (view["state"], view["counts"]["done"], view["total"]) == ("done", 2, 2)
+    assert (folder.parent / "v001.mp4").read_bytes() == b"film"
+    assert view["preview"] == view["folder"] + ".mp4"
+    # When a frame is asked for again, then so is the video
+    farm.requeue(job_id, [0], "anna")
+    assert farm.view(job_id)["preview"] is None
+    node.deliver(node.one())
+    (task,) = ask()
+    fail = {"id": "failed", "uuid": task["uuid"], "frame": [1, 2], "time": 1, "reason": "crash", "log": "x"}
+    for _ in range(9):
+        farm.talk("n2", [identity, {**fail, "uuid": task["uuid"]}])
+        world.clock.now += 4000
+        node.say()
+        found = ask()
+        if not found:
+            break
+        (task,) = found
+    view = farm.view(job_id)
+    assert (view["state"], view["why"]) == ("done", "Preview video could not be made")
+
+
+def test_without_a_computer_for_it_there_is_no_preview(farm: Farm, node: Node, submit: Submit) -> None:
+    job_id = submit("1-2")
+    for task in node.ask(2):
+        node.deliver(task)
+    view = farm.view(job_id)
+    assert (view["state"], view["preview"], view["why"]) == ("done", None, "")
+    assert view["stages"][1]["why"] == "it has no ffmpeg"
+
+
+def test_commands_that_somebody_wrote_into_a_job_are_not_run(world: World, farm: Farm, node: Node) -> None:
+    """Given a job of an admin's, when its file is changed by hand, then its program is given to nobody."""
+    told = {"file": SCENE, "frames": "1", "type": "command-line", "command": "echo {frame} {file}"}
+    job_id = farm.submit("anna", told).id
+    assert farm.task(job_id, 0)["state"] == "waiting"
+    path = world.root / "demo/shots/.croft/sh010.blend/jobs" / job_id / "job.json"
+    world.close()
+    record = orjson.loads(path.read_bytes())
+    assert record["parameters"]["command"] == ["echo", "{frame}", "{file}"]
+    record["parameters"]["command"] = ["rm", "-rf", "/"]
+    path.write_bytes(orjson.dumps(record))
+    again = world.open()
+    spoilt = Node(again, "n1", world.root)
+    assert spoilt.ask() == []
+    assert again.view(job_id)["why"] == "its commands were not written by this server: submit it again"
+    record["parameters"]["command"] = ["echo", "{frame}", "{file}"]
+    path.write_bytes(orjson.dumps(record))
+    world.close()
+    mended = Node(world.open(), "n1", world.root)
+    task = mended.one()
+    assert task["commands"][0]["argv"] == ["echo", "1", task["file"]]
+    assert mended.answer_to({"id": "done", "uuid": task["uuid"], "frame": 1, "time": 1, "outputs": []})
+    assert [e["to"] for e in events_of(world, job_id) if e["event"] == "state"][-1] == "done"
+
+
+def test_a_command_line_is_for_admins(farm: Farm) -> None:
+    request = {"file": SCENE, "frames": "1", "type": "command-line", "command": "id"}
+    with pytest.raises(Forbidden, match="for an admin"):
+        farm.submit(User("ben", "Ben", "supervisor"), request)
+    with pytest.raises(BadInput, match="No closing quotation"):
+        farm.submit(User("ada", "Ada", "admin"), {**request, "command": "echo 'x"})
