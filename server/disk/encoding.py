@@ -21,6 +21,11 @@ def dumps(value: Any, *, indent: bool = False) -> bytes:
         return json.dumps(value, indent=2 if indent else None).encode("ascii")
 
 
+def ready(value: Any) -> Any:
+    """The value as JSON already: `dumps` puts it as it is wherever it stands."""
+    return orjson.Fragment(dumps(value))
+
+
 def loads(raw: bytes) -> Any:
     """The value that JSON tells, escaped lone surrogates included. ValueError for what is none."""
     try:

@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from server.disk import files, paths
@@ -32,6 +32,7 @@ from server.farm.farm.film import Film, records, task_of
 from server.farm.farm.forecast import Forecast
 from server.farm.farm.machines import Machines
 from server.farm.farm.powering import Powering
+from server.farm.farm.rows import Rows
 from server.farm.farm.talk import Talk
 from server.farm.farm.views import Views
 from server.farm.job_types import JobTypes
@@ -89,6 +90,7 @@ class Farm:
         self._talk = Talk(self.board, self._committer, monotonic, wall)
         self._reasons = Reasons(self.board)
         self._views = Views(self.board, self._reasons)
+        self._rows = Rows(self.view, time.perf_counter)
         self.forecast = Forecast(self.board, monotonic, wall, self._weight_of)
         self.powering = Powering(self.board, self._nodes, Ledger(settings.folder_path, disk), wall)
         self.machines = Machines(self.board, self._committer, self._nodes, self._views, wall, self.powering)
@@ -233,6 +235,10 @@ class Farm:
         ends = self.forecast.view(job.id) if job.state in states.OPEN else None
         with job.settled():
             return self._views.job(job, ends)
+
+    def rows(self, jobs: Sequence[Job]) -> list[Any]:
+        """Jobs as the API shows them in a list: JSON that is ready to be put into an answer."""
+        return self._rows.of(jobs)
 
     def tasks(
         self, job_id: str, start: int = 0, limit: int = 100, state: str = "", stage: str = ""

@@ -5,11 +5,13 @@ Also the agnostic submission (`new_job`) of studios' own tools, and the short pa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.errors import BadInput, Forbidden, NotFound
+from server.farm.farm import Job
 from server.library.people import User
 from server.web.api.schema import JOB_STATES, TASK_STATES
 from server.web.api.table import PAGING, TEXT, Route, ref
@@ -26,18 +28,22 @@ TASK_FILTERS = {"state": ({"type": "string", "enum": TASK_STATES}, "only tasks i
 
 
 def list_jobs(services: Services, call: Call) -> Answer:
-    query = call.query
-    wanted = {name: query.get(name, "") for name in FILTERS}
-    found = services.farm.jobs(**wanted)
-    rows, following = page_of(found, query)
-    views = [services.farm.view(job) for job in rows]
-    return Answer(views, f"{len(found)} jobs.", next=following, is_list=True)
+    found, rows, following = asked_for(services, call)
+    return Answer(services.farm.rows(rows), f"{len(found)} jobs.", next=following, is_list=True)
 
 
 def list_jobs_plain(services: Services, call: Call) -> Answer:
-    answer = list_jobs(services, call)
-    answer.data = [plain(row) for row in answer.data]
-    return answer
+    found, rows, following = asked_for(services, call)
+    views = [plain(services.farm.view(job)) for job in rows]
+    return Answer(views, f"{len(found)} jobs.", next=following, is_list=True)
+
+
+def asked_for(services: Services, call: Call) -> tuple[list[Job], Sequence[Job], str | None]:
+    """All jobs that a request means, those of its page, and where the next begins."""
+    query = call.query
+    found = services.farm.jobs(**{name: query.get(name, "") for name in FILTERS})
+    rows, following = page_of(found, query)
+    return found, rows, following
 
 
 def plain(row: dict[str, Any]) -> dict[str, Any]:
