@@ -76,7 +76,7 @@ function hear(message) {
   if ("lost" in message) showLost(message.lost);
   else if (message.reload) lookAgain();
   else if (message.kind === "thumbnail") message.ids.forEach(drawAgain);
-  else if (concerns(message)) lookAgain({ all: false, only: ofFiles(message.kind) ? message.ids : [] });
+  else if (concerns(message)) lookAgain({ all: false, only: ofRows(message.kind) ? message.ids : [] });
 }
 
 // A picture that wasn't made yet when the page asked for it is there now: asked for under a new address,
@@ -90,6 +90,12 @@ function drawAgain(address) {
     if (picture.naturalWidth > 1 || !(source.startsWith(path) || source.includes("&of="))) continue;
     picture.src = `${picture.getAttribute("src").replace(/&t=\d+$/, "")}&t=${drawn += 1}`;
   }
+}
+
+// Which rows a change is of: a table of renders says so; others are of files.
+function ofRows(kind) {
+  const rows = main.querySelector("[data-rows]")?.dataset.rows;
+  return rows ? rows === kind : ofFiles(kind);
 }
 
 // Who uses a file concerns the same pages as a change of the file itself.

@@ -564,6 +564,10 @@ class Farm:
                 return f"Renders wait: {self.board.room.why(self.board.writes(live.job))}."
         return ""
 
+    def short_of_room(self) -> bool:
+        """Does any open job wait for room on its disk?"""
+        return bool(self._held_up())
+
     def _held_up(self) -> list[Live]:
         """Open jobs that wait for room on their disk."""
         board = self.board

@@ -14,9 +14,10 @@ from typing import Any
 
 from server.disk import paths
 from server.farm.jobs.job import Job, numbered
-from server.farm.jobs.tasks import CLAIMED, DONE, FAILED, SKIPPED, WAITING
+from server.farm.jobs.tasks import CLAIMED, DONE, FAILED, LETTERS, SKIPPED, WAITING
 from server.farm.stages import Stage
 
+VIDEOS = (".mp4", ".webm", ".mov", ".mkv", ".avi")
 CELLS = 480  # at most so many letters show a film
 BARS = 240
 SLOW_TIMES = 2.0  # so many times the middle one's time is slow …
@@ -40,6 +41,9 @@ class Film:
     slow: list[tuple[int, float]]  # frame and seconds of those that stand out, the slowest first
     chunk: int  # frames of each task of the first stage …
     tiles: int  # … or tasks for each frame
+    video: str  # the address of the video that is made of the frames; "" while there is none
+    video_attempts: int
+    video_state: str  # of the task that makes it; "" where none does
 
 
 def film(job: Job) -> Film:
@@ -53,6 +57,7 @@ def film(job: Job) -> Film:
     known = sorted(compress(times, times))
     median = known[len(known) // 2] if known else 0
     first = job.stages[0]
+    video, video_attempts, video_state = video_of(job)
     return Film(
         numbers=f"1-{total}" if parts else str(job.frames),
         total=total,
@@ -65,7 +70,26 @@ def film(job: Job) -> Film:
         slow=_slow(times, known, median),
         chunk=1 if parts else max(1, first.chunk if first.per == "chunk" else 1),
         tiles=1 if parts else max(1, first.per_frame),
+        video=video,
+        video_attempts=video_attempts,
+        video_state=video_state,
     )
+
+
+def video_of(job: Job) -> tuple[str, int, str]:
+    """The film as one file: the frames' preview, or what the job itself makes. Address, attempts, state."""
+    folder = str(job.record.get("folder") or "")
+    for stage in (*(one for one in job.stages if one.optional and one.per == "once"), job.shown):
+        task = stage.first
+        name = job.output_name(task) if stage.tasks == 1 else ""
+        film_like = name.lower().endswith(VIDEOS)
+        if stage.optional or film_like:
+            inside = f"{folder}/{name}"
+            if stage.optional and film_like:  # the preview lies beside the folder of the frames
+                inside = folder + name[name.rindex(".") :]
+            address = paths.join(job.home, inside) if folder and film_like else ""
+            return address, job.latest[task] >> 16, LETTERS[job.cells[task]]
+    return "", 0, ""
 
 
 def parts_of(job: Job) -> bool:

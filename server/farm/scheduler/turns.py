@@ -144,6 +144,8 @@ def _merged(lines: Sequence[tuple[Ordered[Any], float]]) -> Iterator[Any]:
             if chosen is None or key < least:
                 chosen, least = entry[-1], key
             break
+    if chosen is None:  # nobody stands in any line
+        return
     yield chosen
     moved = [((entry[0] - favour, *entry[1:]) for entry in line) for line, favour in lines]
     for other in dict.fromkeys(entry[-1] for entry in heapq.merge(*moved)):

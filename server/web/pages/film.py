@@ -57,7 +57,8 @@ def film(shell: Shell, call: Call, view: View, *, fps: float, may: bool) -> dict
         "group": told.group,
         "rate": sheets.rate(fps),
         "spoken": words.counted(counts, int(view["total"])),
-        "video": video(view),
+        "video": video(told)[0],
+        "video_words": video(told)[1],
         "may": may,
     }
 
@@ -130,9 +131,9 @@ def drawn(told: Film, frames: frame_ranges.Frames, page: str) -> dict[str, Any] 
     }
 
 
-def video(view: View) -> str:
-    """The address of the film that was made of the frames; '' as long as there is none."""
-    address = str(view.get("film") or "")
-    if not address.lower().endswith(FILMS):
-        return ""
-    return f"/files/{quote(address, safe='/:@')}?v={quote(str(view.get('film_attempts') or 0))}"
+def video(told: Film) -> tuple[str, str]:
+    """The address of the film that was made of the frames, or what is to be said of it meanwhile."""
+    if told.video and told.video.lower().endswith(FILMS):
+        return f"/files/{quote(told.video, safe='/:@')}?v={told.video_attempts}", ""
+    said = {"claimed": "The film is being put together.", "failed": "The film could not be put together."}
+    return "", said.get(told.video_state, "")

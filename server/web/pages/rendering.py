@@ -2,48 +2,119 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import bottle
 
+from server.disk.errors import NotFound
 from server.web import requests
-from server.web.pages import computers, words
-from server.web.pages.cards import View, cards, ordered, priorities
-from server.web.pages.shell import Shell
+from server.web.pages import computers, sheets, words
+from server.web.pages.cards import OPEN, View, cards, ordered, priorities
+from server.web.pages.shell import Shell, all_values
 from server.web.requests import Call
 
-CARDS = 30
+CARDS = 20
+NEXT_UP = 3
+STATES = (
+    ("", "All renders"),
+    ("open", "Not done yet"),
+    ("running", "Rendering"),
+    ("waiting", "Waiting"),
+    ("paused", "Paused"),
+    ("failed", "Failed"),
+    ("done", "Done"),
+    ("cancelled", "Stopped"),
+)
+Job = Any  # of the farm: in memory, or its sum
 
 
 def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
-    """`/rendering` and `/p/<project>/rendering`."""
+    """`/rendering` and `/p/<project>/rendering`; `?mine=1`, `?state=failed` and `?project=green` choose."""
     farm, now = shell.services.farm, shell.now()
     project = shell.project(ident) if ident else None
+    asked = {name: call.query.get(name, "") for name in ("project", "state", "mine")}
+    asked["project"] = ident or asked["project"]
+    everything = farm.jobs(project=asked["project"])
+    found = ordered(chosen(call, everything, asked))
     start = requests.number(call.query, "from", 0, 0, 10**9)
-    found = ordered(farm.jobs(project=ident))
-    views = [farm.view(job) for job in found[start : start + CARDS]]
-    opened = [job for job in found if job.state in ("running", "waiting")]
+    shown = found[start : start + CARDS]
+    only = all_values(call, "only") if call.query.get("part") == "1" else None
+    wanted = shown if only is None else [job for job in shown if job.id in only]
+    opened = [job for job in everything if job.state in ("running", "waiting")]
     ends, untold = farm.forecast.over(job.id for job in opened)
     nodes = farm.nodes()
     supervisor = call.user is not None and call.user.at_least("supervisor")
+    base = {name: value for name, value in asked.items() if value and not (name == "project" and ident)}
     return shell.page(
         call,
         "rendering.html",
         title="Rendering",
         here="Rendering",
         project=project,
-        figure=figure(found, ends, now),
-        summary=summary(farm.sums(ident), nodes, untold if ends else 0),
-        jobs=cards(shell, call, views),
-        more=f"?from={start + CARDS}" if start + CARDS < len(found) else "",
+        figure=figure(everything, ends, now),
+        summary=summary(farm.sums(asked["project"]), nodes, untold if ends else 0),
+        next_up=next_up(shell),
+        jobs=cards(shell, call, [farm.view(job) for job in wanted], limit=sheets.ROW_CELLS),
+        order=" ".join(f"j-{job.id}" for job in shown),
+        total=len(found),
+        asked=asked,
+        choices=choices(shell, everything, asked, ident),
+        filtered=bool(base),
+        before="?" + urlencode({**base, "from": max(0, start - CARDS)}) if start else "",
+        more="?" + urlencode({**base, "from": start + CARDS}) if start + CARDS < len(found) else "",
+        shown=f"{start + 1:,} to {start + len(shown):,} of {words.number(len(found), 'render')}",
         priorities=priorities(shell, project),
         computers=computers.figure(nodes),
         computers_more=computers.summary(nodes),
+        full=sorted({text for job in opened if (text := farm.trouble(str(job.record.get("project") or "")))})
+        if farm.short_of_room()
+        else [],
         farm_paused=bool(farm.paused),
         may_farm=supervisor,
     )
+
+
+def chosen(call: Call, jobs: Sequence[Job], asked: Mapping[str, str]) -> list[Job]:
+    """Those that the page's address asks for."""
+    user, state = call.user, asked["state"]
+    mine = user.ident if asked["mine"] and user is not None else ""
+    return [
+        job
+        for job in jobs
+        if (not state or job.state == state or (state == "open" and job.state in OPEN))
+        and (not mine or job.record.get("user") == mine)
+    ]
+
+
+def choices(
+    shell: Shell, jobs: Sequence[Job], asked: Mapping[str, str], ident: str
+) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """The filters: name, label, options with how many there are."""
+    counts = Counter(job.state for job in jobs)
+    counts["open"] = sum(counts[state] for state in OPEN)
+    counts[""] = len(jobs)
+    there = [(name, word) for name, word in STATES if counts[name] or name == asked["state"]]
+    states = [(name, f"{word} ({counts[name]:,})") for name, word in there]
+    found = [("state", "Which", states), ("mine", "Whose", [("", "Everybody’s"), ("1", "Mine")])]
+    if not ident:
+        projects = [(one.ident, one.title) for one in shell.services.projects.list()]
+        found.append(("project", "Project", [("", "All projects"), *projects]))
+    return found
+
+
+def next_up(shell: Shell) -> list[dict[str, str]]:
+    """Which renders the next free computers are for."""
+    farm, found = shell.services.farm, []
+    for job_id in farm.next_up(NEXT_UP):
+        with contextlib.suppress(NotFound):  # Race: it has just been put away.
+            view = farm.view(farm.job(job_id))
+            found.append({"name": str(view["name"]), "url": sheets.page_of(view)})
+    return found
 
 
 def figure(found: list[Any], ends: View | None, now: datetime.datetime) -> str:

@@ -16,9 +16,12 @@ from markupsafe import Markup
 
 from server.disk.encoding import quote
 from server.farm.frames import Frames
+from server.farm.jobs import inputs
 from server.web.pages import words
 
+NOTICES = 4  # of each kind
 OPEN = ("running", "waiting", "paused")
+ROW_CELLS = 96  # where many renders stand under each other: four rows of a second
 CARD_CELLS = 144  # three rows of two seconds on a desk, six of one second on a phone
 WORST = "fcwsd"  # of several frames in one cell the first of these is shown
 RATES = (12, 24, 25, 30)  # croft.css draws the second's heavier rule for these
@@ -74,7 +77,7 @@ def card(
         "url": "/api/jobs/" + quote(job["id"]),
         "requeue": f"POST /api/jobs/{quote(job['id'])}/requeue",
         "skip": f"POST /api/jobs/{quote(job['id'])}/skip",
-        "page": f"/p/{quote(str(job['project']))}/job/{quote(job['id'])}",
+        "page": page_of(job),
         "asset_page": asset_page(str(job["project"]), str(job["file"])),
         "glyph": glyph,
         "word": word,
@@ -91,9 +94,15 @@ def card(
         "why": because(job, titles),
         "warnings": list(job.get("warnings") or ()),
         "file_name": str(job["file"]).rpartition("/")[2],
-        "told": list(job.get("changed") or ()),
+        "told": told(job, now),
+        "forgiving": bool(job.get("avoided")),
         "failed_words": f"{words.number(int(counts.get('failed', 0)), 'frame')} failed",
     }
+
+
+def page_of(job: View) -> str:
+    """The page of a render."""
+    return f"/p/{quote(str(job['project']), safe='')}/job/{quote(str(job['id']))}"
 
 
 def asset_page(project: str, address: str) -> str:
@@ -125,6 +134,24 @@ def because(job: View, titles: Mapping[str, str]) -> str:
     return f"{why[0].upper()}{why[1:]}."
 
 
+def told(job: View, now: datetime.datetime) -> list[str]:
+    """What happened while it rendered: files that changed, computers that are kept from it."""
+    changes = [str(one["sentence"]) for one in job.get("changes") or () if one.get("sentence")]
+    if not changes and job.get("changed") and job["state"] in OPEN:
+        changes = [inputs.sentence(list(job["changed"]))]
+    found = [in_peoples_words(f"{capital(text.rstrip('.'))}.") for text in changes[:NOTICES]]
+    held = job.get("held")
+    if held and held.get("why"):
+        found.append(in_peoples_words(f"It rests until {words.when(held.get('until'), now)}: {held['why']}."))
+    for one in list(job.get("avoided") or ())[:NOTICES]:
+        until = words.when(one.get("until"), now).removeprefix("today ")
+        kept = "this render" if one.get("whole") else "some frames of it"
+        kept += f" until {until}" if until else ""
+        said = f"{one['node']} is kept from {kept}: {one.get('why') or 'it failed'}"
+        found.append(f"{in_peoples_words(said).rstrip('.')}.")
+    return found
+
+
 def reason(text: str) -> str:
     """Why a frame failed, in people's words."""
     return REASONS.get(text) or in_peoples_words(text)
@@ -132,7 +159,7 @@ def reason(text: str) -> str:
 
 def mend(task: View) -> str:
     """The one thing to do about a frame that failed."""
-    return str(task.get("say") or MENDS.get(str(task.get("reason") or ""), MEND))
+    return str(task.get("to_do") or task.get("say") or MENDS.get(str(task.get("reason") or ""), MEND))
 
 
 def capital(text: str) -> str:
