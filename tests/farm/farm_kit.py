@@ -139,6 +139,14 @@ class Node:
         return self.answer_to(told)
 
 
+def here_for_long(world: World, *nodes: Node) -> None:
+    """These nodes have been here for a while: nobody waits for their neighbours to wake up."""
+    for _ in range(30):
+        for node in nodes:
+            node.say({"id": "info"})
+        world.clock.now += 2.5
+
+
 def until(what: Callable[[], Any], seconds: float = 20.0) -> Any:
     """Wait for something that another thread does: its value once it is true."""
     gate = threading.Event()

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from farm_kit import SCENE, Node, World, events_of, until
+from farm_kit import SCENE, Node, World, events_of, here_for_long, until
 
 from server.farm.farm import Farm
 
@@ -101,6 +101,34 @@ def test_when_nobody_is_left_the_job_has_failed(world: World, farm: Farm, submit
     gave_up = [event for event in events_of(world, job_id) if event["event"] == "gave_up"]
     assert gave_up[0]["why"] == "it failed on one and other, and no other computer can try it"
     assert farm.view(job_id)["counts"] == {"waiting": 0, "claimed": 0, "done": 1, "failed": 1, "skipped": 0}
+
+
+def test_the_first_computer_to_wake_condemns_nothing(world: World, farm: Farm, submit: Submit) -> None:
+    """Given a farm that is being switched on, of which a sick computer is the first to come, then what failed
+    there three times waits a minute for its neighbours."""
+    (sick,) = crew(world, farm, "sick")
+    job_id = submit("1-2")
+    for _ in range(6):
+        for task in sick.ask():
+            sick.fail(task)
+    assert sick.ask() == []
+    view = farm.view(job_id)
+    assert (view["state"], view["counts"]["failed"]) == ("running", 0)
+    assert "failed on sick: other computers are waited for" in view["why"]
+    (well,) = crew(world, farm, "well")
+    for task in well.ask(2):
+        well.deliver(task)
+    assert farm.view(job_id)["state"] == "done"
+
+
+def test_a_computer_alone_is_not_waited_with_for_ever(world: World, farm: Farm, submit: Submit) -> None:
+    (alone,) = crew(world, farm, "alone")
+    job_id = submit("1")
+    for _ in range(3):
+        alone.fail(alone.one())
+    assert farm.view(job_id)["state"] == "running"
+    here_for_long(world, alone)
+    until(lambda: farm.keeper.tick() or farm.view(job_id)["state"] == "failed")
 
 
 def test_a_job_that_fails_on_all_computers_stops_spending_time(

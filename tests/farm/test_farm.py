@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import orjson
 import pytest
-from farm_kit import SCENE, Node, World, until
+from farm_kit import SCENE, Node, World, here_for_long, until
 
 from server.disk.errors import BadContent, BadInput, Conflict, CroftError, NotFound, TooLarge
 from server.farm.farm import Farm
@@ -126,6 +126,7 @@ def test_an_expired_attempt_that_nobody_took_over_may_still_come_in(
 
 
 def test_failures_are_kept_retried_and_end(world: World, farm: Farm, node: Node, submit: Submit) -> None:
+    here_for_long(world, node)
     job_id = submit("1-2", retries=2)
     task = node.one()
     assert node.fail(task, log="line 1\nno memory")["id"] == "accepted"

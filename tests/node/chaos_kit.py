@@ -330,6 +330,7 @@ class Chaos:
                 assert job["state"] == "done", (job["why"], [e for e in events if e["event"] == "failed"])
             self.expect_frames(project, job, wanted)
             self.expect_sums(job, events)
+        self.expect_farms_sums()
         assert any("crash" in said or "signal" in said for said in self.sick_said), self.sick_said
 
     def journal(self, ident: str) -> list[Record]:
@@ -352,20 +353,39 @@ class Chaos:
                 assert image.size == (64, 36)
 
     def expect_sums(self, job: Record, events: list[Record]) -> None:
+        """The job's sums are those of its journal. Tasks from `total` on, previews, nobody asked for."""
         count = Counter(event["event"] for event in events)
-        done = Counter(event["task"] for event in events if event["event"] == "done")
-        assert max(done.values()) == 1, "a frame was accepted twice"
-        assert job["counts"]["done"] == len(done)
+        ends = [event for event in events if event["event"] == "done"]
+        assert max(Counter(event["task"] for event in ends).values()) == 1, "a frame was accepted twice"
+        ends = [event for event in ends if event["task"] < job["total"]]
+        assert job["counts"]["done"] == len(ends)
         assert job["attempts"] == count["claim"]
         assert (job["failed_attempts"], job["lost_attempts"]) == (count["failed"], count["expired"])
         assert job["refused_attempts"] == count["refused"]
         assert job["free_attempts"] == sum(bool(e.get("free")) for e in events if e["event"] == "failed")
         for name, sums in job["nodes"].items():
             own = [event for event in events if event.get("node") == name]
-            for key, kind in (("done", "done"), ("failed", "failed"), ("lost", "expired")):
+            assert sums["done"] == sum(event["node"] == name for event in ends), name
+            for key, kind in (("failed", "failed"), ("lost", "expired")):
                 assert sums[key] == sum(event["event"] == kind for event in own), (name, key)
-        seconds = sum(event["seconds"] for event in events if event["event"] == "done")
-        assert abs(job["seconds"] - seconds) < 0.01 * max(1, len(done))
+        seconds = sum(event["seconds"] for event in ends)
+        assert abs(job["seconds"] - seconds) < 0.01 * max(1, len(ends))
+
+    def expect_farms_sums(self) -> None:
+        """What the farm says it did, computer by computer, is what all journals say together."""
+        told: Counter[tuple[str, str]] = Counter()
+        for ident in self.jobs:
+            total = self.farm.job(ident)["total"]
+            for event in self.journal(ident):
+                if event["event"] in ("failed", "expired") or (
+                    event["event"] == "done" and event["task"] < total
+                ):
+                    told[event["node"], event["event"]] += 1
+        rows = self.farm.api("GET", "/api/farm/statistics?by=node&days=0")[1]["rows"]
+        for row in rows:
+            for key, kind in (("frames", "done"), ("failed", "failed"), ("lost", "expired")):
+                assert row[key] == told.pop((row["key"], kind), 0), (row, kind)
+        assert not told
 
     def close(self) -> None:
         for machine in [*self.machines, self.broken]:

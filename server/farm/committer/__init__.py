@@ -355,6 +355,8 @@ class Committer:
         for said in turn.logs:
             self.logs.put((live, said))
         board.following.note(job, turn.events, seen is not Seen.SAME)
+        if seen is not Seen.SAME:
+            live.stuck = None  # others decided too
         if turn.events or seen is not Seen.SAME:
             live.finalised = False
             board.tell("job", job.id)

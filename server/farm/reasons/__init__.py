@@ -163,7 +163,7 @@ class Reasons:
 
     def _nobody_can(self, live: Live) -> Reason | None:
         why, _ = self.capable(live.waiting.need)
-        if not why and live.stuck and not live.job.claims:
+        if not why and (live.stuck or live.job.troubles.needs_mb) and not live.job.claims:
             why = trouble.waiting_for(self._board, live)
         return ("nodes", why) if why else None
 

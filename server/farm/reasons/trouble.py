@@ -96,19 +96,27 @@ def avoided(board: Board, live: Live) -> list[dict[str, Any]]:
 
 
 def waiting_for(board: Board, live: Live) -> str:
-    """Where frames were tried often enough and wait for one certain computer more: which; else ""."""
-    for task in list(live.stuck or ())[:MOST]:
-        if live.job.cells[task] != WAITING:
+    """Where frames were tried often enough and wait for a certain computer more: which; else ""."""
+    job = live.job
+    small = [n for n in list(job.troubles.needs_mb)[:MOST] if job.cells[n] == WAITING]
+    for task in [*list(live.stuck or ())[:MOST], *small]:
+        if job.cells[task] != WAITING:
             continue
-        faults = live.job.troubles.faults(task)
-        nodes = fail.candidates(board, live, live.job.stage_of(task).index, task)
-        judged = verdict.verdict(faults, nodes, live.job.retries)
-        if not judged.final and judged.waits_for:
-            names = sorted({fault.node for fault in faults})
+        faults = job.troubles.faults(task)
+        nodes = fail.candidates(board, live, job.stage_of(task).index, task)
+        if task in job.troubles.needs_mb and not any(node.there for node in nodes):
+            least = job.troubles.needs_mb[task] / 1024
+            names = ", ".join(node.name for node in nodes[:3]) or "none"
             return (
-                f"{live.job.words_for(task)} failed on {', '.join(names[:3])}: "
-                f"{', '.join(judged.waits_for[:3])} will try it"
+                f"{job.words_for(task)} needs more memory than {least:.0f} GB: {names} has it, and isn't here"
             )
+        if len(faults) < verdict.needed(faults, job.retries):
+            continue
+        names = ", ".join(sorted({fault.node for fault in faults})[:3])
+        judged = verdict.verdict(faults, nodes, job.retries)
+        if judged.waits_for and not judged.final:
+            return f"{job.words_for(task)} failed on {names}: {', '.join(judged.waits_for[:3])} will try it"
+        return f"{job.words_for(task)} failed on {names}: other computers are waited for, a minute at most"
     return ""
 
 
