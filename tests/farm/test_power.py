@@ -331,13 +331,14 @@ def test_a_node_goes_to_sleep_and_is_woken_for_work(
     sleeper.beat(shutting_down=True)
     farm.powering.tick()
     assert farm.node("n1")["state"] == "off"
-    assert "no node is running" in farm.view(job_id)["why"]
+    assert "woken as soon as they may" in farm.view(job_id)["why"]
     # When work waits that it could do, it is called, once it was down for its least time.
     pass_by(world, farm, 4.9)
     assert farm.node("n1")["state"] == "off"
     pass_by(world, farm, 0.2)
     assert ear.recv(2000) == packet.magic("0a:1b:2c:3d:4e:5f")
     assert farm.node("n1")["state"] == "waking"
+    assert farm.view(job_id)["why"] == "n1 is being started for it"
     # It comes, works, and the hours that it was off are counted.
     world.clock.now += 60
     assert len(sleeper.ask(4)) == 4
@@ -364,9 +365,13 @@ def test_one_that_does_not_come_is_told_and_called_again(
             ear.recv(2000)
         except TimeoutError:
             break
+    assert [problem.id for problem in farm.problems()] == []
     pass_by(world, farm, LATER_S / 60 + 0.2)
     ear.settimeout(20)
     assert len(ear.recv(2000)) == 102
+    # When that was in vain, too, it is a problem that people see.
+    pass_by(world, farm, COME_S / 60 + 0.2)
+    assert [problem.id for problem in farm.problems()] == ["lost:n1"]
 
 
 def test_a_restarted_server_knows_who_sleeps_and_what_they_can_do(

@@ -514,6 +514,10 @@ class Farm:
                         "Look at its frames, then resume or cancel it.",
                     )
                 )
+        for node in self.powering.lost():
+            text = f"The node {node.name} {node.power_words.partition(';')[0]}."
+            mend = "Look whether it has power and its cable, and whether Wake-on-LAN is on in its BIOS."
+            found.append(Problem(f"lost:{node.name}", "node", node.name, text, mend))
         for ident, why in sorted(self._nodes.wrong.items()):
             text = f"In the configuration file nodes/{ident}.json something makes no sense: {why}"
             found.append(Problem(f"node-file:{ident}", "config", ident, text, "Correct it; the rest counts."))

@@ -23,8 +23,10 @@ from server.farm.scheduler import Need, misfit
 
 log = logging.getLogger("croft.farm")
 
+LOST_TRIES = 2  # calls in vain, before it is a problem
 LOOK_S = 5.0  # at most so long between two looks
 START_HEARTBEATS = 6  # after a start: nodes that are on have so long to report before others are called
+WENT = "was switched off by the farm"
 
 
 @dataclass(slots=True)
@@ -77,7 +79,7 @@ class Powering:
             self._nodes.describe(node, account.identity, {})
         if account.off_at:
             self._known[name] = Known(gone=self._began - max(0.0, self._wall() - account.off_at))
-            node.power_state, node.power_words = "off", "switched off by the farm"
+            node.power_state, node.power_words = "off", WENT
 
     def start(self) -> None:
         self._thread.start()
@@ -134,12 +136,12 @@ class Powering:
         elif not is_on and known.was_on:
             known.gone = now
             if known.told:
-                node.power_state, node.power_words = "off", "switched off by the farm"
+                node.power_state, node.power_words = "off", WENT
                 self.ledger.off(node.name, self._wall(), node.identity)
             self._tell(node)
         elif not is_on and not known.called and node.power_state != "off" and self._is_off(node):
             node.power_state = "off"
-            node.power_words = node.power_words or "switched off by the farm"
+            node.power_words = node.power_words or WENT
         known.was_on = is_on
         if is_on and known.told and now >= node.leaves_until and node.leaves_until:
             known.told, node.leaves_until = False, 0.0
@@ -280,6 +282,12 @@ class Powering:
             known = self._known.setdefault(node.name, Known())
             self._leave(node, known, now, f"is switched off{' by ' + who if who else ''}")
         self._tell(node)
+
+    def lost(self) -> list[Node]:
+        """Nodes that were called in vain, again and again."""
+        return [
+            self._nodes.known(name) for name, known in list(self._known.items()) if known.tries >= LOST_TRIES
+        ]
 
     def saved_hours(self, name: str = "") -> float:
         """For how long one node, or all, were off by the farm's doing."""

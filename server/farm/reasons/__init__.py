@@ -196,13 +196,16 @@ class Reasons:
     def _look_for(self, need: Need, now: float) -> tuple[str, bool]:
         heartbeat_s = self._board.nodes.heartbeat_s()
         nodes = [n for n in self._board.nodes.present() if n.state(now, heartbeat_s) not in NOT_OPEN]
-        if not nodes:
-            return "no node is running", False
         fitting = [node for node in nodes if not misfit(need, node.means)]
-        if not fitting:
-            return f"no node can do it: {_misfits(need, nodes)}", False
         able = [node for node in fitting if node.may_work(now, heartbeat_s)]
         if not able:
+            asleep = _asleep([n for n in self._board.nodes.present() if not misfit(need, n.means)])
+            if asleep:
+                return asleep, False
+            if not nodes:
+                return "no node is running", False
+            if not fitting:
+                return f"no node can do it: {_misfits(need, nodes)}", False
             return _closed(fitting, now), False
         return "", any(len(node.held) < node.slots for node in able)
 
@@ -220,7 +223,7 @@ class Reasons:
             if own:
                 text = f"renders it: {_frames(live.job, [claim.task for claim in own])}"
             elif node.state(now, heartbeat_s) in NOT_OPEN:
-                text = "is not running"
+                text = node.power_words or "is not running"
             else:
                 cannot = misfit(live.waiting.need, node.means)
                 text = f"can't: {cannot}" if cannot else kept.get(node.name) or self._free(node, now)
@@ -252,7 +255,7 @@ class Reasons:
         board, now = self._board, self._board.monotonic()
         heartbeat_s = board.nodes.heartbeat_s()
         if node.state(now, heartbeat_s) in NOT_OPEN:
-            return "it is not running"
+            return f"it {node.power_words}" if node.power_words else "it is not running"
         if board.nodes.farm_paused:
             return "the farm is paused"
         closed = node.closed(now)
@@ -311,6 +314,16 @@ def _misfits(need: Need, nodes: list[Node]) -> str:
         return next(iter(lacks))
     said = [f"{names[0]}: {why}" for why, names in list(lacks.items())[:3]]
     return "; ".join(said)
+
+
+def _asleep(fitting: list[Node]) -> str:
+    """What becomes of those that could do it and are switched off; "" where none of them will be woken."""
+    waking = [node.name for node in fitting if node.power_state == "waking"]
+    if waking:
+        many = "" if len(waking) == 1 else f" and {len(waking) - 1} more"
+        return f"{waking[0]}{many} {'is' if not many else 'are'} being started for it"
+    off = [node for node in fitting if node.power_state == "off" and node.wishes.power.wake]
+    return "the nodes that can do it are switched off: they are woken as soon as they may" if off else ""
 
 
 def _closed(fitting: list[Node], now: float) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import bottle
 
 from server.disk.encoding import quote
+from server.farm.farm.powering import WENT
 from server.web import requests
 from server.web.pages import listing, words
 from server.web.pages.shell import Shell
@@ -166,7 +167,8 @@ def why(view: View) -> str:
     """Why it gets no work, where its state doesn't say it."""
     state = str(view["state"])
     if state in ("off", "waking", "leaving") or (state == "away" and view.get("power_words")):
-        return str(view.get("power_words") or "")
+        said = str(view.get("power_words") or "")
+        return "" if said == WENT else said.removeprefix("is ")
     said = str(view.get("closed") or "")
     if state in PLAIN or not said:
         return ""
@@ -234,6 +236,8 @@ def act(view: View) -> dict[str, Any] | None:
         return button("Wake", f"POST {url}/wake", None, "", None, name)
     if state == "leaving":
         return button("Keep it on", f"POST {url}/wake", None, f"POST {url}/shutdown", None, name)
+    if state == "sick":
+        return button("Let it try again", f"POST {url}/forgive", {}, "", None, name)
     if view.get("draining"):
         return change("Go on", url, "draining", False, True, name)
     if view.get("paused"):
