@@ -209,9 +209,9 @@ class RealFarm:
         assert [row["frame"] for row in rows if row["state"] == "done"] == frames
 
 
-def until(predicate: Any, timeout_s: float = 60) -> Any:
+def until(predicate: Any, timeout_s: float = 60, look_s: float = 0.03) -> Any:
     end = time.monotonic() + timeout_s
     while not (found := predicate()):
         assert time.monotonic() < end, "it never came true"
-        time.sleep(0.03)
+        time.sleep(look_s)
     return found

@@ -57,6 +57,7 @@ class Keeper:
         self._monotonic = monotonic
         self._thread = threading.Thread(target=self._run, name="farm-keeper", daemon=True)
         self._ending = threading.Event()
+        self._writing = threading.Lock()
         self._places: set[str] = set()  # job ids whose place in the index changed
         self._beats: dict[tuple[str, str], tuple[int, float]] = {}  # (share, server) -> mtime, since when
         self._beaten: dict[str, float] = {}  # share -> when we touched our own beat file
@@ -407,20 +408,21 @@ class Keeper:
         return list(dict.fromkeys([*told, *now]))
 
     def write_logs(self) -> None:
-        """Put what attempts said that are over into files, each job's together."""
-        waiting: dict[str, tuple[Live, list[Said]]] = {}
-        while True:
-            try:
-                live, said = self._committer.logs.get_nowait()
-            except queue.Empty:
-                break
-            said.text = self.board.texts.take(said.uuid)
-            waiting.setdefault(live.job.id, (live, []))[1].append(said)
-        limit_bytes = int(float(self.board.settings.get("log_mb")) * (1 << 20))
-        for live, all_said in waiting.values():
-            live.place.logs.keep(all_said, self.board.store.site, limit_bytes)
-            self.board.tell("job", live.job.id)
-        self.board.texts.forget_unless(self._is_held, TAKEN_BACK_S)
+        """Put what attempts said that are over into files, each job's together. All are there on return."""
+        with self._writing:  # who reads a log must not come between its taking and its writing
+            waiting: dict[str, tuple[Live, list[Said]]] = {}
+            while True:
+                try:
+                    live, said = self._committer.logs.get_nowait()
+                except queue.Empty:
+                    break
+                said.text = self.board.texts.take(said.uuid)
+                waiting.setdefault(live.job.id, (live, []))[1].append(said)
+            limit_bytes = int(float(self.board.settings.get("log_mb")) * (1 << 20))
+            for live, all_said in waiting.values():
+                live.place.logs.keep(all_said, self.board.store.site, limit_bytes)
+                self.board.tell("job", live.job.id)
+            self.board.texts.forget_unless(self._is_held, TAKEN_BACK_S)
 
     def _is_held(self, uuid: str) -> bool:
         job_id, task, code = split_attempt(uuid) or ("", 0, 0)
