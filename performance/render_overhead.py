@@ -1,8 +1,8 @@
 """48 light frames on the farm against `blender -b -a` of the same frames.
 
-A real server, one real node, both on this machine; from the submission over HTTP until every frame is accepted. With
-`--slots 2` the node has two slots that share the cores between them. Farm and bare runs alternate; the ratio
-is the median of the pairs' ratios.
+A real server, one real node, both on this machine; from the submission over HTTP until every frame is
+accepted. With `--slots 2` the node has two slots that share the cores between them. Farm and bare runs
+alternate; the ratio is the median of the pairs' ratios.
 """
 
 from __future__ import annotations
