@@ -264,9 +264,9 @@ def test_a_hundred_thousand_tasks_are_cheap_to_hold_and_to_ask() -> None:
     assert job.counts["done"] == 50_000
     assert len(statistics.cells(job)) == 400
     (hour,) = job.by_hour
-    assert (hour, job.by_hour[hour]) == ("2026-11-21T20", {"n": [50_000, 50_000_000, 0, 0, 0, 0]})
+    assert (hour, job.by_hour[hour]) == ("2026-11-21T20", {"n": [50_000, 50_000_000, 0, 0, 0, 0, 50_000]})
     job.apply({"at": AT, "event": "requeue", "tasks": "0-99999"})
-    assert job.by_hour == {hour: {"n": [0, 0, 0, 0, 50_000_000, 0]}}
+    assert job.by_hour == {hour: {"n": [0, 0, 0, 0, 50_000_000, 0, 0]}}
     assert (job.next_task(), job.counts["waiting"], job.total_milliseconds) == (0, 100_000, 0)
 
 
@@ -284,9 +284,9 @@ def test_each_hour_has_what_ended_in_it_and_what_was_for_nothing() -> None:
     say("21:01:00.500", "failed", 1, reason="crash", final=True)
     job.apply({"at": "2026-11-22T00:30:00+02:00", "event": "state", "to": "cancelled"})
     assert job.by_hour == {
-        "2026-11-21T20": {"n": [1, 25_000, 0, 0, 0, 0]},
-        "2026-11-21T21": {"n": [0, 0, 1, 0, 120_500, 0]},
-        "2026-11-21T22": {"n": [0, 0, 0, 0, 91 * 60_000, 0]},
+        "2026-11-21T20": {"n": [1, 25_000, 0, 0, 0, 0, 1]},
+        "2026-11-21T21": {"n": [0, 0, 1, 0, 120_500, 0, 0]},
+        "2026-11-21T22": {"n": [0, 0, 0, 0, 91 * 60_000, 0, 0]},
     }
     assert (job.sizes[0], job.memory[0], job.done_at[0]) == (700, 90, 1795294770)
     assert statistics.disagreements(job) == []

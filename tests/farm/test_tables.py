@@ -14,7 +14,7 @@ from server.farm.statistics.tables import BY, Part, table, window
 UTC = datetime.UTC
 VIENNA = zoneinfo.ZoneInfo("Europe/Vienna")
 HOURS = [f"2026-03-{day:02}T{hour:02}" for day in (27, 28, 29, 30) for hour in (0, 7, 22, 23)]
-SUMS = st.lists(st.integers(0, 5_000), min_size=6, max_size=6)
+SUMS = st.lists(st.integers(0, 5_000), min_size=7, max_size=7)
 COUNTS = st.dictionaries(st.sampled_from(["crash", "new"]), st.integers(0, 9))
 PARTS = st.lists(
     st.builds(
@@ -39,7 +39,7 @@ def test_every_slice_sums_up_to_the_same(
     assert round(sum(row.busy for row in found.rows) - found.total.busy, 6) == 0
     assert found.reasons == again.reasons
     if not some_days:
-        whole = sum(sums[0] for part in parts for nodes in part.hours.values() for sums in nodes.values())
+        whole = sum(sums[6] for part in parts for nodes in part.hours.values() for sums in nodes.values())
         assert found.total.frames == whole
         assert sum(found.reasons.values()) == sum(
             n for part in parts for counts in part.reasons.values() for n in counts.values()
@@ -47,7 +47,7 @@ def test_every_slice_sums_up_to_the_same(
 
 
 def part(hour: str, frames: int = 1) -> Part:
-    return Part("j", "green", "ana", "f", {hour: {"n1": [frames, 1000, 0, 0, 500, 0]}})
+    return Part("j", "green", "ana", "f", {hour: {"n1": [frames, 1000, 0, 0, 500, 0, frames]}})
 
 
 def test_a_day_is_that_of_the_zone_and_counts_what_ended_in_it() -> None:
@@ -81,6 +81,8 @@ def test_a_sum_from_before_there_were_hours_counts_where_the_job_ended() -> None
         "ended": "2026-03-28T10:05:00Z",
         "nodes": {"n1": {"done": 3, "seconds": 4.5, "failed": 1, "lost": 0}},
     }
-    assert tables.hours_of(old) == {"2026-03-28T10": {"n1": [3, 4500, 1, 0, 0, 0]}}
-    assert tables.hours_of({"by_hour": {"h": {"n": [1, "x", 3]}, "i": 5}}) == {"h": {"n": [1, 0, 3, 0, 0, 0]}}
+    assert tables.hours_of(old) == {"2026-03-28T10": {"n1": [3, 4500, 1, 0, 0, 0, 3]}}
+    assert tables.hours_of({"by_hour": {"h": {"n": [1, "x", 3]}, "i": 5}}) == {
+        "h": {"n": [1, 0, 3, 0, 0, 0, 0]}
+    }
     assert tables.hours_of({}) == {} == tables.reasons_of({})

@@ -28,7 +28,6 @@ from server.farm.committer.decide import Op, Turn
 from server.farm.committer.keeper import Keeper, Subscriber
 from server.farm.farm import steer
 from server.farm.farm.figures import Figures
-from server.farm.farm.film import Film, records, task_of
 from server.farm.farm.forecast import Forecast
 from server.farm.farm.machines import Machines
 from server.farm.farm.powering import Powering
@@ -45,6 +44,7 @@ from server.farm.nodes import Nodes
 from server.farm.power.ledger import Ledger
 from server.farm.reasons import Reasons
 from server.farm.room import Room
+from server.farm.statistics.film import Film, records, task_of
 from server.farm.statistics.presence import Presence
 from server.farm.watching import Watching
 from server.library.people import User

@@ -16,9 +16,8 @@ from server.farm.committer.board import Board, Ended, Live
 from server.farm.failures import words
 from server.farm.farm.forecast import Forecast
 from server.farm.jobs import states
-from server.farm.jobs.job import Job
 from server.farm.jobs.tasks import DONE
-from server.farm.statistics import advice, tables
+from server.farm.statistics import advice, film, tables
 from server.farm.statistics.advice import Advice, Frame
 from server.farm.statistics.deliveries import Delivery, Shot, deliveries
 from server.farm.statistics.estimate import Ends
@@ -168,20 +167,22 @@ class Figures:
     def advice(self, live: Live) -> list[Advice]:
         """What is known of a job that could go better."""
         job = live.job
-        step = max(1, job.total // ADVICE_FRAMES)
         frames = []
-        for n in range(0, job.total, step):
-            frame = job.task_frame(n) if job.cells[n] == DONE else None
-            if isinstance(frame, int):
-                node = job.node_names[job.worker[n]]
-                frames.append(Frame(frame, job.milliseconds[n] / 1000, node, job.memory[n]))
+        if not film.parts_of(job):
+            step = max(1, len(job.frames) // ADVICE_FRAMES)
+            letters, times = film.frames_of(job)
+            for at in range(0, len(letters), step):
+                if letters[at] == DONE:
+                    task = film.task_of(job, at)
+                    node = job.node_names[job.worker[task]] if job.cells[task] == DONE else ""
+                    frames.append(Frame(job.frames[at], times[at] / 1000, node, job.memory[task]))
         memory = {
             node.name: float(node.hardware["memory_mb"])
             for node in self._board.nodes.present()
             if isinstance(node.hardware.get("memory_mb"), (int, float))
         }
         failed = {name: sums[2] for name, sums in job.by_node.copy().items() if sums[2]}
-        waited_s = job.waited_milliseconds / 1000 if step == 1 else 0.0
+        waited_s = job.waited_milliseconds / 1000 if len(job.frames) <= ADVICE_FRAMES else 0.0
         return advice.advise(frames, waited_s=waited_s, memory_mb=memory, failed=failed)
 
     # -- what is due ----------------------------------------------------------------------------------
@@ -213,9 +214,7 @@ class Figures:
             for job in self._jobs()
             if job.record.get("user") == user and (not project or job.record.get("project") == project)
         ]
-        newest: dict[
-            str, str
-        ] = {}  # file -> when it was submitted last: an older failure is of the past then
+        newest: dict[str, str] = {}  # file -> when it was submitted last: older failures are of the past
         for job in mine:
             newest[job.address] = max(newest.get(job.address, ""), str(job.record.get("created") or ""))
         found = []
@@ -239,7 +238,10 @@ def _render(job: AnyJob) -> dict[str, Any]:
         counts, total = dict(job.job.counts), job.job.total
         seconds = job.job.total_milliseconds / 1000
         hours: tables.Hours = {hour: dict(nodes) for hour, nodes in job.job.by_hour.copy().items()}
-        fastest, slowest = _extremes(job.job)
+        times = film.times_of(job.job)
+        done = len(times)
+        fastest = min(times)[0] / 1000 if times else None
+        slowest = max(times)[0] / 1000 if times else None
         ended = job.job.ended or None
     else:
         result = job.result
@@ -248,7 +250,7 @@ def _render(job: AnyJob) -> dict[str, Any]:
         hours = tables.hours_of(result)
         fastest, slowest = result.get("seconds_shortest"), result.get("seconds_longest")
         ended = result.get("ended")
-    done = int(counts.get("done", 0))
+        done = int(result.get("frames_done") or counts.get("done") or 0)
     busy = [sums for nodes in hours.values() for sums in nodes.values()]
     nothing = sum(sums[4] for sums in busy) / 1000
     spent = sum(sums[1] + sums[4] + sums[5] for sums in busy) / 1000
@@ -269,11 +271,6 @@ def _render(job: AnyJob) -> dict[str, Any]:
         "hours": round(spent / 3600, 4),
         "hours_for_nothing": round(nothing / 3600, 4),
     }
-
-
-def _extremes(job: Job) -> tuple[float | None, float | None]:
-    times = [ms for ms, cell in zip(job.milliseconds, job.cells[: job.total], strict=False) if cell == DONE]
-    return (min(times) / 1000, max(times) / 1000) if times else (None, None)
 
 
 def _said(one: Advice) -> dict[str, str]:

@@ -10,13 +10,13 @@ from server.disk import paths
 from server.farm import frames as frame_ranges
 from server.farm import statistics
 from server.farm.committer.board import Board, Ended, Live
-from server.farm.farm import film
 from server.farm.jobs import inputs, states
 from server.farm.jobs import plan as plans
 from server.farm.jobs.job import Job
 from server.farm.jobs.tasks import CLAIMED, DONE, LETTERS
 from server.farm.nodes import Node
 from server.farm.reasons import Reasons, trouble
+from server.farm.statistics import film
 
 RANGES = 200  # in one requeue
 FILMS, FILM_S = 200, 0.4  # how many are kept, and how old that of a job that goes on may be

@@ -141,8 +141,8 @@ class Job(Tasks):
         self.left_out: dict[int, str] = {}  # stage -> why tasks of it were skipped
         self.total_milliseconds = 0
         self.by_node: dict[str, list[int]] = {}  # name -> done, milliseconds, failed, lost
-        # "2026-11-22T14" in UTC -> name -> done, their milliseconds, failed, lost, milliseconds for nothing,
-        # and those of what nobody asked for (optional tasks)
+        # "2026-11-22T14" in UTC -> name -> tasks done, their milliseconds, failed, lost, milliseconds for
+        # nothing, those of what nobody asked for (optional tasks), frames that are there by these tasks
         self.by_hour: dict[str, dict[str, list[int]]] = {}
         self.reasons: dict[str, dict[str, int]] = {}  # the same hours -> reason -> attempts that failed so
         self.waited_milliseconds = 0  # that done tasks waited for their scene to be opened
@@ -214,6 +214,7 @@ class Job(Tasks):
             spent = self._hour(hour, name)
             spent[0] += 1
             spent[1] += milliseconds
+            spent[6] += self.frames_in(task)
             self.strikes = 0
         else:
             self._hour(hour, name)[5] += milliseconds
@@ -377,6 +378,7 @@ class Job(Tasks):
         hour[1 if task < self.total else 5] -= milliseconds
         if task < self.total:
             hour[0] -= 1
+            hour[6] -= self.frames_in(task)
             self.total_milliseconds -= milliseconds
             sums = self._sums(name)
             sums[0] -= 1
@@ -564,7 +566,7 @@ class Job(Tasks):
             nodes = self.by_hour[hour] = {}
         sums = nodes.get(name)
         if sums is None:
-            sums = nodes[name] = [0, 0, 0, 0, 0, 0]
+            sums = nodes[name] = [0, 0, 0, 0, 0, 0, 0]
         return sums
 
     def _for_nothing(self, claim: Claim, at: object, reason: str = "") -> list[int]:

@@ -76,6 +76,18 @@ class Tasks:
         stage = self.stage_of(task)
         return stages.frame_of(stage, task - stage.first, self.frames)
 
+    def frames_in(self, task: int) -> int:
+        """How many of the job's frames are there once this task is done; parts count as one."""
+        stage = self.shown
+        if not stage.first <= task < stage.end:
+            return 0
+        if stage.per == "list":
+            return 1
+        if stage.per_frame > 1:  # tiles: the first of each frame stands for it
+            return int((task - stage.first) % stage.per_frame == 0)
+        low, high = stage.span(task - stage.first)
+        return high - low
+
     def words_for(self, task: int) -> str:
         """A task as a person calls it: "frame 7", "frames 1 to 10"."""
         stage = self.stage_of(task)

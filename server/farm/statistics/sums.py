@@ -9,6 +9,7 @@ from typing import Any
 from server.farm.failures import words
 from server.farm.jobs.job import Job
 from server.farm.jobs.tasks import CLAIMED, DONE, FAILED, SKIPPED, WAITING
+from server.farm.statistics import film
 
 CELLS = 400  # at most so many letters show a job: a letter stands for several tasks in longer ones
 _WORST_FIRST = (FAILED, CLAIMED, WAITING, DONE, SKIPPED)  # what a letter for several tasks says
@@ -17,7 +18,7 @@ _WORST_FIRST = (FAILED, CLAIMED, WAITING, DONE, SKIPPED)  # what a letter for se
 def summary(job: Job) -> dict[str, Any]:
     """What is kept of an ended job (result.json), and shown of one that runs."""
     done = job.counts["done"]
-    times = sorted((milliseconds, task) for task, milliseconds in _times(job))
+    times = sorted(film.times_of(job))
     return {
         "state": job.state,
         "why": job.why,
@@ -36,8 +37,9 @@ def summary(job: Job) -> dict[str, Any]:
         "seconds_per_task": round(job.total_milliseconds / done / 1000, 3) if done else None,
         "seconds_shortest": times[0][0] / 1000 if times else None,
         "seconds_longest": times[-1][0] / 1000 if times else None,
-        "fastest": job.task_frame(times[0][1]) if times else None,
-        "slowest": job.task_frame(times[-1][1]) if times else None,
+        "fastest": times[0][1] if times else None,
+        "slowest": times[-1][1] if times else None,
+        "frames_done": len(times),
         "seconds_waited": job.waited_milliseconds / 1000,
         "peak_memory_mb": round(job.peak_memory_mb) or None,
         "output_bytes": job.output_bytes,
@@ -128,14 +130,15 @@ def _times(job: Job) -> Iterator[tuple[int, int]]:
 
 def standing(job: Job) -> dict[str, Any] | None:
     """The failure that its owner should look at: the newest of the tasks that failed for good; before
-    anything is done also of those that are tried again, since then the scene may be wrong."""
+    anything is done also of those that are tried again, since then the scene may be wrong. Failures that
+    are no fault of the frame (a licence, a computer that went away) are none of the owner's."""
     counts, failures = job.counts, job.failures.copy()
     for_good = bool(counts["failed"])
     if not failures or (not for_good and counts["done"]):
         return None
     tasks = [
         n for n, found in failures.items()
-        if found and n < job.total and (not for_good or job.cells[n] == FAILED)
+        if found and n < job.total and (job.cells[n] == FAILED if for_good else found[-1].counts)
     ]  # fmt: skip
     if not tasks:
         return None

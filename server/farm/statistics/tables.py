@@ -56,7 +56,7 @@ class Row:
     def add(self, job: str, sums: Sequence[int], known: bool = False) -> None:
         if known:
             self.covered += (sums[1] + sums[4] + sums[5]) / 1000
-        self.frames += sums[0]
+        self.frames += sums[6]
         self.seconds += sums[1] / 1000
         self.failed += sums[2]
         self.lost += sums[3]
@@ -172,7 +172,7 @@ def hours_of(result: Mapping[str, Any]) -> Hours:
         return {}
     spent = {
         str(name): [_int(told.get("done")), round(_number(told.get("seconds")) * 1000),
-                    _int(told.get("failed")), _int(told.get("lost")), 0, 0]
+                    _int(told.get("failed")), _int(told.get("lost")), 0, 0, _int(told.get("done"))]
         for name, told in nodes.items() if isinstance(told, dict)
     }  # fmt: skip
     return {moments.stamp(moments.epoch(str(result.get("ended") or "")))[:13]: spent}
@@ -191,9 +191,9 @@ def reasons_of(result: Mapping[str, Any]) -> dict[str, dict[str, int]]:
 
 
 def _nodes(nodes: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Written where people can write: numbers, six of them."""
+    """Written where people can write: numbers, seven of them."""
     return {
-        str(name): [*(_int(n) for n in sums[:6]), *([0] * (6 - len(sums[:6])))]
+        str(name): [*(_int(n) for n in sums[:7]), *([0] * (7 - len(sums[:7])))]
         for name, sums in nodes.items()
         if isinstance(sums, list)
     }

@@ -12,7 +12,7 @@ from typing import Any
 from server.disk.encoding import quote
 from server.disk.errors import BadInput
 from server.farm import frames as frame_ranges
-from server.farm.farm.film import Film
+from server.farm.statistics.film import Film
 from server.web.pages import sheets, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call

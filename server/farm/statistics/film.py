@@ -131,6 +131,15 @@ def _own_times(job: Job) -> list[int]:
     return [milliseconds if cell == DONE else 0 for milliseconds, cell in done]
 
 
+def times_of(job: Job) -> list[tuple[int, int]]:
+    """Milliseconds and number of each frame that is done; of parts their number."""
+    if parts_of(job):
+        return [(job.milliseconds[n], n + 1) for n in range(job.total) if job.cells[n] == DONE]
+    letters, times = frames_of(job)
+    done = (at for at, letter in enumerate(letters) if letter == DONE)
+    return [(times[at], job.frames[at]) for at in done]
+
+
 def gathered(letters: bytes, group: int) -> str:
     """The most telling letter of each group."""
     if group <= 1:
