@@ -381,12 +381,13 @@ def test_a_supervisor_gives_a_password_and_steers_the_farm(
         window.button("Let all computers go on").click()
         window.until("return !document.querySelector('.notice')")
         window.go("/computers")
-        first = "return document.querySelector('tbody button').textContent.startsWith(arguments[0])"
-        window.run("document.querySelector('tbody button').scrollIntoView({block: 'center'})")
-        window.find("tbody button").click()
-        window.until(first, "Go on")
-        window.find("tbody button").click()
-        window.until(first, "Pause")
+        window.until("return document.querySelector('a[href=\"/computers/atom-3\"]')")
+        row = "document.querySelector('a[href=\"/computers/atom-3\"]').closest('tr')"
+        for word, following in (("Pause", "Go on"), ("Go on", "Pause")):
+            window.until(f"return {row}.querySelector('button').textContent.startsWith('{word}')")
+            window.run(f"{row}.scrollIntoView({{block: 'center'}})")
+            window.run(f"return {row}.querySelector('button')").click()
+            window.until(f"return {row}.querySelector('button').textContent.startsWith('{following}')")
 
 
 def test_the_keyboard_reaches_everything(window: Window) -> None:
