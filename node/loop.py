@@ -44,6 +44,10 @@ except (OSError, AttributeError):
 held = ""  # what the names of File Output nodes' files begin with
 
 
+class Refusal(RuntimeError):
+    """What is asked for can't be done with this file; the message says why."""
+
+
 class Channel:
     """Commands in, answers out, over two pipes that nobody else holds."""
 
@@ -115,6 +119,10 @@ def main() -> None:
         if len(arguments) > 2:
             open_file(*arguments[2:])
         serve(channel)
+    except Refusal as error:
+        channel.answer("failed", text=str(error))
+        sys.stdout.flush()
+        os._exit(1)
     except Exception as error:
         traceback.print_exc()
         channel.answer("failed", text="%s: %s" % (type(error).__name__, error))
@@ -196,16 +204,16 @@ def choose(command: Command) -> Any:
     """Makes the scene what the command asks for; without wishes it stays as the file has it."""
     if command.get("scene"):
         if command["scene"] not in bpy.data.scenes:
-            raise RuntimeError("the file has no scene named %r" % command["scene"])
+            raise Refusal("the file has no scene named %r" % command["scene"])
         for window in bpy.context.window_manager.windows:
             window.scene = bpy.data.scenes[command["scene"]]
     scene = bpy.data.scenes[command["scene"]] if command.get("scene") else bpy.context.scene
     if command.get("view_layer") and command["view_layer"] not in scene.view_layers:
-        raise RuntimeError("the scene has no view layer named %r" % command["view_layer"])
+        raise Refusal("the scene has no view layer named %r" % command["view_layer"])
     if command.get("camera"):
         camera = bpy.data.objects.get(command["camera"])
         if camera is None or camera.type != "CAMERA":
-            raise RuntimeError("the file has no camera named %r" % command["camera"])
+            raise Refusal("the file has no camera named %r" % command["camera"])
         for marker in scene.timeline_markers:
             marker.camera = None  # a bound marker would switch back
         scene.camera = camera
@@ -226,7 +234,7 @@ def choose(command: Command) -> Any:
     if command.get("tile"):
         why = composited(scene)
         if why:
-            raise RuntimeError("its picture can't be put together from parts: %s. Render it whole." % why)
+            raise Refusal("its picture can't be put together from parts: %s. Render it whole." % why)
         wanted = "OPEN_EXR"
     if wanted:
         if hasattr(image, "media_type"):
@@ -288,7 +296,7 @@ def assemble(scene: Any, command: Command) -> Dict[str, Any]:
     colours, dithering and the file format are those of a picture that was rendered whole."""
     why = composited(scene) if not scene.get("croft_parts") else ""
     if why:
-        raise RuntimeError("its picture can't be put together from parts: %s. Render it whole." % why)
+        raise Refusal("its picture can't be put together from parts: %s. Render it whole." % why)
     scene["croft_parts"] = True
     tree = own_tree(scene)
     tree.nodes.clear()
@@ -297,7 +305,7 @@ def assemble(scene: Any, command: Command) -> Dict[str, Any]:
     below = None
     for path in part_paths(command):
         if not os.path.exists(path):
-            raise RuntimeError("a part of the picture is missing: %s" % os.path.basename(path))
+            raise Refusal("a part of the picture is missing: %s" % os.path.basename(path))
         image = bpy.data.images.load(path)
         image.name, image.alpha_mode = "croft part", "PREMUL"
         node = tree.nodes.new("CompositorNodeImage")
@@ -376,7 +384,7 @@ def render_video(channel: Channel, scene: Any, command: Command) -> Dict[str, An
     """All frames in one run, as `-a` does, into one file."""
     frames = Frames(command["frames"])
     if len(frames.parts) != 1:
-        raise RuntimeError("a video is made of one range of frames, not of %r" % command["frames"])
+        raise Refusal("a video is made of one range of frames, not of %r" % command["frames"])
     (part,) = frames.parts
     render = scene.render
     scene.frame_start, scene.frame_end, scene.frame_step = part[0], part[-1], part.step

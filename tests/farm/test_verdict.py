@@ -207,7 +207,7 @@ def test_a_sentence_names_frame_computer_and_file() -> None:
 # What Blender 3.4 and others really print, and what is to be made of it.
 SAID = [
     ("Read blend: /a/x.blend\nError: Cannot render, no camera", "fatal", "no camera"),
-    ("RuntimeError: the file has no camera named 'Left'", "fatal", "no camera named 'Left'"),
+    ("the file has no camera named 'Left'", "fatal", "no camera named 'Left'"),
     ("Error: Failed to read blend file '/a/x.blend': Missing DNA block", "fatal", "can't read the scene"),
     ("No device available to denoise on\nError: Build without OpenImageDenoiser", "lacking", "denoising off"),
     ("Error: engine not found 'OCTANE'", "lacking", "renderer OCTANE"),

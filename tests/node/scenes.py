@@ -192,6 +192,11 @@ def slow(scene):
     scene.cycles.samples, scene.cycles.use_adaptive_sampling = 3000, False
 
 
+def denoised(scene):
+    """What Debian's Blender can't do: it is built without a denoiser."""
+    scene.cycles.use_denoising = True
+
+
 def heavy(scene):
     """The figure's scene: light frames of a fair fraction of a second."""
     moving(scene)
@@ -211,6 +216,7 @@ KINDS = {
     "crash": crash,
     "compositor": compositor,
     "exr": exr,
+    "denoised": denoised,
     "light": heavy,
     "slow": slow,
 }

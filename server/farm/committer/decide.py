@@ -86,10 +86,10 @@ def settle(turn: Turn) -> None:
         else:
             turn.change(states.DONE, why=_left_out(job))
     elif job.state in states.OPEN and hopeless(job.strikes, job.counts["done"]):
-        begun = "the first" if not job.counts["done"] else "one after the other,"
-        turn.change(
-            states.FAILED, why=f"{begun} {job.strikes} frames could not be rendered, so it was stopped"
-        )
+        failed = job.counts["failed"]
+        frames = "1 frame" if failed == 1 else f"{failed} frames"
+        first = "the first" if not job.counts["done"] else "one after the other,"
+        turn.change(states.FAILED, why=f"{first} {frames} could not be rendered, so it was stopped")
 
 
 def _leave_out(turn: Turn) -> None:

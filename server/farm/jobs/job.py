@@ -29,6 +29,9 @@ Event = dict[str, Any]
 KEPT_CHANGES = 200  # of the files that it is rendered from
 
 
+FATAL = 3  # strikes of a failure that no computer could do better
+
+
 class Claim:
     """One attempt that is out. What the fold knows, and below it what lives in memory alone."""
 
@@ -292,6 +295,8 @@ class Job(Tasks):
         )
         self.troubles.failed(claim.task, failure, event)
         self._give_back(claim.task, bool(event.get("final")))
+        if failure.rule == "fatal" and claim.task < self.total:
+            self.strikes += FATAL - 1
 
     def _expired(self, event: Event) -> None:
         claim = self._held(event)

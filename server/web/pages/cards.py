@@ -62,7 +62,7 @@ def failures(shell: Shell, view: View) -> list[dict[str, Any]]:
     tasks, _ = shell.services.farm.tasks(job_id, 0, FAILED_TASKS, "failed")
     groups: dict[str, list[dict[str, Any]]] = {}
     for task in tasks:
-        groups.setdefault(str(task.get("reason") or ""), []).append(task)
+        groups.setdefault(_why(task), []).append(task)
     return [failure(shell, job_id, reason, found) for reason, found in list(groups.items())[:FAILURES]]
 
 
@@ -78,10 +78,15 @@ def failure(shell: Shell, job_id: str, reason: str, tasks: list[dict[str, Any]])
         "more": len(tasks) - NAMED if len(tasks) > NAMED else 0,
         "tasks": [task["n"] for task in tasks],
         "nodes": ", ".join(nodes[:4]) + more,
-        "reason": sheets.reason(reason) or "it failed",
+        "reason": reason or "it failed",
         "mend": sheets.mend(first),
         "tail": tail(shell, job_id, int(first["n"]), attempts) if attempts else "",
     }
+
+
+def _why(task: dict[str, Any]) -> str:
+    last = task["failures"][-1] if task.get("failures") else task
+    return sheets.what_failed(last)
 
 
 def tail(

@@ -28,7 +28,7 @@ def page(shell: Shell, call: Call, ident: str, job_id: str, n: str) -> bottle.HT
         {
             "at": words.when(one.get("at"), now),
             "node": one.get("node"),
-            "reason": sheets.reason(str(one.get("reason") or "")),
+            "reason": sheets.what_failed(one),
             "attempt": one.get("attempt"),
         }
         for one in task.get("failures") or []

@@ -42,6 +42,7 @@ REASONS = {  # of the wire, said to people
     "bad output": "the picture wasn’t whole",
     "the node was not heard of any more": "the computer was switched off or lost its network",
 }
+TELLING = ("renderer error", "time-out")  # reasons that say less than the node's own words
 MEND = "Read the last lines of its log, mend the scene, and render it again."
 MENDS = {  # the one thing to do
     "renderer error": "Read the last lines: they say what is wrong. Mend the scene, save it, render again.",
@@ -155,6 +156,14 @@ def told(job: View, now: datetime.datetime) -> list[str]:
 def reason(text: str) -> str:
     """Why a frame failed, in people's words."""
     return REASONS.get(text) or in_peoples_words(text)
+
+
+def what_failed(failure: View) -> str:
+    """The same of one failure as the farm tells it: what a rule, or the node itself, says of it is more."""
+    told = str(failure.get("reason") or "")
+    if failure.get("say") and (failure.get("rule") or told in TELLING):
+        return in_peoples_words(str(failure["say"])).rstrip(".")
+    return reason(told)
 
 
 def mend(task: View) -> str:
