@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 def of_project(services: Services, project: Project) -> list[dict[str, Any]]:
     """Every file of a project that has a day, the soonest first."""
-    entries = services.assets.find(project.ident)
-    return told(
-        services, project, (entry for entry in entries if entry.facts is not None and entry.facts.due)
-    )
+    return told(services, project, services.assets.due(project.ident))
 
 
 def of_file(services: Services, project: Project, entry: Entry) -> dict[str, Any] | None:

@@ -68,6 +68,7 @@ class Assets:
         self.outdated: Callable[[str], None] = lambda address: None  # told of files to be read again
         self.peek: Callable[[str], dict[str, Any]] = lambda address: {}  # what a file that is no asset tells
         self._listings: dict[str, Listing] = {}
+        self._due: dict[str, tuple[tuple[Entry, ...], tuple[Entry, ...]]] = {}
         self._lock = threading.Lock()
         self._views: OrderedDict[str, tuple[Entry, AssetSet, dict[str, Any]]] = OrderedDict()
         self._facts: OrderedDict[str, tuple[tuple[int, int, int], dict[str, Any]]] = OrderedDict()
@@ -116,6 +117,15 @@ class Assets:
         found = self._projects.get(project)
         query = Query.parse(q, type=type, state=state, owner=owner, sort=sort, files=files)
         return self._listing(found).entries(query, self._projects.set_of(found))
+
+    def due(self, project: str) -> tuple[Entry, ...]:
+        """Those of a project that are to be delivered on some day. Cheap while none of its assets changes."""
+        everything = self.find(project)
+        known = self._due.get(project)
+        if known is None or known[0] is not everything:
+            found = tuple(entry for entry in everything if entry.facts is not None and entry.facts.due)
+            known = self._due[project] = (everything, found)
+        return known[1]
 
     def rows(
         self,

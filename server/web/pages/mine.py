@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from server.disk.encoding import quote
-from server.farm.statistics.deliveries import DELIVERED
+from server.farm.statistics.deliveries import DELIVERED, MISSED, PAST, TIGHT, UNKNOWN
 from server.web import due
 from server.web.pages import cards, sheets, words
 from server.web.pages.shell import Shell
@@ -20,6 +21,7 @@ FAILURES = 5  # renders of mine that failed
 RENDERS = 3  # cards
 QUEUE = 12  # rows of what ends when
 DUE = 12
+LATE = (PAST, MISSED, UNKNOWN, TIGHT)
 
 VERDICTS = {  # of a delivery: glyph and colour role, word
     "past": ("failed", "Late"),
@@ -110,6 +112,19 @@ def deliveries(shell: Shell, project: Project) -> list[dict[str, Any]]:
     now = shell.now()
     found = [one for one in due.of_project(shell.services, project) if one["verdict"] != DELIVERED]
     return [delivery(shell, project, one, now) for one in found[:DUE]]
+
+
+def late(shell: Shell, projects: Sequence[Project]) -> list[dict[str, Any]]:
+    """What the present queue will not bring by its day, or not surely, of several projects."""
+    now = shell.now()
+    found = [
+        (one["until"], project, one)
+        for project in projects
+        for one in due.of_project(shell.services, project)
+        if one["verdict"] in LATE
+    ]
+    found.sort(key=lambda row: row[0])
+    return [delivery(shell, project, one, now) for _, project, one in found[:DUE]]
 
 
 def delivery(shell: Shell, project: Project, one: dict[str, Any], now: datetime.datetime) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import bottle
 
 from server.disk.errors import NotFound
 from server.web import requests
-from server.web.pages import computers, sheets, words
+from server.web.pages import computers, mine, sheets, words
 from server.web.pages.cards import OPEN, View, cards, ordered, priorities
 from server.web.pages.shell import Shell, all_values
 from server.web.requests import Call
@@ -56,6 +56,7 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
         title="Rendering",
         here="Rendering",
         project=project,
+        due=mine.late(shell, [project] if project else shell.services.projects.list()),
         figure=figure(everything, ends, now),
         summary=summary(farm.sums(asked["project"]), nodes, untold if ends else 0),
         next_up=next_up(shell),
