@@ -7,5 +7,6 @@ import "./drop.js";
 import "./film.js";
 import "./sheet.js";
 import "./log.js";
+import "./render.js";
 import "./within.js";
 import "./live.js";

@@ -26,9 +26,10 @@ LATER = SCENE.replace(b"BLENDER-v304", b"BLENDER-v305")
 ASSET = "/p/demo/asset/shots/sh010.blend"
 PAGES = ["/", "/sign-in", "/p/demo/home", "/p/demo/assets", "/p/demo/drop", ASSET, "/p/demo/rendering"]
 PAGES += ["/p/demo/deleted", "/p/demo/assets?files=1", "/p/demo/asset/shots/board.png"]
+PAGES += ["/p/demo/render/shots/sh010.blend", "/p/demo/render/shots/sh010.blend?type=blender-tiles"]
 PAGES += ["/computers", "/me", "/api/docs", "/nowhere", "/statistics", "/p/demo/statistics?days=30"]
 SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
-SMALL = """return [...document.querySelectorAll('button, a.button, input:not([type=hidden]), select, nav a')]
+SMALL = """return [...document.querySelectorAll('button, a.button, input:not([type=hidden], [type=checkbox]), label.tick, select, nav a')]
   .filter(e => e.checkVisibility()).map(e => [e.outerHTML.slice(0, 120), e.getBoundingClientRect()])
   .filter(([, box]) => box.height < 44 || box.width < 44).map(([html]) => html)"""
 
@@ -500,3 +501,34 @@ def test_where_all_streams_are_taken_the_page_asks_now_and_then(
             studio.asset("shots/sh020.blend")
             window.until_text("tbody th", "sh020")
             assert not window.find("#offline").is_displayed()
+
+
+def test_a_render_is_asked_for_with_the_settings_of_its_kind(studio: Studio, window: Window) -> None:
+    """Given the form of a kind, when it is filled in by keyboard, then what is wrong is said before, and the
+    render's page opens."""
+    window.look(1280, "light")
+    window.go(ASSET)
+    window.button("Render\u2026").click()
+    window.until("return location.pathname.includes('/render/')")
+    window.button("Blender picture in parts").click()
+    window.until_text("h2", "Blender picture in parts")
+    across, frame = window.find("#s-columns"), window.find("#frames")
+    frame.send_keys(Keys.CONTROL, "a")
+    frame.send_keys("1-")
+    window.until_text("#notices", "no frame range")
+    frame.send_keys(Keys.CONTROL, "a")
+    frame.send_keys("7")
+    across.send_keys(Keys.CONTROL, "a")
+    across.send_keys("99")
+    window.until_text("#notices", "columns must be at most 16")
+    across.send_keys(Keys.CONTROL, "a")
+    across.send_keys("3")
+    window.until("return !document.querySelector('#notices .bad')")
+    across.send_keys(Keys.ENTER)
+    window.until("return location.pathname.includes('/job/')")
+    job = studio.ask("GET", "/api/jobs/" + window.run("return location.pathname.split('/').pop()"))
+    try:
+        assert (job["type"], job["frames"], job["total"]) == ("blender-tiles", "7", 7)
+        assert [stage["tasks"] for stage in job["stages"]] == [6, 1]
+    finally:
+        studio.ask("DELETE", f"/api/jobs/{job['id']}")

@@ -24,7 +24,10 @@ FILTERS = {
     "user": (TEXT, "only this person's"),
     "file": (TEXT, "only jobs of this file, by its address"),
 }
-TASK_FILTERS = {"state": ({"type": "string", "enum": TASK_STATES}, "only tasks in this state")}
+TASK_FILTERS = {
+    "state": ({"type": "string", "enum": TASK_STATES}, "only tasks in this state"),
+    "stage": (TEXT, "only this stage's; optional ones, like the preview, are told only so"),
+}
 
 
 def list_jobs(services: Services, call: Call) -> Answer:
@@ -192,7 +195,8 @@ def list_tasks(services: Services, call: Call) -> Answer:
     start = number(call.query, "cursor", 0, 0, 10**9)
     limit = number(call.query, "limit", 100, 1, 1000)
     ident = call.params["id"]
-    found, total = services.farm.tasks(ident, start, limit, call.query.get("state", ""))
+    query = call.query
+    found, total = services.farm.tasks(ident, start, limit, query.get("state", ""), query.get("stage", ""))
     rows = [with_urls(ident, task) for task in found]
     following = str(start + limit) if start + limit < total else None
     return Answer(rows, f"{total} frames.", next=following, is_list=True)
@@ -214,7 +218,9 @@ def with_urls(ident: str, task: dict[str, Any]) -> dict[str, Any]:
 def show_task(services: Services, call: Call) -> Answer:
     ident = call.params["id"]
     task = with_urls(ident, services.farm.task(ident, int(call.params["n"])))
-    return Answer(task, f"Frame {task['frame']} is {task['state']}.")
+    frames = task.get("frames")
+    said = f"Frames {frames[0]} to {frames[1]} are" if frames else f"Frame {task.get('frame')} is"
+    return Answer(task, f"{said} {task['state']}.")
 
 
 NEW_JOB = Route("POST", "/api/new_job", submit_new_job, "submit a render by the agnostic parameters",

@@ -27,6 +27,7 @@ from server.web.pages import (
     job,
     listing,
     problems,
+    render,
     rendering,
     saves,
     setup,
@@ -82,6 +83,9 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/p/<project>/assets": lambda project: rows.page(call(), project),
         "/p/<project>/drop": lambda project: drop.page(shell, call(), rows, project),
         "/p/<project>/asset/<path:re:(?s:.+)>": lambda project, path: asset.page(
+            shell, call(), *named(call())
+        ),
+        "/p/<project>/render/<path:re:(?s:.+)>": lambda project, path: render.page(
             shell, call(), *named(call())
         ),
         "/p/<project>/deleted": lambda project: saves.deleted(shell, call(), project),

@@ -148,6 +148,12 @@ def button(
     return {**made, "undo": undo, "undo_body": json.dumps(undo_body) if undo_body else ""}
 
 
+def render_page(a: dict[str, Any]) -> str:
+    """Where a render is asked for with all that can be set."""
+    _, _, inside = a["address"].partition("::")
+    return f"/p/{quote(a['project'], safe='')}/render/{quote(inside.partition('/')[2], safe='/')}"
+
+
 def render_box(shell: Shell, a: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
     """The form that renders: prefilled from the scene, and saying what it will do."""
     frames = facts.get("frames")
@@ -174,6 +180,7 @@ def render_box(shell: Shell, a: dict[str, Any], facts: dict[str, Any]) -> dict[s
         "words": text,
         "warnings": uses.warnings(shell, a["address"]),
         "body": json.dumps({"file": a["address"]}),
+        "page": render_page(a),
     }
 
 

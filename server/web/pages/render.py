@@ -1,0 +1,127 @@
+"""The page that asks for a render with all that can be set: drawn from the job type's own settings."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import bottle
+
+from server.disk import paths
+from server.disk.encoding import quote
+from server.disk.errors import NotFound
+from server.web.pages import cards
+from server.web.pages.shell import Shell
+from server.web.requests import Call
+
+if TYPE_CHECKING:
+    from server.farm.job_types import JobType
+    from server.farm.job_types.settings import Setting
+
+Thing = dict[str, Any]
+
+ORDERS = (
+    ("", "as suits the scene"),
+    ("spread", "first, last, middle, then in between"),
+    ("linear", "one after the other"),
+)
+OUTPUTS = {"version": "a new version, in a folder of its own", "scene": "where the scene itself says"}
+PER = {
+    "frame": "each frame by itself",
+    "chunk": "several frames at a time",
+    "tile": "in parts that several computers render",
+    "once": "in one piece",
+    "list": "each by itself",
+}
+
+
+def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse:
+    """`/p/<project>/render/<path>`, with `?type=` for another kind than the usual."""
+    services = shell.services
+    project = shell.project(ident)
+    a = services.assets.one(f"{project.address}/{path}")
+    user = call.user
+    name = paths.name_of(a["address"])
+    # What takes any file is for those who look after the farm.
+    types = [
+        one
+        for one in services.farm.types.that_take(name)
+        if user is not None and user.at_least(one.role if one.suffixes else "supervisor")
+    ]
+    types = [one for one in types if user is not None and user.at_least(one.role)]
+    if not types:
+        raise NotFound(f"{name} is no file that you can have rendered.")
+    asked = call.query.get("type") or types[0].ident
+    job_type = next((one for one in types if one.ident == asked), types[0])
+    here = f"/p/{quote(ident, safe='')}/render/{quote(path, safe='/')}"
+    frames = a["facts"].get("frames")
+    known = isinstance(frames, list) and len(frames) == 2
+    first, last = (frames[0], frames[1]) if known else ("", "")
+    return shell.page(
+        call,
+        "render.html",
+        title=f"Render {name}",
+        here="Files",
+        project=project,
+        a=a,
+        name=name,
+        back=f"/p/{quote(ident, safe='')}/asset/{quote(path, safe='/')}",
+        action=here,
+        kinds=[{"ident": one.ident, "title": one.title, "chosen": one is job_type} for one in types],
+        kind=job_type,
+        base=json.dumps({"file": a["address"], "type": job_type.ident}),
+        jobs=f"/p/{quote(ident, safe='')}/job/",
+        frames=_as_text(first, last) if job_type.frames == "range" else str(first),
+        settings=[field(setting) for setting in job_type.settings.values() if not setting.advanced],
+        advanced=[field(setting) for setting in job_type.settings.values() if setting.advanced],
+        stages=stages(job_type),
+        orders=ORDERS,
+        outputs=[(output, OUTPUTS[output]) for output in job_type.outputs],
+        priorities=cards.priorities(shell, project)
+        if user is not None and user.at_least("supervisor")
+        else [],
+        picture=(a["thumbnail"] or "").replace("w=256", "w=1024"),
+    )
+
+
+def _as_text(first: Any, last: Any) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def field(setting: Setting) -> Thing:
+    """One setting as the form shows it."""
+    default = setting.default
+    if setting.type == "arguments":
+        default = " ".join(default or ())
+    return {
+        "name": setting.name,
+        "type": setting.type,
+        "title": setting.title + (f", {setting.unit}" if setting.unit else ""),
+        "help": setting.help,
+        "value": "" if default is None else default,
+        "choices": [
+            {"value": json.dumps(value), "title": title, "chosen": value == default}
+            for value, title in zip(setting.choices, setting.labels, strict=True)
+        ],
+        "least": setting.least,
+        "most": setting.most,
+        "needed": default is None and None not in setting.choices and setting.type == "arguments",
+    }
+
+
+def stages(job_type: JobType) -> list[Thing]:
+    """What it will make, in order."""
+    found = []
+    titles = {stage.name: stage.title.lower() for stage in job_type.stages}
+    for stage in job_type.stages:
+        after = " and ".join(
+            f"the {titles[one['stage']]} of the same frame"
+            if one["by"] == "frame"
+            else f"all {titles[one['stage']]}"
+            for one in stage.after
+        )
+        chunked = stage.per == "chunk" and isinstance(stage.chunk, int) and stage.chunk > 1
+        how = PER["chunk" if chunked else "frame" if stage.per == "chunk" else stage.per]
+        extra = "; left out where no computer can do it" if stage.optional else ""
+        found.append({"title": stage.title, "how": how + (f", after {after}" if after else "") + extra})
+    return found
