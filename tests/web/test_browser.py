@@ -29,7 +29,8 @@ PAGES += ["/p/demo/deleted", "/p/demo/assets?files=1", "/p/demo/asset/shots/boar
 PAGES += ["/p/demo/render/shots/sh010.blend", "/p/demo/render/shots/sh010.blend?type=blender-tiles"]
 PAGES += ["/computers", "/me", "/api/docs", "/nowhere", "/statistics", "/p/demo/statistics?days=30"]
 SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
-SMALL = """return [...document.querySelectorAll('button, a.button, input:not([type=hidden], [type=checkbox]), label.tick, select, nav a')]
+TARGETS = "button, a.button, input:not([type=hidden], [type=checkbox]), label.tick, select, nav a"
+SMALL = f"return [...document.querySelectorAll('{TARGETS}')]" + """
   .filter(e => e.checkVisibility()).map(e => [e.outerHTML.slice(0, 120), e.getBoundingClientRect()])
   .filter(([, box]) => box.height < 44 || box.width < 44).map(([html]) => html)"""
 
