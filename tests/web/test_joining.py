@@ -75,6 +75,14 @@ def test_nobody_gets_anothers_token(house: House, admin: Browser) -> None:
     assert Computer(house, "pc09").ask(code=first.data["code"]).data["code"] != first.data["code"]
 
 
+def test_one_that_was_renamed_meanwhile_asks_anew(house: House, admin: Browser) -> None:
+    pc = Computer(house, "pc07")
+    decide(admin, pc.ask(), "admit")
+    renamed = pc.ask(name="pc08")
+    assert (renamed.data["state"], renamed.data["name"]) == ("waiting", "pc08")
+    assert [one["name"] for one in admin.get("/api/farm/joining").data] == ["pc08"]
+
+
 def test_who_may_decide(house: House, admin: Browser) -> None:
     first = Computer(house, "pc07").ask()
     for user, status in (("student", 403), ("supervisor", 403)):

@@ -134,7 +134,9 @@ class Node:
 
     def state(self, now: float, heartbeat_s: float) -> str:
         """away, off, waking; paused, draining, leaving, updating, sick, hours, used; busy or idle."""
-        if self.left or now - self.seen > AWAY_HEARTBEATS * heartbeat_s + 1 or not self.seen_at:
+        if self.left:
+            return "waking" if self.power_state == "waking" else "off"
+        if now - self.seen > AWAY_HEARTBEATS * heartbeat_s + 1 or not self.seen_at:
             return self.power_state if self.power_state in ("off", "waking") else "away"
         return self._closed(now)[0] or ("busy" if self.held else "idle")
 

@@ -128,14 +128,12 @@ def facts(view: View, now: datetime.datetime) -> list[tuple[str, str]]:
     """What it is and how it is, those that are known."""
     hardware, state = view.get("hardware") or {}, str(view["state"])
     here = state not in GONE
+    gpus = [str(gpu.get("name")) for gpu in view.get("gpus") or []]
     programs = ", ".join(f"{name} {version}".strip() for name, version in view["programs"].items())
     found = [
         ("Frames at once", str(view["slots"])),
         ("Has", computers.hardware(view)),
-        (
-            "GPUs",
-            ", ".join(str(gpu.get("name")) for gpu in view.get("gpus") or []) if view.get("gpus") else "",
-        ),
+        ("GPUs", ", ".join(gpus) if len(gpus) > 1 else ""),
         ("System", str(hardware.get("os") or "")),
         ("Cores at work", computers.load(view) if here else ""),
         ("Memory free", computers.memory(view) if here else ""),
