@@ -243,7 +243,7 @@ class Link:
             "progress": round(progress, 3),
             "begun": bool(attempt.begun_at),
             "seconds": attempt.strained_s(),
-            "line": attempt.line[-200:],
+            "line": attempt.line_now()[-200:],
         }
 
     # -- what it says ---------------------------------------------------------------------------------
@@ -275,6 +275,7 @@ class Link:
             self.site = server.rpartition("-")[0]
             watched = answer.get("watched")
             self._watched = [str(name) for name in watched] if isinstance(watched, list) else []
+        self.session.keep_renderers(self._number("memory", 3600.0))
         closed = str(answer.get("closed") or "")
         if closed != self._closed:
             log.info(

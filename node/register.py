@@ -68,7 +68,8 @@ def admitted(
         if data.get("code") and data["code"] != code:
             code = str(data["code"])
             say(f"node: {said}")
-            say(f"node: the code of this computer is {code}")
+            if code not in said:
+                say(f"node: the code of this computer is {code}")
         again = data.get("again")
         again_s = float(again) if isinstance(again, (int, float)) and again > 0 else AGAIN_S
         ending.wait(min(again_s, LONGEST_S))

@@ -19,10 +19,11 @@ from . import VERSION, commands, hardware
 from .config import Config, Program
 from .figures import figures
 from .keyboard import Keyboard
-from .link import HANGING_S, Link
+from .link import Link
 from .output import shortened
 from .process import Manner
-from .slots import Slot, remove_outputs
+from .servers import Servers
+from .slots import IDLE_BLENDER_S, Slot, remove_outputs
 from .spool import Spool
 from .update import Updates, build
 from .wire import Message, Server
@@ -30,7 +31,6 @@ from .work import Attempt
 
 log = logging.getLogger("croft.node")
 SHARES_S = 2.0  # how often the markers of the shares are looked at
-TURN_S = 60.0  # a server that has work is asked for so long before the next one is
 FAREWELL_S = 5.0  # for giving claims back at the end
 STOP_S = 10.0  # for the slots to end
 PATIENCE_S = 900.0  # what is suspended for a person at the keyboard is given back after so long
@@ -65,7 +65,7 @@ class Session:
         self._held: Dict[str, Attempt] = {}
         self._results: Dict[str, Message] = spool.load()
         self._released: Dict[str, str] = {}  # attempt -> the server that gave it, by its address
-        self._noted: Dict[str, List[str]] = {}
+        self._noted: Dict[str, Tuple[str, List[str]]] = {}
         self._clean_up()
         self._began_at = clock()
         self._shares: Dict[str, str] = {}
@@ -80,10 +80,7 @@ class Session:
         ]
         made = servers or [Server(url, token) for url, token in config.servers]
         self.links = [Link(self, server, clock) for server in made]
-        self._turn = 0  # the link that is asked first
-        self._turn_at = float("-inf")
-        self._asking: Optional[Link] = None
-        self._asking_since = 0.0
+        self._servers = Servers(self.links, self.changed, clock)
         self._identity: Message = {
             "id": "identity",
             "name": config.name,
@@ -186,6 +183,11 @@ class Session:
         if self._updates is not None:
             self._updates.prove()
 
+    def keep_renderers(self, seconds: float) -> None:
+        """How long a renderer may stay for nothing, as a server says."""
+        for slot in self.slots:
+            slot.keep_s = min(IDLE_BLENDER_S, max(1.0, seconds))
+
     def wake(self) -> None:
         with self.changed:
             self.changed.notify_all()
@@ -200,6 +202,7 @@ class Session:
         found: Message = {**figures(), "can_shutdown": self.config.allow_shutdown}
         if self._keyboard is not None and self._keyboard.known():
             found["at_keyboard"] = self._used
+            found["idle_only"] = self.config.idle_only
         if self._updates is not None and self._updates.error:
             found["update_error"] = self._updates.error
         return found
@@ -209,7 +212,7 @@ class Session:
         return [
             attempt
             for attempt in self._held.values()
-            if attempt.id not in self._results and self._concerns(link, attempt.home, attempt.site)
+            if attempt.id not in self._results and self._servers.concerns(link, attempt.home, attempt.site)
         ]
 
     def results_for(self, link: Link) -> List[Tuple[str, Message]]:
@@ -217,7 +220,9 @@ class Session:
         return [
             (name, message)
             for name, message in self._results.items()
-            if self._concerns(link, str(message.get("home") or ""), str(message.get("site") or ""), name)
+            if self._servers.concerns(
+                link, str(message.get("home") or ""), str(message.get("site") or ""), name
+            )
         ]
 
     def to_release(self, link: Link) -> List[str]:
@@ -226,26 +231,11 @@ class Session:
             if attempt is not None:
                 self._held.pop(attempt.id, None)
                 self._released[attempt.id] = attempt.home
-        return [name for name, home in self._released.items() if self._concerns(link, home, "")]
+        return [name for name, home in self._released.items() if self._servers.concerns(link, home, "")]
 
     def given_back(self, attempts: List[str]) -> None:
         for attempt in attempts:
             self._released.pop(attempt, None)
-
-    def _concerns(self, link: Link, home: str, site: str, result: str = "") -> bool:
-        """Is this the server that gave it, or, while that is away, one that may take it in its stead?"""
-        if link.url == home or len(self.links) == 1:
-            return True
-        giver = next((one for one in self.links if one.url == home), None)
-        if giver is not None and not giver.failures:
-            return False
-        if result in link.not_theirs:
-            return False
-        return giver is None or (bool(site) and site == link.site) or (bool(result) and not site)
-
-    def _decides(self, link: Link, home: str, site: str) -> bool:
-        """Whether this server's word on an attempt counts: another farm knows nothing of it."""
-        return link.url == home or not home or len(self.links) == 1 or (bool(site) and site == link.site)
 
     def wanted(self) -> Tuple[int, List[str], float]:
         """How many tasks the slots can use now, with which labels, and when to look again if none."""
@@ -265,37 +255,20 @@ class Session:
         has = gpu and any(slot.seat.gpu is not None for slot in self.slots)
         return sorted({*self.config.provides, *(["gpu"] if has else [])})
 
-    # -- turns ----------------------------------------------------------------------------------------
-
     def its_turn(self, link: Link, now: float) -> bool:
         """Whether this server is to be asked for work now, before the others."""
-        if len(self.links) == 1:
-            return True
-        busy = self._asking not in (None, link) and now - self._asking_since < HANGING_S
-        if busy:
-            return False
-        order = self.links[self._turn :] + self.links[: self._turn]
-        first = next((one for one in order if one is link or one.ready(now)), link)
-        return first is link
+        return self._servers.its_turn(link, now)
 
     def asks(self, link: Link) -> None:
-        self._asking, self._asking_since = link, self._clock()
+        """It is asked now."""
+        self._servers.asks(link)
         self._gpu_turn = not self._gpu_turn
 
     def answered(self, link: Link) -> None:
-        with self.changed:
-            if self._asking is link:
-                self._asking = None
-                self.changed.notify_all()
+        self._servers.answered(link)
 
     def asked(self, link: Link, count: int, given: int) -> None:
-        """A server keeps its turn while it has work, for a while: files that are open stay so."""
-        now = self._clock()
-        if self.links[self._turn] is not link:
-            self._turn, self._turn_at = self.links.index(link), now
-        if given < count or now - self._turn_at > TURN_S:
-            self._turn, self._turn_at = (self._turn + 1) % len(self.links), now
-        self.changed.notify_all()
+        self._servers.asked(link, count, given)
 
     # -- what the servers say -------------------------------------------------------------------------
 
@@ -322,7 +295,7 @@ class Session:
 
     def kill(self, link: Link, attempt_id: str) -> None:
         attempt = self._held.get(attempt_id)
-        if attempt is not None and not self._decides(link, attempt.home, attempt.site):
+        if attempt is not None and not self._servers.decides(link, attempt.home, attempt.site):
             return
         self._drop_result(attempt_id)
         if attempt is None:
@@ -347,7 +320,7 @@ class Session:
 
     def refused(self, link: Link, attempt_id: str, why: str) -> None:
         message = self._results.get(attempt_id, {})
-        if not self._decides(link, str(message.get("home") or ""), str(message.get("site") or "")):
+        if not self._servers.decides(link, str(message.get("home") or ""), str(message.get("site") or "")):
             link.not_theirs[attempt_id] = None  # its own server will take it
             while len(link.not_theirs) > 10_000:
                 del link.not_theirs[next(iter(link.not_theirs))]
@@ -398,16 +371,16 @@ class Session:
 
     def _clean_up(self) -> None:
         """After a node that was killed: its claims go back, what it wrote under their names goes away."""
-        for attempt, folders in self._spool.left_over().items():
+        for attempt, (home, folders) in self._spool.left_over().items():
             if attempt not in self._results:
-                self._released[attempt] = ""
+                self._released[attempt] = home
                 for folder in folders:
                     remove_outputs(self.config, folder, f".{attempt}.")
         self._spool.note_held({})
 
     def note_held(self) -> None:
         with self.changed:
-            held = {attempt.id: attempt.folders() for attempt in self._held.values()}
+            held = {item.id: (item.home, item.folders()) for item in self._held.values()}
         if held != self._noted:
             self._noted = held
             self._spool.note_held(held)

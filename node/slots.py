@@ -54,6 +54,7 @@ class Slot:
         self.current: Optional[Attempt] = None
         self.next: Optional[Attempt] = None
         self._stopping = False
+        self.keep_s = IDLE_BLENDER_S
         self._renderer: Optional[Renderer] = None
         self._share = (0, 1)  # which of how many frames of a chunk is rendered
         self._open = ""  # address of the file of its last task
@@ -146,7 +147,7 @@ class Slot:
     def _work(self) -> None:
         while True:
             with self._lock:
-                self._lock.wait_for(lambda: self.current is not None or self._stopping, IDLE_BLENDER_S)
+                self._lock.wait_for(lambda: self.current is not None or self._stopping, self.keep_s)
                 attempt = self.current
             if attempt is not None:
                 try:

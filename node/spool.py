@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 from .wire import Message
 
@@ -84,8 +84,9 @@ class Spool:
             except OSError:
                 pass
 
-    def note_held(self, attempts: Dict[str, List[str]]) -> None:
-        """Attempt -> folders it writes into. Not flushed: after a power cut the server's deadline does."""
+    def note_held(self, attempts: Dict[str, Tuple[str, List[str]]]) -> None:
+        """Attempt -> the server that gave it, and the folders it writes into. Not flushed: after a power cut
+        the server's deadline does."""
         path = self.folder / "held"
         try:
             if attempts:
@@ -96,11 +97,14 @@ class Spool:
         except OSError:
             pass  # then the deadlines do it
 
-    def left_over(self) -> Dict[str, List[str]]:
+    def left_over(self) -> Dict[str, Tuple[str, List[str]]]:
         """What the node before this one held when it was killed."""
         try:
             found = json.loads((self.folder / "held").read_text("utf-8"))
-            return {str(attempt): [str(folder) for folder in folders] for attempt, folders in found.items()}
+            return {
+                str(attempt): (str(home), [str(folder) for folder in folders])
+                for attempt, (home, folders) in found.items()
+            }
         except (OSError, ValueError, AttributeError, TypeError):
             return {}
 

@@ -130,6 +130,10 @@ class Attempt:
         """How the names of its files begin until the server has accepted them."""
         return f".{self.id}."
 
+    def line_now(self) -> str:
+        """The last line of its renderer, or why there is none."""
+        return "waits until nobody works at this computer" if self.suspended_at else self.line
+
     def progress_now(self) -> float:
         """From 0 to 1. Cycles tells its samples rarely, but how long it will take: time tells the rest."""
         if not self.begun_at or self.ends_at <= self.begun_at:

@@ -246,6 +246,13 @@ def test_a_scene_that_crashes_blender_on_one_frame(farm: RealFarm, shots: Path) 
     status, rows = farm.api("GET", f"/api/jobs/{ident}/tasks?state=failed")
     assert (status, [row["frame"] for row in rows]) == (200, [5])
     assert "crash" in rows[0]["reason"]
+    # What Blender said stays: its last words, and each good frame's own.
+    _, log = farm.api("GET", f"/api/jobs/{ident}/tasks/2/log")
+    assert (log["attempt"], log["attempts"], log["running"]) == (3, [1, 2, 3], False)
+    assert "this scene ends Blender at frame 5" in log["text"]
+    _, log = farm.api("GET", f"/api/jobs/{ident}/tasks/3/log")
+    assert log["text"].count("Saved:") == 1
+    assert "crash.0006.png" in log["text"]
 
 
 def test_a_missing_scene_file(farm: RealFarm, shots: Path) -> None:

@@ -160,7 +160,7 @@ class Node:
             return "sick", sick
         if wishes.schedule and not self.in_hours():
             return "hours", f"outside its hours ({wishes.schedule.words()})"
-        if wishes.idle_only and self.told.get("at_keyboard"):
+        if (wishes.idle_only or self.told.get("idle_only")) and self.told.get("at_keyboard"):
             return "used", "somebody is working at it"
         return "", ""
 
@@ -213,6 +213,7 @@ _TOLD: dict[str, Callable[[Any], Any]] = {
     "memory_free_mb": _number(0, 1e9),
     "temperature_c": _number(-50, 250),
     "at_keyboard": _flag,
+    "idle_only": _flag,  # by its own configuration, whatever people wish
     "can_shutdown": _flag,
     "gpus": _gpus,
 }
