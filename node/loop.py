@@ -242,7 +242,8 @@ def choose(command: Command) -> Any:
         image.file_format = wanted
     if command.get("tile"):
         image.color_mode, image.color_depth, image.exr_codec = "RGBA", "32", "ZIP"
-    scene.render.use_file_extension = True
+    if command["folder"]:
+        scene.render.use_file_extension = True
     scene.render.use_overwrite = True
     scene.render.use_placeholder = False
     if command["folder"] and command.get("do") != "blender-assemble" and not command.get("tile"):
@@ -687,7 +688,7 @@ def results(scene: Any, command: Command) -> Dict[str, Any]:
     if command.get("tile"):
         return {"files": files, "frame": frame}
     if not folder:
-        return {"files": [{**files[0], "final": command["final"]}], "frame": frame}
+        return {"files": own_files(render, files[0], command["final"]), "frame": frame}
     extras = bool(file_output_nodes(scene))
     if extras or render.use_multiview:
         prefix = ".%s." % command["attempt"]
@@ -713,6 +714,18 @@ def results(scene: Any, command: Command) -> Dict[str, Any]:
     return {"files": files, "frame": frame}
 
 
+def own_files(render: Any, main: Dict[str, Any], final: str) -> List[Dict[str, Any]]:
+    """What belongs where the scene itself says: the frame, or each of its views."""
+    if os.path.exists(main["path"]) or not render.use_multiview:
+        return [{**main, "final": final}]
+    folder, name = os.path.split(main["path"])
+    stem, found = os.path.splitext(name)[0] + "_", []
+    for view in sorted(other for other in os.listdir(folder) if other.startswith(stem)):
+        place = os.path.splitext(final)[0] + "_" + view[len(stem) :]
+        found.append({**main, "path": os.path.join(folder, view), "final": place})
+    return found or [{**main, "final": final}]
+
+
 def writes_elsewhere(scene: Any) -> bool:
     """Nodes keep their own paths: what they write must always be the whole picture of a frame in its turn."""
     return not held and bool(file_output_nodes(scene))
@@ -729,14 +742,18 @@ def deep_tiff(image_settings: Any) -> bool:
 def save_preview(scene: Any, path: str) -> None:
     """The picture as the screen shows it, with its transparency, at most PREVIEW_WIDTH wide."""
     image = scene.render.image_settings
-    keys = ("media_type", "file_format", "color_mode", "color_depth")
+    keys = ("media_type", "file_format", "color_mode", "color_depth", "views_format")
     kept = {key: getattr(image, key, None) for key in keys}
     alpha = image.color_mode == "RGBA"
     try:
         if kept["media_type"] is not None:
             image.media_type = "IMAGE"
         image.file_format, image.color_mode, image.color_depth = "PNG", "RGBA" if alpha else "RGB", "8"
+        if scene.render.use_multiview:
+            image.views_format = "INDIVIDUAL"
         bpy.data.images["Render Result"].save_render(path, scene=scene)
+        if scene.render.use_multiview:
+            keep_first_view(path)
     finally:
         for key, value in kept.items():
             if value is not None:
@@ -750,6 +767,18 @@ def save_preview(scene: Any, path: str) -> None:
             picture.save()
         finally:
             bpy.data.images.remove(picture)
+
+
+def keep_first_view(path: str) -> None:
+    """Several views were saved as `x_L.png`, `x_R.png`: one is enough to show."""
+    folder, name = os.path.split(path)
+    stem = os.path.splitext(name)[0] + "_"
+    views = sorted(other for other in os.listdir(folder) if other.startswith(stem))
+    for number, view in enumerate(views):
+        if number:
+            os.unlink(os.path.join(folder, view))
+        else:
+            os.replace(os.path.join(folder, view), path)
 
 
 def missing_files() -> List[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from server.disk import encoding, files, paths
-from server.disk.errors import NotFound, Restored
+from server.disk.errors import CroftError, NotFound, Restored
 from server.disk.journal import Journal
 from server.farm.jobs import snapshots, states
 from server.farm.jobs.job import Claim, Event, Job, split_attempt
@@ -241,8 +241,8 @@ class Place:
                     pass  # gone already, or swept up when the job ends
 
     def sweep(self) -> int:
-        """Delete what dead attempts of this job left in its version folder. Once it has ended."""
-        folder, count = self.outputs, 0
+        """Delete what dead attempts of this job left where its outputs go. Once it has ended."""
+        folder, count = self.outputs or self._scene_outputs(), 0
         if folder is None:
             return 0
         try:
@@ -263,6 +263,17 @@ class Place:
             except OSError:
                 pass  # a node writes it just now; the purge finds it
         return count
+
+    def _scene_outputs(self) -> Path | None:
+        """The folder that the scene itself writes to, where it lies on the job's share."""
+        writes = self.job.record.get("writes")
+        if not isinstance(writes, str) or not writes:
+            return None
+        try:
+            share, inside = paths.parse(writes)
+        except CroftError:
+            return None
+        return self.share.root / inside if share == self.share.name else None
 
     # -- the end --------------------------------------------------------------------------------------
 
