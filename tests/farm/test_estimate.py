@@ -82,9 +82,9 @@ def test_a_job_waits_for_its_time_its_forerunners_and_its_own_stages() -> None:
         work("film", stage(4), stage(1, 5.0), user="other"),
     ]
     found = likely(ends(jobs, computers()))
-    assert found["late"] == pytest.approx(1010)
+    assert found["late"] == pytest.approx(1010, abs=4)
     assert found["then"] >= 1020
-    assert found["film"] == pytest.approx(15)
+    assert found["film"] == pytest.approx(15, abs=4)
 
 
 def test_a_limit_of_tasks_at_once_is_kept() -> None:
@@ -128,7 +128,7 @@ def simulated(rng: random.Random, counts: list[int], slots: int, mean: float, sp
     return max(free)
 
 
-def test_four_of_five_simulated_farms_end_within_the_range() -> None:
+def test_nine_of_ten_simulated_farms_end_within_the_range() -> None:
     rng = random.Random(4)
     within, width = 0, 0.0
     for _ in range(300):
@@ -144,7 +144,7 @@ def test_four_of_five_simulated_farms_end_within_the_range() -> None:
         low, high = max(one.earliest for one in found), max(one.latest for one in found)
         within += low <= actual <= high
         width += high / low / 300
-    assert within / 300 > 0.8, within
+    assert within / 300 > 0.88, within
     assert width < 1.5  # honest, and of use
 
 

@@ -326,8 +326,12 @@ def _until(run: _Run) -> float:
 
 
 def _tail(run: _Run) -> float:
-    """The last tasks don't end together: half a task's time, where there are more tasks than slots."""
-    tasks = run.work.stages[run.stage].tasks
-    if run.slots <= 1.0 or tasks <= run.slots:
+    """The last tasks don't end together: half a task's time where there are more tasks than slots, and what
+    the slowest of those that run side by side takes beyond the others."""
+    stage = run.work.stages[run.stage]
+    peers = min(float(stage.tasks), run.slots)
+    if peers <= 1.0:
         return 0.0
-    return 0.5 * run.seconds * run.slots / run.share * (1 - 1 / run.slots)
+    uneven = 0.5 * (1 - 1 / peers) if stage.tasks > run.slots else 0.0
+    slowest = stage.spread * math.sqrt(2 * math.log(peers)) * (0.3, 0.7, 1.1)[run.lean + 1]
+    return (uneven + slowest) * run.seconds * run.slots / run.share
