@@ -123,6 +123,9 @@ def test_the_frames_that_a_job_delivered(root: Path) -> None:
         lines.append({"event": "done", "task": number, "outputs": [{"path": name, "size": 3}]})
     lines.append({"event": "done", "task": 9, "outputs": [{"path": "../../sh010.blend", "size": 1}, 7, {}]})
     lines.append({"event": "done", "task": 9, "outputs": None})
+    made = [{"path": "sh010.mp4", "size": 5, "kind": "video"}, {"path": "a.png", "size": 1, "kind": "part"}]
+    lines.append({"event": "done", "task": 10, "outputs": made})
+    make_file(root, f"{VERSION}.mp4", b"video")  # beside the frames; parts of pictures have gone
     (root / JOB / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (root / JOB / "result.json").unlink()
     make_file(root, f"{JOB}/job.json", b'{"id": "x", "folder": "render/sh010/v001"}')
@@ -131,10 +134,12 @@ def test_the_frames_that_a_job_delivered(root: Path) -> None:
     for number in range(1, 6):
         (root / VERSION / f"sh010.{number:04d}.png").unlink()
     (root / VERSION / "sh010.0006.png").write_bytes(b"p")
+    (root / f"{VERSION}.mp4").unlink()
     texts = [problem.text for problem in check.check([Share("data", root)])]
     assert texts == [
         "Of its 7 files 5 are gone: sh010.0001.png, sh010.0002.png, sh010.0003.png and 2 more.",
         "Of its 7 files 1 is of another length than when accepted: sh010.0006.png (1 bytes instead of 3).",
+        "Of its 1 file 1 is gone: v001.mp4.",
     ]
     (root / f"{VERSION}.json").unlink()  # somebody has done away with the version
     assert found(root) == []

@@ -11,6 +11,8 @@ from server.disk import files, paths
 from server.disk.check.parts import Parts, count, is_plain, names_in
 from server.disk.records import Problem
 
+PASSING = ("preview", "part")  # kinds of outputs that may go: made again, or put together into others
+
 
 class Renders:
     """The `render` folders of one share."""
@@ -67,12 +69,21 @@ class Renders:
         if not folder.is_dir() or not os.path.isfile(f"{folder}.json"):
             return  # told with the version's sidecar; without one, somebody has done away with it
         sizes: dict[str, object] = {}
+        beside: dict[str, object] = {}  # the video of its frames, beside the version's folder
         for event in events:
             outputs = event.get("outputs") if event.get("event") == "done" else None
             for output in outputs if isinstance(outputs, list) else ():
-                if isinstance(output, dict) and isinstance(output.get("path"), str):
-                    sizes[output["path"]] = output.get("size")
+                if not isinstance(output, dict) or not isinstance(output.get("path"), str):
+                    continue
+                if output.get("kind") in PASSING:
+                    continue
+                path = output["path"]
+                if output.get("kind") == "video":
+                    beside[folder.name + os.path.splitext(path)[1]] = output.get("size")
+                else:
+                    sizes[path] = output.get("size")
         yield from self._compare(version + ".json", folder, sizes)
+        yield from self._compare(version + ".json", folder.parent, beside)
 
     def _compare(self, place: str, folder: Path, sizes: dict[str, object]) -> Iterator[Problem]:
         """One problem for all files of a version that aren't as they should be."""
