@@ -170,8 +170,7 @@ class Session:
             return
         if not self.ending:
             log.info("the server shuts this computer down")
-            self.ending = "shutdown"
-            self.stop()
+            self.leave("shutdown")  # what another server gave it is finished first
 
     def update(self, link: Link, told: Message) -> None:
         """The server has another version of this program."""

@@ -297,7 +297,8 @@ def build(
     copies = Copies(store, projects, assets, saves)
     store.open()
     projects.prepare()
-    farm = Farm(settings, store, projects, uses=dependencies.deep)
+    # Nodes don't speak to a server of pages alone: to it they would all seem to be off.
+    farm = Farm(settings, store, projects, uses=dependencies.deep, power=only != "pages")
     farm.machines.offer(join.program())
     uploads = Uploads(store, settings, projects, assets, media)
     problems = Problems(store)

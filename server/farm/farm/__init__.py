@@ -72,8 +72,10 @@ class Farm:
         rng: random.Random | None = None,
         uses: UsesOf = lambda address: (),
         room: Room | None = None,
+        power: bool = True,
     ) -> None:
-        """`uses` says which files a scene names, itself and through its libraries."""
+        """`uses` says which files a scene names, itself and through its libraries; `power`: whether this
+        server switches nodes off and wakes them."""
         self._settings = settings
         self._store = store
         self._projects = projects or Projects(settings, store)
@@ -110,7 +112,8 @@ class Farm:
         self._unsubscribe = store.subscribe(self._on_changes)
         self.keeper.start()
         self.watching.start()
-        self.powering.start()
+        if power:
+            self.powering.start()
 
     def close(self) -> None:
         """End the threads; what was answered is on the disk already."""
