@@ -103,7 +103,7 @@ def measure(jobs: int, steps: int) -> float:
     order = [rng.choice(nodes) for _ in range(steps)]
     began = time.perf_counter()
     for node, means in order:
-        now += 0.1
+        now += 0.001
         step(node, means)
     return (time.perf_counter() - began) / steps
 

@@ -122,8 +122,10 @@ def test_a_job_starts_when_it_may(world: World, submit: Submit, farm: Farm, node
     farm.board.wall = lambda: clock[0]
     job = submit("1-2", start_after="2036-01-01T20:00:00+01:00")
     assert node.ask() == []
-    assert farm.view(job)["why"] == "it may start at 2036-01-01 19:00"
+    assert farm.view(job)["why"] == "it starts on 2036-01-01 at 19:00, as asked"
     assert farm.view(job)["start_after"] == "2036-01-01T19:00:00Z"
+    clock[0] = datetime.datetime(2036, 1, 1, 12, tzinfo=datetime.UTC).timestamp()
+    assert farm.view(job)["why"] == "it starts today at 19:00, as asked"
     clock[0] = datetime.datetime(2036, 1, 1, 19, 0, 1, tzinfo=datetime.UTC).timestamp()
     farm.keeper.tick()
     assert len(node.ask(5)) == 2

@@ -197,7 +197,7 @@ def test_a_waiting_job_says_what_it_waits_for(world: World, farm: Farm, submit: 
     assert farm.view(job_id)["why"] == "no node is running"
     node = Node(farm, "n1", world.root)
     node.say()
-    assert farm.view(job_id)["why"] == "no node can do it: it does not provide gpu"
+    assert farm.view(job_id)["why"] == "no node here has gpu"
     first = submit("1-2", priority=5)
     second = submit("1-2", priority=3)
     assert farm.view(first)["why"] == "a node will take it in a moment"

@@ -186,7 +186,7 @@ class Committer:
         self.board.following.settle()
         self.board.follow_limits()
         while True:
-            offers = self._offer(hungry, asked)
+            offers = self._offer(hungry, bundles if asked else [])
             if not asked and not offers:
                 break
             touched = {*asked, *offers}
@@ -212,28 +212,29 @@ class Committer:
             bundle.error = error if isinstance(error, CroftError) else _busy("The farm failed at this.")
             log.exception("a change of the board failed")
 
-    def _offer(self, hungry: list[Bundle], asked: dict[str, list[Op]]) -> dict[str, list[Offer]]:
+    def _offer(self, hungry: list[Bundle], ended: list[Bundle]) -> dict[str, list[Offer]]:
         """Which jobs the hungry nodes are offered next: a task each by turns, until they have enough.
 
-        What these ops will end counts as ended already, and what is offered as given, so that of many who
-        ask at once each is given what is fair.
+        What a node says that it ended counts as ended when its turn comes, what is offered as given: as if
+        they had asked one by one. `ended`: those whose word wasn't heard yet.
         """
         if not hungry:
             return {}
         line, now = self.board.line, self._monotonic()
         self._meet_nodes(now)
-        for ops in asked.values():
-            for op in ops:
-                ended = self._ended_by(op)
-                if ended is not None:
-                    line.expect_end(*ended, now)
         offers: dict[tuple[Bundle, Key], Offer] = {}
         waiting = [(bundle, bundle.wants - len(bundle.answers)) for bundle in hungry]
+        unheard = {bundle for bundle in ended if bundle.ops}
+        for bundle in unheard.difference(hungry):
+            self._hear_ends(bundle, now)
         while waiting:
             left = []
             for bundle, wants in waiting:
                 node = bundle.node
                 assert node is not None
+                if bundle in unheard:
+                    unheard.discard(bundle)
+                    self._hear_ends(bundle, now)
                 choice = line.choose(node.means, now, self._refused(node, bundle.passed), node.name)
                 if choice is None:
                     continue
@@ -248,6 +249,13 @@ class Committer:
             bundle.passed.add(key)  # until it gave
             found.setdefault(key[0], []).append(offer)
         return found
+
+    def _hear_ends(self, bundle: Bundle, now: float) -> None:
+        """What a node says that it ended counts no more."""
+        for op in bundle.ops:
+            ended = self._ended_by(op)
+            if ended is not None:
+                self.board.line.expect_end(*ended, now)
 
     def _ended_by(self, op: Op) -> Key | None:
         """The work of which a claim will be over."""

@@ -126,8 +126,11 @@ class Reasons:
         start = live.job.plan.start
         if start <= self._board.wall():
             return None
-        when = datetime.datetime.fromtimestamp(start, self._board.nodes.zone())
-        return "start", f"it may start at {when:%Y-%m-%d %H:%M}"
+        zone = self._board.nodes.zone()
+        when = datetime.datetime.fromtimestamp(start, zone)
+        today = datetime.datetime.fromtimestamp(self._board.wall(), zone).date()
+        days = {0: "today", 1: "tomorrow"}.get((when.date() - today).days, f"on {when:%Y-%m-%d}")
+        return "start", f"it starts {days} at {when:%H:%M}, as asked"
 
     def _follows(self, live: Live) -> Reason | None:
         """What it waits for of other jobs, where nothing of it could be given out."""
@@ -197,6 +200,8 @@ class Reasons:
         heartbeat_s = self._board.nodes.heartbeat_s()
         nodes = [n for n in self._board.nodes.present() if n.state(now, heartbeat_s) not in NOT_OPEN]
         fitting = [node for node in nodes if not misfit(need, node.means)]
+        if not fitting:
+            return _misfits(need, nodes), False
         able = [node for node in fitting if node.may_work(now, heartbeat_s)]
         if not able:
             asleep = _asleep([n for n in self._board.nodes.present() if not misfit(need, n.means)])
@@ -205,7 +210,7 @@ class Reasons:
             if not nodes:
                 return "no node is running", False
             if not fitting:
-                return f"no node can do it: {_misfits(need, nodes)}", False
+                return _misfits(need, nodes), False
             return _closed(fitting, now), False
         return "", any(len(node.held) < node.slots for node in able)
 
@@ -306,14 +311,20 @@ def _how_it_goes(job: Live | Ended) -> str:
 
 
 def _misfits(need: Need, nodes: list[Node]) -> str:
-    """What the nodes lack, each lack once."""
+    """Why none of these nodes can do it: each lack once."""
+    for names in (need.requires, need.programs):
+        nowhere = sorted(
+            n for n in names if not any(n in node.means.provides | node.means.programs for node in nodes)
+        )
+        if nowhere:
+            return f"no node here has {' or '.join(nowhere)}"
     lacks: dict[str, list[str]] = {}
     for node in nodes:
         lacks.setdefault(misfit(need, node.means), []).append(node.name)
     if len(lacks) == 1:
-        return next(iter(lacks))
+        return f"no node can do it: {next(iter(lacks))}"
     said = [f"{names[0]}: {why}" for why, names in list(lacks.items())[:3]]
-    return "; ".join(said)
+    return f"no node can do it: {'; '.join(said)}"
 
 
 def _asleep(fitting: list[Node]) -> str:

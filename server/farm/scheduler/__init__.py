@@ -85,6 +85,7 @@ class Scheduler(Books):
         `refused` passes over work, by job and stage. Only `take` changes anything by a choice.
         """
         with self._lock:
+            self._look_back(now)
             self._arrange()
             pools = self._open_pools(means)
             if not pools:

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping
 from server.farm.scheduler.limits import Limits
 from server.farm.scheduler.line import JobUse, Pool, Unit, Work
 from server.farm.scheduler.needs import Means, Need, misfit
-from server.farm.scheduler.shares import Person, Project
+from server.farm.scheduler.shares import Person, Project, look_back
 
 JUMPS_OF_A_PERSON = 3.0  # first frames in a row that may come ahead of others' later ones
 JUMPS_OF_A_PROJECT = 6.0
 MOST_SHARES = 10_000  # projects that are remembered
+LOOK_BACK_S = 5.0  # how often it is seen who had how much lately
 KEPT_POOLS = 64  # beyond so many those in which nothing stands are let go
 
 Key = tuple[str, int]  # job, stage
@@ -37,6 +38,7 @@ class Books:
         self._nodes: Mapping[Means, int] = {}
         self._serial = 0
         self._inside = 0
+        self._looked_back = -LOOK_BACK_S
 
     def __len__(self) -> int:
         return self._inside
@@ -260,6 +262,19 @@ class Books:
             project_order = project.order()
             for pool in tuple(project.pools):
                 pool.arrange_project(project, project_order, admitted)
+
+    def _look_back(self, now: float) -> None:
+        """Now and then: who had more than the others lately, and who less?"""
+        if now - self._looked_back < LOOK_BACK_S:
+            return
+        self._looked_back = now
+        changed = {id(share) for share in look_back(self._projects.values(), now)}
+        for project in self._projects.values():
+            if project.active:
+                people = look_back(project.people.values(), now)
+                self._dirty.update(person for person in people if isinstance(person, Person))
+                if id(project) in changed:
+                    self._dirty.update(person for person in project.people.values() if person.pools)
 
     def _of_user(self, ident: str) -> int:
         return sum(person.in_use for person in self._people.get(ident, ()))

@@ -10,6 +10,7 @@ from server.farm.scheduler.line import Work
 
 KEPT_EACH = 20  # newest choices of a node
 KEPT_NODES = 2000
+LATELY = ", and as much or more over the last half hour"
 FIRST, STAY, TURN, WAITED = "first", "stay", "turn", "waited"
 
 
@@ -54,11 +55,14 @@ class Choice(NamedTuple):
             said.append("Few computers can do it, so those that can prefer it.")
         if self.rival:
             mine = f"{work.project or 'no project'} had {_computers(self.project_in_use, work.weight)}"
-            said.append(f"{mine}, {self.rival} {_computers(self.rival_in_use, self.rival_weight)}.")
+            other = f"{self.rival} {_computers(self.rival_in_use, self.rival_weight)}"
+            more = self.project_in_use / work.weight >= self.rival_in_use / self.rival_weight
+            said.append(f"{mine}, {other}{LATELY if more else ''}.")
         if self.rival_user:
             where = f"In {work.project} " if work.project else "There "
-            had, other = self.user_in_use, self.rival_user_in_use
-            said.append(f"{where}{work.user or 'nobody'} had {had}, {self.rival_user} {other}.")
+            had, count = self.user_in_use, self.rival_user_in_use
+            more_of_it = LATELY if had >= count else ""
+            said.append(f"{where}{work.user or 'nobody'} had {had}, {self.rival_user} {count}{more_of_it}.")
         if self.rivals:
             whose = f"{work.user}'s" if work.user else "the"
             if self.kind == WAITED:

@@ -1,38 +1,33 @@
 """How much of the farm a project, or a person in a project, has now and had lately. Pure.
 
-Who has less for its weight comes next. Where two have the same now, it is who had less over the last half
-hour: a mean that forgets, so that one who got nothing for long doesn't take the whole farm afterwards. Both
-are compared by a key that stays right until the next change, however much time goes by.
+Who has less for its weight comes next. What it had over the last half hour counts too: who had less than the
+others is taken to have up to two tasks fewer than it has, who had more to have as many more. So shares even
+out where whole tasks can't be divided, and where one's tasks are short and another's long.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from server.farm.scheduler.line import Pool
 
 WINDOW_S = 1800.0  # after so long a third of what was had is still remembered
+GAIN = 20.0  # what a task more than the others had, on the mean, counts now
+MOST_LAG = 2.0  # tasks that the past may count at most
 JUMPS_EACH = 0.25  # first frames that may jump ahead for each task that came in its turn
 
-Order = tuple[float, int, float, float, int]  # has now; had lately (a sign and a size); weight; serial
+Order = tuple[float, float, int]  # what counts, weight (negative), serial
 
 
 class Share:
     """One who shares. `load` is what its tasks count; divided by `weight` it is what it has."""
 
     __slots__ = (
-        "ident",
-        "in_use",
-        "jumps",
-        "load",
-        "mean",
-        "most_jumps",
-        "pools",
-        "serial",
-        "since",
-        "weight",
+        *("ident", "in_use", "jumps", "lag", "load", "mean"),
+        *("most_jumps", "pools", "serial", "since", "weight"),
     )
 
     def __init__(self, ident: str, serial: int, weight: float, most_jumps: float, now: float) -> None:
@@ -43,14 +38,15 @@ class Share:
         self.load = 0.0
         self.mean = 0.0  # of `has`, as of `since`
         self.since = now
+        self.lag = 0.0  # what the past counts, as of the last look at all who share
         self.most_jumps = most_jumps
         self.jumps = most_jumps  # first frames that may still jump ahead
         self.pools: set[Pool] = set()  # where work of its stands
 
     @property
-    def has(self) -> float:
+    def key(self) -> float:
         """What counts: smaller comes first."""
-        return self.load / self.weight
+        return self.load / self.weight + self.lag
 
     @property
     def active(self) -> bool:
@@ -86,18 +82,24 @@ class Share:
             self.mean = mean
 
     def order(self) -> Order:
-        """Its key: the same until something of it changes.
+        """Its place among those who share."""
+        return (self.load / self.weight + self.lag, -self.weight, self.serial)
 
-        The mean draws near to what it has now, for all who have the same by the same factor a second, so
-        their order stays. The factor is taken out by its logarithm, lest it grow beyond all numbers.
-        """
-        has = self.load / self.weight
-        apart = self.mean - has
-        if -1e-9 < apart < 1e-9:
-            return (has, 0, 0.0, -self.weight, self.serial)
-        size = math.log(abs(apart)) + self.since / WINDOW_S
-        sign = 1 if apart > 0 else -1
-        return (has, sign, size * sign, -self.weight, self.serial)
+
+def look_back(shares: Iterable[Share], now: float) -> list[Share]:
+    """Have the past count as it is now, among those who share. Those of which that changed anything."""
+    active = [share for share in shares if share.active]
+    if not active:
+        return []
+    usual = sum(share.mean_at(now) for share in active) / len(active)
+    changed = []
+    for share in active:
+        most = MOST_LAG / share.weight
+        lag = max(-most, min(most, GAIN * (share.mean - usual)))
+        if lag != share.lag:
+            share.lag = lag
+            changed.append(share)
+    return changed
 
 
 class Project(Share):

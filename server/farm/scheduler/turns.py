@@ -11,6 +11,7 @@ from server.farm.scheduler.line import Ordered, Pool, Unit
 from server.farm.scheduler.shares import Person, Project
 
 RARE_IN_PROJECTS = 1 / 3  # what a halving of the capable nodes counts there: a task at the usual priority
+SLACK = 0.5  # a node stays with its job where somebody else has less than so many tasks fewer
 WAITED_EACH = 4  # each so many-th task of a person goes to what has waited longest
 
 Refused = Callable[[str, int], bool]  # job and stage that are to be passed over
@@ -33,7 +34,7 @@ def first_frame(pools: list[Pool], refused: Refused | None) -> Choice | None:
 
 
 def stay(pools: list[Pool], unit: Unit, refused: Refused | None) -> Choice | None:
-    """What the node was at, where nobody has less and nothing of its owner is more urgent."""
+    """What the node was at, where nobody has much less and nothing of its owner is more urgent."""
     if not unit.inside or unit.pool not in pools:
         return None
     person, project, pool = unit.person, unit.person.project, unit.pool
@@ -41,12 +42,13 @@ def stay(pools: list[Pool], unit: Unit, refused: Refused | None) -> Choice | Non
         return None
     for other in pools:
         favour = other.rarity - pool.rarity
-        if other.projects.first().has - favour * RARE_IN_PROJECTS < project.has:
+        least: Project = other.projects.first()
+        if least.key - favour * RARE_IN_PROJECTS < project.key - SLACK / project.weight:
             return None
         people = other.people.get(project)
         if not people:
             continue
-        if people.first().has - favour < person.has:
+        if people.first().key - favour < person.key - SLACK:
             return None
         bucket = other.buckets.get(person)
         if bucket is not None and bucket.ranked:
