@@ -10,14 +10,18 @@ const KEPT = 400; // pictures that are kept
 const AGAIN_MS = 700; // a picture that isn't made yet is asked for again
 const STRIP_EACH_SIDE = 60;
 
-const film = document.querySelector("[data-film]");
+let film = null; // the film that the page shows: it comes and changes as the page is brought up to date
+let stage = null;
+let scrub = null;
+let job = ""; // the render that it is of
+let numbers = [];
+export let word = "Frame";
 const records = new Map(); // task -> {n, frame, thumbnail, image}
 const chunks = new Map(); // first task of a chunk -> when it was asked for
 const pictures = new Map(); // address -> Image
 
 export const total = () => numbers.length;
 export const frameOf = (n) => numbers[n];
-export const doneAt = (n) => records.get(n);
 
 // "1-24x2,30" as numbers, task n being the n-th.
 function parse(text) {
@@ -29,21 +33,16 @@ function parse(text) {
   }
   return found;
 }
-const numbers = parse(film?.dataset.frames);
-export const word = film?.dataset.word ?? "Frame";
-
 // The tasks that make a frame: several where it is cut into tiles, one for several where they go in chunks.
 export function tasksOf(n) {
   const { chunk, tiles } = film.dataset;
   if (+tiles > 1) return [...Array(+tiles).keys()].map((one) => n * +tiles + one);
   return [Math.floor(n / +chunk)];
 }
-const stage = document.getElementById("stage");
-const scrub = document.getElementById("scrub");
 const find = (selector) => film?.querySelector(selector);
 
-let at = +(scrub?.value ?? 0);
-let following = find("[data-follow]")?.getAttribute("aria-pressed") === "true";
+let at = 0;
+let following = true;
 let playing = null;
 let wanted = 0; // the newest showing that was asked for: an older one that comes late isn't shown
 
@@ -257,7 +256,7 @@ function waiting(on) {
 // ---- the plot and the strip
 
 function playhead() {
-  const plot = film.querySelector(".times");
+  const plot = find(".times");
   if (!plot) return;
   let line = plot.querySelector(".head");
   if (!line) {
@@ -288,7 +287,7 @@ function item(found) {
 
 // The pictures around the present frame, as far as they are known; those that are there already stay.
 function strip() {
-  const list = film.querySelector(".strip");
+  const list = find(".strip");
   if (!list) return;
   const near = [...records.values()].filter((one) => Math.abs(one.n - at) <= STRIP_EACH_SIDE).sort((a, b) => a.n - b.n);
   const have = new Map([...list.children].map((row) => [row.id, row]));
@@ -311,82 +310,108 @@ function strip() {
 
 // ---- what people do
 
-if (film) {
+// Takes hold of the film that the page has now: another render's, where one was begun meanwhile.
+function begin() {
+  const found = document.querySelector("[data-film]");
+  if (!found || (found === film && found.dataset.film === job)) return;
+  const another = job && found.dataset.film !== job;
+  stop();
+  film = found;
+  job = film.dataset.film;
+  word = film.dataset.word ?? "Frame";
+  numbers = parse(film.dataset.frames);
+  stage = document.getElementById("stage");
+  scrub = document.getElementById("scrub");
+  records.clear();
+  chunks.clear();
+  scrub.max = Math.max(0, numbers.length - 1);
   scrub.hidden = false;
   find(".controls").hidden = false;
+  if (another) {
+    find(".strip").replaceChildren();
+    say(`The first ${word.toLowerCase()} shows here as soon as it is rendered.`);
+    setFollowing(true);
+    address(null);
+  } else following = find("[data-follow]").getAttribute("aria-pressed") === "true";
+  at = another ? 0 : +scrub.value;
   playhead();
   chunk(at).then(strip);
-
-  scrub.addEventListener("input", () => show(+scrub.value));
-  scrub.addEventListener("pointerdown", () => ahead(0), { once: true });
-  find("[data-play]").addEventListener("click", play);
-  find("[data-follow]").addEventListener("click", () => { stop(); follow(); });
-
-  document.addEventListener("click", (event) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
-    const link = event.target.closest(".strip a, a[data-frame]");
-    if (link) {
-      event.preventDefault();
-      show(+(link.dataset.n ?? link.dataset.frame));
-      if (link.dataset.frame) stage.scrollIntoView({ block: "nearest" });
-      return;
-    }
-    const plot = event.target.closest(".times");
-    if (plot) {
-      const box = plot.getBoundingClientRect();
-      show(Math.min(numbers.length - 1, Math.floor(((event.clientX - box.left) / box.width) * numbers.length)));
-    }
-    if (event.target.closest("a[data-video]")) { event.preventDefault(); watch(event.target.closest("a").href); }
-  });
-
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const here = event.target;
-    const link = here.closest?.(".strip a");
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (link && step) {
-      const next = (step > 0 ? link.parentElement.nextElementSibling : link.parentElement.previousElementSibling)?.querySelector("a");
-      if (!next) return;
-      event.preventDefault();
-      next.focus({ preventScroll: true });
-      show(+next.dataset.n);
-    } else if (here === document.body && step) {
-      event.preventDefault();
-      show(Math.max(0, Math.min(numbers.length - 1, at + step)));
-    } else if (event.key === " " && (here === document.body || here === scrub || link)) {
-      event.preventDefault();
-      play();
-    }
-  });
-
-  // The picture itself can be dragged through, too, which a thumb finds more easily than the slider.
-  let grip = null;
-  stage.addEventListener("pointerdown", (event) => {
-    if (event.button || event.target.closest("video")) return;
-    grip = { x: event.clientX, n: at, moved: false };
-  });
-  stage.addEventListener("pointermove", (event) => {
-    if (!grip) return;
-    const moved = event.clientX - grip.x;
-    if (!grip.moved && Math.abs(moved) < 6) return;
-    if (!grip.moved) { stage.setPointerCapture(event.pointerId); ahead(0); }
-    grip.moved = true;
-    const n = Math.round(grip.n + (moved / stage.clientWidth) * numbers.length);
-    show(Math.max(0, Math.min(numbers.length - 1, n)));
-  });
-  for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => { grip = null; });
-  stage.addEventListener("dragstart", (event) => event.preventDefault());
-
-  document.addEventListener("croft-looked", () => {
-    const newest = news();
-    if (newest && records.get(newest.n)?.thumbnail !== newest.thumbnail) {
-      records.set(newest.n, newest);
-      if (following && !playing) showNewest(newest);
-    }
-    playhead();
-    strip();
-  });
 }
+
+document.addEventListener("input", (event) => { if (film && event.target === scrub) show(+scrub.value); });
+
+document.addEventListener("click", (event) => {
+  if (!film || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  const target = event.target;
+  const link = target.closest(".strip a, a[data-frame]");
+  if (link) {
+    event.preventDefault();
+    show(+(link.dataset.n ?? link.dataset.frame));
+    if (link.dataset.frame) stage.scrollIntoView({ block: "nearest" });
+    return;
+  }
+  if (target.closest("[data-play]")) { play(); return; }
+  if (target.closest("[data-film] [data-follow]")) { stop(); follow(); return; }
+  const plot = target.closest(".times");
+  if (plot) {
+    const box = plot.getBoundingClientRect();
+    show(Math.min(numbers.length - 1, Math.floor(((event.clientX - box.left) / box.width) * numbers.length)));
+  }
+  const video = target.closest("a[data-video]");
+  if (video) { event.preventDefault(); watch(video.href); }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (!film || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  const here = event.target;
+  const link = here.closest?.(".strip a");
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (link && step) {
+    const next = (step > 0 ? link.parentElement.nextElementSibling : link.parentElement.previousElementSibling)?.querySelector("a");
+    if (!next) return;
+    event.preventDefault();
+    next.focus({ preventScroll: true });
+    show(+next.dataset.n);
+  } else if (here === document.body && step) {
+    event.preventDefault();
+    show(Math.max(0, Math.min(numbers.length - 1, at + step)));
+  } else if (event.key === " " && (here === document.body || here === scrub || link)) {
+    event.preventDefault();
+    play();
+  }
+});
+
+// The picture itself can be dragged through, too, which a thumb finds more easily than the slider.
+let grip = null;
+document.addEventListener("pointerdown", (event) => {
+  if (!film || event.button || event.target.closest("video")) return;
+  if (event.target === scrub) ahead(0);
+  if (event.target.closest("#stage")) grip = { x: event.clientX, n: at, moved: false };
+});
+document.addEventListener("pointermove", (event) => {
+  if (!grip) return;
+  const moved = event.clientX - grip.x;
+  if (!grip.moved && Math.abs(moved) < 6) return;
+  if (!grip.moved) { stage.setPointerCapture(event.pointerId); ahead(0); }
+  grip.moved = true;
+  const n = Math.round(grip.n + (moved / stage.clientWidth) * numbers.length);
+  show(Math.max(0, Math.min(numbers.length - 1, n)));
+});
+for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => { grip = null; });
+document.addEventListener("dragstart", (event) => { if (event.target.closest?.("#stage")) event.preventDefault(); });
+
+document.addEventListener("croft-looked", () => {
+  begin();
+  if (!film) return;
+  const newest = news();
+  if (newest && records.get(newest.n)?.thumbnail !== newest.thumbnail) {
+    records.set(newest.n, newest);
+    if (following && !playing) showNewest(newest);
+  }
+  playhead();
+  strip();
+});
+begin();
 
 function watch(url) {
   stop();

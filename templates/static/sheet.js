@@ -4,10 +4,10 @@
 import { ask, say } from "./act.js";
 import { frameOf, show, tasksOf, total, word } from "./film.js";
 
-const sheet = document.getElementById("sheet");
-const bar = document.getElementById("chosen");
 const STATES = { w: "waiting", c: "rendering", d: "done", f: "failed", s: "left out" };
-const film = document.querySelector("[data-film]");
+let sheet = null; // as the page shows it now: it comes and changes with the film
+let bar = null;
+let job = "";
 
 let at = -1; // the cell that the keys walk from
 let anchor = -1; // where a choice of several began
@@ -91,7 +91,7 @@ async function carryOut(what) {
   if (what === "none") { chosen.clear(); mark(); sheet.focus(); return; }
   if (what === "show") { open(Math.min(...chosen)); return; }
   const tasks = [...new Set(places().flatMap(tasksOf))];
-  const { ok, message, data } = await ask("POST", `${film.dataset.film}/${what}`, { tasks });
+  const { ok, message, data } = await ask("POST", `${job}/${what}`, { tasks });
   document.dispatchEvent(new Event("croft-look-again"));
   const { method, path, body } = data?.undo ?? {};
   say(message, ok && method ? async () => {
@@ -101,75 +101,88 @@ async function carryOut(what) {
   if (ok) { chosen.clear(); mark(); }
 }
 
-if (sheet && film && bar) {
+function begin() {
+  const found = document.getElementById("sheet");
+  const film = document.querySelector("[data-film]");
+  if (!found || !film) return;
+  if (found !== sheet || film.dataset.film !== job) {
+    chosen.clear();
+    at = anchor = -1;
+  }
+  sheet = found;
+  job = film.dataset.film;
+  bar = document.getElementById("chosen");
   sheet.setAttribute("role", "listbox");
   sheet.setAttribute("aria-multiselectable", "true");
   sheet.tabIndex = 0;
   for (const help of document.querySelectorAll("[data-help]")) help.hidden = false;
   mark();
-
-  sheet.addEventListener("keydown", (event) => {
-    const moves = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: row(), ArrowUp: -row(), Home: -Infinity, End: Infinity };
-    const move = moves[event.key];
-    if (move !== undefined) {
-      const to = Number.isFinite(move) ? Math.max(0, at) + (at < 0 ? 0 : move) : move < 0 ? 0 : cells().length - 1;
-      if (to < 0 || to >= cells().length) { event.preventDefault(); return; }
-      walk(to, { extend: event.shiftKey });
-    } else if (event.key === "Enter" && at >= 0) open(at);
-    else if (event.key === " " && at >= 0) { toggle(at); mark(); }
-    else if (event.key === "Escape") { chosen.clear(); mark(); }
-    else if (event.key === "a" && (event.ctrlKey || event.metaKey)) { chosen = new Set(cells().keys()); mark(); }
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  });
-  sheet.addEventListener("focus", () => { if (at < 0) { at = 0; mark(); } });
-
-  const indexOf = (target) => { const cell = target?.closest?.("#sheet i"); return cell ? cells().indexOf(cell) : -1; };
-  let drag = null;
-  sheet.addEventListener("pointerdown", (event) => {
-    const index = indexOf(event.target);
-    if (index < 0 || event.button) return;
-    if (event.pointerType !== "touch" || choosing) drag = { from: index, moved: false, before: new Set(chosen) };
-  });
-  sheet.addEventListener("pointermove", (event) => {
-    if (!drag) return;
-    const index = indexOf(document.elementFromPoint(event.clientX, event.clientY));
-    if (index < 0 || (!drag.moved && index === drag.from)) return;
-    drag.moved = true;
-    anchor = drag.from;
-    span(index);
-    if (choosing || event.ctrlKey || event.metaKey) for (const one of drag.before) chosen.add(one);
-    at = index;
-    mark();
-  });
-  document.addEventListener("pointerup", () => { if (drag?.moved) setTimeout(() => { drag = null; }); else drag = null; });
-  sheet.addEventListener("click", (event) => {
-    const index = indexOf(event.target);
-    if (index < 0 || drag?.moved) return;
-    at = index;
-    if (event.shiftKey) span(index);
-    else if (event.ctrlKey || event.metaKey || choosing) toggle(index);
-    else { anchor = index; open(index); }
-    mark();
-  });
-  document.querySelector("[data-choose]")?.addEventListener("click", (event) => {
-    choosing = !choosing;
-    event.target.setAttribute("aria-pressed", String(choosing));
-    sheet.classList.toggle("choosing", choosing);
-  });
-  bar.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-with]");
-    if (button) carryOut(button.dataset.with);
-  });
-  document.addEventListener("croft-looked", mark);
-  document.addEventListener("croft-frame", ({ detail }) => {
-    const index = Math.floor(detail.n / group());
-    if (index === at) return;
-    const before = document.getElementById(`c${at}`);
-    before?.removeAttribute("data-at");
-    at = index;
-    document.getElementById(`c${at}`)?.setAttribute("data-at", "");
-    sheet.setAttribute("aria-activedescendant", `c${at}`);
-  });
 }
+
+document.addEventListener("keydown", (event) => {
+  if (!sheet || event.target !== sheet) return;
+  const moves = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: row(), ArrowUp: -row(), Home: -Infinity, End: Infinity };
+  const move = moves[event.key];
+  if (move !== undefined) {
+    const to = Number.isFinite(move) ? Math.max(0, at) + (at < 0 ? 0 : move) : move < 0 ? 0 : cells().length - 1;
+    if (to >= 0 && to < cells().length) walk(to, { extend: event.shiftKey });
+  } else if (event.key === "Enter" && at >= 0) open(at);
+  else if (event.key === " " && at >= 0) { toggle(at); mark(); }
+  else if (event.key === "Escape") { chosen.clear(); mark(); }
+  else if (event.key === "a" && (event.ctrlKey || event.metaKey)) { chosen = new Set(cells().keys()); mark(); }
+  else return;
+  event.preventDefault();
+});
+document.addEventListener("focusin", (event) => { if (sheet && event.target === sheet && at < 0) { at = 0; mark(); } });
+
+const indexOf = (target) => { const cell = target?.closest?.("#sheet i"); return cell ? cells().indexOf(cell) : -1; };
+let drag = null;
+document.addEventListener("pointerdown", (event) => {
+  const index = sheet ? indexOf(event.target) : -1;
+  if (index < 0 || event.button) return;
+  if (event.pointerType !== "touch" || choosing) drag = { from: index, moved: false, before: new Set(chosen) };
+});
+document.addEventListener("pointermove", (event) => {
+  if (!drag) return;
+  const index = indexOf(document.elementFromPoint(event.clientX, event.clientY));
+  if (index < 0 || (!drag.moved && index === drag.from)) return;
+  drag.moved = true;
+  anchor = drag.from;
+  span(index);
+  if (choosing || event.ctrlKey || event.metaKey) for (const one of drag.before) chosen.add(one);
+  at = index;
+  mark();
+});
+document.addEventListener("pointerup", () => { if (drag?.moved) setTimeout(() => { drag = null; }); else drag = null; });
+
+document.addEventListener("click", (event) => {
+  if (!sheet) return;
+  const button = event.target.closest("#chosen [data-with]");
+  if (button) { carryOut(button.dataset.with); return; }
+  const choose = event.target.closest("[data-choose]");
+  if (choose) {
+    choosing = !choosing;
+    choose.setAttribute("aria-pressed", String(choosing));
+    sheet.classList.toggle("choosing", choosing);
+    return;
+  }
+  const index = indexOf(event.target);
+  if (index < 0 || drag?.moved) return;
+  at = index;
+  if (event.shiftKey) span(index);
+  else if (event.ctrlKey || event.metaKey || choosing) toggle(index);
+  else { anchor = index; open(index); }
+  mark();
+});
+
+document.addEventListener("croft-looked", begin);
+document.addEventListener("croft-frame", ({ detail }) => {
+  if (!sheet) return;
+  const index = Math.floor(detail.n / group());
+  if (index === at) return;
+  document.getElementById(`c${at}`)?.removeAttribute("data-at");
+  at = index;
+  document.getElementById(`c${at}`)?.setAttribute("data-at", "");
+  sheet.setAttribute("aria-activedescendant", `c${at}`);
+});
+begin();

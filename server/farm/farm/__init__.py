@@ -54,6 +54,7 @@ log = logging.getLogger("croft.farm")
 Job = Live | Ended  # what `job` and `jobs` give: for `view`
 MAX_POTENTIAL_NAMES = 1000
 MAX_SIBLINGS = 20  # other jobs of a file that a new one may share its snapshot with
+ADVICES, ADVICE_S = 200, 5.0  # how many are kept, and for how long
 WARNINGS = 20  # that a job keeps
 
 
@@ -101,6 +102,7 @@ class Farm:
             uses=uses,
         )
         presence = Presence(settings.folder_path / "cache" / "presence.json", disk)
+        self._advice: dict[str, tuple[float, list[str]]] = {}  # job id -> when, what
         self.figures = Figures(self.board, self.forecast, monotonic, wall, presence)
         self.keeper.duties.append(self.figures.look)
         self.figures.saved_hours = self.powering.saved_hours
@@ -277,6 +279,16 @@ class Farm:
         live = self._fold(job_id)
         with live.settled():
             return records(live.job, start, limit)
+
+    def advice(self, job_id: str) -> list[str]:
+        """What of a job could go better; of one that goes on it may be some seconds old."""
+        live, now = self._fold(job_id), self.board.monotonic()
+        known = self._advice.get(job_id)
+        if known is None or now - known[0] > ADVICE_S:
+            if len(self._advice) > ADVICES:
+                self._advice.clear()
+            known = self._advice[job_id] = (now, [one.text for one in self.figures.advice(live)])
+        return known[1]
 
     def log(self, job_id: str, n: int, attempt: int = 0, offset: int = 0) -> LogPart:
         """What an attempt at a task says or said, from this position on (negative: so many bytes from the

@@ -95,8 +95,13 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         download="/files/" + quote(a["address"], safe="/:")
         if a["status"] != "missing" and a["kind"] != "sequence"
         else "",
-        statistics=sheets.sums(view) if view else [],
+        statistics=[*sheets.sums(view), *all_renders(shell, a, facts)] if view else [],
     )
+
+
+def all_renders(shell: Shell, a: Thing, facts: Thing) -> list[tuple[str, str]]:
+    """What the whole of it would take, and what all its renders cost."""
+    return sheets.whole(shell.services.farm.figures.renders(a["address"], facts.get("frames")))
 
 
 def newest_render(views: list[Thing]) -> Thing | None:

@@ -46,7 +46,7 @@ def page(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPRespon
         film=film(shell, call, view, fps=fps, may=job["may"]),
         failed=failures(shell, view),
         statistics=sheets.sums(view),
-        advice=list(view.get("advice") or ()),
+        advice=[sheets.in_peoples_words(text) for text in farm.advice(job_id)],
         folder=shell.folder_for_people(str(view["folder"])) if view.get("folder") else "",
         tasks=sheets.rows(ident, job_id, tasks),
         listed=listed,

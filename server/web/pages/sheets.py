@@ -301,3 +301,17 @@ def sums(job: View) -> list[tuple[str, str]]:
     if tried:
         found.append(("Tried again", words.number(tried, "time")))
     return [(word, value) for word, value in found if value]
+
+
+def whole(renders: View) -> list[tuple[str, str]]:
+    """Of all renders of a file: what the scene's whole range would take, and what they cost together."""
+    found, span = [], renders.get("whole")
+    if span:
+        time = f"{words.duration(span['seconds'])} of a computer"
+        if span.get("elapsed") and span.get("slots"):
+            time = f"about {words.duration(span['elapsed'])} by the computers that are here"
+        found.append((f"All of {span['first']} to {span['last']}", time))
+    hours = float((renders.get("all") or {}).get("hours") or 0)
+    if int(renders.get("count") or 0) > 1 and hours:
+        found.append(("All its renders", f"{words.duration(hours * 3600)} of a computer"))
+    return found

@@ -1,0 +1,207 @@
+"""A student watches a render, in a real Chromium: the film, its sheet of cells, a log that is followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from painter import Painter
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+from test_browser import Studio
+from window import Window, opened, serving
+
+from server.disk.settings import Settings
+from server.library.people import People
+
+SHOWN = "return document.querySelector('#stage img')?.alt"
+CELLS = "return [...document.querySelectorAll('#sheet i')].map(cell => cell.className).join('')"
+AT_END = "const e = document.getElementById('log'); return e.scrollHeight - e.scrollTop - e.clientHeight < 30"
+CHOSEN = "return document.querySelectorAll('#sheet [aria-selected=true]').length"
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str], str]) -> Iterator[Studio]:
+    needs("chromedriver")
+    folder = tmp_path_factory.mktemp("film")
+    made = Studio(folder / "config", folder / "data")
+    for name in ("sh010", "sh020", "sh030", "sh040"):
+        made.asset(f"shots/{name}.blend", owner="student")
+    (made.data / "demo/project.json").write_text('{"title": "Foxes"}')
+    people = People(Settings(made.config))
+    made.token, made.node_token = people.make_token(user="student"), people.make_token(node="*")
+    with serving(made.config, made.data) as base:
+        made.base = base
+        yield made
+
+
+@pytest.fixture(scope="module")
+def window(
+    studio: Studio, tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str], str]
+) -> Iterator[Window]:
+    with opened(studio.base, tmp_path_factory.mktemp("profile"), needs) as made:
+        made.look(1280, "light")
+        made.sign_in("Student")
+        yield made
+
+
+def keys(window: Window, *pressed: str) -> None:
+    ActionChains(window.driver).send_keys(*pressed).perform()
+
+
+def test_frames_come_alive_and_the_newest_stands_on_the_stage(studio: Studio, window: Window) -> None:
+    job = studio.render("shots/sh010.blend", "11-22")
+    window.go(f"/p/demo/job/{job}")
+    window.until_text("#stage", "The first frame shows here")
+    window.run("window.kept = true")
+    painter = studio.painter()
+    first = painter.paint()
+    window.until(f"return document.querySelector('#stage img')?.alt == 'Frame {first}'")
+    assert window.until("return document.querySelector('#stage img').naturalWidth > 1")
+    second = painter.paint(6.0)
+    window.until(f"return document.querySelector('#stage img')?.alt == 'Frame {second}'")
+    letters = str(window.until(CELLS))
+    assert (letters.count("d"), letters.count("w")) == (2, 10)
+    assert letters[first - 11] == letters[second - 11] == "d"
+    assert window.run("return [...document.querySelectorAll('#sheet b')].map(e => e.textContent)") == ["11"]
+    # A frame that is chosen stays, whatever arrives; its number goes into the page's address.
+    window.run(f"document.querySelectorAll('#sheet i')[{first - 11}].click()")
+    window.until(f"return location.search == '?frame={first}'")
+    third = painter.paint()
+    window.until(f"return document.querySelectorAll('#sheet i')[{third - 11}].className == 'd'")
+    assert window.run(SHOWN) == f"Frame {first}"
+    window.button("Newest frame").click()
+    window.until(f"return document.querySelector('#stage img').alt == 'Frame {third}'")
+    assert window.run("return location.search + window.kept") == "true"
+    window.go(f"/p/demo/job/{job}?frame={second}")
+    assert window.run(SHOWN) == f"Frame {second}"
+    window.until_text("#caption", "6.0 s · on atom-3")
+    studio.ask("DELETE", f"/api/jobs/{job}")
+
+
+def test_the_film_is_scrubbed_and_played(studio: Studio, window: Window) -> None:
+    job = studio.render("shots/sh020.blend", "1-24")
+    painter = studio.painter()
+    for _ in range(24):
+        painter.paint()
+    window.go(f"/p/demo/job/{job}?frame=1")
+    window.until("return document.querySelector('.controls button').offsetParent")
+    scrub = window.find("#scrub")
+    scrub.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    window.until("return document.querySelector('#stage img').alt == 'Frame 3'")
+    assert window.run("return document.getElementById('scrub').getAttribute('aria-valuetext')") == "Frame 3"
+    scrub.send_keys(Keys.END)
+    window.until("return document.querySelector('#stage img').alt == 'Frame 24'")
+    stage = window.find("#stage")
+    ActionChains(window.driver).click_and_hold(stage).move_by_offset(-200, 0).release().perform()
+    window.until("return +document.querySelector('#stage img').alt.slice(6) < 22")
+    scrub.send_keys(Keys.HOME)
+    window.until("return document.querySelector('#stage img').alt == 'Frame 1'")
+    window.run("""window.seen = new Set();
+      new MutationObserver(() => seen.add(document.querySelector('#stage img').alt))
+        .observe(document.getElementById('stage'), {subtree: true, attributes: true})""")
+    scrub.send_keys(Keys.SPACE)
+    window.until_text("[data-play]", "Pause")
+    window.until("return window.seen.size > 12", seconds=40)  # it waits for pictures that aren't made yet
+    scrub.send_keys(Keys.SPACE)
+    window.until_text("[data-play]", "Play")
+    window.until("return location.search.startsWith('?frame=')")
+
+
+def test_chosen_frames_are_rendered_again_and_left_out(studio: Studio, window: Window) -> None:
+    job = studio.render("shots/sh030.blend", "1-8")
+    painter = studio.painter()
+    for _ in range(8):
+        painter.paint()
+    window.go(f"/p/demo/job/{job}")
+    window.until("return document.getElementById('sheet').getAttribute('role') == 'listbox'")
+    window.find("#sheet").click()  # between the cells: nothing is chosen
+    window.run("document.getElementById('sheet').focus()")
+    keys(window, Keys.HOME, Keys.ARROW_RIGHT)
+    ActionChains(window.driver).key_down(Keys.SHIFT).send_keys(Keys.ARROW_RIGHT).key_up(Keys.SHIFT).perform()
+    window.until_text("#chosen p", "2 frames chosen: 2 to 3")
+    assert window.violations() == []
+    window.button("Render again").click()
+    window.until_text("#toasts", "rendered again")
+    window.until("return document.querySelectorAll('#sheet i.w').length == 2")
+    assert window.run(CELLS) == "dwwddddd"
+    assert window.run(CHOSEN) == 0
+    cells = window.all("#sheet i")
+    window.run("arguments[0].scrollIntoView({block: 'center'})", cells[0])
+    ActionChains(window.driver).key_down(Keys.CONTROL).click(cells[1]).key_up(Keys.CONTROL).perform()
+    window.until_text("#chosen p", "1 frame chosen: 2")
+    window.button("Leave out").click()
+    window.until_text("#toasts", "1 frame is left out")
+    window.until("return document.querySelectorAll('#sheet i')[1].className == 's'")
+    window.find(".toast:last-child button").click()  # Undo
+    window.until("return document.querySelectorAll('#sheet i')[1].className == 'w'")
+    ActionChains(window.driver).click_and_hold(cells[4]).move_to_element(cells[7]).release().perform()
+    window.until_text("#chosen p", "4 frames chosen: 5 to 8")
+    keys(window, Keys.ESCAPE)
+    studio.ask("DELETE", f"/api/jobs/{job}")
+
+
+def test_a_log_is_followed_as_it_grows(studio: Studio, window: Window) -> None:
+    job = studio.render("shots/sh040.blend", "1-2")
+    painter: Painter = studio.painter("atom-9")
+    task = painter.claim()
+    lines = "".join(f"Fra:{task['frame']} sample {n}\n" for n in range(80))
+    told = {"id": "report", "uuid": task["uuid"], "frame": task["frame"], "progress": 0.2}
+    painter.talk({**told, "log": lines, "log_at": 0})
+    window.go(f"/p/demo/job/{job}/frame/{task['n']}/log")
+    window.until_text("#log", "sample 79")
+    window.run("window.first = document.getElementById('log').firstChild")
+    more = "Error: no <b>memory</b>\nSaved\n"
+    painter.talk({**told, "log": more, "log_at": len(lines)})
+    window.until_text("#log", "Error: no <b>memory</b>")
+    assert window.all("#log b") == []
+    assert window.run("return document.getElementById('log').firstChild === window.first"), "drawn again"
+    window.until(
+        "const e = document.getElementById('log'); return e.scrollHeight - e.scrollTop - e.clientHeight < 30"
+    )
+    window.button("First error").click()
+    window.until("return getSelection().toString() == 'Error: no <b>memory</b>'")
+    assert window.violations() == []
+    failed = {"id": "failed", "uuid": task["uuid"], "frame": task["frame"], "time": 2, "reason": "crash"}
+    painter.talk({**failed, "log": "Segmentation fault\n", "log_at": len(lines + more)})
+    window.until_text("#log", "Segmentation fault")
+    window.until_text("#log-news", "That is all of it")
+    studio.ask("DELETE", f"/api/jobs/{job}")
+    assert window.logged() == []
+
+
+def test_renders_are_chosen_by_their_state(studio: Studio, window: Window) -> None:
+    job = studio.render("shots/sh010.blend", "1-3")
+    window.go("/rendering")
+    window.until_text(f"#j-{job} p", "0 of 3 frames")
+    window.find("select[name=state]").send_keys("Done")
+    window.until("return location.search == '?state=done'")
+    window.until(f"return !document.getElementById('j-{job}')")
+    window.until("return document.querySelectorAll('.job').length == 1")
+    window.go(f"/p/demo/job/{job}?why=1")
+    window.until_text(".notice", "Hide that")
+    assert window.violations() == []
+    window.find(".notice a").click()
+    window.until("return location.search == ''")
+    window.until_text(".notice a", "Why?")
+    studio.ask("DELETE", f"/api/jobs/{job}")
+
+
+def test_a_files_page_becomes_its_newest_render(studio: Studio, window: Window) -> None:
+    studio.asset("shots/sh050.blend", owner="student")
+    first = studio.render("shots/sh050.blend", "1-4")
+    studio.painter().paint()
+    window.go("/p/demo/asset/shots/sh050.blend")
+    window.until("return document.querySelector('#stage img')?.naturalWidth > 1")
+    window.run("window.kept = true")
+    second = studio.render("shots/sh050.blend", "5-9")
+    window.until("return document.querySelectorAll('#sheet i').length == 5")
+    studio.ask("DELETE", f"/api/jobs/{first}")
+    shown = studio.painter().paint()
+    window.until(f"return document.querySelector('#stage img')?.alt == 'Frame {shown}'")
+    window.run("document.querySelectorAll('#sheet i')[4].click()")
+    window.until("return document.querySelectorAll('#sheet [role=option]').length == 5")
+    window.until_text("#caption", "Frame 9")
+    assert window.run("return window.kept")
+    assert window.violations() == []
+    studio.ask("DELETE", f"/api/jobs/{second}")
