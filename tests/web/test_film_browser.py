@@ -25,7 +25,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str], str]
     needs("chromedriver")
     folder = tmp_path_factory.mktemp("film")
     made = Studio(folder / "config", folder / "data")
-    for name in ("sh010", "sh020", "sh030", "sh040"):
+    for name in ("sh010", "sh020", "sh030", "sh040", "sh050"):
         made.asset(f"shots/{name}.blend", owner="student")
     (made.data / "demo/project.json").write_text('{"title": "Foxes"}')
     people = People(Settings(made.config))
@@ -188,7 +188,6 @@ def test_renders_are_chosen_by_their_state(studio: Studio, window: Window) -> No
 
 
 def test_a_files_page_becomes_its_newest_render(studio: Studio, window: Window) -> None:
-    studio.asset("shots/sh050.blend", owner="student")
     first = studio.render("shots/sh050.blend", "1-4")
     studio.painter().paint()
     window.go("/p/demo/asset/shots/sh050.blend")
