@@ -200,8 +200,6 @@ class Reasons:
         heartbeat_s = self._board.nodes.heartbeat_s()
         nodes = [n for n in self._board.nodes.present() if n.state(now, heartbeat_s) not in NOT_OPEN]
         fitting = [node for node in nodes if not misfit(need, node.means)]
-        if not fitting:
-            return _misfits(need, nodes), False
         able = [node for node in fitting if node.may_work(now, heartbeat_s)]
         if not able:
             asleep = _asleep([n for n in self._board.nodes.present() if not misfit(need, n.means)])
