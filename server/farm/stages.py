@@ -178,7 +178,7 @@ def part_of(frames: frame_ranges.Frames, low: int, high: int) -> frame_ranges.Fr
 # The words of a stage's commands that stand for something else in each of its tasks.
 WORDS = (
     *("frame", "first", "last", "chunk", "count", "padded"),
-    *("tile", "column", "row", "listed"),
+    *("tile", "column", "row", "listed", "prman"),
 )
 
 
@@ -207,10 +207,18 @@ def words(stage: Stage, index: int, frames: frame_ranges.Frames) -> dict[str, An
         "column": tile[0] + 1 if tile is not None else None,
         "row": tile[1] + 1 if tile is not None else None,
         "listed": stage.record["lists"][index] if stage.per == "list" else None,
+        "prman": None,
     }
 
 
-_PLAIN: dict[str, Any] = {"count": 1, "tile": None, "column": None, "row": None, "listed": None}
+_PLAIN: dict[str, Any] = {
+    "count": 1,
+    "tile": None,
+    "column": None,
+    "row": None,
+    "listed": None,
+    "prman": None,
+}
 
 
 def _padded(frame: int) -> str:

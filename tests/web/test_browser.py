@@ -30,9 +30,12 @@ PAGES += ["/p/demo/render/shots/sh010.blend", "/p/demo/render/shots/sh010.blend?
 PAGES += ["/computers", "/me", "/api/docs", "/nowhere", "/statistics", "/p/demo/statistics?days=30"]
 SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
 TARGETS = "button, a.button, input:not([type=hidden], [type=checkbox]), label.tick, select, nav a"
-SMALL = f"return [...document.querySelectorAll('{TARGETS}')]" + """
+SMALL = (
+    f"return [...document.querySelectorAll('{TARGETS}')]"
+    + """
   .filter(e => e.checkVisibility()).map(e => [e.outerHTML.slice(0, 120), e.getBoundingClientRect()])
   .filter(([, box]) => box.height < 44 || box.width < 44).map(([html]) => html)"""
+)
 
 
 @dataclass

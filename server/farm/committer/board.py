@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import secrets
+import shlex
 import threading
 import time
 from collections import deque
@@ -244,14 +245,17 @@ class Board:
     def _work(self, job: Job, stage: Stage) -> Work:
         labels = job.requires | frozenset(stage.texts("requires"))
         if stage.commands is not None:
-            commands = fill(stage.commands, _values(job, stage), _IN_TEXT)
+            commands: Any = fill(stage.commands, _values(job, stage), _IN_TEXT)
             sealed = seal.fits(self._secret, job.record)
             if not sealed and (stage.per == "list" or not harmless(commands)):
                 return Work(Need(job.share, labels), b"", why=UNSEALED)
             simple = bool(stage.record.get("simple")) and job.output == "scene"
             programs, does = frozenset(stage.texts("programs")), frozenset(stage.texts("does"))
             need = _need(job, stage, labels, programs, simple, does)
-            return Work(need, *_template(job, commands), writes=writes(commands, _UUID))
+            leaves = stage.per != "list" and writes(commands, _UUID)
+            if stage.per == "list":
+                commands = _OPEN["listed"]
+            return Work(need, *_template(job, commands), writes=leaves)
         try:
             job_type = self.types.get(job.record.get("type"))
         except CroftError:
@@ -546,6 +550,12 @@ def _values(job: Job, stage: Stage) -> dict[str, Any]:
     }
 
 
+def _prman(frame: object, units: list[list[str]]) -> dict[str, Any]:
+    """The same commands as RFAM's node takes them."""
+    told = [{"command": shlex.join(argv)} for argv in units]
+    return {"commands": {"texture": [], "frames": {str(frame): told}}}
+
+
 def source_address(job: Job) -> str:
     """The address of the file that is rendered: the snapshot."""
     return paths.join(job.home, str(job.record.get("snapshot") or ""))
@@ -557,7 +567,7 @@ _OPEN = {word: f"@@{word}{secrets.token_hex(8)}@@" for word in stages.WORDS}
 _IN_TEXT = {word: f"@@{word}{secrets.token_hex(8)}@@" for word in stages.WORDS}
 
 
-def _template(job: Job, commands: list[dict[str, Any]]) -> tuple[bytes, tuple[str, ...]]:
+def _template(job: Job, commands: Any) -> tuple[bytes, tuple[str, ...]]:
     """The commandment of a task as bytes in which some words are left open, and which."""
     whole = encoding.dumps(
         {
@@ -567,7 +577,7 @@ def _template(job: Job, commands: list[dict[str, Any]]) -> tuple[bytes, tuple[st
             "file": source_address(job),
             "requires": sorted(job.requires),
             "issued": _ISSUED,
-            "prmanCommands": None,
+            "prmanCommands": _OPEN["prman"] if commands == _OPEN["listed"] else None,
             "job": job.id,
             "n": _NUMBER,
             "type": job.record.get("type"),
@@ -602,6 +612,10 @@ def commandment(live: Live, task: int, attempt: str, issued: int, bound_s: float
     work, words = live.works[stage.index], stages.words(stage, task - stage.first, job.frames)
     if stage is job.chunked:  # an attempt before may have left some of it
         words["chunk"] = str(job.left_of(task))
+    if stage.per == "list":
+        units = words["listed"]
+        words["listed"] = [{"do": "run", "argv": argv, "where": job.home} for argv in units]
+        words["prman"] = _prman(words["frame"], units)
     for name in work.words:
         text = values[name.encode()] = encoding.dumps(words[name])
         values[b"in_" + name.encode()] = text.strip(b'"')

@@ -501,6 +501,7 @@ class Farm:
             Problem("config:limits", "config", "server.json", f"server.json: {why}", "Correct it there.")
             for why in self.board.wrong_limits
         ]
+        self.types.all()  # as they are now
         for ident, why in sorted(self.types.wrong.items()):
             mend = "Correct the file; what it said before is used until then."
             found.append(Problem(f"job-type:{ident}", "config", ident, why, mend))

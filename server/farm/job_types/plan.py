@@ -14,7 +14,7 @@ from server.farm.job_types.commands import COMMANDS, WORD
 _KEYS = frozenset(
     {
         *("name", "title", "per", "chunk", "tiles", "after", "if", "least_frames", "outputs", "programs"),
-        *("requires", "memory_mb", "commands", "optional", "simple", "writes", "parts"),
+        *("requires", "memory_mb", "commands", "optional", "simple", "writes", "parts", "allow"),
     }
 )
 PER = ("frame", "chunk", "tile", "once", "list")
@@ -42,6 +42,7 @@ class StagePlan:
     simple: bool  # RFAM's node can do it
     writes: str  # the names of what it makes, `####` for the frame
     parts: bool  # what it makes is for later stages alone, and goes when the job is done
+    allow: tuple[str, ...]  # programs that a list of commands may name
 
 
 def read(told: Any, place: str, settings: Mapping[str, Any], before: list[StagePlan]) -> StagePlan:
@@ -70,7 +71,7 @@ def read(told: Any, place: str, settings: Mapping[str, Any], before: list[StageP
     if before and before[-1].optional and not optional:
         raise BadInput(f"{place}: optional stages come last")
     listed = {}
-    for key in ("outputs", "programs", "requires"):
+    for key in ("outputs", "programs", "requires", "allow"):
         listed[key] = told.get(key, [])
         if not isinstance(listed[key], list) or not all(isinstance(text, str) for text in listed[key]):
             raise BadInput(f"{place}.{key} must be a list of texts")
@@ -97,6 +98,7 @@ def read(told: Any, place: str, settings: Mapping[str, Any], before: list[StageP
         simple=bool(told.get("simple", False)),
         writes=str(told.get("writes") or ""),
         parts=bool(told.get("parts", False)),
+        allow=tuple(listed["allow"]),
     )
 
 
@@ -137,13 +139,25 @@ def plan(
     stem: str,
     lists: list[Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """The stages of one job. `lists`: the commands of each task, for stages that are lists."""
+    """The stages of one job. `lists`: for stages that are lists the commands of each task, level by level."""
     planned: list[dict[str, Any]] = []
     for stage in found:
         wanted = not stage.condition or values.get(stage.condition)
         fits = not stage.outputs or output in stage.outputs
-        if wanted and fits and frames >= stage.least_frames:
-            planned.append(_one(stage, planned, values, frames, stem, lists or []))
+        if not wanted or not fits or frames < stage.least_frames:
+            continue
+        if stage.per != "list":
+            planned.append(_one(stage, planned, values, frames, stem, []))
+            continue
+        before = ""
+        for n, units in enumerate(lists or []):  # each level waits for all of the one before
+            one = _one(stage, planned, values, frames, stem, units)
+            if before:
+                one.update(name=f"{stage.name} {n + 1}", after=[{"stage": before, "by": "all"}])
+            before = one["name"]
+            planned.append(one)
+    if not planned:
+        raise BadInput("There is nothing to do in it.")
     return planned
 
 

@@ -7,6 +7,8 @@ job is its `job.json`, written last; until then `intent.json` tells a later star
 from __future__ import annotations
 
 import datetime
+import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
@@ -21,7 +23,7 @@ from server.disk.records import JobPlace
 from server.disk.settings import Settings
 from server.disk.store import Store
 from server.farm import frames as frame_ranges
-from server.farm.job_types import JobType, JobTypes
+from server.farm.job_types import JobType, JobTypes, alf
 from server.farm.job_types.seal import seal
 from server.farm.jobs import facts, inputs, plan, snapshots
 from server.farm.jobs import record as records
@@ -119,7 +121,10 @@ class Submitter:
         if order not in frame_ranges.ORDERS:
             raise BadInput(f"order must be one of {', '.join(frame_ranges.ORDERS)}, not {str(order)[:40]!r}.")
         name = paths.name_of(address)
-        planned = job_type.plan(parameters, len(frames), output, paths.own_stem(name))
+        lists = None
+        if job_type.frames == "file":
+            frames, lists = self._listed(job_type, path, address)
+        planned = job_type.plan(parameters, len(frames), output, paths.own_stem(name), lists)
         more = {"writes": self._writes(address, path, parameters)} if output == "scene" else {}
         return {
             **more,
@@ -243,6 +248,24 @@ class Submitter:
         raw = facts.of(path).scene(parameters.get("scene")).get("output")
         return facts.output_folder(self._store, address, raw) if isinstance(raw, str) else ""
 
+    def _listed(
+        self, job_type: JobType, path: Path, address: str
+    ) -> tuple[frame_ranges.Frames, list[list[list[list[str]]]]]:
+        """The commands that a job file lists, level by level, and the frames that they are for."""
+        share = self._store.share(paths.parse(address)[0])
+        allowed = {program for stage in job_type.stages for program in stage.allow}
+        raw, _ = files.read_bounded(path, alf.MAX_BYTES)
+        levels = alf.stages(alf.read(raw.decode("utf-8", "replace")))
+        root = str(share.root).rstrip("/") + "/"
+        numbers = [unit.frame for unit in max(levels, key=len)]
+        known = [number for number in numbers if number is not None]
+        framed = len(set(known)) == len(numbers)
+        lists = []
+        for level in levels:
+            units = sorted(level, key=lambda unit: unit.frame or 0) if framed else level
+            lists.append([[_argv(c, allowed, root, share.name) for c in unit.commands] for unit in units])
+        return frame_ranges.of(sorted(known)) if framed else frame_ranges.parse(1), lists
+
     def _priority(self, request: Mapping[str, Any], address: str) -> int:
         entry = self._store.index.get(address)
         default = entry.facts.priority if entry is not None and entry.facts is not None else 0
@@ -299,6 +322,18 @@ def _fps_of_scene(path: Path) -> float | None:
     """Frames a second."""
     found = facts.of(path).told.get("fps")
     return float(found) if isinstance(found, (int, float)) and 0 < found <= 1000 else None
+
+
+def _argv(argv: list[str], allowed: set[str], root: str, share: str) -> list[str]:
+    """A command as it is kept: only of programs that the type allows, paths on the share as addresses."""
+    if os.path.basename(argv[0]) not in allowed:
+        known = ", ".join(sorted(allowed))
+        raise BadContent(f"The job file runs {argv[0][:60]!r}: this kind of job runs {known} alone.")
+    plain = [re.sub(r"%D\((.*)\)", r"\1", part) for part in argv]
+    return [
+        os.path.basename(plain[0]),
+        *(f"{share}::{part[len(root) :]}" if part.startswith(root) else part for part in plain[1:]),
+    ]
 
 
 def _whole(request: Mapping[str, Any], key: str, default: int, least: int, most: int) -> int:
