@@ -37,13 +37,13 @@ def test_one_job_takes_its_frames_over_the_slots() -> None:
     found = ends([work("a", stage(100))], computers())["a"]
     assert found.likely == pytest.approx(250, rel=0.05)
     assert found.earliest < found.likely < found.latest
-    assert likely(ends([work("a", stage(1))], computers()))["a"] == pytest.approx(10)
+    assert likely(ends([work("a", stage(1))], computers()))["a"] == pytest.approx(10, rel=0.02)
     assert likely(ends([work("a", stage(100))], computers(pace=2.0)))["a"] == pytest.approx(500, rel=0.05)
 
 
 def test_a_task_that_is_out_counts_by_what_is_left_of_it() -> None:
     half = Stage(0, (0.5,), 60.0, 0.2, 5)
-    assert likely(ends([work("a", half)], computers()))["a"] == pytest.approx(30)
+    assert likely(ends([work("a", half)], computers()))["a"] == pytest.approx(30, rel=0.02)
 
 
 def test_equal_teams_end_together_and_a_heavier_one_sooner() -> None:
@@ -72,7 +72,10 @@ def test_within_a_team_people_share_and_ones_own_jobs_follow_each_other() -> Non
 def test_a_short_job_behind_a_long_one_isnt_held_up_until_its_end() -> None:
     jobs = [work("long", stage(10_000), created="1"), work("short", stage(4), created="2")]
     found = likely(ends(jobs, computers()))
-    assert found["short"] < 100 < found["long"]
+    assert found["short"] < 200 < found["long"]
+    told = ends(jobs, computers())["short"]  # it may also come after all of the long one
+    assert told.earliest < 100
+    assert told.latest > 20_000
 
 
 def test_a_job_waits_for_its_time_its_forerunners_and_its_own_stages() -> None:
@@ -88,7 +91,7 @@ def test_a_job_waits_for_its_time_its_forerunners_and_its_own_stages() -> None:
 
 
 def test_a_limit_of_tasks_at_once_is_kept() -> None:
-    assert likely(ends([work("a", stage(100), most=1)], computers()))["a"] == pytest.approx(1000)
+    assert likely(ends([work("a", stage(100), most=1)], computers()))["a"] == pytest.approx(1000, rel=0.02)
 
 
 def test_nothing_is_said_of_what_nobody_knows_and_of_what_nobody_can_do() -> None:

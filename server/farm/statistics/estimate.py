@@ -3,7 +3,7 @@
 The queue is played through as a fluid: computers that can do the same work are one class, whose slots go
 to projects by weight, to people within a project evenly, and to one person's jobs mostly by priority and
 age, as far as each can use them. Steps grow with the time played, so that a thousand jobs on five hundred
-computers cost a few hundred rounds at most. Played three times, with each frame at its shortest, likely
+computers cost a few hundred rounds at most. Played several times, with each frame at its shortest, likely
 and longest; what isn't known (no frame done yet, no computer) widens the range or leaves it out.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 HORIZON_S = 400 * 86_400.0  # what ends later isn't told
@@ -20,7 +20,9 @@ LEAST_STEP_S = 2.0
 DOUBT = 0.05  # relative, beyond what the frames' own spread says: computers come and go
 SURE = 1.64  # standard deviations on each side: nine in ten ends lie within
 ROUNDS = 5
-WAITED = 0.25  # of a person's tasks go to what has waited longest, whatever its place
+WAITED = 0.25  # at most so much of a person's slots goes to what has waited longest, whatever its place
+GAPS_S = (0.0, 0.1, 0.3)  # between a slot's one task and the next
+LAST_WORD_S = 3.0  # until the last frame's computer has said so
 LATER = 12  # jobs of a person among which that part goes round
 PRIOR_TASKS = 3.0  # a computer's pace counts as everybody's until it has done a few
 
@@ -85,14 +87,24 @@ def ends(jobs: Sequence[Work], computers: Iterable[Computer]) -> dict[str, Ends]
     classes = _classes(computers)
     served = frozenset().union(*(one.serves for one in classes)) if classes else frozenset()
     usable = [work for work in jobs if all(stage.need in served for stage in work.stages if stage.tasks)]
-    short, likely, long = (_Play(usable, classes, lean).run() for lean in (-1, 0, 1))
+    likely = _Play(usable, classes, 0, WAITED / 2).run()
+    # Who of one person's jobs comes first is the one thing that moves an end by much: both ways are played.
+    short = _each(min, *(_Play(usable, classes, -1, part).run() for part in (0.0, WAITED)))
+    long = _each(max, *(_Play(usable, classes, 1, part).run() for part in (0.0, WAITED)))
     found = {}
     for work in usable:
         middle = likely.get(work.id, math.inf)
         if middle < HORIZON_S and all(stage.seconds is not None for stage in work.stages):
-            last = min(long.get(work.id, HORIZON_S), HORIZON_S)
+            last = min(long.get(work.id, HORIZON_S) + LAST_WORD_S, HORIZON_S)
             found[work.id] = Ends(*sorted((short.get(work.id, middle), middle, last)))
     return found
+
+
+def _each(
+    choose: Callable[[float, float], float], one: Mapping[str, float], other: Mapping[str, float]
+) -> dict[str, float]:
+    """Of two playings' ends the sooner, or the later; what only one knows isn't told."""
+    return {job: choose(one[job], other[job]) for job in one if job in other}
 
 
 def paces(jobs: Iterable[Mapping[str, Sequence[float]]]) -> dict[str, float]:
@@ -144,6 +156,7 @@ def _classes(computers: Iterable[Computer]) -> list[_Class]:
 def _lean(stage: Stage, lean: int) -> float:
     """A task's seconds at the short, likely or long end of what is believed."""
     seconds = 60.0 if stage.seconds is None else max(stage.seconds, 1e-3)
+    seconds += GAPS_S[lean + 1]
     if not lean:
         return seconds
     doubt = math.sqrt(
@@ -190,7 +203,7 @@ class _Run:
 class _Play:
     """One playing of the queue."""
 
-    def __init__(self, jobs: Sequence[Work], classes: list[_Class], lean: int) -> None:
+    def __init__(self, jobs: Sequence[Work], classes: list[_Class], lean: int, waited: float) -> None:
         self._classes = sorted(classes, key=lambda one: len(one.serves))  # the choosy first
         self._waiting = [_Run(work, lean) for work in jobs]
         self._teams: dict[str, dict[str, list[_Run]]] = {}  # project -> user -> by priority and age
@@ -198,6 +211,7 @@ class _Play:
         self._busy: dict[str, _Run] = {}  # those that have slots
         self._ended: dict[str, float] = {}
         self._ids = {work.id for work in jobs}
+        self._waited = waited
         self._now = 0.0
 
     def run(self) -> dict[str, float]:
@@ -274,9 +288,10 @@ class _Play:
 
     def _give(self, runs: list[_Run], group: _Class, slots: float) -> None:
         """One person's slots to their jobs: in order, but for the part that those get who wait longest."""
-        later = [run for run in runs[1:LATER] if _room(run, group) > 0] if len(runs) > 1 else []
+        later = [run for run in runs[1:LATER] if _room(run, group) > 0] if self._waited else []
+        part = slots * self._waited
         for run in later:
-            slots -= self._take(run, group, slots * WAITED / len(later))
+            slots -= self._take(run, group, part / len(later))
         for run in runs:
             if slots <= 1e-9:
                 break
