@@ -36,6 +36,8 @@ for number in range(40):
     bpy.data.meshes.new('filler %d' % number).use_fake_user = True
 bpy.ops.wm.save_as_mainfile(filepath='//plain.blend', compress=False)
 bpy.ops.wm.save_as_mainfile(filepath='//zstd.blend', compress=True, copy=True)
+bpy.ops.object.modifier_add(type='CLOTH')
+bpy.ops.wm.save_as_mainfile(filepath='//cloth.blend', copy=True)
 """
 
 
@@ -63,7 +65,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Scenes:
     folder = tmp_path_factory.mktemp("scenes")
     script = folder / "make.py"
     script.write_text(MAKE.replace("//lib", f"{folder}/lib").replace("//plain", f"{folder}/plain").replace(
-        "//zstd", f"{folder}/zstd"))  # fmt: skip
+        "//zstd", f"{folder}/zstd").replace("//cloth", f"{folder}/cloth"))  # fmt: skip
     done = subprocess.run(
         [blender, "-b", "--factory-startup", "--python-exit-code", "3", "--python", str(script)],
         capture_output=True, text=True, timeout=50, check=False,

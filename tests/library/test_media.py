@@ -78,7 +78,12 @@ def test_a_scene_tells_its_facts_however_it_was_packed(pool: Workers, scenes: Sc
         assert facts["camera"] is True
         assert [os.path.basename(library) for library in facts["libraries"]] == ["lib.blend"]
         assert facts["textures"] == ["//tex/wood.png"]  # the packed one needs no file
+        assert facts["simulated"] is False
         assert answer.data["size"] == path.stat().st_size
+
+
+def test_a_scene_with_cloth_is_known_as_simulated(pool: Workers, scenes: Scenes) -> None:
+    assert ask(pool, scenes.plain.with_name("cloth.blend"), "facts").data["facts"]["simulated"] is True
 
 
 def test_a_cut_scene_says_so_and_keeps_its_preview(pool: Workers, scenes: Scenes, tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ DATA_WHOLE, DATA_HEAD = 8192, 1024  # bytes: blocks up to the first are kept, of
 DATA_BYTES = 24 << 20  # of all of them
 STRUCTS = {  # whose DATA blocks name files, or say that a video editor holds strips
     b"Strip", b"StripElem", b"MeshCacheModifierData", b"OceanModifierData", b"FluidDomainSettings",
-    b"PointCache", b"CustomDataExternal", b"NodeShaderTexIES", b"NodeShaderScript", b"Editing",
+    b"PointCache", b"CustomDataExternal", b"NodeShaderTexIES", b"NodeShaderScript",
+    b"NodeGeometrySimulationOutput", b"Editing",
 }  # fmt: skip
 STRUCT_COUNT = 10_000
 

@@ -31,8 +31,9 @@ def facts(found: Blend) -> dict[str, Any]:
     [w, h] in pixels as rendered, percentage, engine, output, format, camera, and where there is none
     whether it is `renderable` all the same), the present scene's own as `scene frames fps resolution engine
     output format camera renderable`, `libraries`, `textures`, and `uses` (each: path, kind
-    `library image sound film font cache volume text`, absolute, packed); `partial` where so much is in it
-    that not every use was found. Of a file that isn't `whole`: `why`, names and frames of scenes alone.
+    `library image sound film font cache volume text`, absolute, packed); `simulated`: whether frames depend
+    on those before them; `partial` where so much is in it that not every use was found, nor, perhaps, a
+    simulation. Of a file that isn't `whole`: `why`, names and frames of scenes alone.
     """
     told: dict[str, Any] = {"blender": found.version, "compression": found.compression, "whole": found.whole}
     if not found.whole:
@@ -53,6 +54,7 @@ def facts(found: Blend) -> dict[str, Any]:
         blocks = blendfile.find_blocks_from_code(b"SC")[:SCENES]
         scenes = [{**_scene(block), "_old": block.addr_old} for block in blocks]
         used = list(uses.of(blendfile))
+        moves = uses.simulated(blendfile)
     present = next((scene for scene in scenes if scene["_old"] == current), scenes[0] if scenes else None)
     for scene in scenes:
         del scene["_old"]
@@ -65,6 +67,8 @@ def facts(found: Blend) -> dict[str, Any]:
     told["textures"] = [one["path"] for one in used if one["kind"] == "image" and not one["packed"]]
     if found.partial:
         told["partial"] = True
+    if moves or not found.partial:
+        told["simulated"] = moves
     return told
 
 

@@ -34,7 +34,8 @@ PARTS = {  # structures within objects and nodes that name a file or folder
 NO_NAMES = {b"<builtin>", b"", b"Render Result"}
 # Of Blender's DNA: Image.source, PointCache.flag.
 SOURCE_FILE, SOURCE_FILM, SOURCES = 1, 3, {1, 2, 3, 6}
-CACHE_EXTERNAL = 512
+CACHE_BAKED, CACHE_EXTERNAL = 1, 512
+SIMULATIONS = {b"FluidDomainSettings", b"NodeGeometrySimulationOutput"}
 
 
 def of(blendfile: Any) -> list[dict[str, Any]]:
@@ -78,6 +79,17 @@ def _all(blendfile: Any) -> Iterator[tuple[str, bytes, bool]]:
             kind, name = PARTS[structure]
             value = block.get(name, default=b"")
             yield kind, value if isinstance(value, bytes) else b"", False
+
+
+def simulated(blendfile: Any) -> bool:
+    """Does a frame depend on those before it? Whatever moves by physics and isn't baked counts."""
+    for block in blendfile.find_blocks_from_code(b"DATA"):
+        structure = block.dna_type_id
+        if structure in SIMULATIONS:
+            return True
+        if structure == b"PointCache" and not block.get(b"flag", default=0) & (CACHE_BAKED | CACHE_EXTERNAL):
+            return True
+    return False
 
 
 def _packed(block: Any) -> bool:
