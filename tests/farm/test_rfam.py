@@ -44,7 +44,9 @@ class RfamNode:
     def on_task(self, told: dict[str, Any]) -> None:
         for key in ("uuid", "file", "frame", "requires", "issued", "prmanCommands"):
             assert key in told
-        assert isinstance(told["frame"], int)
+        video = isinstance(told["frame"], list)
+        assert [type(frame) for frame in (told["frame"] if video else [told["frame"]])] == [int] * (1 + video)
+        assert not told["prmanCommands"]  # else it is RenderMan's, of which it takes one at a time
         self.tasks[told["uuid"]] = told
 
     def on_kill(self, told: dict[str, Any]) -> None:
@@ -188,6 +190,29 @@ def test_a_cancelled_frame_is_killed(farm: Farm, old: RfamNode, job: Callable[..
     farm.cancel(job_id, "anna")
     old.post(IDENTITY, old.report(uuid))
     assert old.killed == [uuid]
+
+
+def test_a_video_is_one_task_for_all_frames_and_never_killed(
+    farm: Farm, old: RfamNode, job: Callable[..., str]
+) -> None:
+    job_id = job(type="blender-video", frames="3-12")
+    assert [(told["video"], told["frames"]) for told in farm.potential("slurm")] == [(True, 10)]
+    old.post(IDENTITY, {**TASK, "count": 2})
+    ((uuid, told),) = old.tasks.items()
+    assert told["frame"] == [3, 12]
+    # It counts the frames that Blender has said
+    assert old.post(IDENTITY, {**old.report(uuid), "done": 4, "total": 10}) == []
+    assert farm.task(job_id, 0)["progress"] == 0.4
+    old.post(IDENTITY, old.done(uuid))
+    assert (farm.view(job_id)["state"], farm.view(job_id)["counts"]["done"]) == ("done", 1)
+    # Cancelled, or gone: it goes on to its end, which nobody takes
+    second = job(type="blender-video", frames="1-4")
+    old.post(IDENTITY, TASK)
+    ((uuid, _),) = old.tasks.items()
+    farm.cancel(second, "anna")
+    assert old.post(IDENTITY, old.report(uuid)) == []
+    assert old.post(IDENTITY, old.done(uuid)) == []
+    assert farm.view(second)["state"] == "cancelled"
 
 
 def test_potential_tells_a_prenode_each_job_once(farm: Farm, job: Callable[..., str]) -> None:

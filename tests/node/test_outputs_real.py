@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 from real_farm import RealFarm, Record, until
 
+pytestmark = pytest.mark.timeout(150)  # real renders, on whatever machine
+
 SCRIPT = Path(__file__).with_name("output_scenes.py")
 FRAMES = ("11", "12")
 COUNT = (

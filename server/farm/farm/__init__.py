@@ -626,13 +626,15 @@ class Farm:
 
 def _potential(live: Live) -> dict[str, Any]:
     job = live.job
+    video = job.stages[0].per == "once" and isinstance(job.task_frame(0), list)
     return {
         "uuid": job.id,
         "name": job.record.get("name"),
         "created": job.record.get("created"),
         "file": source_address(job),
         "priority": job.priority,
-        "video": isinstance(job.task_frame(0), list),
+        "video": video,
         "requires": sorted(job.requires),
-        "frames": job.total,  # a number: RFAM's prenode counts with it
+        # A number: RFAM's prenode starts so many nodes, or one for a video.
+        "frames": len(job.frames) if video else job.total,
     }
