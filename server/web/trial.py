@@ -55,11 +55,12 @@ def computers(nodes: list[dict[str, Any]]) -> list[Check]:
             checks.append(wrong(text, "Mount the server's share there, and paste the line again."))
         elif node["protocol"] < 2:
             checks.append(note(f"{name} answers (a node of RFAM's, which can't prove what it sees)."))
-        elif not programs:
+        elif "blender" not in programs:
             text = f"{name} answers and sees the same folder, but has no Blender."
             checks.append(note(text, "Install it there, or name it in the node's config.json as 'blender'."))
         else:
-            having = ", ".join(f"{program} {version}".strip() for program, version in programs.items())
+            told = sorted(programs.items(), key=lambda pair: (pair[0] != "blender", pair[0]))
+            having = ", ".join(f"{program} {version}".strip() for program, version in told)
             checks.append(right(f"{name} answers, sees the same folder, and has {having}."))
     if not any(check.state == "right" for check in checks):
         text = "No computer that could render has answered yet."

@@ -129,7 +129,8 @@ def facts(view: View, now: datetime.datetime) -> list[tuple[str, str]]:
     hardware, state = view.get("hardware") or {}, str(view["state"])
     here = state not in GONE
     gpus = [str(gpu.get("name")) for gpu in view.get("gpus") or []]
-    programs = ", ".join(f"{name} {version}".strip() for name, version in view["programs"].items())
+    told = sorted(view["programs"].items(), key=lambda pair: (pair[0] != "blender", pair[0]))
+    programs = ", ".join(f"{name} {version}".strip() for name, version in told)
     found = [
         ("Frames at once", str(view["slots"])),
         ("Has", computers.hardware(view)),
