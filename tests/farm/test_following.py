@@ -144,6 +144,8 @@ def test_a_jobs_limit_and_its_reason(farm: Farm, node: Node, submit: Submit) -> 
     assert len(node.ask(5)) == 2
     said = [reason["text"] for reason in farm.why(job)["reasons"]]
     assert said == ["it is being rendered on 1 node", "it may have 2 tasks out at once, and has them"]
+    Node(farm, "n2", node.root).say()
+    assert [row["text"] for row in farm.why(job)["nodes"]] == ["renders it: frame 1, 2", "could do it"]
     farm.set_plan(job, {"nodes_most": 4}, "anna")
     assert len(node.ask(5)) == 2
     farm.set_plan(job, {"nodes_most": 0}, "anna")

@@ -21,6 +21,7 @@ from server.farm.scheduler import Ahead, Need, misfit
 REMEMBERED_S = 0.5  # how long it is remembered which nodes can serve a need
 MOST_NODES = 1000  # that a list of reasons names
 MOST_NEEDS = 1000
+FREE = "can do it, and has nothing else to do"
 
 Reason = tuple[str, str]  # kind, text
 
@@ -217,6 +218,7 @@ class Reasons:
         now = self._board.monotonic()
         heartbeat_s = self._board.nodes.heartbeat_s()
         found = []
+        barred = self._settled(live) or self._awaits(live) or self._held(live) or self._limited(live)
         kept = {
             told["node"]: f"is kept from it until {told['until'][11:16]} UTC: {told['why']}"
             for told in trouble.avoided(self._board, live)
@@ -230,6 +232,8 @@ class Reasons:
             else:
                 cannot = misfit(live.waiting.need, node.means)
                 text = f"can't: {cannot}" if cannot else kept.get(node.name) or self._free(node, now)
+                if barred and text == FREE:
+                    text = "could do it"
             found.append({"name": node.name, "text": text})
         return found
 
@@ -239,7 +243,7 @@ class Reasons:
             return closed
         if len(node.held) >= node.slots:
             return f"can do it, and is busy with {self._busy_with(node)}"
-        return "can do it, and has nothing else to do"
+        return FREE
 
     def _busy_with(self, node: Node) -> str:
         for job_id, _ in list(node.held.values()):
@@ -287,7 +291,7 @@ class Reasons:
                     "job": work.job,
                     "stage": work.stage,
                     "n": chosen.task,
-                    "frame": _frame(live.job, chosen.task) if live is not None else None,
+                    "frame": _frame_of(live, chosen.task),
                     "name": record.get("name") or work.job,
                     "project": work.project or None,
                     "user": work.user or None,
@@ -306,6 +310,10 @@ def _how_it_goes(job: Live | Ended) -> str:
         return "which is paused"
     counts = job.job.counts
     return f"of which {counts['done']} of {job.job.total} are done"
+
+
+def _frame_of(live: Live | None, task: int) -> Any:
+    return live.job.task_frame(task) if live is not None and task < live.job.tasks else None
 
 
 def _misfits(need: Need, nodes: list[Node]) -> str:
@@ -355,13 +363,9 @@ def _out(most: int) -> str:
     return "1 task out at once, and has it" if most == 1 else f"{most} tasks out at once, and has them"
 
 
-def _frame(job: Job, task: int) -> Any:
-    return job.frames[task] if 0 <= task < len(job.frames) else None
-
-
 def _frames(job: Job, tasks: list[int]) -> str:
-    frames = [str(_frame(job, task)) for task in sorted(tasks)[:5]]
-    return f"frame {frames[0]}" if len(tasks) == 1 else f"frames {', '.join(frames)}"
+    said = [job.words_for(task) for task in sorted(tasks)[:5]]
+    return ", ".join([said[0], *(text.removeprefix("frame ") for text in said[1:])])
 
 
 def _ended_by(job: Job) -> str:
