@@ -64,10 +64,13 @@ def summary(job: Job) -> dict[str, Any]:
 def cells(job: Job) -> str:
     """One letter a task (w c d f s), or the most telling one of each group where there are many."""
     size = -(-job.total // CELLS)
+    letters = bytes(job.cells[: job.total])
     if size <= 1:
-        return job.cells[: job.total].decode()
-    groups = (job.cells[at : min(at + size, job.total)] for at in range(0, job.total, size))
-    return "".join(chr(next(letter for letter in _WORST_FIRST if letter in group)) for group in groups)
+        return letters.decode()
+    # Only the letters that there are at all are looked for, and the last of them needs no look.
+    *worse, best = [letter for letter in _WORST_FIRST if letter in letters]
+    groups = (letters[at : at + size] for at in range(0, job.total, size))
+    return "".join(chr(next((letter for letter in worse if letter in group), best)) for group in groups)
 
 
 def newest(job: Job) -> dict[str, Any] | None:
