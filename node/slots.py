@@ -27,6 +27,7 @@ IDLE_BLENDER_S = 20.0  # how long Blender is kept when nothing comes
 FINISHING = 2  # results waiting to be verified: a slow disk holds the slot up, it must not pile up claims
 AHEAD_S = 5.0  # the next task is fetched when the present one is expected to take no longer than this
 TOLD = ("time-out", "missing file")  # a full disk would be no reason for these
+TOGETHER_S = 0.03  # a result that is nearly verified and the question for more go together
 STALE_S = 30.0  # a task fetched too early is given back when it has waited this much longer than expected
 Deliver = Callable[[Attempt, Optional[Message]], None]
 
@@ -55,6 +56,7 @@ class Slot:
         self.next: Optional[Attempt] = None
         self._stopping = False
         self.keep_s = IDLE_BLENDER_S
+        self._finishing_at = float("-inf")  # since when a result is verified
         self._renderer: Optional[Renderer] = None
         self._share = (0, 1)  # which of how many frames of a chunk is rendered
         self._open = ""  # address of the file of its last task
@@ -94,6 +96,9 @@ class Slot:
             return False, float("inf")
         if not current.begun_at:
             return False, 0.05
+        together_s = self._finishing_at + TOGETHER_S - time.monotonic()
+        if together_s > 0:
+            return False, together_s
         left_s = self._left(current)
         return left_s <= AHEAD_S, max(0.05, left_s - AHEAD_S)
 
@@ -177,6 +182,7 @@ class Slot:
             result = self._do(attempt)
             attempt.ended_at = time.monotonic()
             self._seconds = {attempt.job: attempt.seconds()}
+            self._finishing_at = time.monotonic()
             self._finishing.put((attempt, result))
         except Cancelled:
             self._drop_renderer()
@@ -314,7 +320,9 @@ class Slot:
                 return
             attempt, result = item
             try:
-                self._deliver(attempt, self._done(attempt, result))
+                message = self._done(attempt, result)
+                self._finishing_at = float("-inf")
+                self._deliver(attempt, message)
             except Failed as failed:
                 self._fail(attempt, failed)
             except Exception as error:
