@@ -7,29 +7,46 @@ committer's thread, between turns; a turn only notes what it did of a job that o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 from server.farm.jobs import states
 from server.farm.jobs.job import Event, Job
 from server.farm.jobs.tasks import SATISFIED
 from server.farm.stages import Stage
 
-if TYPE_CHECKING:
-    from server.farm.committer.board import Board, Live
-
 FINISHING = ("done", "skip")  # events that can only let go
+
+
+class Follower(Protocol):
+    """A job in memory."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def job(self) -> Job: ...
+
+
+class Jobs(Protocol):
+    """Where they are: the board."""
+
+    @property
+    def live(self) -> Mapping[str, Any]: ...
+    @property
+    def ended(self) -> Mapping[str, Any]: ...
+    def stand(self, live: Any) -> None: ...
+    def read_ended(self, ended: Any) -> Job | None: ...
 
 
 class Following:
     """Who follows whom, and what of it has still to be looked at."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Jobs) -> None:
         self._board = board
         self._followers: dict[str, set[str]] = {}  # job -> those that come after it
         self._news: deque[tuple[str, tuple[int, ...] | None]] = deque()  # job, its tasks; None: look at all
 
-    def add(self, live: Live) -> None:
+    def add(self, live: Follower) -> None:
         """A job was taken in: it may follow others, and others may follow it."""
         for after in live.job.plan.after:
             self._followers.setdefault(after.job, set()).add(live.id)
@@ -76,7 +93,7 @@ class Following:
                 elif self._let_go(live.job, found.job, tasks):
                     self._board.stand(live)
 
-    def look(self, live: Live) -> None:
+    def look(self, live: Follower) -> None:
         """Look at all that a job comes after, and hold what has to wait."""
         job = live.job
         held: set[int] = set()
@@ -128,7 +145,8 @@ class Following:
         """The job with its tasks; None where nothing is known of them."""
         live = self._board.live.get(job_id)
         if live is not None:
-            return live.job
+            known: Job = live.job
+            return known
         ended = self._board.ended.get(job_id)
         return self._board.read_ended(ended) if ended is not None else None
 

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from server.farm.scheduler.line import Pool
+from typing import Any
 
 WINDOW_S = 1800.0  # after so long a third of what was had is still remembered
 GAIN = 20.0  # what a task more than the others had, on the mean, counts now
@@ -41,7 +38,7 @@ class Share:
         self.lag = 0.0  # what the past counts, as of the last look at all who share
         self.most_jumps = most_jumps
         self.jumps = most_jumps  # first frames that may still jump ahead
-        self.pools: set[Pool] = set()  # where work of its stands
+        self.pools: set[Any] = set()  # where work of its stands
 
     @property
     def key(self) -> float:
