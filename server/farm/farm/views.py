@@ -73,8 +73,8 @@ class Views:
     def ended(self, ended: Ended) -> dict[str, Any]:
         """A job that is over, from its sum."""
         result = ended.result
-        counts = result.get("counts", {})
-        kept = ("state", "started", "ended", "counts", "seconds", "seconds_per_task", "attempts")
+        counts = {**dict.fromkeys(LETTERS.values(), 0), **result.get("counts", {})}
+        kept = ("state", "started", "ended", "seconds", "seconds_per_task", "attempts")
         more = ("failed_attempts", "lost_attempts", "peak_memory_mb", "output_bytes", "nodes", "cells")
         asked = self._request(ended.record, ended.place.address)
         return {
@@ -82,6 +82,7 @@ class Views:
             "site": ended.site,
             "elsewhere": not self._board.ours(ended),
             "priority": result.get("priority", ended.record.get("priority", 3)),
+            "counts": counts,
             "progress": _progress(counts, result.get("total", 0)),
             "estimated_end": None,
             "ends": None,
