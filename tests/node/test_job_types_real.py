@@ -89,3 +89,38 @@ def test_a_video_in_one_piece(farm: RealFarm, shots: Path) -> None:
     film = streams(farm.version(job) / "plain.mp4")
     assert (film["codec_name"], film["nb_read_frames"]) == ("h264", "6")
     assert farm.api("GET", f"/api/jobs/{ident}/tasks")[1][0]["frames"] == [1, 6]
+
+
+def test_a_new_type_is_a_file_and_its_comp_follows_frame_by_frame(farm: RealFarm, shots: Path) -> None:
+    """Given a running farm, when a type's file is added, then it renders by programs that nobody knew of."""
+    draw = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=64x36:rate=25", "-frames:v", "{count}",
+            "-start_number", "{first}", "{scratch}/{stem}.%04d.png"]  # fmt: skip
+    invert = ["ffmpeg", "-v", "error", "-i", "{folder}/{stem}.{padded}.png", ["-vf", "{filter}"],
+              "{folder}/.{attempt}.{stem}_comp.{padded}.png"]  # fmt: skip
+    stages = [
+        {"name": "render", "per": "chunk", "chunk": 2, "programs": ["ffmpeg"], "commands": [
+            {"do": "run", "argv": draw}, {"do": "move", "from": "{scratch}/*.png", "folder": "{folder}"},
+            {"do": "verify", "least": "{count}", "width": 64, "height": 36}]},
+        {"name": "comp", "after": [{"stage": "render", "by": "frame"}], "programs": ["ffmpeg"],
+         "writes": "{stem}_comp.####", "commands": [{"do": "run", "argv": invert, "folder": "{folder}"}]},
+    ]  # fmt: skip
+    told = {
+        "suffixes": [".blend"],
+        "rank": 500,
+        "settings": {"filter": {"default": "negate"}},
+        "stages": stages,
+    }
+    (farm.config / "job_types" / "sketch.json").write_text(json.dumps(told))
+    farm.start_node("one")
+    until(lambda: "sketch" in [row["id"] for row in farm.api("GET", "/api/job_types")[1]])
+    ident = farm.submit(shots / "plain.blend", "1-3", type="sketch")
+    job = farm.wait_for(ident, "done", "failed")
+    assert (job["state"], job["total"]) == ("done", 5), farm.api("GET", f"/api/jobs/{ident}/tasks")
+    folder = farm.version(job)
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    assert names == [f"plain{comp}.{n:04d}.png" for comp in ("", "_comp") for n in (1, 2, 3)]
+    with Image.open(folder / "plain.0003.png") as one, Image.open(folder / "plain_comp.0003.png") as other:
+        pixels = [image.convert("RGB").getpixel((3, 3)) for image in (one, other)]
+    assert [sum(pair) for pair in zip(*pixels, strict=True)] == [255, 255, 255]
+    claims = [event["task"] for event in farm.events(ident, "claim")]
+    assert sorted(claims) == [0, 1, 2, 3, 4]
