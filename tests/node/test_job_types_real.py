@@ -93,8 +93,8 @@ def test_a_video_in_one_piece(farm: RealFarm, shots: Path) -> None:
 
 def test_a_new_type_is_a_file_and_its_comp_follows_frame_by_frame(farm: RealFarm, shots: Path) -> None:
     """Given a running farm, when a type's file is added, then it renders by programs that nobody knew of."""
-    draw = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=64x36:rate=25", "-frames:v", "{count}",
-            "-start_number", "{first}", "{scratch}/{stem}.%04d.png"]  # fmt: skip
+    draw = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=64x36:rate=25", "-frames:v",
+            "{count}", "-start_number", "{first}", "{scratch}/{stem}.%04d.png"]  # fmt: skip
     invert = ["ffmpeg", "-v", "error", "-i", "{folder}/{stem}.{padded}.png", ["-vf", "{filter}"],
               "{folder}/.{attempt}.{stem}_comp.{padded}.png"]  # fmt: skip
     stages = [
