@@ -121,6 +121,21 @@ def test_the_first_computer_to_wake_condemns_nothing(world: World, farm: Farm, s
     assert farm.view(job_id)["state"] == "done"
 
 
+def test_one_crash_beside_a_sick_computer_condemns_nothing(world: World, farm: Farm, submit: Submit) -> None:
+    sick, well = crew(world, farm, "sick", "well")
+    here_for_long(world, sick, well)
+    other, job_id = submit("1-4"), submit("1")
+    for _ in range(3):
+        for task in sick.ask(2):
+            sick.fail(task)
+    for task in well.ask(4):
+        well.deliver(task)
+    assert farm.node("sick")["state"] == "sick"
+    well.fail(well.one())
+    well.deliver(well.one())
+    assert (farm.view(job_id)["state"], farm.view(other)["state"]) == ("done", "done")
+
+
 def test_a_computer_alone_is_not_waited_with_for_ever(world: World, farm: Farm, submit: Submit) -> None:
     (alone,) = crew(world, farm, "alone")
     job_id = submit("1")

@@ -72,6 +72,15 @@ def test_computers_of_which_nothing_is_known_condemn_nothing_alone() -> None:
     assert verdict.verdict(faults("a", "b", "c"), nodes("a", "b", "c", new="a b c"), 3).final
 
 
+def test_a_well_computers_tries_are_its_own() -> None:
+    """Where a sick one has used up all tries, one crash of the only well one condemns nothing."""
+    known = nodes("a", "b", sick="a")
+    failed = faults("a", "a", "a", "b")
+    assert not verdict.verdict(failed, known, 3).final
+    assert may_try("b", failed, known, 3)
+    assert verdict.verdict([*failed, *faults("b", "b")], known, 3).final
+
+
 def test_a_retry_goes_elsewhere_first() -> None:
     known = nodes("a", "b")
     assert not may_try("a", faults("a"), known, 3)

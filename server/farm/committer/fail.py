@@ -47,7 +47,8 @@ def candidates(board: Board, live: Live, stage: int, task: int | None = None) ->
         state = node.state(now, heartbeat_s)
         if state in HERE or (state in SOON and (now - node.seen < EXISTS_S or state != "away")):
             proven = task is not None and node.tasks > 0 and node.sickness.well_but_for((live.job.id, task))
-            found.append(Candidate(node.name, state in HERE, proven=proven))
+            # One that came back from its rest is on probation until it does something well.
+            found.append(Candidate(node.name, state in HERE, node.sickness.rests > 0, proven))
         elif state == "sick":
             found.append(Candidate(node.name, False, suspect=True))
     if not least_mb:

@@ -53,12 +53,22 @@ def needed(faults: Sequence[Fault], retries: int) -> int:
     return retries + MORE_FOR_TIME if only_time else retries
 
 
+def weighty(faults: Sequence[Fault], nodes: Iterable[Candidate]) -> Sequence[Fault]:
+    """The failures that count as tries: those at nodes known to be sick only where there are no others."""
+    known = list(nodes)
+    suspects = {node.name for node in known if node.suspect}
+    if len(suspects) == len(known):
+        return faults
+    return [fault for fault in faults if fault.node not in suspects]
+
+
 def verdict(faults: Sequence[Fault], nodes: Iterable[Candidate], retries: int) -> Verdict:
     """What becomes of a task after these failures, of which at least one is new."""
     failed_on = {fault.node for fault in faults}
     known = {node.name: node for node in nodes}
     untried = tuple(n.name for n in known.values() if n.name not in failed_on and not n.suspect)
-    if len(faults) < needed(faults, retries):
+    counted = weighty(faults, known.values())
+    if len(counted) < needed(counted, retries) and len(failed_on) < SUSPECTS * retries:
         return Verdict(False, waits_for=untried)
     sound = [name for name in failed_on if name not in known or not known[name].suspect]
     proven = any(name in known and known[name].proven for name in sound)
@@ -76,7 +86,9 @@ def may_try(
     is there to try, and only as often as the job allows."""
     if name not in barred:
         return True
-    if len(faults) >= needed(faults, retries) and any(fault.node == name for fault in faults):
+    nodes = list(nodes)
+    counted = weighty(faults, nodes)
+    if len(counted) >= needed(counted, retries) and any(fault.node == name for fault in faults):
         return False
     return not any(n.there and not n.suspect and n.name not in barred for n in nodes)
 

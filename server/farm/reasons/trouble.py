@@ -110,7 +110,8 @@ def waiting_for(board: Board, live: Live) -> str:
             return (
                 f"{job.words_for(task)} needs more memory than {least:.0f} GB: {names} has it, and isn't here"
             )
-        if len(faults) < verdict.needed(faults, job.retries):
+        counted = verdict.weighty(faults, nodes)
+        if len(counted) < verdict.needed(counted, job.retries):
             continue
         names = ", ".join(sorted({fault.node for fault in faults})[:3])
         judged = verdict.verdict(faults, nodes, job.retries)
