@@ -7,15 +7,17 @@ before the identity. It renders to the scene's own output path.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 import pytest
-from farm_kit import SCENE, World
+from farm_kit import SCENE, Node, World, until
 
 from server.disk.errors import Busy, DiskError
 from server.disk.journal import Journal
+from server.farm.committer import fail, keeper
 from server.farm.farm import Farm
 
 IDENTITY = {"id": "identity", "name": "old-pc", "provides": [], "version": 7}
@@ -163,6 +165,26 @@ def test_a_blender_that_always_ends_late_is_not_sent_again_for_ever(
         old.post(IDENTITY, TASK)
     view = farm.view(job_id)
     assert (view["state"], view["failed_attempts"]) == ("failed", 1)
+
+
+def test_a_frame_that_nobody_else_can_try_fails_while_its_node_keeps_asking(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Looked at again and again for other servers' lines, it must be judged all the same
+    monkeypatch.setattr(fail, "BEGIN_S", 0.5)
+    monkeypatch.setattr(keeper, "JUDGE_S", 0.6)
+    monkeypatch.setattr(keeper, "LOOK_RUNNING_S", 0.3)
+    monkeypatch.setattr(keeper, "LOOK_AROUND_S", 0.1)
+    farm = world.open(monotonic=time.monotonic)
+    node = Node(farm, "n1", world.root)
+    job_id = farm.submit("anna", {"file": SCENE, "frames": "1"}).id
+
+    def over() -> bool:
+        for task in node.ask():
+            node.fail(task)
+        return bool(farm.view(job_id)["state"] == "failed")
+
+    until(over)
 
 
 def test_what_we_never_gave_is_killed_but_a_video_goes_on(farm: Farm, old: RfamNode) -> None:

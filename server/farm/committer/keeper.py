@@ -66,6 +66,7 @@ class Keeper:
         self._looked = 0.0
         self._undressed = False
         self._room_looked = 0.0
+        self._judged: dict[str, float] = {}  # jobs with frames that wait for one more computer -> when
         self.subscribers: list[Subscriber] = []
         self.duties: list[Callable[[], Any]] = []  # what others want done once a round
         self.faults = 0
@@ -298,6 +299,7 @@ class Keeper:
         if now - self._looked < LOOK_AROUND_S:
             return
         self._looked = now
+        self._judged = {job_id: at for job_id, at in self._judged.items() if job_id in self.board.live}
         due: list[Live] = []
         many = len(self.board.live) > MANY_JOBS
         for live in list(self.board.live.values()):
@@ -311,7 +313,8 @@ class Keeper:
                 live.held_until = 0.0
                 due.append(live)
                 continue
-            if live.stuck and now - live.checked >= JUDGE_S:
+            if live.stuck and now - self._judged.get(live.job.id, 0.0) >= JUDGE_S:
+                self._judged[live.job.id] = now
                 due.append(live)
                 continue
             every_s = LOOK_S if many and not live.job.claims else LOOK_RUNNING_S
