@@ -19,8 +19,9 @@ from server.disk.errors import CroftError
 from server.disk.records import Change
 from server.farm import frames as frame_ranges
 from server.farm.committer import Committer
-from server.farm.committer.board import Board, Live
+from server.farm.committer.board import Board
 from server.farm.committer.decide import Op, Turn
+from server.farm.committer.live import Live
 from server.farm.jobs import inputs, states
 from server.farm.jobs.job import Job
 from server.farm.jobs.tasks import DONE

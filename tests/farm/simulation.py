@@ -23,9 +23,11 @@ import orjson
 from server.disk.paths import Share
 from server.disk.settings import Settings
 from server.farm.committer import Bundle, Committer
-from server.farm.committer.board import Board, Live
+from server.farm.committer.board import Board
 from server.farm.committer.decide import may_give
+from server.farm.committer.dressing import work_of
 from server.farm.committer.fail import bound_s
+from server.farm.committer.live import Live
 from server.farm.committer.turn import Op
 from server.farm.job_types import JobTypes
 from server.farm.job_types.seal import seal
@@ -217,7 +219,7 @@ class Simulation:
         record["stages"] = stages
         record["seal"] = seal(self.board._secret, record)
         job = Job(record, record["file"], "")
-        works = [self.board._work(job, stage) for stage in job.stages]
+        works = [work_of(job, stage, self.board.types, self.board._secret) for stage in job.stages]
         place: Any = Place(job)
         live = Live(job, place, works, self._weight(record["file"]))
         live.ready = True

@@ -12,7 +12,7 @@ from farm_kit import SCENE, Node, World, events_of, until
 
 from server.disk.errors import Conflict, NotFound
 from server.disk.records import Change
-from server.farm.committer.board import Ended, Live
+from server.farm.committer.live import Ended, Live
 from server.farm.farm import Farm
 from server.farm.jobs import record as records
 

@@ -5,8 +5,11 @@ job's lock once, catches up with what other servers wrote, decides, appends all 
 flushes, and only then answers. So an old disk's slow flush is shared by everybody who waits for it, and
 an `accepted` survives a power cut. A job whose disk or lock fails is let be; the others go on.
 
-    board    the jobs in memory and their line
-    decide   what becomes of each thing asked of one job
+    live       a job in memory
+    dressing   what its tasks ask of a node, and tell it
+    following  jobs that come after others
+    board      the jobs in memory and their line
+    decide     what becomes of each thing asked of one job
 """
 
 from __future__ import annotations
@@ -23,8 +26,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.disk.errors import Busy, CroftError, NotFound, ShareAway
-from server.farm.committer.board import Board, Live
+from server.farm.committer.board import Board
 from server.farm.committer.decide import Op, Turn, give, handle, may_give, settle
+from server.farm.committer.live import Live
 from server.farm.jobs import states
 from server.farm.jobs.logs import Said
 from server.farm.jobs.place import Seen

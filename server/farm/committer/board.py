@@ -7,27 +7,23 @@ when someone asks. Changed by the committer's thread alone; readable by all.
 from __future__ import annotations
 
 import heapq
-import secrets
-import shlex
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-from server.disk import encoding, files, paths
+from server.disk import files, paths
 from server.disk.errors import CroftError, NotFound
 from server.disk.records import JobPlace
 from server.disk.settings import Settings
 from server.disk.store import Store
-from server.farm import scheduler, stages
+from server.farm import scheduler
+from server.farm.committer.dressing import work_of
 from server.farm.committer.following import Following
+from server.farm.committer.live import SETTLE_S, Ended, Live, Work
 from server.farm.failures.book import RuleBook
-from server.farm.failures.bounds import Usual
-from server.farm.job_types import JobTypes, seal
-from server.farm.job_types.commands import fill, harmless, writes
+from server.farm.job_types import JobTypes
 from server.farm.jobs import record as records
 from server.farm.jobs import states
 from server.farm.jobs.job import Claim, Job
@@ -36,129 +32,11 @@ from server.farm.jobs.texts import Texts
 from server.farm.nodes import Nodes
 from server.farm.room import Room
 from server.farm.scheduler import Choice, Choices, Need, Scheduler, misfit
-from server.farm.stages import Stage
 
 NEW_FRAMES = 32  # at most so many are told of at once
-UNSEALED = "its commands were not written by this server: submit it again"
-SETTLE_S = 1.0  # who looks at a job waits at most so long for a commit that is under way
 FORGOTTEN = 256  # jobs whose folder went away that are remembered
 LEAST_WEIGHT = 0.25  # of a project whose priority is none
 BUSY_REST_S = 2.0  # a job whose lock or disk didn't answer is let be for so long
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What giving out the tasks of one stage takes."""
-
-    need: Need
-    commandment: bytes  # of a task, with words left open; b"" where nobody knows how to do it
-    words: tuple[str, ...] = ()  # those that are another in each task
-    why: str = ""  # why nobody does
-    writes: bool = True  # each of its tasks must leave a file
-
-
-class Live:
-    """A job as a fold, its files, and what giving out its tasks needs."""
-
-    __slots__ = (
-        "changed",
-        "checked",
-        "finalised",
-        "held_until",
-        "job",
-        "lock",
-        "place",
-        "project_priority",
-        "ready",
-        "rests_until",
-        "standing",
-        "stuck",
-        "told",
-        "usuals",
-        "works",
-    )
-
-    def __init__(self, job: Job, place: Place, works: list[Work], project_priority: int) -> None:
-        self.job = job
-        self.place = place
-        self.project_priority = project_priority
-        self.works = works  # by stage
-        self.standing: list[scheduler.Work] = []  # the same as the scheduler knows them
-        self.told: object = None  # of what those were made
-        self.lock = threading.Lock()  # held from the first change of a commit until it is on the disk
-        self.ready = False  # its snapshot and version folder were seen
-        self.rests_until = 0.0
-        self.held_until = 0.0  # monotonic: it waits for a licence or the like
-        self.stuck: set[int] | None = None  # tasks tried often enough, that wait for others; None: not known
-        self.usuals = [Usual() for _ in works]  # by stage
-        self.checked = 0.0  # monotonic: when its journal was looked at last
-        self.finalised = False
-        self.changed: list[str] = []  # files that the scene links and that were changed until its end
-
-    @contextmanager
-    def settled(self) -> Iterator[None]:
-        """For who shows it: nothing that isn't durable yet is seen, unless the disk doesn't answer."""
-        held = self.lock.acquire(timeout=SETTLE_S)
-        try:
-            yield
-        finally:
-            if held:
-                self.lock.release()
-
-    @property
-    def id(self) -> str:
-        return self.job.id
-
-    def usual_s(self, task: int) -> float:
-        """How long such a task usually takes in this job; 0 while too few are done."""
-        job, stage = self.job, self.job.stage_of(task)
-        done = job.counts["done"] + job.extras["done"]
-        return self.usuals[stage.index].seconds(done, job.milliseconds, job.cells, stage.first, stage.end)
-
-    @property
-    def waiting(self) -> Work:
-        """Of the first stage of which tasks could be given out, or else of the first of all."""
-        ready = (work for work, count in zip(self.works, self.job.ready, strict=True) if count)
-        return next(ready, self.works[0])
-
-    @property
-    def state(self) -> str:
-        return self.job.state
-
-    @property
-    def address(self) -> str:
-        """Of the file that it renders."""
-        return self.job.address
-
-    @property
-    def record(self) -> dict[str, Any]:
-        return self.job.record
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A job that is over: its request, its sum and where it lies."""
-
-    record: dict[str, Any]
-    result: dict[str, Any]
-    place: JobPlace
-
-    @property
-    def id(self) -> str:
-        return self.place.id
-
-    @property
-    def state(self) -> str:
-        return str(self.result.get("state"))
-
-    @property
-    def site(self) -> str:
-        """The installation that ran it."""
-        return str(self.result.get("site") or self.record.get("site", ""))
-
-    @property
-    def address(self) -> str:
-        return self.place.address
 
 
 class Board:
@@ -234,39 +112,13 @@ class Board:
     def _dress(self, job: Job) -> Live:
         share = self.store.share(job.share)
         job.home = self._home(job)
-        works = [self._work(job, stage) for stage in job.stages]
+        works = [work_of(job, stage, self.types, self._secret) for stage in job.stages]
         return Live(job, Place(job, share, self.disk), works, self._project_priority(job.address))
 
     def works_of(self, record: Mapping[str, Any]) -> list[Work]:
         """What the stages of a job would ask for that this request would make; those that it needs."""
         job = Job({**record, "id": "none"}, record["file"], "")
-        return [self._work(job, stage) for stage in job.stages if not stage.optional]
-
-    def _work(self, job: Job, stage: Stage) -> Work:
-        labels = job.requires | frozenset(stage.texts("requires"))
-        if stage.commands is not None:
-            commands: Any = fill(stage.commands, _values(job, stage), _IN_TEXT)
-            sealed = seal.fits(self._secret, job.record)
-            if not sealed and (stage.per == "list" or not harmless(commands)):
-                return Work(Need(job.share, labels), b"", why=UNSEALED)
-            simple = bool(stage.record.get("simple")) and job.output == "scene"
-            programs, does = frozenset(stage.texts("programs")), frozenset(stage.texts("does"))
-            need = _need(job, stage, labels, programs, simple, does)
-            leaves = stage.per != "list" and writes(commands, _UUID)
-            if stage.per == "list":
-                commands = _OPEN["listed"]
-            return Work(need, *_template(job, commands), writes=leaves)
-        try:
-            job_type = self.types.get(job.record.get("type"))
-        except CroftError:
-            why = f"there is no job type {job.record.get('type')} any more"
-            return Work(Need(job.share, labels), b"", why=why)
-        simple = job_type.simple_nodes and job.output == "scene"
-        need = _need(job, stage, labels, job_type.programs, simple)
-        plan = job_type.stages[0]
-        if plan.per not in ("frame", "chunk") or not harmless(plan.commands):
-            return Work(need, b"", why=UNSEALED)
-        return Work(need, *_template(job, fill(plan.commands, _values(job, stage))))
+        return [work_of(job, stage, self.types, self._secret) for stage in job.stages if not stage.optional]
 
     def _home(self, job: Job) -> str:
         """The address of the folder that the snapshot and the frames lie in: the asset's, or the one that
@@ -511,112 +363,3 @@ class Board:
         self.line.gave_back(job.id, job.stage_of(claim.task).index, self.monotonic())
         if not job.claims:
             self.claimed_jobs.discard(job.id)
-
-
-def _need(
-    job: Job,
-    stage: Stage,
-    labels: frozenset[str],
-    programs: frozenset[str],
-    simple: bool,
-    does: frozenset[str] = frozenset(),
-) -> Need:
-    """What a stage asks of a node, with what the job's request says of it."""
-    groups = frozenset(map(str, job.record.get("groups") or ()))
-    # What nobody asked for, like a preview, takes no licence.
-    licences = frozenset(() if stage.optional else map(str, job.record.get("licences") or ()))
-    memory_mb = int(stage.record.get("memory_mb") or 0)
-    return Need(job.share, labels, programs, simple, memory_mb, does, groups, licences)
-
-
-def _values(job: Job, stage: Stage) -> dict[str, Any]:
-    """What the words of a stage's commands stand for. Those of a single task are filled in for each."""
-    record = job.record
-    return {
-        **record.get("parameters", {}),
-        "file": source_address(job),
-        "frames": str(job.frames),
-        "folder": paths.join(job.home, record["folder"]) if record.get("folder") else None,
-        "name": stage.base if record.get("folder") else None,
-        "frames_name": job.shown.base,
-        "stem": paths.own_stem(paths.name_of(job.address)),
-        "scene_folder": job.home,
-        "fps": record.get("fps"),
-        "job": job.id,
-        "project": record.get("project"),
-        "user": record.get("user"),
-        "attempt": _UUID,
-        **_OPEN,
-    }
-
-
-def _prman(frame: object, units: list[list[str]]) -> dict[str, Any]:
-    """The same commands as RFAM's node takes them."""
-    told = [{"command": shlex.join(argv)} for argv in units]
-    return {"commands": {"texture": [], "frames": {str(frame): told}}}
-
-
-def source_address(job: Job) -> str:
-    """The address of the file that is rendered: the snapshot."""
-    return paths.join(job.home, str(job.record.get("snapshot") or ""))
-
-
-# Words that no file is named by: what stands in their place is filled in for each task.
-_UUID, _NUMBER, _ISSUED, _BOUND = (f"@@{n}{secrets.token_hex(8)}@@" for n in range(4))
-_OPEN = {word: f"@@{word}{secrets.token_hex(8)}@@" for word in stages.WORDS}
-_IN_TEXT = {word: f"@@{word}{secrets.token_hex(8)}@@" for word in stages.WORDS}
-
-
-def _template(job: Job, commands: Any) -> tuple[bytes, tuple[str, ...]]:
-    """The commandment of a task as bytes in which some words are left open, and which."""
-    whole = encoding.dumps(
-        {
-            "id": "task",
-            "uuid": _UUID,
-            "frame": _OPEN["frame"],
-            "file": source_address(job),
-            "requires": sorted(job.requires),
-            "issued": _ISSUED,
-            "prmanCommands": _OPEN["prman"] if commands == _OPEN["listed"] else None,
-            "job": job.id,
-            "n": _NUMBER,
-            "type": job.record.get("type"),
-            "commands": commands,
-            "timeout": job.record.get("timeout_s"),
-            "bound": _BOUND,
-            "silence": job.record.get("silence_s", 0),
-        }
-    ).replace(b"%", b"%%")
-    own = ((_NUMBER, "n"), (_ISSUED, "issued"), (_BOUND, "bound"))
-    for text, name in (*own, *((text, name) for name, text in _OPEN.items())):
-        # Alone it stands for a value of any kind, within a text for its letters.
-        whole = whole.replace(b'"%b"' % text.encode(), b"%%(%b)b" % name.encode())
-        whole = whole.replace(text.encode(), b"%%(in_%b)b" % name.encode())
-    for name, text in _IN_TEXT.items():
-        whole = whole.replace(text.encode(), b"%%(in_%b)b" % name.encode())
-    used = tuple(
-        name
-        for name in stages.WORDS
-        if b"_%b)b" % name.encode() in whole or b"(%b)b" % name.encode() in whole
-    )
-    return whole.replace(_UUID.encode(), b"%(uuid)b"), used
-
-
-def commandment(live: Live, task: int, attempt: str, issued: int, bound_s: float = 0.0) -> bytes:
-    """The `task` that a node gets for an attempt; the same for the same attempt. `bound_s`: how long it may
-    take there; 0: nobody knows."""
-    job = live.job
-    stage = job.stage_of(task)
-    values: dict[bytes, bytes] = {b"uuid": attempt.encode(), b"n": b"%d" % task, b"issued": b"%d" % issued}
-    values[b"bound"] = b"%d" % bound_s
-    work, words = live.works[stage.index], stages.words(stage, task - stage.first, job.frames)
-    if stage is job.chunked:  # an attempt before may have left some of it
-        words["chunk"] = str(job.left_of(task))
-    if stage.per == "list":
-        units = words["listed"]
-        words["listed"] = [{"do": "run", "argv": argv, "where": job.home} for argv in units]
-        words["prman"] = _prman(words["frame"], units)
-    for name in work.words:
-        text = values[name.encode()] = encoding.dumps(words[name])
-        values[b"in_" + name.encode()] = text.strip(b'"')
-    return work.commandment % values

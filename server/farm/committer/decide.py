@@ -13,7 +13,9 @@ from typing import Any
 from server.disk import encoding, paths
 from server.disk.errors import CroftError, NotFound
 from server.farm.committer import fail
-from server.farm.committer.board import Board, Live, commandment
+from server.farm.committer.board import Board
+from server.farm.committer.dressing import commandment
+from server.farm.committer.live import Live
 from server.farm.committer.turn import Op, Turn
 from server.farm.failures.verdict import hopeless
 from server.farm.jobs import states

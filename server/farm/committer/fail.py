@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from server.farm.committer.board import Board, Live
+from server.farm.committer.board import Board
+from server.farm.committer.live import Live
 from server.farm.committer.turn import Op, Turn
 from server.farm.failures import bounds, verdict
 from server.farm.failures.rules import LONGEST_WAIT_S, WAIT_S, Found

@@ -20,8 +20,10 @@ from server.disk.errors import CroftError
 from server.disk.records import Change, JobPlace
 from server.farm import statistics
 from server.farm.committer import Bundle, Committer
-from server.farm.committer.board import NEW_FRAMES, Board, Ended, Live, source_address
+from server.farm.committer.board import NEW_FRAMES, Board
 from server.farm.committer.decide import Op, Turn
+from server.farm.committer.dressing import source_address
+from server.farm.committer.live import Ended, Live
 from server.farm.committer.orphans import Orphans
 from server.farm.jobs import inputs, states
 from server.farm.jobs import record as records

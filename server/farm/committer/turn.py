@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from server.disk.errors import CroftError
-from server.farm.committer.board import Board, Live
+from server.farm.committer.board import Board
+from server.farm.committer.live import Live
 from server.farm.failures.rules import Found
 from server.farm.jobs import states
 from server.farm.jobs.job import Event

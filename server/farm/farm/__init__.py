@@ -23,9 +23,11 @@ from server.disk.store import Store
 from server.farm import statistics
 from server.farm.checks import NOTE, Checks, UsesOf
 from server.farm.committer import Committer
-from server.farm.committer.board import Board, Ended, Live, source_address
+from server.farm.committer.board import Board
 from server.farm.committer.decide import Op, Turn
+from server.farm.committer.dressing import source_address
 from server.farm.committer.keeper import Keeper, Subscriber
+from server.farm.committer.live import Ended, Live
 from server.farm.farm import steer
 from server.farm.farm.figures import Figures
 from server.farm.farm.forecast import Forecast

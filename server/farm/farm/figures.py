@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from server.disk.errors import BadInput
-from server.farm.committer.board import Board, Ended, Live
+from server.farm.committer.board import Board
+from server.farm.committer.live import Ended, Live
 from server.farm.failures import words
 from server.farm.farm.forecast import Forecast
 from server.farm.jobs import states

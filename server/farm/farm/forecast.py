@@ -15,7 +15,8 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
-from server.farm.committer.board import Board, Live
+from server.farm.committer.board import Board
+from server.farm.committer.live import Live
 from server.farm.jobs import states
 from server.farm.jobs.job import Claim, Job
 from server.farm.jobs.tasks import DONE

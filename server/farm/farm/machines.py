@@ -11,8 +11,9 @@ from typing import Any
 
 from server.disk.errors import BadInput, Conflict, NotFound
 from server.farm.committer import Bundle, Committer
-from server.farm.committer.board import Board, Live
+from server.farm.committer.board import Board
 from server.farm.committer.decide import Op
+from server.farm.committer.live import Live
 from server.farm.farm.powering import Powering
 from server.farm.farm.views import Views
 from server.farm.jobs import states

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.disk import encoding
-from server.farm.committer.board import Ended, Live
+from server.farm.committer.live import Ended, Live
 
 PATIENCE_S = 0.002  # for bringing rows up to date that nothing happened to
 FEWEST = 8  # rows that are brought up to date however long it takes

@@ -14,8 +14,9 @@ from typing import Any
 from server.disk import encoding
 from server.disk.errors import BadInput, Busy, CroftError, DiskError, DiskFull, Forbidden
 from server.farm.committer import Bundle, Committer, fail
-from server.farm.committer.board import Board, commandment
+from server.farm.committer.board import Board
 from server.farm.committer.decide import Op, refused
+from server.farm.committer.dressing import commandment
 from server.farm.failures.rules import Found
 from server.farm.jobs.job import Claim, split_attempt
 from server.farm.nodes import AWAY_HEARTBEATS, Node

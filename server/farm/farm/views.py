@@ -9,7 +9,8 @@ from typing import Any
 from server.disk import paths
 from server.farm import frames as frame_ranges
 from server.farm import statistics
-from server.farm.committer.board import Board, Ended, Live
+from server.farm.committer.board import Board
+from server.farm.committer.live import Ended, Live
 from server.farm.jobs import inputs, states
 from server.farm.jobs import plan as plans
 from server.farm.jobs.job import Job

@@ -10,7 +10,8 @@ import datetime
 from collections import Counter
 from typing import Any
 
-from server.farm.committer.board import Board, Ended, Live
+from server.farm.committer.board import Board
+from server.farm.committer.live import Ended, Live
 from server.farm.jobs import inputs, states
 from server.farm.jobs.job import Job
 from server.farm.nodes import Node

@@ -8,7 +8,8 @@ from typing import Any
 
 from server.disk import paths
 from server.farm.committer import fail
-from server.farm.committer.board import Board, Live
+from server.farm.committer.board import Board
+from server.farm.committer.live import Live
 from server.farm.failures import verdict, words
 from server.farm.jobs import states
 from server.farm.jobs.tasks import DONE, WAITING
