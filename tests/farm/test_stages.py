@@ -200,3 +200,32 @@ def test_a_command_line_is_for_admins(farm: Farm) -> None:
         farm.submit(User("ben", "Ben", "supervisor"), request)
     with pytest.raises(BadInput, match="No closing quotation"):
         farm.submit(User("ada", "Ada", "admin"), {**request, "command": "echo 'x"})
+
+
+def test_a_picture_in_parts_that_is_done_is_made_again_with_its_parts(farm: Farm, node: Node) -> None:
+    """Given a picture whose parts went once it was whole, when it is asked for again, then so are they."""
+    job_id = farm.submit(
+        "anna", {"file": SCENE, "frames": "3", "type": "blender-tiles", "columns": 2, "rows": 1}
+    ).id
+    folder = node.root / farm.view(job_id)["folder"].partition("::")[2]
+
+    def deliver(task: dict[str, Any], name: str, kind: str) -> None:
+        temp = f".{task['uuid']}.{name}"
+        (folder / temp).write_bytes(b"pixels")
+        output = {"name": name, "path": name, "temp": temp, "size": 6, "kind": kind}
+        done = {"id": "done", "uuid": task["uuid"], "frame": 3, "time": 1, "outputs": [output]}
+        assert node.answer_to(done)["id"] == "accepted"
+
+    for task in node.ask(5):
+        column, row, *_ = task["commands"][0]["tile"]
+        deliver(task, f"sh010.0003.c{column + 1}r{row + 1}.exr", "part")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f".{job_id}.part.sh010.0003.c1r1.exr", f".{job_id}.part.sh010.0003.c2r1.exr",
+    ]  # fmt: skip
+    whole = node.one()
+    assert whole["commands"][0]["parts"] == f".{job_id}.part.sh010.####"
+    deliver(whole, "sh010.0003.png", "frame")
+    assert farm.view(job_id)["state"] == "done"
+    until(lambda: [path.name for path in folder.iterdir() if path.is_file()] == ["sh010.0003.png"])
+    farm.requeue(job_id, [2], "anna")
+    assert [task["n"] for task in node.ask(5)] == [0, 1]

@@ -271,7 +271,20 @@ def chosen_tasks(job: Job, tasks: str | list[int]) -> list[str]:
     if isinstance(tasks, str):
         letters = {"failed": b"f", "rest": b"fs"}.get(tasks, b"dfs")
         return ranges_of([n for n, cell in enumerate(job.cells) if cell in letters])
-    return ranges_of(sorted(set(tasks)))
+    return ranges_of(sorted(_with_parts(job, set(tasks))))
+
+
+def _with_parts(job: Job, numbers: set[int]) -> set[int]:
+    """Of a job that is done also the parts that a picture is put together from: they are gone."""
+    found = set(numbers)
+    for n in numbers if job.state == states.DONE else ():
+        stage = job.stage_of(n)
+        for after in stage.after:
+            other = job.stages[after.stage]
+            if other.record.get("parts"):
+                low, high = other.covering(*stage.span(n - stage.first))
+                found |= set(range(other.first + low, other.first + high))
+    return found
 
 
 def ranges_of(numbers: list[int]) -> list[str]:
