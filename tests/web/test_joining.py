@@ -204,3 +204,25 @@ def test_another_line_leaves_no_unused_key_behind(house: House, admin: Browser) 
 
 def lines_of(people: Any) -> list[dict[str, Any]]:
     return [token for token in people.tokens() if token["node"] == "*"]
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        {"name": "old", "provides": ["gpu"], "version": 3},  # RFAM's
+        {"name": "odd name & <b>", "protocol": 2, "hardware": {"cores": "many", "memory_mb": None}},
+        {"name": "new", "protocol": 2, "paths": {"data": "another", "x": ""}, "gpus": ["A", {"name": "B"}]},
+        {"name": "used", "protocol": 2, "at_keyboard": True, "load": "high", "single_use": True},
+    ],
+    ids=lambda identity: str(identity["name"]),
+)
+def test_pages_of_computers_that_say_little_or_nonsense(
+    house: House, admin: Browser, identity: dict[str, Any]
+) -> None:
+    token = house.croft.services.people.make_token(node="*")
+    hello = [{"id": "identity", **identity}, {"id": "info", "temperature_c": "hot", "load": -1}]
+    assert Browser(house.croft.wsgi, token).post("/farm", hello).status == 200
+    for page in ("/computers", f"/computers/{identity['name']}"):
+        reply = admin.get(page)
+        assert reply.status == 200, reply.body[:2000]
+        assert b"<b>" not in reply.body
