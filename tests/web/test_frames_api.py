@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from house import House
 from test_jobs_api import Node, submit
 
@@ -40,3 +42,26 @@ def test_a_log_is_read_on_from_where_one_stopped(house: House) -> None:
     assert (rest["text"], rest["start"], rest["next"]) == ("two\n", 4, whole["next"])
     assert browser.get(f"{log}?offset={whole['next']}").data["text"] == ""
     assert browser.get(f"{log}?attempt=7").status == 404
+
+
+def test_the_film_of_a_render_is_on_its_page_and_can_be_sought_in(house: House) -> None:
+    address = house.scene()
+    able = {"does": ["test-pattern", "make-preview"], "programs": {"ffmpeg": "7"}}
+    browser, node = house.browser("student"), Node(house, **able)
+    ident = submit(browser, address, frames="1-2", parameters={"preview": True}).data["id"]
+    page = f"/p/demo/job/{ident}"
+    for _ in range(2):
+        node.finish(node.claim())
+    task = node.claim()
+    assert "The film is being put together." in browser.get(page).body.decode()
+    folder = house.data / task["commands"][0]["folder"].partition("::")[2]
+    temp = f".{task['uuid']}.sh010.mp4"
+    (folder / temp).write_bytes(bytes(range(200)))
+    film = {"name": "sh010.mp4", "path": "sh010.mp4", "temp": temp, "size": 200, "kind": "video"}
+    done = {"id": "done", "uuid": task["uuid"], "frame": task.get("frame"), "time": 1, "outputs": [film]}
+    assert "accepted" in [answer["id"] for answer in node.say(done)]
+    found = re.search(r'href="([^"]+)" data-video', browser.get(page).body.decode())
+    assert found is not None
+    part = browser.get(found[1], headers={"Range": "bytes=100-109"})
+    assert (part.status, part.body) == (206, bytes(range(100, 110)))
+    assert part.headers["content-type"] == "video/mp4"

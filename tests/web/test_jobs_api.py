@@ -17,15 +17,15 @@ def submit(browser: Browser, address: str, **more: Any) -> Reply:
 class Node:
     """A node that does nothing but talk; protocol 2."""
 
-    def __init__(self, house: House, name: str = "n1", in_path: bool = False) -> None:
-        self.house, self.name = house, name
+    def __init__(self, house: House, name: str = "n1", in_path: bool = False, **more: Any) -> None:
+        self.house, self.name, self.more = house, name, more
         self.token = house.croft.services.people.make_token(node=name)
         self.in_path = in_path
 
     def say(self, *requests: dict[str, Any]) -> list[dict[str, Any]]:
         marker = json.loads((self.house.data / ".croft-share.json").read_text())["id"]
         identity = {"id": "identity", "name": self.name, "version": "9", "provides": [], "protocol": 2}
-        identity |= {"slots": 1, "paths": {"data": marker}}
+        identity |= {"slots": 1, "paths": {"data": marker}, **self.more}
         browser = Browser(self.house.croft.wsgi, "" if self.in_path else self.token)
         target = f"/t/{self.token}/farm" if self.in_path else "/farm"
         reply = browser.post(target, [identity, *requests])

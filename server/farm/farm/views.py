@@ -20,7 +20,8 @@ from server.farm.reasons import Reasons, trouble
 from server.farm.statistics import film
 
 RANGES = 200  # in one requeue
-FILMS, FILM_S = 200, 0.4  # how many are kept, and how old that of a job that goes on may be
+FILMS, FILM_S = 200, 0.4  # how many are kept, and how old that of a long job may be
+LONG = 5000  # frames
 
 
 class Views:
@@ -186,11 +187,14 @@ class Views:
         }
 
     def film(self, live: Live) -> film.Film:
-        """The job frame by frame. Of one that goes on it may be a moment old: many look at it."""
+        """The job frame by frame. Of a long one that goes on it may be a moment old: many look at it, and
+        what comes next brings it up to date."""
         job, now = live.job, self._board.monotonic()
         known = self._films.get(job.id)
-        if known is not None and (known[0] == job.events or now - known[1] < FILM_S):
-            return known[2]
+        if known is not None:
+            hurries = job.total > LONG and job.state == states.RUNNING and len(job.claims) > 0
+            if known[0] == job.events or (hurries and now - known[1] < FILM_S):
+                return known[2]
         found = film.film(job)
         if len(self._films) > FILMS:
             self._films.clear()

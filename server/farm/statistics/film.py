@@ -17,7 +17,6 @@ from server.farm.jobs.job import Job, numbered
 from server.farm.jobs.tasks import CLAIMED, DONE, FAILED, LETTERS, SKIPPED, WAITING
 from server.farm.stages import Stage
 
-VIDEOS = (".mp4", ".webm", ".mov", ".mkv", ".avi")
 CELLS = 480  # at most so many letters show a film
 BARS = 240
 SLOW_TIMES = 2.0  # so many times the middle one's time is slow …
@@ -77,19 +76,13 @@ def film(job: Job) -> Film:
 
 
 def video_of(job: Job) -> tuple[str, int, str]:
-    """The film as one file: the frames' preview, or what the job itself makes. Address, attempts, state."""
+    """The film as one file, beside the folder of the frames: its address, attempts, the state of its task."""
     folder = str(job.record.get("folder") or "")
-    for stage in (*(one for one in job.stages if one.optional and one.per == "once"), job.shown):
-        task = stage.first
-        name = job.output_name(task) if stage.tasks == 1 else ""
-        film_like = name.lower().endswith(VIDEOS)
-        if stage.optional or film_like:
-            inside = f"{folder}/{name}"
-            if stage.optional and film_like:  # the preview lies beside the folder of the frames
-                inside = folder + name[name.rindex(".") :]
-            address = paths.join(job.home, inside) if folder and film_like else ""
-            return address, job.latest[task] >> 16, LETTERS[job.cells[task]]
-    return "", 0, ""
+    for task, ending in list(job.videos.items()):
+        if folder:
+            return paths.join(job.home, folder + ending), job.latest[task] >> 16, LETTERS[job.cells[task]]
+    made = next((one for one in job.stages if one.optional and one.per == "once"), None)
+    return "", 0, LETTERS[job.cells[made.first]] if made is not None else ""
 
 
 def parts_of(job: Job) -> bool:
