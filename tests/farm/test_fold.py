@@ -17,6 +17,7 @@ from server.farm import statistics
 from server.farm.jobs import states
 from server.farm.jobs.job import Job, attempt_id, code_text, split_attempt
 from server.farm.jobs.place import Place, Seen
+from server.farm.statistics import sums
 
 TASKS = st.integers(-1, 6)
 ATTEMPTS = st.builds(lambda n, r: f"{n}.{r:04x}", st.integers(1, 4), st.integers(0, 2))
@@ -323,3 +324,15 @@ def test_no_state_is_left_but_through_the_table() -> None:
                 with pytest.raises(Conflict):
                     states.check("j", before, after)
     assert all(states.MOVES[ended] == {states.WAITING} for ended in states.ENDED)
+
+
+@given(st.text("wcdfs", min_size=1, max_size=60), st.integers(1, 20))
+def test_a_cell_of_several_tasks_shows_the_worst(letters: str, most: int) -> None:
+    job = make_job(len(letters))
+    job.cells[:] = letters.encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sums, "CELLS", most)
+        found = sums.cells(job)
+    size = -(-len(letters) // most)
+    groups = [letters[at : at + size] for at in range(0, len(letters), size)]
+    assert found == "".join(min(group, key="fcwds".index) for group in groups)

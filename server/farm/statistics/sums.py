@@ -67,10 +67,14 @@ def cells(job: Job) -> str:
     letters = bytes(job.cells[: job.total])
     if size <= 1:
         return letters.decode()
-    # Only the letters that there are at all are looked for, and the last of them needs no look.
     *worse, best = [letter for letter in _WORST_FIRST if letter in letters]
-    groups = (letters[at : at + size] for at in range(0, job.total, size))
-    return "".join(chr(next((letter for letter in worse if letter in group), best)) for group in groups)
+    shown = bytearray([best]) * -(-job.total // size)
+    for letter in reversed(worse):  # the worst has the last word
+        at = letters.find(letter)
+        while at >= 0:
+            shown[at // size] = letter
+            at = letters.find(letter, (at // size + 1) * size)
+    return shown.decode()
 
 
 def newest(job: Job) -> dict[str, Any] | None:
