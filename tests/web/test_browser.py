@@ -404,12 +404,13 @@ def test_a_supervisor_gives_a_password_and_steers_the_farm(
 def test_the_keyboard_reaches_everything(window: Window) -> None:
     window.look(1280, "light")
     window.go("/p/demo/assets")
-    seen = []
-    for _ in range(15):
+    seen: list[str] = []
+    for _ in range(16):
         ActionChains(window.driver).send_keys(Keys.TAB).perform()
         seen.append(window.run("const e = document.activeElement; return e.name || e.textContent.trim()"))
         ring = window.run("return getComputedStyle(document.activeElement).outlineStyle")
         assert ring != "none", f"no visible focus on {seen[-1]}"
+    seen = [name for name in seen if not name.startswith("Problems")]  # where there are some just now
     assert seen[:7] == ["Skip to the page", "Foxes", "Home", "Files", "Drop", "Rendering", "Not Student?"]
     filters = [name for name in seen if name in ("q", "type", "state", "owner", "sort")]
     assert filters == ["q", "type", "state", "owner", "sort"]
