@@ -101,7 +101,7 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
 
 def all_renders(shell: Shell, a: Thing, facts: Thing) -> list[tuple[str, str]]:
     """What the whole of it would take, and what all its renders cost."""
-    return sheets.whole(shell.services.farm.figures.renders(a["address"], facts.get("frames")))
+    return sheets.whole(shell.services.farm.renders(a["address"], facts.get("frames")))
 
 
 def newest_render(views: list[Thing]) -> Thing | None:
