@@ -106,6 +106,9 @@ def test_a_torn_pack_is_let_be_and_another_begun(tmp_path: Path) -> None:
     logs.keep([said(2, "two")], "here", LIMIT)
     assert [(logs.read(n, 1) or Text()).whole() for n in (1, 2)] == [b"one", b"two"]
     assert logs.attempts(2, 1) == [1]
+    fresh = tmp_path / "logs/done.here.2.log.gz"
+    shown = subprocess.run(["zcat", fresh], check=True, capture_output=True, text=True).stdout
+    assert shown.endswith("two")
 
 
 class FullDisk(files.Os):

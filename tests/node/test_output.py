@@ -148,7 +148,9 @@ def test_a_leash_that_is_killed_takes_its_program_along() -> None:
 
 
 def test_a_leash_is_used_again_and_leaves_nothing_of_the_last_program(tmp_path: Path) -> None:
-    first = Child(["sh", "-c", f"setsid sleep 600 & echo $! > {tmp_path}/pid; exit 4"])
+    # It is in a session of its own before the program ends.
+    leaves = f"setsid sh -c 'echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; sleep 600' &"
+    first = Child(["sh", "-c", f"{leaves} while [ ! -e {tmp_path}/pid ]; do sleep 0.02; done; exit 4"])
     assert first.wait(20)
     assert first.code == 4
     left = int((tmp_path / "pid").read_text())
@@ -156,6 +158,12 @@ def test_a_leash_is_used_again_and_leaves_nothing_of_the_last_program(tmp_path: 
     second = Child(["sh", "-c", "echo $PPID"])
     assert second.wait(20)
     assert int(second.tail()) == first._leash._popen.pid
+    # One that has ended meanwhile is replaced.
+    os.kill(int(second.tail()), signal.SIGKILL)
+    second._leash._popen.wait()
+    third = Child(["echo", "here"])
+    assert third.wait(20)
+    assert (third.code, third.tail()) == (0, "here")
 
 
 @pytest.mark.parametrize("argv", [["/no/such/program"], ["echo", "a\0b"]])

@@ -229,6 +229,23 @@ def test_layers_sizes_and_other_wishes(needs: Callable[[str], str], farm: Farm, 
         assert len(image.getcolors(10000) or []) > 5
 
 
+def test_each_frame_has_its_own_log(needs: Callable[[str], str], farm: Farm, scenes: Path) -> None:
+    """One Blender renders them all; what it says of a frame is that frame's, to the last line."""
+    needs("blender")
+    farm.give(*(order(farm, scenes, "plain", frame) for frame in range(1, 6)))
+    farm.node()
+    ended = ("done", "failed")
+    farm.server.wait(lambda: len({m["uuid"] for kind in ended for m in farm.server.of(kind)}) == 5)
+    assert [item["log"] for item in farm.server.of("failed")] == []
+    for n in range(1, 6):
+        log, _ = whole_log(farm, f"a{n}")
+        assert f"Saved: '{farm.version}/.a{n}." in log, log
+        assert log.count("Saved:") == 1
+        assert log.rstrip().splitlines()[-1].strip().startswith(("Time:", "Saved:")), log
+        assert "\x1e" not in log
+    assert whole_log(farm, "a1")[0].startswith("Blender 3.")
+
+
 def test_the_package_bpy_in_the_place_of_a_program(farm: Farm, scenes: Path) -> None:
     if importlib.util.find_spec("bpy") is None:
         absent = pytest.fail if os.environ.get("CI") else pytest.skip
@@ -239,20 +256,3 @@ def test_the_package_bpy_in_the_place_of_a_program(farm: Farm, scenes: Path) -> 
     farm.node(blender="bpy")
     farm.server.wait(lambda: len(farm.server.of("done")) == 2, 100)
     assert farm.server.of("identity")[0]["programs"]["blender"].startswith("5.")
-
-
-def test_each_frame_has_its_own_log(needs: Callable[[str], str], farm: Farm, scenes: Path) -> None:
-    """One Blender renders them all; what it says of a frame is that frame's, to the last line."""
-    needs("blender")
-    farm.give(*(order(farm, scenes, "plain", frame) for frame in range(1, 6)))
-    farm.node()
-    ended = ("done", "failed")
-    farm.server.wait(lambda: len({m["uuid"] for kind in ended for m in farm.server.of(kind)}) == 5)
-    assert farm.server.of("failed") == []
-    for n in range(1, 6):
-        log, _ = whole_log(farm, f"a{n}")
-        assert f"Saved: '{farm.version}/.a{n}." in log, log
-        assert log.count("Saved:") == 1
-        assert log.rstrip().splitlines()[-1].strip().startswith(("Time:", "Saved:")), log
-        assert "\x1e" not in log
-    assert whole_log(farm, "a1")[0].startswith("Blender 3.")

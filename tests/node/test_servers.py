@@ -76,6 +76,7 @@ def test_another_farms_no_is_none(farm: Farm, other: ScriptedServer) -> None:
     beats = len(other.of("info"))
     other.wait(lambda: len(other.of("info")) > beats + 3)
     assert (farm.version / ".a1.x.0001.png").exists()
+    assert len(other.of("done")) <= 1, "it isn't asked again"
     farm.server.start()
     farm.server.wait(lambda: uuids(farm.server) == {"a1"})
 
