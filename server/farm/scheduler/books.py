@@ -110,6 +110,7 @@ class Books:
             if unit.reserved:
                 unit.reserved -= 1
                 unit.ready -= 1
+                unit.fresh = False
                 self._freshen(unit)
             else:
                 self._shift(unit, 1, now)
