@@ -172,7 +172,7 @@ def test_a_frame_that_nobody_else_can_try_fails_while_its_node_keeps_asking(
 ) -> None:
     # Looked at again and again for other servers' lines, it must be judged all the same
     monkeypatch.setattr(fail, "BEGIN_S", 0.5)
-    monkeypatch.setattr(keeper, "JUDGE_S", 0.6)
+    monkeypatch.setattr(keeper, "JUDGE_S", 2.0)
     monkeypatch.setattr(keeper, "LOOK_RUNNING_S", 0.3)
     monkeypatch.setattr(keeper, "LOOK_AROUND_S", 0.1)
     farm = world.open(monotonic=time.monotonic)
