@@ -141,7 +141,7 @@ def test_a_preview_waits_for_all_and_stops_nothing(
     view = farm.view(job_id)
     assert (view["state"], view["counts"]["done"], view["total"]) == ("done", 2, 2)
     assert (folder.parent / "v001.mp4").read_bytes() == b"film"
-    assert view["preview"] == view["folder"] + ".mp4"
+    assert view["preview"] == farm.film(job_id).video == view["folder"] + ".mp4"
     # When a frame is asked for again, then so is the video
     farm.requeue(job_id, [0], "anna")
     assert farm.view(job_id)["preview"] is None

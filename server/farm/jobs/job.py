@@ -246,7 +246,7 @@ class Job(Tasks):
             name = str(output.get("path") or "")
             if output.get("kind") == "video" and "." in name:
                 self.videos[task] = name[name.rindex(".") :]
-            if first and name and output.get("kind", "frame") == "frame":
+            if first and name and output.get("kind", "frame") in ("frame", "video"):
                 first = False
                 stage = self.stage_of(task).index
                 if not self.suffixes[stage] and "." in name:
