@@ -36,6 +36,7 @@ async function more() {
   next = data.next;
   end = data.end;
   running = data.running;
+  button.hidden = !running;
   document.getElementById("log-news").textContent = running ? "It goes on: new lines show by themselves." : "That is all of it.";
 }
 
@@ -74,6 +75,7 @@ function mark(offset, length) {
 
 if (log) {
   document.querySelector("[data-tools]").hidden = false;
+  button.hidden = !running; // nothing more comes
   if (follow) toEnd();
   else setFollow(false);
   if (running || next < end) loop();
