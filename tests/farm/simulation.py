@@ -40,6 +40,7 @@ from server.farm.statistics import disagreements
 
 BEGAN = datetime.datetime(2026, 11, 23, 8, tzinfo=datetime.UTC).timestamp()
 LEASE_S = 90.0
+IDLE_S = 10.0
 BLENDER = frozenset({"blender", "ffmpeg"})
 
 
@@ -156,6 +157,7 @@ class Simulation:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
         self._hungry: dict[Machine, None] = {}
+        self._waking = False
 
     def close(self) -> None:
         self.committer.close()
@@ -273,6 +275,9 @@ class Simulation:
 
     def _wake(self) -> None:
         """Something new is there: who has nothing to do asks again, as it does every few seconds."""
+        self._waking = False
+        if not len(self.board.line):
+            return
         for machine in self.machines:
             if len(machine.doing) < machine.slots:
                 self._hungry[machine] = None
@@ -370,7 +375,9 @@ class Simulation:
             kind, data = "failed", {"reason": "crash", "log": "Segmentation fault"}
         machine.ready.append(Op(kind, ident, task, code, attempt, machine.real, data))
         self._hungry[machine] = None
-        self._wake()
+        if not self._waking:  # who is idle asks every few seconds: something may have become ready
+            self._waking = True
+            self.at(self.now + IDLE_S, self._wake)
 
     # -- trouble --------------------------------------------------------------------------------------
 
