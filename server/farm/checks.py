@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from server.library.dependencies import Use
 from server.library.dependencies.hints import lacks
 
 MOST = 50  # notices
+FACTS_LOOK_S = 0.1
 FRAMES = "blender-frames"
 FILMS = ("FFMPEG", "AVI_RAW", "AVI_JPEG")
 ERROR, WARNING, NOTE = "error", "warning", "note"
@@ -81,6 +83,22 @@ class Checks:
             "frames": record["frames"],
             "total": record["total"],
         }
+
+    def await_facts(self, request: Mapping[str, Any], seconds: float) -> None:
+        """A scene that was saved a moment ago is just being read: that is worth waiting for, shortly."""
+        address = request.get("file") if isinstance(request, Mapping) else None
+        entry = self._store.index.get(address) if isinstance(address, str) and seconds else None
+        if entry is None or entry.stat is None or not entry.address.casefold().endswith(".blend"):
+            return
+        path = self._store.path(entry.address)
+        until = time.monotonic() + seconds
+        if facts.of(path).present:
+            return
+        while not facts.of(path).present:
+            if time.monotonic() > until:
+                return
+            time.sleep(FACTS_LOOK_S)
+        time.sleep(FACTS_LOOK_S)  # what it names is taken in from there
 
     def notices(self, record: Mapping[str, Any]) -> list[Notice]:
         """Of a request that is well formed."""

@@ -74,6 +74,7 @@ SECURITY: Headers = [
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "same-origin"),
 ]
+READING_S = 1.5  # that a submission waits for what was saved a moment ago to be read
 WIRE_PATHS = ("/farm", "/potential", "/register", "/node.zip")
 TABLE_PATHS = ("/new_job", "/jobs", "/healthz", "/metrics", "/api")
 TABLE_PREFIXES = ("/api/", "/files/", "/thumb/", "/jobs/")
@@ -298,7 +299,7 @@ def build(
     store.open()
     projects.prepare()
     # Nodes don't speak to a server of pages alone: to it they would all seem to be off.
-    farm = Farm(settings, store, projects, uses=dependencies.deep, power=only != "pages")
+    farm = Farm(settings, store, projects, uses=dependencies.deep, reading_s=READING_S, power=only != "pages")
     farm.machines.offer(join.program())
     uploads = Uploads(store, settings, projects, assets, media)
     problems = Problems(store)

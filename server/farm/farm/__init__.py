@@ -74,12 +74,14 @@ class Farm:
         disk: files.Os = files.REAL,
         rng: random.Random | None = None,
         uses: UsesOf = lambda address: (),
+        reading_s: float = 0.0,
         room: Room | None = None,
         power: bool = True,
     ) -> None:
         """`uses` says which files a scene names, itself and through its libraries; `power`: whether this
         server switches nodes off and wakes them."""
         self._settings = settings
+        self._reading_s = reading_s
         self._store = store
         self._projects = projects or Projects(settings, store)
         self.server = f"{settings.get('site')}-{secrets.token_hex(3)}"
@@ -173,6 +175,7 @@ class Farm:
         """Make a job: everything is checked before anything is written."""
         who = user if isinstance(user, str) else user.ident
         role = "admin" if isinstance(user, str) else user.role
+        self._checks.await_facts(request, self._reading_s)
         record = self._submitter.check(who, request, role)
         notices = self._checks.notices(record)
         self._checks.refuse(notices)
@@ -189,8 +192,11 @@ class Farm:
         self._store.refresh(folder)
         return live
 
-    def check(self, user: User | str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """What to know before this is submitted: `ok`, `notices`, and which frames it would be."""
+    def check(self, user: User | str, request: Mapping[str, Any], wait: bool = False) -> dict[str, Any]:
+        """What to know before this is submitted: `ok`, `notices`, and which frames it would be. `wait`: for a
+        scene that is being read just now."""
+        if wait:
+            self._checks.await_facts(request, self._reading_s)
         if isinstance(user, str):
             return self._checks.ask(user, request)
         return self._checks.ask(user.ident, request, user.role)

@@ -74,7 +74,7 @@ def said(view: dict[str, Any]) -> str:
 def check_job(services: Services, call: Call) -> Answer:
     user = call.require("student")
     request = {key: value for key, value in dict(call.body).items() if value is not None}
-    found = services.farm.check(user, request)
+    found = services.farm.check(user, request, wait=True)
     if not found["notices"]:
         return Answer(found, "All is well.")
     return Answer(found, found["notices"][0]["text"])
