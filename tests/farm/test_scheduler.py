@@ -187,6 +187,15 @@ def test_a_job_may_have_so_many_nodes_alone(line: Line) -> None:
     assert line.give() == "a"
 
 
+def test_a_limited_job_that_runs_may_change_its_owner_and_priority(line: Line) -> None:
+    line.put(work("a", most=2))
+    assert line.give() == "a"
+    line.put(work("a", most=2, priority=5))
+    line.put(work("a", "blue", "ben", most=2, priority=5))
+    assert (line.of.in_use("green"), line.of.in_use("blue", "ben")) == (0, 1)
+    assert [line.give(), line.give()] == ["a", None]
+
+
 def test_what_is_reserved_is_not_given_twice(line: Line) -> None:
     line.put(work("a"), ready=1)
     choice = line.of.choose(ANY, 0.0)

@@ -158,6 +158,7 @@ class Books:
 
     def _change(self, unit: Unit, work: Work, now: float) -> None:
         """The same stage of the same job, but its priority, its project's or its need is another."""
+        unit.ready = 0  # it stands nowhere meanwhile
         if unit.inside:
             self._out(unit)
         out = unit.in_use
