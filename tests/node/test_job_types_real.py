@@ -89,6 +89,7 @@ def test_a_video_in_one_piece(farm: RealFarm, shots: Path) -> None:
     film = streams(farm.version(job) / "plain.mp4")
     assert (film["codec_name"], film["nb_read_frames"]) == ("h264", "6")
     assert farm.api("GET", f"/api/jobs/{ident}/tasks")[1][0]["frames"] == [1, 6]
+    assert job["newest"]["image"] == f"{job['folder']}/plain.mp4"
 
 
 def test_a_new_type_is_a_file_and_its_comp_follows_frame_by_frame(farm: RealFarm, shots: Path) -> None:

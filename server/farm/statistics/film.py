@@ -19,6 +19,7 @@ from server.farm.stages import Stage
 
 CELLS = 480  # at most so many letters show a film
 BARS = 240
+FILMS = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".ogv")
 SLOW_TIMES = 2.0  # so many times the middle one's time is slow …
 SLOW_S = 1.0  # … if it is also so much longer: of quick frames none is worth a look
 SLOW_FRAMES = 5  # that are named
@@ -81,6 +82,9 @@ def video_of(job: Job) -> tuple[str, int, str]:
     for task, ending in list(job.videos.items()):
         if folder:
             return paths.join(job.home, folder + ending), job.latest[task] >> 16, LETTERS[job.cells[task]]
+    task, name = job.shown.first, job.output_name(job.shown.first) if job.shown.tasks == 1 else ""
+    if folder and name.lower().endswith(FILMS):  # the job makes a film and no frames
+        return paths.join(job.home, f"{folder}/{name}"), job.latest[task] >> 16, LETTERS[job.cells[task]]
     made = next((one for one in job.stages if one.optional and one.per == "once"), None)
     return "", 0, LETTERS[job.cells[made.first]] if made is not None else ""
 
