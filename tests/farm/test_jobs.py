@@ -37,6 +37,9 @@ def test_a_finished_job_is_known_by_its_sum_and_read_again_when_asked(
     again = world.open()
     assert isinstance(again.job(job_id), Ended)
     after = again.view(job_id)
+    for stage in before["stages"]:  # how far each is, only its tasks tell
+        assert stage.pop("counts")["waiting"] in (0, 1)
+        stage.pop("why")
     assert {k: after[k] for k in before if k in after} == before
     tasks, total = again.tasks(job_id, state="done")
     assert (total, tasks[3]["node"], tasks[3]["seconds"]) == (4, "n1", 1.5)
