@@ -105,8 +105,10 @@ def all_renders(shell: Shell, a: Thing, facts: Thing) -> list[tuple[str, str]]:
 
 
 def newest_render(views: list[Thing]) -> Thing | None:
-    """The newest render that goes on or has a frame to show."""
-    return next((view for view in views if view["state"] in cards.OPEN or view["counts"].get("done")), None)
+    """The one to watch: what renders and has frames, else the newest with frames, else what goes on."""
+    framed = [view for view in views if view["counts"].get("done")]
+    running = [view for view in framed if view["state"] == "running"]
+    return next(iter((*running, *framed, *(view for view in views if view["state"] in cards.OPEN))), None)
 
 
 def picture(a: dict[str, Any]) -> str:

@@ -51,6 +51,7 @@ def film(shell: Shell, call: Call, view: View, *, fps: float, may: bool) -> dict
         "chosen": asked is not None,
         "shown": {**shown(page, task), "frame": frames[n]} if task else None,
         "nothing": nothing(view),
+        "bare": view["state"] in ("failed", "cancelled") and not counts.get("done"),
         "strip": [] if call.query.get("part") == "1" else strip(shell, ident),
         "plot": drawn(told, frames, page),
         "marks": sheets.sheet(told.cells, told.group, frames, fps),
