@@ -218,3 +218,10 @@ def test_a_renderman_job_becomes_tasks_for_both_kinds_of_node(world: World, farm
     world.farms[0][1].rescan()
     with pytest.raises(BadContent, match="runs 'rm': this kind of job runs"):
         farm.submit("anna", {"file": "data::demo/shots/evil.alf", "output": "scene"})
+    many = "\n".join(
+        f"Task {{Frame {n}}} -cmds {{RemoteCmd {{prman {'x' * 200}.{n}.rib}}}}" for n in range(12_000)
+    )
+    (world.root / "demo/shots/many.alf").write_text(f"Job -subtasks {{{many}}}")
+    world.farms[0][1].rescan()
+    with pytest.raises(BadContent, match="lists more than one job may hold"):
+        farm.submit("anna", {"file": "data::demo/shots/many.alf", "output": "scene"})

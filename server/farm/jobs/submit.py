@@ -125,6 +125,8 @@ class Submitter:
         if job_type.frames == "file":
             frames, lists = self._listed(job_type, path, address)
         planned = job_type.plan(parameters, len(frames), output, paths.own_stem(name), lists)
+        if lists and len(encoding.dumps(planned)) > records.MAX_RECORD_BYTES // 2:
+            raise BadContent(f"{name} lists more than one job may hold: split it.")
         more = {"writes": self._writes(address, path, parameters)} if output == "scene" else {}
         return {
             **more,
