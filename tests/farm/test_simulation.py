@@ -158,7 +158,7 @@ def trouble(farm: Simulation, rng: random.Random, days: float, each: int) -> Non
         if not machine.up or not machine.heard:
             return
         # As many as `retries` sick at once may condemn a frame that is well: that is what retries say.
-        what = rng.choice([0, 1, 2, 3] if sum(m.sick for m in farm.machines) < 2 else [0, 1, 3])
+        what = rng.randrange(4)
         if what == 0:
             farm.kill(machine, rng.uniform(20, 600))
         elif what == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from array import array
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,29 @@ def test_a_time_out_is_never_final_by_itself() -> None:
     assert not verdict.verdict(slow, nodes("a", "b", "c"), 3).final
     assert not verdict.verdict(faults("a", timed_out=True), nodes("a"), 1).final
     assert verdict.verdict([*slow, *faults("a", "b", timed_out=True)], nodes("a", "b", "c"), 3).final
-    assert verdict.verdict([*slow[:2], *faults("c")], nodes("a", "b", "c"), 3).final, "one was more than slow"
+    # Two that were slow and one that crashed say less than three that crashed: each slow one is a try more.
+    mixed = [*slow[:2], *faults("c")]
+    assert not verdict.verdict(mixed, nodes("a", "b", "c"), 3).final
+    assert verdict.verdict([*mixed, *faults("a", "b")], nodes("a", "b", "c"), 3).final
+
+
+def test_what_failed_on_a_node_while_it_was_sick_says_little_when_it_is_well_again() -> None:
+    failed = [Fault(name, when=100.0 + at) for at, name in enumerate("abc")]
+    well = [Candidate(name, proven=True) for name in "abcd"]
+    recovered = [replace(node, unwell=((90.0, 150.0),)) for node in well]
+    assert verdict.verdict(failed, well, 3).final
+    assert not verdict.verdict(failed, recovered, 3).final
+    later = [Fault(name, when=200.0) for name in "abc"]
+    assert verdict.verdict([*failed, *later], recovered, 3).final, "well, they failed too"
+
+
+def test_a_task_waits_for_a_sick_node_rather_than_fail_where_nobody_else_could_try() -> None:
+    failed = faults("a", "a", "a")
+    judged = verdict.verdict(failed, nodes("a", "b", sick="b"), 3)
+    assert not judged.final
+    assert judged.waits_for == ("b",)
+    kept = [replace(node, suspect=True, kept=True) if node.name == "b" else node for node in nodes("a", "b")]
+    assert verdict.verdict(failed, kept, 3).final, "one that is kept from the job is no such hope"
 
 
 def test_a_node_that_fails_several_tasks_is_kept_from_the_job_unless_it_is_the_last() -> None:

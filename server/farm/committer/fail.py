@@ -49,7 +49,8 @@ def candidates(board: Board, live: Live, stage: int, task: int | None = None) ->
         if state in HERE or (state in SOON and (now - node.seen < EXISTS_S or state != "away")):
             proven = task is not None and node.tasks > 0 and node.sickness.well_but_for((live.job.id, task))
             # One that came back from its rest is on probation until it does something well.
-            found.append(Candidate(node.name, state in HERE, node.sickness.rests > 0, proven))
+            suspect, unwell = node.sickness.rests > 0, node.sickness.spells(wall - now)
+            found.append(Candidate(node.name, state in HERE, suspect, proven, unwell=unwell))
         elif state == "sick":
             found.append(Candidate(node.name, False, suspect=True))
     if not least_mb:
@@ -57,7 +58,12 @@ def candidates(board: Board, live: Live, stage: int, task: int | None = None) ->
         holders = {claim.node for claim in live.job.claims.values()}
         found += [Candidate(name) for name in holders if not board.nodes.known(name).seen_at]
     kept = {c.name for c in found if verdict.kept_from_job(c.name, failed, found)}
-    return [replace(c, suspect=True) if c.name in kept else c for c in found] if kept else found
+    return [_kept(c) if c.name in kept else c for c in found]
+
+
+def _kept(node: Candidate) -> Candidate:
+    """What a sick one failed at says little: it may try again when it is well and that is forgiven."""
+    return replace(node, suspect=True, kept=not (node.suspect or node.unwell))
 
 
 def kept_away(board: Board, live: Live, name: str, stage: int = 0) -> bool:
@@ -136,7 +142,8 @@ def fail(turn: Turn, op: Op) -> None:
     counts = not event.get("free")
     faults = job.troubles.faults(op.task)
     if counts:
-        faults.append(Fault(claim.node, str(event["reason"]).startswith("time-out")))
+        timed_out = str(event["reason"]).startswith("time-out")
+        faults.append(Fault(claim.node, timed_out, float(turn.issued)))
         judged = verdict.verdict(faults, _with_unheard(turn, nodes, faults), job.retries)
         if found is not None and found.kind == "lacking" and not others:
             fatal = True  # nobody left who could have it

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 KEPT_AFTER = 3  # different tasks of a job that failed on a node in a row: it is kept from the job
-MORE_FOR_TIME = 2  # tries that a task has more where all that it did was to take too long
+MORE_FOR_TIME = 2  # tries that a task has more, one for each that only took too long
 SUSPECTS = 3  # so many times `retries` different nodes are enough, however little is known of them
 LOST_LIMIT = 10  # attempts at one task that may be lost: a frame that takes every machine down ends
 HOPELESS_NONE = 5  # tasks that failed for good, one after the other, while none was done: the scene is wrong
@@ -26,6 +26,7 @@ class Fault:
 
     node: str
     timed_out: bool = False
+    when: float = 0.0  # seconds since the epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,13 @@ class Candidate:
     there: bool = True  # works, or would if it had something
     suspect: bool = False  # it fails too often: what it says of a task is worth little
     proven: bool = False  # before it failed at this task, it did another well
+    kept: bool = False  # it is a suspect since it is kept from this job, not since it is sick
+    # From when to when it was found to be sick since; the last may still go on. Seconds since the epoch.
+    unwell: tuple[tuple[float, float], ...] = ()
+
+    def doubts(self, fault: Fault) -> bool:
+        """Does a failure here say little of the task? A node that is well again failed as a sick one then."""
+        return self.suspect or any(begin <= fault.when <= end for begin, end in self.unwell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +57,15 @@ class Verdict:
 
 def needed(faults: Sequence[Fault], retries: int) -> int:
     """How many tries a task has at least."""
-    only_time = bool(faults) and all(fault.timed_out for fault in faults)
-    return retries + MORE_FOR_TIME if only_time else retries
+    return retries + min(sum(fault.timed_out for fault in faults), MORE_FOR_TIME)
 
 
 def weighty(faults: Sequence[Fault], nodes: Iterable[Candidate]) -> Sequence[Fault]:
-    """The failures that count as tries: those at nodes known to be sick only where there are no others."""
-    known = list(nodes)
-    suspects = {node.name for node in known if node.suspect}
-    if len(suspects) == len(known):
+    """The failures that count as tries: those at nodes that were sick only where there are no others."""
+    known = {node.name: node for node in nodes}
+    if all(node.suspect for node in known.values()):
         return faults
-    return [fault for fault in faults if fault.node not in suspects]
+    return [fault for fault in faults if not (fault.node in known and known[fault.node].doubts(fault))]
 
 
 def verdict(faults: Sequence[Fault], nodes: Iterable[Candidate], retries: int) -> Verdict:
@@ -70,12 +76,14 @@ def verdict(faults: Sequence[Fault], nodes: Iterable[Candidate], retries: int) -
     counted = weighty(faults, known.values())
     if len(counted) < needed(counted, retries) and len(failed_on) < SUSPECTS * retries:
         return Verdict(False, waits_for=untried)
-    sound = [name for name in failed_on if name not in known or not known[name].suspect]
+    sound = {fault.node for fault in counted if fault.node not in known or not known[fault.node].suspect}
     proven = any(name in known and known[name].proven for name in sound)
     if (len(sound) >= retries and proven) or len(failed_on) >= SUSPECTS * retries:
         return Verdict(True, f"it failed on {_names(failed_on)}")
-    if untried:
-        return Verdict(False, waits_for=untried)
+    # A sick node always comes back: what nobody but sick ones could try waits for that.
+    ill = tuple(n.name for n in known.values() if n.name not in failed_on and n.suspect and not n.kept)
+    if untried or ill:
+        return Verdict(False, waits_for=untried or ill)
     return Verdict(True, f"it failed on {_names(failed_on)}, and no other computer can try it")
 
 

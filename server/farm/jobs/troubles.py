@@ -136,7 +136,7 @@ class Troubles:
     def faults(self, task: int, since: float = 0.0) -> list[Fault]:
         """A task's failures that count, from a time on."""
         return [
-            Fault(failure.node, failure.reason.startswith("time-out"))
+            Fault(failure.node, failure.reason.startswith("time-out"), failure.when)
             for failure in self.failures.get(task, ())
             if failure.counts and failure.when >= since
         ]

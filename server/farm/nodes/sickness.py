@@ -8,10 +8,14 @@ here is written anywhere.
 
 from __future__ import annotations
 
+from collections import deque
+
 SICK_AFTER = 3  # different tasks in a row
 REST_S = 30.0  # a sick node's first rest; doubled each time
 LONGEST_REST_S = 1800.0
 KEPT = 50  # tasks that are held against a node
+SPELLS = 20  # times that it was sick, which are remembered
+ROUND_S = 1.0  # journals' times are compared with these
 
 Key = tuple[str, int]  # a job's id and a task
 
@@ -19,9 +23,10 @@ Key = tuple[str, int]  # a job's id and a task
 class Fault:
     """One task that failed here since one was done well."""
 
-    __slots__ = ("certain", "excused", "reason")
+    __slots__ = ("at", "certain", "excused", "reason")
 
-    def __init__(self, reason: str, certain: bool, excused: bool) -> None:
+    def __init__(self, at: float, reason: str, certain: bool, excused: bool) -> None:
+        self.at = at
         self.reason = reason
         self.certain = certain  # others do well where this node failed
         self.excused = excused  # it failed on another node too
@@ -30,10 +35,11 @@ class Fault:
 class Sickness:
     """How one node fares. Written by the committer's threads, and when a person forgives."""
 
-    __slots__ = ("_faults", "_said", "rests", "rests_until")
+    __slots__ = ("_faults", "_said", "_spells", "rests", "rests_until")
 
     def __init__(self) -> None:
         self._faults: dict[Key, Fault] = {}
+        self._spells: deque[list[float]] = deque(maxlen=SPELLS)  # from its first failure to its last
         self._said = ""
         self.rests = 0
         self.rests_until = 0.0
@@ -56,7 +62,9 @@ class Sickness:
         that it is this computer's, and nobody else's."""
         self._faults.pop(key, None)
         reason = reason.rstrip(". ")
-        self._faults[key] = Fault(reason, others_do_well and not elsewhere_too, elsewhere_too)
+        if self.rests and self._spells:
+            self._spells[-1][1] = now
+        self._faults[key] = Fault(now, reason, others_do_well and not elsewhere_too, elsewhere_too)
         if len(self._faults) > KEPT:
             self._faults.pop(next(iter(self._faults)), None)
         self._look(now, at_fault, reason)
@@ -77,6 +85,10 @@ class Sickness:
     def well_but_for(self, key: Key) -> bool:
         """Did nothing else fail here since it did something well?"""
         return not (self._faults.keys() - {key})
+
+    def spells(self, offset: float) -> tuple[tuple[float, float], ...]:
+        """From when to when it failed as a sick one, on the clock that is `offset` seconds ahead of ours."""
+        return tuple((begin + offset - ROUND_S, end + offset + ROUND_S) for begin, end in self._spells)
 
     def forgive(self) -> None:
         """A person has looked after it: it starts anew."""
@@ -109,6 +121,8 @@ class Sickness:
             self._said = f"{count} tasks failed in a row where others do well ({reason})"
         else:
             self._said = f"{count} tasks of several jobs failed in a row ({reason})"
+        if not self.rests:
+            self._spells.append([min((fault.at for fault in standing.values()), default=now), now])
         self.rests_until = now + min(REST_S * 2**self.rests, LONGEST_REST_S)
         self.rests = min(self.rests + 1, 20)
         self._faults.clear()
