@@ -16,8 +16,11 @@ HEAD_BYTES = 256 << 10
 TAIL_BYTES = 768 << 10
 SHORT_BYTES = 64 << 10  # of a result, where many results wait for a server that is away
 SECRET_NAME = re.compile(r"TOKEN|PASSWORD|PASSWD|PASSPHRASE|SECRET|KEY|CREDENTIAL", re.IGNORECASE)
+# Parts of names that often tell of passwords; where they don't, a folder is meant, or it is another word.
+LIKELY_NAME = re.compile(r"(?<!BY)(?<!COM)(?:PASS|PWD|AUTH)(?=_|\d*$)", re.IGNORECASE)
+FOLDERS = {"PWD", "OLDPWD"}
 LEAST_SECRET = 4  # characters; what is shorter would mask half of every text
-COMMON = {"true", "false", "none", "null", "auto", "default"}
+COMMON = {"true", "false", "none", "null", "auto", "default", "basic", "digest", "bearer"}
 MASKED = b"****"
 known_secrets: Set[str] = set()  # besides the environment's: the node's own tokens
 
@@ -137,10 +140,14 @@ def secrets_of(environment: Optional[Mapping[str, str]] = None) -> Set[bytes]:
     """What nobody may read in a log: values of variables whose names tell of passwords."""
     found = set(known_secrets)
     for name, value in (os.environ if environment is None else environment).items():
-        if SECRET_NAME.search(name):
+        if SECRET_NAME.search(name) or _likely(name, value):
             found.update([value.strip(), *(line.strip() for line in value.splitlines())])
     words = {word for word in found if len(word) >= LEAST_SECRET and word.lower() not in COMMON}
     return {word.encode("utf-8", "surrogateescape") for word in words}
+
+
+def _likely(name: str, value: str) -> bool:
+    return bool(LIKELY_NAME.search(name)) and name.upper() not in FOLDERS and not os.path.isabs(value)
 
 
 def shortened(pieces: Any) -> List[Any]:

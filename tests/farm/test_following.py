@@ -14,6 +14,7 @@ from server.disk.errors import BadInput, NotFound
 from server.farm.farm import Farm
 
 Submit = Callable[..., str]
+TOMORROW = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
 
 
 def frames_given(node: Node, job: str, count: int = 10) -> list[int]:
@@ -117,6 +118,41 @@ def test_what_is_waited_for_is_known_again_after_a_start(
     assert again.disagreements(comp) == []
 
 
+def test_the_journal_of_one_that_ended_is_not_read_for_each_frame(
+    world: World, farm: Farm, node: Node, submit: Submit
+) -> None:
+    # Given one that was cancelled with a frame done and is known by its sum alone
+    ended = submit("1-6", name="fg")
+    node.deliver(node.one())
+    farm.cancel(ended, "anna")
+    until(lambda: farm.board.live[ended].finalised)
+    world.close()
+    again = world.open()
+    node = Node(again, "n1", world.root)
+    reads: list[str] = []
+    read = again.board.read_ended
+
+    def counted(job: Any) -> Any:
+        reads.append(job.id)
+        return read(job)
+
+    again.board.read_ended = counted  # type: ignore[method-assign]
+    other = str(again.submit("anna", {"file": SCENE, "frames": "1-6", "name": "bg"}).id)
+    after = [{"job": ended, "by": "frame"}, {"job": other, "by": "frame"}]
+    comp = again.submit("anna", {"file": SCENE, "frames": "1-7", "after": after}).id
+    # When the other's frames are done one by one, it is looked into once for all of them
+    for task in [task for task in node.ask(20) if task["job"] == other][:5]:
+        node.deliver(task)
+    assert reads == [ended]
+    assert frames_given(node, comp) == [1]
+    # And what is done of it after all counts
+    again.requeue(ended, "rest", "anna")
+    tasks = {(task["job"], task["frame"]): task for task in node.ask(20)}
+    node.deliver(tasks[ended, 2])
+    assert frames_given(node, comp) == [2]
+    assert reads == [ended]
+
+
 def test_a_job_starts_when_it_may(world: World, submit: Submit, farm: Farm, node: Node) -> None:
     clock = [datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC).timestamp()]
     farm.board.wall = lambda: clock[0]
@@ -189,6 +225,49 @@ def test_limits_may_change_while_it_runs(world: World, farm: Farm, node: Node, s
     until(lambda: farm.board.settings.get("limits") == {"users_each": 1})
     assert len(node.ask(5)) == 1
     assert node.ask(5) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "more", "first", "then"),
+    [
+        ({}, {}, 8, 7),
+        ({}, {"nodes_most": 3}, 6, 5),
+        ({"users": {"anna": 0}}, {}, 0, 0),
+        ({"users_each": 3}, {}, 3, 2),
+        ({"projects": {"demo": 5}}, {}, 5, 4),
+        ({"licences": {"renderman": 1}}, {"licences": ["renderman"]}, 1, 0),
+        ({}, {"paused": True}, 0, 0),
+        ({}, {"start_after": TOMORROW.isoformat()}, 0, 0),
+    ],
+)
+def test_what_limits_forbid_wakes_no_computer(
+    world: World, limits: dict[str, Any], more: dict[str, Any], first: int, then: int
+) -> None:
+    world.lay(limits=limits)
+    farm = world.open()
+    node = Node(farm, "n1", world.root)
+    for _ in range(2):
+        farm.submit("anna", {"file": SCENE, "frames": "1-4", **more})
+    assert sum(count for _, count in farm.board.waiting()) == first
+    node.ask()
+    assert sum(count for _, count in farm.board.waiting()) == then
+
+
+def test_what_nobody_can_do_uses_up_no_limit_of_other_work(world: World) -> None:
+    world.lay(limits={"users_each": 2})
+    farm = world.open()
+    farm.submit("anna", {"file": SCENE, "frames": "1-4", "groups": ["moon"], "priority": 5})
+    farm.submit("anna", {"file": SCENE, "frames": "1-4"})
+    assert [count for _, count in farm.board.waiting()] == [2, 2]
+
+
+def test_a_limit_that_is_lifted_counts_though_nobody_asks(world: World) -> None:
+    world.lay(limits={"users_each": 0, "users": {"anna": 0}})
+    farm = world.open()
+    farm.submit("anna", {"file": SCENE, "frames": "1-4"})
+    assert list(farm.board.waiting()) == []
+    farm._settings.change(limits={})
+    assert [count for _, count in farm.board.waiting()] == [4]
 
 
 def test_groups(world: World, farm: Farm, node: Node, submit: Submit) -> None:

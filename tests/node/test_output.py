@@ -109,6 +109,22 @@ def test_a_capture_keeps_head_and_tail_and_whole_letters() -> None:
     ]
 
 
+def test_short_names_of_passwords_are_known_and_folders_are_none() -> None:
+    told = {"DB_PASS": "hunter22", "MYSQL_PWD": "hunter33", "HTTP_AUTH": "hunter44", "SMTPPASS2": "hunter55"}
+    shown = {
+        "PWD": "/shows/demo",
+        "OLDPWD": "shots",
+        "SSH_AUTH_SOCK": "/run/agent",
+        "AUTHOR": "anna",
+        "XAUTHORITY": "/home/anna/.Xauthority",
+        "PROXY_BYPASS": "localhost",
+        "RENDER_PASSES": "beauty",
+        "AUTH_TYPE": "Basic",
+        "CACHE_PASS": "no",
+    }
+    assert secrets_of({**told, **shown}) == {value.encode() for value in told.values()}
+
+
 def test_a_mask_holds_wherever_the_stream_is_cut() -> None:
     rng = random.Random(2)
     secrets = secrets_of(

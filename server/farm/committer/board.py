@@ -306,13 +306,9 @@ class Board:
         return bool(uuid) and len(self.store.index.holders(uuid)) > 1
 
     def waiting(self) -> Iterator[tuple[Need, int]]:
-        """What the work that stands in line needs, and how many tasks of it wait."""
-        for job_id in list(self.line.jobs()):
-            live = self.live.get(job_id)
-            if live is not None:
-                for work, ready in zip(live.works, live.job.ready, strict=True):
-                    if ready and work.commandment:
-                        yield work.need, ready
+        """What the work that stands in line needs, and how many tasks of it wait that limits allow."""
+        self.follow_limits()  # where all sleep nothing else looks
+        yield from self.line.allowed().items()
 
     def nobody_for(self, need: Need) -> str:
         """Why none of the nodes that are here could serve a need, whether they may now or not; "" where one

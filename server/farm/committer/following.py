@@ -15,6 +15,7 @@ from server.farm.jobs.job import Event, Job
 from server.farm.jobs.tasks import SATISFIED
 from server.farm.stages import Stage
 
+KEPT_TASKS = 200_000  # of jobs that ended otherwise than done, and are followed frame by frame
 FINISHING = ("done", "skip")  # events that can only let go
 
 
@@ -44,6 +45,8 @@ class Following:
     def __init__(self, board: Jobs) -> None:
         self._board = board
         self._followers: dict[str, set[str]] = {}  # job -> those that come after it
+        # Those that ended, with their tasks, the last used last: their journals may be long.
+        self._kept: dict[str, tuple[Any, Job]] = {}
         self._news: deque[tuple[str, tuple[int, ...] | None]] = deque()  # job, its tasks; None: look at all
 
     def add(self, live: Follower) -> None:
@@ -61,6 +64,7 @@ class Following:
             found.discard(job.id)
             if not found:
                 self._followers.pop(after.job, None)
+                self._kept.pop(after.job, None)
 
     def changed(self, job_id: str) -> None:
         """Anything may have changed of a job, or that it is there at all. Safe for any thread."""
@@ -83,6 +87,8 @@ class Following:
         """Have all followers wait for what they have to wait for, as things are now."""
         while self._news:
             job_id, tasks = self._news.popleft()
+            if tasks is None:
+                self._kept.pop(job_id, None)
             for follower in sorted(self._followers.get(job_id, ())):
                 live = self._board.live.get(follower)
                 if live is None:
@@ -148,7 +154,17 @@ class Following:
             known: Job = live.job
             return known
         ended = self._board.ended.get(job_id)
-        return self._board.read_ended(ended) if ended is not None else None
+        if ended is None:
+            return None
+        before, job = self._kept.pop(job_id, (None, None))
+        if job is None or before is not ended:
+            job = self._board.read_ended(ended)
+        if job is not None and job_id in self._followers:
+            self._kept[job_id] = (ended, job)
+            over = sum(kept.tasks for _, kept in self._kept.values()) - KEPT_TASKS
+            while over > 0 and len(self._kept) > 1:
+                over -= self._kept.pop(next(iter(self._kept)))[1].tasks
+        return job
 
 
 def _firsts(job: Job) -> list[Stage]:

@@ -157,6 +157,25 @@ class Scheduler(Books):
         with self._lock:
             return [(unit.work.need, unit.work.job) for unit in self._units.values() if unit.inside]
 
+    def allowed(self) -> dict[Need, int]:
+        """How many of the tasks that stand in line could be out too, were there nodes for all: what limits
+        forbid isn't counted. Each need may use up a limit for itself, as it may be the only one served."""
+        with self._lock:
+            standing = [unit for unit in self._units.values() if unit.inside]
+            standing.sort(key=lambda unit: (-unit.work.weight, unit.rank))
+            counts: dict[Need, int] = {}
+            left: dict[tuple[Need, str, str], int] = {}
+            for unit in standing:
+                need, count = unit.work.need, unit.ready - unit.reserved
+                rooms = self._rooms(unit)
+                for kind, name, room in rooms:
+                    count = min(count, left.setdefault((need, kind, name), room))
+                if count > 0:
+                    counts[need] = counts.get(need, 0) + count
+                    for kind, name, _ in rooms:
+                        left[need, kind, name] -= count
+            return counts
+
     def next_up(self, count: int = 3) -> list[str]:
         """The jobs that come next, each once, were there a node that can do everything."""
         with self._lock:
@@ -201,6 +220,24 @@ class Scheduler(Books):
             return found.in_use
         person = found.people.get(user)
         return person.in_use if person is not None else 0
+
+    def _rooms(self, unit: Unit) -> list[tuple[str, str, int]]:
+        """The limits that this counts for, and how many tasks more each lets be out."""
+        work, person, project = unit.work, unit.person, unit.person.project
+        found: list[tuple[str, str, int]] = []
+        if work.most:
+            found.append(("job", work.job, work.most - unit.job.in_use))
+        for name in work.need.licences:
+            most = self._limits.licences.get(name)
+            if most is not None:
+                found.append(("licence", name, most - self._licences[name]))
+        most = self._limits.of_user(person.ident)
+        if most is not None:
+            found.append(("user", person.ident, most - self._of_user(person.ident)))
+        most = self._limits.projects.get(project.ident)
+        if most is not None:
+            found.append(("project", project.ident, most - project.in_use))
+        return found
 
     def _limit_of(self, unit: Unit) -> tuple[str, int]:
         """Which limit keeps this from being given out, and what it is."""
