@@ -125,6 +125,43 @@ def test_an_expired_attempt_that_nobody_took_over_may_still_come_in(
     assert farm.view(job_id)["state"] == "done"
 
 
+@pytest.mark.parametrize("sent", ["never", "before"])
+def test_what_was_rendered_before_a_frame_was_asked_for_again_is_refused(
+    farm: Farm, node: Node, submit: Submit, sent: str
+) -> None:
+    # Given a frame that is rendered just now, or whose answer the node has not heard
+    job_id = submit("1-2")
+    task = node.one()
+    if sent == "before":
+        node.deliver(task)
+    # When somebody asks for it again, and then the old one comes
+    farm.requeue(job_id, [task["n"]], "anna")
+    answer = node.answer_to(node.render(task, b"the old picture"))
+    # Then it is refused, and the frame is rendered by the next attempt
+    assert (answer["id"], answer["why"]) == ("refused", "the frame was asked for again")
+    assert farm.view(job_id)["counts"] == {"waiting": 2, "claimed": 0, "done": 0, "failed": 0, "skipped": 0}
+    again = node.one()
+    assert (again["n"], again["uuid"].split(".")[2]) == (task["n"], "2")
+    assert node.deliver(again)["id"] == "accepted"
+    assert farm.disagreements(job_id) == []
+
+
+def test_an_older_picture_of_the_same_size_is_not_taken_for_the_new_one(
+    world: World, farm: Farm, node: Node, submit: Submit
+) -> None:
+    # Given a frame that was done and is rendered again
+    job_id = submit("1-2")
+    node.deliver(node.one(), b"old picture")
+    farm.requeue(job_id, [0], "anna")
+    done = node.render(node.one(), b"new picture")
+    # When the new file isn't there
+    folder = world.path(farm.view(job_id)["folder"])
+    (folder / done["outputs"][0]["temp"]).unlink()
+    # Then the old one doesn't stand for it
+    assert node.answer_to(done)["id"] == "refused"
+    assert farm.view(job_id)["counts"]["done"] == 0
+
+
 def test_failures_are_kept_retried_and_end(world: World, farm: Farm, node: Node, submit: Submit) -> None:
     here_for_long(world, node)
     job_id = submit("1-2", retries=2)

@@ -59,7 +59,7 @@ EVENTS = st.one_of(
     line("released", task=TASKS, attempt=ATTEMPTS),
     line("adopt", task=TASKS, attempt=ATTEMPTS, server=st.just("s2")),
     line("skip", task=TASKS),
-    line("requeue", tasks=st.sampled_from(["0-2", "5", "0-99", "x", ""])),
+    line("requeue", tasks=st.sampled_from(["0-2", "5", "0-99", "x", ""]), anew=st.booleans()),
     line("state", to=st.sampled_from([*states.STATES, "gone"]), by=st.sampled_from(["", "anna"])),
     line("priority", value=st.integers(0, 9)),
     line("something newer", task=TASKS),
@@ -120,7 +120,7 @@ STAGED_EVENTS = st.one_of(
     line("failed", task=MANY, attempt=ATTEMPTS, node=NODES, reason=st.just("crash"), final=st.booleans()),
     line("expired", task=MANY, attempt=ATTEMPTS, final=st.booleans()),
     line("skip", task=MANY),
-    line("requeue", tasks=st.sampled_from(["0-2", "1", "5", "0-99", "7-9"])),
+    line("requeue", tasks=st.sampled_from(["0-2", "1", "5", "0-99", "7-9"]), anew=st.booleans()),
     line("state", to=st.sampled_from(["running", "failed", "waiting"])),
 )
 # Runs of what a node does with a task, so that many get done.
@@ -220,6 +220,35 @@ def test_frame_seven_of_the_comp_waits_for_frame_seven_alone() -> None:
     assert (job.finished, job.task_frame(200)) == (False, [1, 100])
     job.apply({"at": AT, "event": "skip", "task": 200})
     assert job.finished
+
+
+def test_asking_again_however_often_brings_no_old_attempt_back() -> None:
+    # Given a frame and its comp, both done
+    job = staged([("frame", 1, [(0, "frame")])])
+    told = {"at": AT, "attempt": "1.0001", "node": "n1", "server": "s"}
+    for task in (0, 5):
+        job.fold([{**told, "event": "claim", "task": task}, {**told, "event": "done", "task": task}])
+    # When the frame is asked for again, once or several times, before anybody begins with it
+    for _ in range(4):
+        job.apply({"at": AT, "event": "requeue", "tasks": "0", "anew": True})
+        assert not job.may_finish(0, 1 << 16 | 1)
+        assert not job.may_finish(5, 1 << 16 | 1)
+        job.fold({**told, "event": "done", "task": task} for task in (0, 5))
+        assert (job.cells[0], job.cells[5]) == (ord("w"), ord("w"))
+    # Then the next attempts are numbered on, and count
+    told["attempt"] = "2.0001"
+    for task in (0, 5):
+        job.fold([{**told, "event": "claim", "task": task}, {**told, "event": "done", "task": task}])
+    assert (job.cells[0], job.cells[5], job.latest[5] >> 16) == (ord("d"), ord("d"), 2)
+    assert statistics.disagreements(job) == []
+
+
+def test_a_journal_that_does_not_say_anew_is_folded_as_it_was_written() -> None:
+    job = make_job()
+    told = {"at": AT, "task": 0, "attempt": "1.0001", "node": "n1", "server": "s"}
+    again = {"at": AT, "event": "requeue", "tasks": "0"}
+    job.fold([{**told, "event": "claim"}, {**told, "event": "done"}, again, {**told, "event": "done"}])
+    assert job.cells[0] == ord("d")
 
 
 def test_what_waits_for_something_that_failed_keeps_no_job_alive() -> None:

@@ -229,3 +229,44 @@ def test_a_picture_in_parts_that_is_done_is_made_again_with_its_parts(farm: Farm
     until(lambda: [path.name for path in folder.iterdir() if path.is_file()] == ["sh010.0003.png"])
     farm.requeue(job_id, [2], "anna")
     assert [task["n"] for task in node.ask(5)] == [0, 1]
+
+
+def test_a_picture_whose_parts_were_asked_for_again_meanwhile_is_refused(farm: Farm, node: Node) -> None:
+    # Given all parts of a picture, and a computer that puts them together
+    request = {"file": SCENE, "frames": "3", "type": "blender-tiles", "columns": 2, "rows": 1}
+    job_id = farm.submit("anna", request).id
+    for task in node.ask(5):
+        assert node.deliver(task)["id"] == "accepted"
+    whole = node.one()
+    # When both parts are asked for again at once, then the picture of the old ones comes too late
+    farm.requeue(job_id, [0, 1], "anna")
+    assert node.deliver(whole, b"of old parts")["id"] == "refused"
+    assert farm.view(job_id)["state"] == "running"
+    for task in node.ask(5):
+        assert node.deliver(task)["id"] == "accepted"
+    assert node.deliver(node.one())["id"] == "accepted"
+    assert farm.view(job_id)["state"] == "done"
+
+
+def test_a_chunk_made_again_takes_frames_told_before_and_no_older_ones(
+    world: World, farm: Farm, node: Node, submit: Submit
+) -> None:
+    # Given a chunk that was done and is rendered again, its first frame told already
+    job_id = submit("1-4", chunk_size=2)
+    task = node.one()
+    done = {"id": "done", "uuid": task["uuid"], "frame": task["frame"], "time": 5}
+    assert node.answer_to({**done, "outputs": frames_done(node, task, 1, 2)})["id"] == "accepted"
+    farm.requeue(job_id, [0], "anna")
+    task = node.one()
+    outputs = frames_done(node, task, 1, 2)
+    node.say({"id": "report", "uuid": task["uuid"], "frame": task["frame"], "outputs": outputs[:1]})
+    # When the second's file isn't there at the end, then it is refused for that one
+    folder = world.path(farm.view(job_id)["folder"])
+    (folder / outputs[1]["temp"]).unlink()
+    answer = node.answer_to({**done, "uuid": task["uuid"], "outputs": outputs})
+    assert (answer["id"], answer["why"][:14]) == ("refused", "sh010.0002.png")
+    # Then it is rendered alone, and that is accepted
+    task = next(found for found in node.ask(2) if found["n"] == 0)
+    assert task["commands"][0]["chunk"] == "2"
+    last = {**done, "uuid": task["uuid"], "outputs": frames_done(node, task, 2)}
+    assert node.answer_to(last)["id"] == "accepted"

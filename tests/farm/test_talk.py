@@ -228,6 +228,23 @@ def test_a_disk_that_fails_accepts_nothing_and_heals(world: World, call: str, er
     assert len(list(world.path(view["folder"]).glob("sh010.*.png"))) == 2
 
 
+def test_a_frame_that_is_made_again_outlives_a_disk_that_fails(world: World) -> None:
+    # Given a frame that was done, is asked for again, and is renamed while its line can't be written
+    disk = Failing()
+    farm = world.open(disk=disk)
+    node = Node(farm, "n1", world.root)
+    job_id = farm.submit("anna", {"file": SCENE, "frames": "1-2"}).id
+    node.deliver(node.one(), b"old picture")
+    farm.requeue(job_id, [0], "anna")
+    done = node.render(node.one(), b"new picture")
+    disk.call, disk.countdown = "write", 1
+    assert node.say(done) == []
+    # When the node says it again, then it is accepted: what lies there is known to be its own
+    world.clock.now += 5
+    assert until(lambda: node.say(done)) == [{"id": "accepted", "uuid": done["uuid"]}]
+    assert (world.path(farm.view(job_id)["folder"]) / "sh010.0001.png").read_bytes() == b"new picture"
+
+
 @pytest.mark.parametrize("fallen", [False, True], ids=["by us", "by a server that fell"])
 def test_a_repeated_done_is_accepted_only_once_it_is_flushed(world: World, fallen: bool) -> None:
     # Given a done whose line stands in the journal, but on no disk yet

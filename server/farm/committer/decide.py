@@ -282,6 +282,8 @@ def _why_not(job: Job, op: Op) -> str:
         return "this attempt is not known (was the job restored?)"
     if job.cells[op.task] == DONE:
         return "the frame was accepted from another attempt"
+    if job.superseded[op.task]:
+        return "the frame was asked for again"
     return "the frame was given to another node"
 
 

@@ -42,7 +42,7 @@ def requeue(tasks: str | Iterable[int], who: str) -> Act:
             check(job, chosen)
             _take_back(turn, chosen)
         for ranges in chosen_tasks(job, chosen):
-            turn.add({"at": turn.at, "event": "requeue", "tasks": ranges, "by": who})
+            turn.add({"at": turn.at, "event": "requeue", "tasks": ranges, "anew": True, "by": who})
         turn.live.stuck = None
         if job.state in states.ENDED and any(job.ready):
             turn.live.ready = False

@@ -124,6 +124,8 @@ class Job(Tasks):
         self.plan = plans.read(self.record)
         self.site = str(self.record.get("site", ""))  # the installation that runs it
         self.latest = array("I", bytes(4 * tasks))  # number and random part of the newest attempt
+        self.superseded = bytearray(tasks)  # 1: the newest attempt counts no more, and no other is out yet
+        self.redone = bytearray(tasks)  # 1: asked for again once it was done, so old outputs lie about
         self.milliseconds = array("I", bytes(4 * tasks))  # of done tasks
         self.worker = array("H", bytes(2 * tasks))  # of done tasks, an index into `node_names`
         self.done_at = array("I", bytes(4 * tasks))  # of done tasks, seconds since the epoch
@@ -188,6 +190,7 @@ class Job(Tasks):
         node = str(event["node"])
         claim = Claim(task, code, attempt_id(self.id, task, code), node, str(event["server"]), event["at"])
         self.latest[task] = code
+        self.superseded[task] = 0
         self.attempts += 1
         self._set(task, CLAIMED)
         self.claims[task] = claim
@@ -341,15 +344,21 @@ class Job(Tasks):
                 self.left_out[self.stage_of(task).index] = str(event["why"])
 
     def _requeue(self, event: Event) -> None:
+        anew = bool(event.get("anew"))  # Journals from before it was said are folded as they were then.
         for task in frame_ranges.parse(event["tasks"], max_frames=10**7):
             if 0 <= task < self.tasks and self.cells[task] not in (WAITING, CLAIMED):
-                self._again(task)
+                self._again(task, anew)
+            elif 0 <= task < self.tasks and self.cells[task] == WAITING and anew:
+                self.superseded[task] = 1
 
-    def _again(self, task: int) -> None:
-        """Have a task done anew, and all that was made of it."""
+    def _again(self, task: int, anew: bool) -> None:
+        """Have a task done anew, and all that was made of it. What its old attempts still say is too late."""
         stage, before = self.stage_of(task), self.cells[task]
+        if anew:
+            self.superseded[task] = 1
         whole = self._unmet[stage.index] == 0
         if before == DONE:
+            self.redone[task] = 1
             self._take_back(task)
             if stage is self.chunked:
                 low, high = stage.span(task - stage.first)
@@ -363,17 +372,16 @@ class Job(Tasks):
                 # What waits for all of a stage was begun only where all of it was there.
                 if by == "frame" or whole:
                     for other in self._related(stage, task, later, by):
-                        self._overtake(other)
+                        self._overtake(other, anew)
 
-    def _overtake(self, task: int) -> None:
+    def _overtake(self, task: int, anew: bool) -> None:
         """What a task was made from is being made anew. An attempt that is out or lost is superseded."""
-        if self.latest[task]:
-            self.latest[task] ^= 0xFFFF  # nobody holds this one
+        self.superseded[task] = 1 if anew else self.superseded[task] ^ 1
         if self.cells[task] == CLAIMED:
             self._drop_claim(task)
             self._set(task, WAITING)
         elif self.cells[task] in (DONE, FAILED):
-            self._again(task)
+            self._again(task, anew)
 
     def _take_back(self, task: int) -> None:
         """A done task is to be done again: what it took was for nothing, in the hour in which it ended."""
@@ -431,10 +439,11 @@ class Job(Tasks):
 
     def may_finish(self, task: int, code: int) -> bool:
         """Is this the newest attempt at a task that isn't done? One that expired may still come in,
-        as long as nobody else was given the task."""
+        as long as nobody else was given the task, and nobody asked for it again."""
         return (
             0 <= task < self.tasks
             and self.latest[task] == code
+            and not self.superseded[task]
             and self.cells[task] in (CLAIMED, WAITING, FAILED)
             and self.state not in states.ENDED
         )
@@ -506,6 +515,7 @@ class Job(Tasks):
             "cells": bytes(self.cells),
             "ready": bytes(self._ready),
             "latest": list(self.latest),
+            "anew": (bytes(self.superseded), bytes(self.redone)),
             "milliseconds": list(self.milliseconds),
             "ready_counts": list(self.ready),
             "unmet": list(self._unmet),

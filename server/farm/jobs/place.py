@@ -62,6 +62,7 @@ class Place:
         self._disk = disk
         self._journal = Journal(self.folder / JOURNAL, disk)
         self.logs = Logs(self.folder / LOGS, self.folder, disk)
+        self._moved: set[str] = set()  # temporary names of outputs renamed since the journal was written
         self.offset = 0
         self._stale = False
         self.bad = 0
@@ -147,6 +148,7 @@ class Place:
         except BaseException:
             self._stale = True
             raise
+        self._moved.clear()
 
     def forget(self) -> None:
         """What was applied isn't written: read the journal anew at the next look."""
@@ -183,10 +185,28 @@ class Place:
             if name in taken:
                 return f"two outputs are called {name}"
             taken.add(name)
-            if _whole(f"{folder}/{output['temp']}", output) or _whole(self.target(folder, output), output):
+            if _whole(f"{folder}/{output['temp']}", output):
+                continue
+            if self._may_lie_there(attempt, output) and _whole(self.target(folder, output), output):
                 continue
             return f"{name} is not there with the size that the node told"
         return ""
+
+    def _may_lie_there(self, attempt: str, output: dict[str, Any]) -> bool:
+        """Can what lies under the final name be this attempt's? It is where the server fell, or its disk
+        failed, between the renaming and the journal, or where a chunk's frame was told before. Of a task
+        that was asked for again an older picture lies there, often of the same size. Clocks of servers and
+        storage differ, so its times don't count: where we don't know, it is rendered once more."""
+        found = split_attempt(attempt)
+        job = self.job
+        if found is None or not job.redone[found[1]] or output["temp"] in self._moved:
+            return True
+        if job.stage_of(found[1]) is not job.chunked:
+            return False
+        frame = output.get("frame")
+        return output.get("kind") == "preview" or (
+            isinstance(frame, int) and frame in job.frames and job.there[job.frames.index(frame)] == 1
+        )
 
     def take_outputs(self, outputs: list[dict[str, Any]]) -> None:
         """Rename an accepted attempt's outputs to their names. One whose temporary name is gone was taken
@@ -200,6 +220,7 @@ class Place:
                 files.make_folders(Path(target).parent, folder, disk=self._disk)
             try:
                 self._disk.replace(f"{folder}/{output['temp']}", target)
+                self._moved.add(output["temp"])
             except FileNotFoundError:
                 if not os.path.exists(target):
                     raise NotFound(f"{target} is gone.", path=target) from None
