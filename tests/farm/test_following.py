@@ -167,6 +167,22 @@ def test_a_job_starts_when_it_may(world: World, submit: Submit, farm: Farm, node
     assert len(node.ask(5)) == 2
 
 
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ("2026-11-22T20:00:00", "it starts today at 20:00, as asked"),
+        ("2026-11-22T23:30:00Z", "it starts tomorrow at 00:30, as asked"),
+        ("2026-11-24T06:00:00+01:00", "it starts on 2026-11-24 at 06:00, as asked"),
+    ],
+)
+def test_a_start_is_told_in_the_time_zone_of_the_house(world: World, start: str, said: str) -> None:
+    world.lay(timezone="Europe/Berlin")
+    noon = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC).timestamp()
+    farm = world.open(wall=lambda: noon)
+    job = farm.submit("anna", {"file": SCENE, "frames": "1-4", "start_after": start}).id
+    assert farm.view(job)["why"] == said
+
+
 def test_a_person_may_have_it_start_now(farm: Farm, node: Node, submit: Submit) -> None:
     job = submit("1-2", start_after="2035-01-01T00:00:00Z")
     assert node.ask() == []
