@@ -12,6 +12,7 @@ from server.farm import stages
 from server.farm.committer.live import Live, Work
 from server.farm.job_types import JobTypes, seal
 from server.farm.job_types.commands import fill, harmless, writes
+from server.farm.job_types.plan import said
 from server.farm.jobs.job import Job
 from server.farm.scheduler import Need
 from server.farm.stages import Stage
@@ -44,7 +45,11 @@ def work_of(job: Job, stage: Stage, types: JobTypes, secret: bytes) -> Work:
     plan = job_type.stages[0]
     if plan.per not in ("frame", "chunk") or not harmless(plan.commands):
         return Work(need, b"", why=UNSEALED)
-    return Work(need, *_template(job, fill(plan.commands, _values(job, stage))))
+    # It is from before there were stages, and what its type was told to ask for since is as nobody said.
+    defaults = {name: setting.default for name, setting in job_type.settings.items()}
+    values = {**defaults, **_values(job, stage)}
+    commands = [said(command, stage.per, values) for command in plan.commands]
+    return Work(need, *_template(job, fill(commands, values)))
 
 
 def _need(

@@ -172,7 +172,7 @@ def _one(
     chunk = min(_number(stage.chunk, values, 1), frames)
     tiles = (_number(stage.tiles[0], values, 1), _number(stage.tiles[1], values, 1))
     per = "frame" if stage.per == "chunk" and chunk <= 1 else stage.per
-    commands = [_said(command, per, values) for command in stage.commands]
+    commands = [said(command, per, values) for command in stage.commands]
     if per == "chunk":  # an older node knows single frames alone
         commands = [
             {**command, "do": "blender-frames"} if command["do"] == "blender-frame" else command
@@ -207,7 +207,7 @@ def _one(
     return made
 
 
-def _said(command: Mapping[str, Any], per: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def said(command: Mapping[str, Any], per: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """A command without what an older node wouldn't know and nobody asked for."""
 
     def empty(key: str, value: Any) -> bool:
