@@ -123,7 +123,12 @@ class Watching:
         for job_id in self._known.keys() - opened.keys():
             self._forget(job_id)
         for job_id in opened.keys() - self._known.keys():
-            self._meet(opened[job_id])
+            try:
+                self._meet(opened[job_id])
+            except Exception:
+                self.faults += 1
+                log.exception("the files of job %s can't be followed", job_id)
+                self._known[job_id] = {}
 
     def _meet(self, live: Live) -> None:
         job, found = live.job, self.files(live)

@@ -10,6 +10,7 @@ import orjson
 import pytest
 from farm_kit import SCENE, Node, World, events_of, until
 
+from server.disk import encoding
 from server.disk.errors import Conflict, NotFound
 from server.disk.records import Change
 from server.farm.committer.live import Ended, Live
@@ -66,6 +67,31 @@ def test_a_sum_that_is_not_its_journal_s_is_ignored(
     assert records.read_result(folder) is None
     again = world.open()
     assert again.view(job_id)["state"] in ("waiting", "running")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"changed": 5}, {"changed": [5]}, {"state": []}, {"state": {}}, {"seconds": "x"}, {"seconds": [1]}),
+        *({"frames_done": "x"}, {"nodes": 5}, {"nodes": {"n1": 5}}, {"changes": [5]}),
+    ],
+    ids=str,
+)
+def test_a_sum_that_makes_no_sense_is_made_anew_from_the_journal(
+    world: World, farm: Farm, node: Node, submit: Submit, wrong: dict[str, object]
+) -> None:
+    job_id = submit("1")
+    render_all(node)
+    folder = world.root / "demo/shots/.croft/sh010.blend/jobs" / job_id
+    until(lambda: records.result_matches(folder))
+    world.close()
+    told = orjson.loads((folder / "result.json").read_bytes())
+    (folder / "result.json").write_bytes(orjson.dumps({**told, **wrong}))
+    again = world.open()
+    rows = orjson.loads(encoding.dumps(again.rows(again.jobs())))
+    assert [(row["id"], row["state"]) for row in rows] == [(job_id, "done")]
+    assert again.renders(SCENE, [1, 2])
+    assert again.problems() == []
 
 
 def test_jobs_go_by_priority_then_age(world: World, farm: Farm, node: Node, submit: Submit) -> None:

@@ -270,3 +270,19 @@ def test_a_chunk_made_again_takes_frames_told_before_and_no_older_ones(
     assert task["commands"][0]["chunk"] == "2"
     last = {**done, "uuid": task["uuid"], "outputs": frames_done(node, task, 2)}
     assert node.answer_to(last)["id"] == "accepted"
+
+
+def test_a_file_for_a_frame_that_is_no_number_is_refused_alone(
+    farm: Farm, node: Node, submit: Submit
+) -> None:
+    submit("1-10", chunk_size=5)
+    task = node.one()
+    output = {"path": "x.png", "temp": f".{task['uuid']}.x.png", "size": 1, "frame": [1]}
+    told = {"id": "done", "uuid": task["uuid"], "frame": task["frame"], "time": 1, "outputs": [output]}
+    # Given an attempt whose id makes no sense, in the same breath
+    odd = {"id": "report", "uuid": ["x"]}
+    answers = node.say(told, odd, {"id": "task", "count": 1})
+    assert [a["id"] for a in answers if a.get("uuid") == task["uuid"]] == ["refused"]
+    assert farm._committer.faults == 0
+    node.ask()
+    assert node.say(odd, {"id": "task", "count": 1}) is not None  # with one that it holds

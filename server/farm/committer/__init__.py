@@ -298,7 +298,10 @@ class Committer:
         """One job's part of a commit."""
         try:
             live = self.board.find(job_id)
-        except CroftError as error:
+        except Exception as error:
+            if not isinstance(error, CroftError):
+                self.faults += 1
+                log.exception("job %s can't be read", job_id)
             _fail(ops, error)
             return
         if live is None:

@@ -7,6 +7,7 @@ when someone asks. Changed by the committer's thread alone; readable by all.
 from __future__ import annotations
 
 import heapq
+import logging
 import threading
 import time
 from collections import deque
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from server.disk import files, paths
-from server.disk.errors import CroftError, NotFound
+from server.disk.errors import Broken, CroftError, NotFound, broken
 from server.disk.records import JobPlace
 from server.disk.settings import Settings
 from server.disk.store import Store
@@ -32,6 +33,8 @@ from server.farm.jobs.texts import Texts
 from server.farm.nodes import Nodes
 from server.farm.room import Room
 from server.farm.scheduler import Choice, Choices, Need, Scheduler, misfit
+
+log = logging.getLogger("croft.farm")
 
 NEW_FRAMES = 32  # at most so many are told of at once
 FORGOTTEN = 256  # jobs whose folder went away that are remembered
@@ -96,7 +99,7 @@ class Board:
         """A job as a fold; one that ended long ago is read again. Only for the committer's thread."""
         live = self.live.get(job_id)
         if live is None and job_id in self.ended:
-            live = self.read(self.ended[job_id].place)
+            live = self._read_again(self.ended[job_id])
             live.finalised = True
             self.add(live)
         return live
@@ -107,7 +110,21 @@ class Board:
         record = records.read_record(folder)
         if record["id"] != place.id:
             raise NotFound(f"{folder} holds the job {record['id']}.", path=str(folder))
-        return self._dress(Job(record, place.address, place.folder))
+        try:
+            return self._dress(Job(record, place.address, place.folder))
+        except CroftError:
+            raise
+        except Exception as error:
+            log.exception("the request of job %s makes no sense", place.id)
+            raise broken(folder / records.RECORD, f"it makes no sense ({error!r})") from error
+
+    def _read_again(self, ended: Ended) -> Live:
+        """One that ended, and whose request may have been edited since: that it can't be read is told."""
+        try:
+            return self.read(ended.place)
+        except Broken as error:
+            self.broken[ended.id] = error.message
+            raise
 
     def _dress(self, job: Job) -> Live:
         share = self.store.share(job.share)
@@ -232,10 +249,13 @@ class Board:
     def read_ended(self, ended: Ended) -> Job | None:
         """A job that ended long ago, with its tasks; None where its disk doesn't answer."""
         try:
-            live = self.read(ended.place)
+            live = self._read_again(ended)
             with self.store.locks(live.job.share).hold(live.id, SETTLE_S):
                 live.place.catch_up()
         except (CroftError, OSError):
+            return None
+        except Exception:
+            log.exception("job %s, which others come after, can't be read", ended.id)
             return None
         live.place.close()
         return live.job

@@ -215,7 +215,10 @@ def _incomplete(job: Job, task: int, outputs: object) -> str:
     stage = job.stage_of(task)
     if stage is not job.chunked or not isinstance(outputs, list):
         return ""
-    told = {output.get("frame") for output in outputs if isinstance(output, dict)}
+    frames = [output.get("frame") for output in outputs if isinstance(output, dict)]
+    if not all(frame is None or _known(frame) for frame in frames):
+        return "a file for a frame that is no number"
+    told = set(frames)
     if told <= {None}:
         return ""
     low, high = stage.span(task - stage.first)

@@ -6,6 +6,7 @@ committer's thread, between turns; a turn only notes what it did of a job that o
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
@@ -14,6 +15,8 @@ from server.farm.jobs import states
 from server.farm.jobs.job import Event, Job
 from server.farm.jobs.tasks import SATISFIED
 from server.farm.stages import Stage
+
+log = logging.getLogger("croft.farm")
 
 KEPT_TASKS = 200_000  # of jobs that ended otherwise than done, and are followed frame by frame
 FINISHING = ("done", "skip")  # events that can only let go
@@ -93,11 +96,17 @@ class Following:
                 live = self._board.live.get(follower)
                 if live is None:
                     continue
-                found = self._board.live.get(job_id)
-                if tasks is None or found is None or found.state == states.DONE:
-                    self.look(live)
-                elif self._let_go(live.job, found.job, tasks):
-                    self._board.stand(live)
+                try:
+                    self._settle_one(live, job_id, tasks)
+                except Exception:
+                    log.exception("job %s can't be told what became of job %s", follower, job_id)
+
+    def _settle_one(self, live: Follower, job_id: str, tasks: tuple[int, ...] | None) -> None:
+        found = self._board.live.get(job_id)
+        if tasks is None or found is None or found.state == states.DONE:
+            self.look(live)
+        elif self._let_go(live.job, found.job, tasks):
+            self._board.stand(live)
 
     def look(self, live: Follower) -> None:
         """Look at all that a job comes after, and hold what has to wait."""

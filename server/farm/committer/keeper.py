@@ -184,7 +184,10 @@ class Keeper:
         if known and known != place.folder and not board.store.away(known):
             self._in_turn(partial(board.forget, job_id))
             known = ""
-        if not known or (ended is not None and _differs(ended, self._read_result(place))):
+        again = ended is not None and (
+            job_id in board.broken or _differs(ended, self._read_result(place))
+        )  # its request may be mended now
+        if not known or again:
             self._load(place)
 
     def _home(self, place: JobPlace) -> JobPlace:

@@ -504,6 +504,11 @@ class Farm:
 
     # -- operations -----------------------------------------------------------------------------------
 
+    def _unshown(self) -> dict[str, str]:
+        """Jobs that are here and yet have no row, and why."""
+        here = (self.board.live, self.board.ended)
+        return {ident: why for ident, why in list(self._rows.wrong.items()) if any(ident in j for j in here)}
+
     def problems(self) -> list[Problem]:
         """What a person should know of the farm."""
         found = [
@@ -514,7 +519,7 @@ class Farm:
                 f"The job {job_id} is not shown: {why}",
                 "Put its folder back from a backup, or delete it.",
             )
-            for job_id, why in sorted(self.board.broken.items())
+            for job_id, why in sorted({**self._unshown(), **self.board.broken}.items())
         ]
         found += [
             Problem("config:limits", "config", "server.json", f"server.json: {why}", "Correct it there.")

@@ -7,6 +7,7 @@ all of them each time, in one of a thousand each within some askings.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Any
 
 from server.disk import encoding
 from server.farm.committer.live import Ended, Live
+
+log = logging.getLogger("croft.farm")
 
 PATIENCE_S = 0.002  # for bringing rows up to date that nothing happened to
 FEWEST = 8  # rows that are brought up to date however long it takes
@@ -29,7 +32,7 @@ class _Row:
     events: int  # of its journal, as far as the row tells
     finalised: bool
     at: float  # when it was made
-    raw: Any  # ready JSON
+    raw: Any  # ready JSON; None where it can't be shown
 
 
 class Rows:
@@ -40,6 +43,7 @@ class Rows:
         self._now = now
         self._kept: dict[str, _Row] = {}
         self._guard = threading.Lock()
+        self.wrong: dict[str, str] = {}  # job id -> why it has no row
 
     def of(self, jobs: Sequence[AnyJob]) -> list[Any]:
         """The jobs' rows, ready to be put into an answer."""
@@ -54,7 +58,7 @@ class Rows:
         older: list[tuple[float, int]] = []
         for place, job in enumerate(jobs):
             row = kept.get(job.id)
-            if row is None or row.job is not job:
+            if row is None or row.job is not job or row.raw is None:
                 row = self._make(job)
             elif isinstance(job, Live):
                 if row.events != job.job.events or row.finalised != job.finalised:
@@ -68,12 +72,19 @@ class Rows:
             if count >= FEWEST and self._now() - begun > PATIENCE_S:
                 break
             rows[place] = self._make(jobs[place])
-        return [row.raw for row in rows]
+        return [row.raw for row in rows if row.raw is not None]
 
     def _make(self, job: AnyJob) -> _Row:
         events, finalised = (job.job.events, job.finalised) if isinstance(job, Live) else (0, True)
         at = self._now()
-        row = _Row(job, events, finalised, at, encoding.ready(shortened(self._view(job))))
+        row = _Row(job, events, finalised, at, None)
+        try:
+            row.raw = encoding.ready(shortened(self._view(job)))
+            self.wrong.pop(job.id, None)
+        except Exception as error:
+            if job.id not in self.wrong:
+                log.exception("job %s can't be shown", job.id)
+            self.wrong[job.id] = f"it makes no sense ({error!r})"
         self._kept[job.id] = row
         return row
 

@@ -320,7 +320,7 @@ class Talk:
             return 0
         now = self._monotonic()
         silent_s = SILENT_HEARTBEATS * self._board.nodes.heartbeat_s()
-        spoken = {r.get("uuid") for r in requests}
+        spoken = {r["uuid"] for r in requests if isinstance(r.get("uuid"), str)}
         count = 0
         for attempt, (job_id, claim) in list(node.held.items()):
             if now - claim.reported < silent_s or attempt in spoken:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from server.disk import encoding, files, paths
-from server.disk.errors import NotFound, broken
+from server.disk.errors import CroftError, NotFound, broken
+from server.farm import frames as frame_ranges
+from server.farm import stages
 from server.farm.jobs import states
 
 SCHEMA = 1
@@ -75,11 +77,50 @@ def _what_is_wrong(record: dict[str, Any]) -> str:
         return "its folder is no version of a render"
     if record.get("version", "") not in ("", parts[-1]):
         return "its version is not that of its folder"
-    return ""
+    return _what_is_wrong_within(record)
+
+
+def _what_is_wrong_within(record: dict[str, Any]) -> str:
+    """The same of its lists and stages, whoever reads them later."""
+    for key in ("requires", "licences", "groups", "warnings"):
+        if not _are(record.get(key, []), str):
+            return f"its {key} makes no sense"
+    for state in record.get("inputs", {}).values():
+        if type(state) is not list or not 2 <= len(state) <= 3 or type(state[0]) is not int:
+            return "its inputs makes no sense"
+        if type(state[1]) is not int or type(state[-1]) not in (int, str):
+            return "its inputs makes no sense"
+    try:
+        found = stages.read(record, len(frame_ranges.parse(record["frames"], max_frames=10**7)))
+    except CroftError as error:
+        return error.message
+    for stage in found:
+        own = stage.record
+        if not all(_are(own.get(key) or [], str) for key in ("programs", "requires", "does")):
+            return f"its stage {stage.name} makes no sense"
+        if not isinstance(own.get("memory_mb") or 0, int):
+            return f"the memory of its stage {stage.name} makes no sense"
+    return "all of its stages are optional" if found[0].optional else ""
+
+
+def _are(things: object, kind: type) -> bool:
+    return isinstance(things, list) and all(isinstance(thing, kind) for thing in things)
 
 
 def _is_name(text: str) -> bool:
     return text not in ("", ".", "..") and "/" not in text and "\0" not in text
+
+
+_NUMBER = (int, float, type(None))
+_SUMS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("state", "why", "site"), (str, type(None))),
+    **dict.fromkeys(("started", "ended", "video", "first_failure"), (str, type(None))),
+    **dict.fromkeys(("changed", "changes"), (list, type(None))),
+    **dict.fromkeys(("priority", "attempts", "failed_attempts", "lost_attempts", "frames_done"), _NUMBER),
+    **dict.fromkeys(("seconds", "seconds_per_task", "seconds_shortest", "seconds_longest"), _NUMBER),
+    **dict.fromkeys(("peak_memory_mb", "output_bytes"), _NUMBER),
+    "nodes": (dict, type(None)),
+}
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -91,7 +132,15 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         told = result["journal"]["length"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if told != length or result.get("state") not in states.ENDED or not isinstance(told, int):
+    if told != length or not isinstance(told, int):
+        return None
+    if not all(isinstance(result[key], kind) for key, kind in _SUMS.items() if key in result):
+        return None
+    if result.get("state") not in states.ENDED or not _are(result.get("changed") or [], str):
+        return None
+    if not all(isinstance(node, dict) for node in (result.get("nodes") or {}).values()):
+        return None
+    if not _are(result.get("changes") or [], dict):
         return None
     counts = result.get("counts")
     if not isinstance(counts, dict) or not all(isinstance(count, int) for count in counts.values()):
