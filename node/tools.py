@@ -18,6 +18,7 @@ from .work import Attempt, Failed, Output
 ADDRESS = re.compile(r"(?:^|(?<=[=,:;\s]))([A-Za-z0-9_.-]+)::")
 PICTURES = (".png", ".jpg", ".jpeg", ".exr", ".tif", ".tiff", ".tga", ".bmp", ".webp", ".hdr", ".dpx", ".cin")
 NUMBER = re.compile(r"(-?\d+)(?=\.[A-Za-z0-9]+$)")
+MOST_FRAMES = 1_000_000  # of one task
 MOST_FILES = 20_000  # in a folder that is looked through
 
 
@@ -116,12 +117,15 @@ def numbered(name: str, frame: int) -> str:
 
 
 def frames_of(text: object) -> List[int]:
-    """`1-10x2,15` as numbers. What the server says, so bounded by what it was asked for."""
+    """`1-10x2,15` as numbers; Failed where they are more than a task may have."""
     found: List[int] = []
     for part in str(text).split(","):
         span, _, step = part.strip().partition("x")
         cut = span.find("-", 1)  # a dash in the first place is a minus sign
         first = int(span if cut < 0 else span[:cut])
         last = first if cut < 0 else int(span[cut + 1 :])
-        found += range(first, last + 1, int(step or 1))
+        by = int(step or 1)
+        if by < 1 or (last - first) // by + 1 + len(found) > MOST_FRAMES:
+            raise Failed("renderer error", f"the frames {str(text)[:60]} are too many for one task")
+        found += range(first, last + 1, by)
     return found

@@ -1,8 +1,8 @@
 """`copy` and `move`: files of the share, or of the scratch folder, into the version's folder; `verify`.
 
 `from` is an address or `{scratch}/…`, the last part may be a pattern (`*.exr`). Copies are flushed before
-the server hears of them. A file is moved by copying it whole and deleting it afterwards, so that a node
-that falls in between has lost nothing.
+the server hears of them. Only out of `{scratch}` files are moved: what lies on a share stays, since the
+server may yet refuse the copy.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ def copy(attempt: Attempt, command: Message, tools: Tools) -> Result:
 
 
 def move(attempt: Attempt, command: Message, tools: Tools) -> Result:
+    told = str(command.get("from") or "")
+    if not told.startswith("{scratch}"):
+        raise Failed("renderer error", f"only files in {{scratch}} can be moved: {told} stays, copy it")
     made, sources = place(attempt, command, tools)
     pictures.flush(tuple(output.path for output in made))
     for source in sources:

@@ -88,6 +88,15 @@ def test_files_are_moved_into_place_whole(bench: Bench) -> None:
     assert not scratch.exists()
 
 
+def test_what_lies_on_a_share_is_never_moved_away(bench: Bench) -> None:
+    """Given a person's file, when a task is to move it, then it stays: the copy may yet be refused."""
+    theirs = picture(bench.version.parent / "cache.0001.png")
+    with pytest.raises(Failed, match=r"only files in \{scratch\} can be moved"):
+        bench.do("move", **{"from": "data::demo/render/x/cache.*.png"})
+    assert theirs.is_file()
+    assert bench.names() == []
+
+
 @pytest.mark.parametrize(
     ("kind", "command", "told"),
     [
@@ -100,6 +109,11 @@ def test_files_are_moved_into_place_whole(bench: Bench) -> None:
         ("copy", {"from": "data::demo/none.png"}, "there is no data::demo/none.png"),
         ("copy", {"from": "{scratch}/../x"}, "leads out"),
         ("move", {"from": "{scratch}/*", "name": "../x"}, "can't be a file's name"),
+        (
+            "make-preview",
+            {"source": "x.####", "frames": "1-9999999", "name": "x.mp4"},
+            "too many for one task",
+        ),
         ("make-preview", {"source": "x.####", "frames": "1-3", "name": "x.mp4"}, "none of the frames"),
     ],
 )
