@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -10,7 +11,9 @@ import pytest
 from farm_kit import SCENE, Node, World, events_of, until
 
 from server.disk.errors import BadInput, Forbidden
+from server.farm.committer.dressing import UNSEALED
 from server.farm.farm import Farm
+from server.farm.jobs import snapshots
 from server.library.people import User
 
 Submit = Callable[..., str]
@@ -192,6 +195,97 @@ def test_commands_that_somebody_wrote_into_a_job_are_not_run(world: World, farm:
     assert task["commands"][0]["argv"] == ["echo", "1", task["file"]]
     assert mended.answer_to({"id": "done", "uuid": task["uuid"], "frame": 1, "time": 1, "outputs": []})
     assert [e["to"] for e in events_of(world, job_id) if e["event"] == "state"][-1] == "done"
+
+
+@pytest.fixture
+def ended(world: World, farm: Farm, node: Node) -> str:
+    """A command of an admin's that was done, and put away."""
+    told = {"file": SCENE, "frames": "1", "type": "command-line", "command": "python3 {file}"}
+    job_id = str(farm.submit("anna", told).id)
+    done(node, node.one())
+    until((folder_of(world, job_id) / "result.json").exists)
+    return job_id
+
+
+def folder_of(world: World, job_id: str) -> Path:
+    return world.root / "demo/shots/.croft/sh010.blend/jobs" / job_id
+
+
+def done(node: Node, task: dict[str, Any]) -> None:
+    told = {"id": "done", "uuid": task["uuid"], "frame": 1, "time": 1, "outputs": []}
+    assert node.answer_to(told)["id"] == "accepted"
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_program_runs_on_the_file_that_was_submitted_alone(
+    world: World, farm: Farm, node: Node, ended: str, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given other bytes in the snapshot's place, when it is rendered again, then it pauses; with its own it
+    goes on."""
+    if large:
+        monkeypatch.setattr(snapshots, "AT_ONCE_BYTES", 0)
+    kept = folder_of(world, ended) / "snapshot.blend"
+    own = kept.read_bytes()
+    kept.unlink()
+    kept.write_bytes(own.replace(b"ENDB", b"evil"))
+    farm.requeue(ended, "all", "anna")
+    until(lambda: node.ask() or farm.view(ended)["state"] == "paused")
+    assert farm.view(ended)["why"] == snapshots.CHANGED
+    (snapshot,) = (world.root / "demo/shots").glob(f".*{ended}*")
+    snapshot.write_bytes(own)
+    farm.resume_job(ended, "anna")
+    (task,) = until(node.ask)
+    done(node, task)
+
+
+def test_a_program_runs_again_only_where_people_here_asked(
+    world: World, farm: Farm, node: Node, ended: str
+) -> None:
+    """Given lines that somebody wrote into the journal of a job that is done, then it isn't given out."""
+    journal = folder_of(world, ended) / "journal.jsonl"
+    whole = journal.read_bytes()
+    farm.requeue(ended, "all", "anna")
+    done(node, node.one())
+    signed = next(line for line in journal.read_bytes().splitlines() if b'"seal"' in line)
+    until(lambda: farm.view(ended)["state"] == "done")
+    with open(journal, "ab") as file:
+        file.write(b'{"at":"2026-11-22T06:00:00Z","event":"requeue","tasks":"0"}\n' + signed + b"\n")
+
+    def stopped() -> bool:
+        world.clock.now += 3
+        return bool(node.ask()) or farm.view(ended)["state"] == "paused"
+
+    until(stopped)
+    assert farm.view(ended)["why"] == "it was asked for again, but not on this server: submit it again"
+    assert journal.read_bytes().startswith(whole)
+
+
+@pytest.mark.parametrize(
+    ("key", "other"),
+    [
+        ("file", "data::other/secret.blend"),
+        ("folder", "data::other"),
+        ("name", "../x"),
+        ("chunk", "1-9999999"),
+    ],
+)
+def test_a_changed_job_reaches_no_files_but_its_own(
+    world: World, farm: Farm, node: Node, submit: Submit, key: str, other: str
+) -> None:
+    """Given a job that somebody changed, then it is given out with its own words, and with no others."""
+    job_id = submit("1-2")
+    path = folder_of(world, job_id) / "job.json"
+    world.close()
+    record = orjson.loads(path.read_bytes())
+    record["stages"][0]["commands"][0]["width"] = 64
+    path.write_bytes(orjson.dumps(record))
+    assert Node(world.open(), "n1", world.root).one()["commands"][0]["width"] == 64
+    world.close()
+    record["stages"][0]["commands"][0][key] = other
+    path.write_bytes(orjson.dumps(record))
+    again = world.open()
+    assert Node(again, "n2", world.root).ask() == []
+    assert again.board.live[job_id].works[0].why == UNSEALED
 
 
 def test_a_command_line_is_for_admins(farm: Farm) -> None:

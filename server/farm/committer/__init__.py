@@ -105,6 +105,7 @@ class Committer:
         self._queue: queue.SimpleQueue[Bundle | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="farm-committer", daemon=True)
         self._pool = ThreadPoolExecutor(PARALLEL_TURNS, thread_name_prefix="farm-turn")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="farm-read")
         self._closed = False
         self._open: dict[str, Live] = {}  # jobs whose journal is open, the longest unused first
         self._guard = threading.Lock()
@@ -125,6 +126,7 @@ class Committer:
         if self._thread.is_alive():
             self._thread.join(timeout=ANSWER_S)
         self._pool.shutdown()
+        self._reader.shutdown(cancel_futures=True)
 
     def put(self, bundle: Bundle) -> None:
         """Have a bundle committed; the caller waits for it."""
@@ -397,7 +399,7 @@ class Committer:
         a node misses something."""
         live = turn.live
         if live.ready:
-            return True
+            return not live.guarded or self._vouched(turn)
         folder = live.place.outputs
         why = live.place.bring_snapshot()
         if why:
@@ -407,7 +409,20 @@ class Committer:
         if folder is not None and not folder.is_dir():
             turn.board.store.make_folder(turn.board.store.share(turn.job.share).address(folder))
         live.ready = True
-        return True
+        return not live.guarded or self._vouched(turn)
+
+    def _vouched(self, turn: Turn) -> bool:
+        """What runs programs does so only while its snapshot is what was submitted, and after its end only
+        where people asked here for more. A large snapshot is read by another thread."""
+        live, source = turn.live, turn.job.record.get("source")
+        why: str | None = ""
+        if self.board.revived_by_others(turn.job):
+            why = "it was asked for again, but not on this server: submit it again"
+        elif live.place.snapshot is not None and isinstance(source, dict):
+            why = live.vouched.why(live.place.snapshot, source, self._reader)
+        if why and turn.job.state in states.OPEN:
+            turn.change(states.PAUSED, why=why)
+        return why == ""
 
     def _flush(self, live: Live, ops: list[Op], given: list[tuple[Bundle, list[bytes]]]) -> None:
         """Make a turn durable; only then its answers are handed out."""

@@ -24,7 +24,7 @@ from server.farm.committer.dressing import work_of
 from server.farm.committer.following import Following
 from server.farm.committer.live import SETTLE_S, Ended, Live, Work
 from server.farm.failures.book import RuleBook
-from server.farm.job_types import JobTypes
+from server.farm.job_types import JobTypes, seal
 from server.farm.jobs import record as records
 from server.farm.jobs import states
 from server.farm.jobs.job import Claim, Job
@@ -136,6 +136,17 @@ class Board:
         """What the stages of a job would ask for that this request would make; those that it needs."""
         job = Job({**record, "id": "none"}, record["file"], "")
         return [work_of(job, stage, self.types, self._secret) for stage in job.stages if not stage.optional]
+
+    def revival(self, job_id: str, place: int, at: str) -> str:
+        """What shows that this installation brought an ended job back to life."""
+        return seal.revival(self._secret, job_id, place, at)
+
+    def revived_by_others(self, job: Job) -> bool:
+        """Did somebody write into its journal that it goes on after its end?"""
+        if job.revived is None:
+            return False
+        place, event = job.revived
+        return not seal.same(event.get("seal"), self.revival(job.id, place, str(event.get("at"))))
 
     def _home(self, job: Job) -> str:
         """The address of the folder that the snapshot and the frames lie in: the asset's, or the one that

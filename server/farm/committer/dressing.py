@@ -11,7 +11,7 @@ from server.disk.errors import CroftError
 from server.farm import stages
 from server.farm.committer.live import Live, Work
 from server.farm.job_types import JobTypes, seal
-from server.farm.job_types.commands import fill, harmless, writes
+from server.farm.job_types.commands import fill, harmless, own, writes
 from server.farm.job_types.plan import said
 from server.farm.jobs.job import Job
 from server.farm.scheduler import Need
@@ -25,8 +25,8 @@ def work_of(job: Job, stage: Stage, types: JobTypes, secret: bytes) -> Work:
     labels = job.requires | frozenset(stage.texts("requires"))
     if stage.commands is not None:
         commands: Any = fill(stage.commands, _values(job, stage), _IN_TEXT)
-        sealed = seal.fits(secret, job.record)
-        if not sealed and (stage.per == "list" or not harmless(commands)):
+        guarded = stage.per == "list" or not harmless(commands)
+        if not seal.fits(secret, job.record) and (guarded or not own(stage.commands, commands)):
             return Work(Need(job.share, labels), b"", why=UNSEALED)
         simple = bool(stage.record.get("simple")) and job.output == "scene"
         programs, does = frozenset(stage.texts("programs")), frozenset(stage.texts("does"))
@@ -34,7 +34,7 @@ def work_of(job: Job, stage: Stage, types: JobTypes, secret: bytes) -> Work:
         leaves = stage.per != "list" and writes(commands, _UUID)
         if stage.per == "list":
             commands = _OPEN["listed"]
-        return Work(need, *_template(job, commands), writes=leaves)
+        return Work(need, *_template(job, commands), writes=leaves, guarded=guarded)
     try:
         job_type = types.get(job.record.get("type"))
     except CroftError:

@@ -13,6 +13,7 @@ from server.farm import scheduler
 from server.farm.failures.bounds import Usual
 from server.farm.jobs.job import Job
 from server.farm.jobs.place import Place
+from server.farm.jobs.snapshots import Vouched
 from server.farm.scheduler import Need
 
 SETTLE_S = 1.0  # who looks at a job waits at most so long for a commit that is under way
@@ -27,6 +28,7 @@ class Work:
     words: tuple[str, ...] = ()  # those that are another in each task
     why: str = ""  # why nobody does
     writes: bool = True  # each of its tasks must leave a file
+    guarded: bool = False  # it runs programs: only on what was submitted, and when people here asked for it
 
 
 class Live:
@@ -47,6 +49,7 @@ class Live:
         "stuck",
         "told",
         "usuals",
+        "vouched",
         "works",
     )
 
@@ -65,6 +68,7 @@ class Live:
         self.usuals = [Usual() for _ in works]  # by stage
         self.checked = 0.0  # monotonic: when its journal was looked at last
         self.finalised = False
+        self.vouched = Vouched()  # of its snapshot
         self.changed: list[str] = []  # files that the scene links and that were changed until its end
 
     @contextmanager
@@ -86,6 +90,11 @@ class Live:
         job, stage = self.job, self.job.stage_of(task)
         done = job.counts["done"] + job.extras["done"]
         return self.usuals[stage.index].seconds(done, job.milliseconds, job.cells, stage.first, stage.end)
+
+    @property
+    def guarded(self) -> bool:
+        """Does any of its stages run programs?"""
+        return any(work.guarded for work in self.works)
 
     @property
     def waiting(self) -> Work:

@@ -86,4 +86,6 @@ class Turn:
             event["by"] = by
         if why:
             event["why"] = why
+        if self.live.guarded and self.job.state in states.ENDED and to not in states.ENDED:
+            event["seal"] = self.board.revival(self.job.id, self.job.events + 1, self.at)
         self.add(event)

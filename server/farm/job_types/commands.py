@@ -109,6 +109,20 @@ def harmless(commands: Iterable[Mapping[str, Any]]) -> bool:
     return all(kind is not None and kind.harmless for kind in kinds)
 
 
+_FRAMES = ("{frames}", "{chunk}")
+_OWN = {"file": ("{file}",), "folder": ("{folder}",), "frames": _FRAMES, "chunk": _FRAMES}
+_NAMES = ("name", "source", "parts", "suffix")  # of files in the job's own folder
+
+
+def own(commands: Iterable[Mapping[str, Any]], filled: Iterable[Mapping[str, Any]]) -> bool:
+    """Do they name nothing but the job's own file, folder and frames? `commands`: with their words."""
+    for command in commands:
+        if any(key in command and command[key] not in allowed for key, allowed in _OWN.items()):
+            return False
+    names = [command.get(key) for command in filled for key in _NAMES]
+    return all(name is None or (isinstance(name, str) and not set("/\\\0") & set(name)) for name in names)
+
+
 def writes(commands: Iterable[Mapping[str, Any]], attempt: str) -> bool:
     """Must a task of these leave a file? A program that was told no name of the `attempt` may not."""
 

@@ -164,6 +164,7 @@ class Job(Tasks):
         self._last = ("", 0.0, _hour_of(0))  # the last time that was read, and what it says
         self.changes: list[Event] = []  # files that it is rendered from and that changed meanwhile
         self.events = 0
+        self.revived: tuple[int, Event] | None = None  # the last event that it went on by after its end
         self.bad = 0  # lines that made no sense
 
     # -- the fold -------------------------------------------------------------------------------------
@@ -403,6 +404,8 @@ class Job(Tasks):
         to = event["to"]
         if to not in states.STATES:
             raise ValueError(to)
+        if self.state in states.ENDED and to not in states.ENDED:
+            self.revived = self.events, event
         self.state = to
         self.why = str(event.get("why") or "")
         self.by = str(event.get("by") or "")

@@ -15,6 +15,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,58 @@ def cache_folder(snapshot: Path) -> Path:
 def cache_folders(beside: Path, scene_name: str) -> tuple[Path, Path]:
     """Where Blender looks for the disk caches of the snapshot, and where the scene has its own."""
     return cache_folder(beside), cache_folder(beside.with_name(scene_name))
+
+
+# -- is it still what was submitted? ------------------------------------------------------------------
+
+AT_ONCE_BYTES = 16 << 20  # so much is read while the farm waits
+CHANGED = "its snapshot isn't the file any more that was submitted: submit it again"
+
+
+class Vouched:
+    """That a snapshot's bytes are those that were submitted: read once, and again when its state differs."""
+
+    def __init__(self) -> None:
+        self._known: tuple[dict[str, int], str] | None = None  # its state, and what is wrong with it
+        self._reading: Future[tuple[dict[str, int], str]] | None = None
+
+    def why(self, snapshot: Path, source: Mapping[str, Any], reader: Executor) -> str | None:
+        """What is wrong with it; "" when nothing is, None while it is being read."""
+        try:
+            found = _look(snapshot)
+        except (NotFound, Conflict):
+            return CHANGED
+        if found.st_size != source.get("size"):
+            return CHANGED
+        state = _state(found)
+        if self._reading is not None and self._reading.done():
+            self._known, self._reading = self._reading.result(), None
+            if not self._known[0]:
+                return self._known[1]
+        if self._known is not None and self._known[0] == state:
+            return self._known[1]
+        if found.st_size <= AT_ONCE_BYTES:
+            self._known = _compared(snapshot, source)
+            return self._known[1]
+        if self._reading is None:
+            self._reading = reader.submit(_compared, snapshot, source)
+        return None
+
+
+def _compared(snapshot: Path, source: Mapping[str, Any]) -> tuple[dict[str, int], str]:
+    """Its state, and what is wrong with its bytes."""
+    try:
+        fd = os.open(snapshot, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            before = os.fstat(fd)
+            if not stat.S_ISREG(before.st_mode):
+                return {}, CHANGED
+            digest = _digest(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        return {}, f"its snapshot can't be read: {error.strerror}"
+    return _state(before), "" if digest == source.get("sha256") else CHANGED
 
 
 # -- the scene ----------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from server.disk.settings import Settings
 from server.disk.store import Store
 from server.farm import frames as frame_ranges
 from server.farm.job_types import JobType, JobTypes, alf
+from server.farm.job_types.commands import harmless
 from server.farm.job_types.seal import seal
 from server.farm.jobs import facts, inputs, plan, snapshots
 from server.farm.jobs import record as records
@@ -173,7 +174,8 @@ class Submitter:
             known = inputs.Files(scene.parent, self._store.shares)
             has = self._store.index.get
             record["inputs"] = inputs.look(scene, address, known, self._uses, lambda a: has(a) is not None)
-            siblings = self._siblings(address)
+            # What runs programs has a copy of its own: anybody may write what other jobs say of theirs.
+            siblings = [] if _runs_programs(record) else self._siblings(address)
             record["source"] = snapshots.take(scene, snapshot, siblings, self._disk)
             caches = snapshots.take_caches(scene.name, snapshot, folder, siblings, self._disk)
             if caches:
@@ -336,6 +338,10 @@ def _argv(argv: list[str], allowed: set[str], root: str, share: str) -> list[str
         os.path.basename(plain[0]),
         *(f"{share}::{part[len(root) :]}" if part.startswith(root) else part for part in plain[1:]),
     ]
+
+
+def _runs_programs(record: Mapping[str, Any]) -> bool:
+    return any(stage["per"] == "list" or not harmless(stage["commands"]) for stage in record["stages"])
 
 
 def _whole(request: Mapping[str, Any], key: str, default: int, least: int, most: int) -> int:
