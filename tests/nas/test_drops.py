@@ -140,10 +140,12 @@ def test_frames_dropped_one_after_another_are_one_asset_with_its_gap(
     school.ana("; ".join(puts))
     address = "data::demo/shots/plate.@.png"
     school.until(address, "ok")
-    wait_for(lambda: (school.asset(address) or {}).get("facts", {}).get("count") == 27, "it isn't read")
-    asset = school.asset(address)
-    assert asset is not None
-    facts = asset["facts"]
+
+    def whole() -> Any:
+        facts = (school.asset(address) or {}).get("facts") or {}
+        return facts if facts.get("count") == 27 else None
+
+    facts = wait_for(whole, "it isn't read")
     assert (facts["first"], facts["last"], facts["missing"]) == (1, 30, "7,11-12")
     assert [one["address"] for one in school.assets(project="demo")] == [address]
     assert (school.data / "demo/shots/plate.@.png.json").exists()
