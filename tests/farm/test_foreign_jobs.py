@@ -18,7 +18,6 @@ from server.farm.committer.dressing import commandment
 from server.farm.committer.live import Live
 from server.farm.job_types.commands import words_in
 from server.farm.jobs.place import Place
-from server.farm.watching import Watching
 
 JOB = "20260101-120000-abcdef"
 
@@ -256,17 +255,16 @@ def test_what_no_check_foresaw_stops_only_its_own_job(world: World, monkeypatch:
 def test_a_job_whose_files_cannot_be_followed_keeps_no_other_from_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    met: list[str] = []
-    real = Watching._meet
+    farm = world.open()
+    real, met = farm.watching._meet, list[str]()
 
-    def meet(watching: Watching, live: Live) -> None:
+    def meet(live: Live) -> None:
         met.append(live.id)
         if len(set(met)) == 1:
             raise TypeError("what is this?")
-        real(watching, live)
+        real(live)
 
-    monkeypatch.setattr(Watching, "_meet", meet)
-    farm = world.open()
+    monkeypatch.setattr(farm.watching, "_meet", meet)
     jobs = {farm.submit("anna", {"file": SCENE, "frames": "1"}).id for _ in range(3)}
     until(lambda: jobs == farm.watching._known.keys())
     assert farm.watching.faults == 1
