@@ -16,7 +16,7 @@ CLONE = Path(__file__).resolve().parents[1]
 WINGS = {
     wing: rooms.split()
     for wing, rooms in {
-        "disk": "errors encoding records files settings paths backups conflicts faults locks sidecar "
+        "disk": "speech errors encoding records files settings paths backups conflicts faults locks sidecar "
         "journal merge sites branches probes moves health index snapshot mounts intents deletions "
         "checkpoints carry restores arrivals listing entries scan unchanged restart store inotify hearing "
         "identity watcher check",

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 import bottle
 import jinja2
 
+from server.disk import speech
 from server.disk.encoding import quote
 from server.disk.errors import NotFound, ReadOnly, ShareAway
 from server.web.pages import words
@@ -47,6 +48,8 @@ class Shell:
         )
         self._env.filters["initials"] = words.initials
         self._env.globals["static"] = services.static.url
+        self._env.globals["_"] = speech.say
+        self._env.globals["_n"] = speech.count
         self._zones: dict[str, zoneinfo.ZoneInfo] = {}
         self._titles: tuple[Any, dict[str, str]] = (None, {})
         self._lock = threading.Lock()
