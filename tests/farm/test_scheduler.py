@@ -59,8 +59,11 @@ def test_people_of_a_project_share_alike(line: Line) -> None:
 
 def test_a_persons_work_goes_by_priority_then_age_and_none_waits_for_ever(line: Line) -> None:
     line.put(work("a"), work("b"), work("c", priority=5))
-    # Three of four by priority, the fourth to what has waited longest
+    # Nothing has waited so long that it would be felt
+    assert [line.give() for _ in range(8)] == ["c"] * 8
+    line.now = 30.0  # three of four by priority, the fourth to what has waited longest
     assert [line.give() for _ in range(8)] == ["c", "c", "c", "a", "c", "c", "c", "b"]
+    assert [line.give() for _ in range(8)] == ["c"] * 8
 
 
 def test_a_job_of_priority_4_counts_half_for_its_owner(line: Line) -> None:

@@ -7,7 +7,7 @@ Work (a stage of a job) stands in a pool for its kind of need. For a node that a
 2. The project with the fewest tasks out for its priority; of those with as few, who had fewer lately.
 3. In it, the person with the fewest tasks out, a task of a job of priority 4 counting half, of 2 twice.
 4. Of that person's work what few nodes can do, then by priority, then by age; each fourth time what has
-   waited longest for a node.
+   waited longest for a node, if that is long enough to be felt.
 
 A node stays with its job for a while where that is as fair. What limits forbid doesn't stand in the line.
 
@@ -23,6 +23,7 @@ A node stays with its job for a while where that is as fair. What limits forbid 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -96,7 +97,7 @@ class Scheduler(Books):
                 unit = self._units.get(key)
                 if unit is not None and now - since <= STAY_S:
                     found = stay(pools, unit, refused)
-            return found or in_turn(pools, refused)
+            return found or in_turn(pools, refused, now)
 
     def take(self, choice: Choice, now: float, node: str = "") -> None:
         """A task of this choice is about to be given out: it counts. `took` says that it was, `settle` that
@@ -118,6 +119,7 @@ class Scheduler(Books):
                     self._begin(node, choice.key, now)
             self._served += 1
             unit.served = self._served
+            unit.since = now
             unit.reserved += 1
             self._expected.add(unit)
             self._shift(unit, 1, now)
@@ -183,7 +185,7 @@ class Scheduler(Books):
             pools = [pool for pool in self._pools.values() if pool.projects and self._licensed(pool.need)]
             found: list[str] = []
             while len(found) < count:
-                choice = first_frame(pools, _among(found)) or in_turn(pools, _among(found))
+                choice = first_frame(pools, _among(found)) or in_turn(pools, _among(found), -math.inf)
                 if choice is None:
                     break
                 found.append(choice.job)

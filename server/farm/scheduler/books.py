@@ -151,7 +151,7 @@ class Books:
         job = self._jobs.get(work.job)
         if job is None:
             job = self._jobs[work.job] = JobUse()
-        unit = Unit(work, self._person(work, now), job, self._pool(work.need))
+        unit = Unit(work, self._person(work, now), job, self._pool(work.need), now)
         job.units[work.stage] = unit
         self._units[work.job, work.stage] = unit
         return unit

@@ -58,10 +58,10 @@ class Unit:
 
     __slots__ = (
         *("ending", "fresh", "in_use", "inside", "job", "load", "person"),
-        *("pool", "rank", "ready", "reserved", "served", "work"),
+        *("pool", "rank", "ready", "reserved", "served", "since", "work"),
     )
 
-    def __init__(self, work: Work, person: Person, job: JobUse, pool: Pool) -> None:
+    def __init__(self, work: Work, person: Person, job: JobUse, pool: Pool, now: float) -> None:
         self.change(work, person, pool)
         self.job = job
         self.ready = 0  # tasks that wait and may be done now
@@ -71,6 +71,7 @@ class Unit:
         self.fresh = False  # nothing of the job was ever begun
         self.inside = False  # it stands in its pool
         self.served = 0  # when it was given out last: counts what was given out
+        self.since = now  # monotonic: when it was given out last, else when it came
 
     def change(self, work: Work, person: Person, pool: Pool) -> None:
         """It is this work now. Not while it stands in a pool, or counts for somebody."""

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from server.farm.scheduler.choice import FIRST, STAY, TURN, WAITED, Choice
-from server.farm.scheduler.line import Ordered, Pool, Unit
+from server.farm.scheduler.line import Ordered, Pool, Rank, Unit
 from server.farm.scheduler.shares import Person, Project
 
 RARE_IN_PROJECTS = 1 / 3  # what a halving of the capable nodes counts there: a task at the usual priority
 SLACK = 0.5  # a node stays with its job where somebody else has less than so many tasks fewer
 WAITED_EACH = 4  # each so many-th task of a person goes to what has waited longest
+WAITED_S = 20.0  # if so long: where tasks are short, all of it soon comes by itself
 
 Refused = Callable[[str, int], bool]  # job and stage that are to be passed over
 
@@ -60,35 +61,39 @@ def stay(pools: list[Pool], unit: Unit, refused: Refused | None) -> Choice | Non
     return Choice(unit.work, STAY)
 
 
-def in_turn(pools: list[Pool], refused: Refused | None) -> Choice | None:
+def in_turn(pools: list[Pool], refused: Refused | None, now: float) -> Choice | None:
     """By what projects have, then people, then their own order."""
     for project in _merged([(pool.projects, pool.rarity * RARE_IN_PROJECTS) for pool in pools]):
         where = [pool for pool in pools if project in pool.projects]
         for person in _merged([(pool.people[project], pool.rarity) for pool in where]):
             waited = person.turns % WAITED_EACH == WAITED_EACH - 1
-            unit = _of_person(person, where, waited, refused)
+            unit = _longest_waiting(person, where, refused, now) if waited else None
             if unit is not None:
                 return _explained(unit, pools, where, waited)
+            unit = _first_of(person, where, refused)
+            if unit is not None:
+                return _explained(unit, pools, where, False)
     return None
 
 
-def _of_person(person: Person, pools: list[Pool], waited: bool, refused: Refused | None) -> Unit | None:
-    best: Unit | None = None
-    for pool in pools:
-        bucket = pool.buckets.get(person)
-        if bucket is None:
-            continue
-        unit = _longest(bucket.waited, refused) if waited else _first(bucket.ranked, refused)
-        if unit is not None and (best is None or _before(unit, best, waited)):
-            best = unit
-    return best
+def _first_of(person: Person, pools: list[Pool], refused: Refused | None) -> Unit | None:
+    """Of one person's work what few nodes can do, then what stands first."""
+    found = [_first(pool.buckets[person].ranked, refused) for pool in pools if person in pool.buckets]
+    return min((unit for unit in found if unit is not None), key=_rare_first, default=None)
 
 
-def _before(unit: Unit, other: Unit, waited: bool) -> bool:
-    """Of one person's work in two pools: what few nodes can do comes first."""
-    if unit.pool.rarity != other.pool.rarity:
-        return unit.pool.rarity > other.pool.rarity
-    return (unit.served, unit.rank) < (other.served, other.rank) if waited else unit.rank < other.rank
+def _rare_first(unit: Unit) -> tuple[int, Rank]:
+    return -unit.pool.rarity, unit.rank
+
+
+def _longest_waiting(person: Person, pools: list[Pool], refused: Refused | None, now: float) -> Unit | None:
+    """Of one person's work what few nodes can do, then what has waited longest, if that is long."""
+    found = [_longest(pool.buckets[person].waited, refused, now) for pool in pools if person in pool.buckets]
+    return min((unit for unit in found if unit is not None), key=_rare_and_waiting, default=None)
+
+
+def _rare_and_waiting(unit: Unit) -> tuple[int, int, Rank]:
+    return -unit.pool.rarity, unit.served, unit.rank
 
 
 def _explained(unit: Unit, pools: list[Pool], where: list[Pool], waited: bool) -> Choice:
@@ -124,8 +129,10 @@ def _first(line: Ordered[Unit], refused: Refused | None) -> Unit | None:
     return None
 
 
-def _longest(line: Iterable[Unit], refused: Refused | None) -> Unit | None:
+def _longest(line: Iterable[Unit], refused: Refused | None, now: float) -> Unit | None:
     for unit in line:
+        if now - unit.since < WAITED_S:
+            return None
         if refused is None or not refused(unit.work.job, unit.work.stage):
             return unit
     return None
