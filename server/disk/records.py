@@ -101,6 +101,11 @@ class Facts:
     derived_from: str = ""  # the uuid of what it was copied from
     dependencies: tuple[str, ...] = ()  # what it waits for, as people name it
     due: str = ""  # the day by whose end it is to be delivered: "2026-11-22"
+    start: int | None = None  # first and last frame, where people say others than the scene itself
+    end: int | None = None
+    rating: float = 0.0  # stars, 0 to 5
+    pipeline: tuple[tuple[str, str], ...] = ()  # stage and its state, in the file's order
+    time_spent: float = 0.0  # hours of people's
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,11 @@ def facts(data: Mapping[str, Any]) -> Facts:
         derived_from=_text(get("derived_from")),
         dependencies=_texts(get("dependencies")),
         due=_day(get("due")),
+        start=_frame(get("start")),
+        end=_frame(get("end")),
+        rating=min(5.0, max(0.0, _number(get("rating")))),
+        pipeline=_stages(get("pipeline")),
+        time_spent=_number(get("time_spent")),
     )
 
 
@@ -140,6 +145,22 @@ def _day(value: object) -> str:
         return date.fromisoformat(value).isoformat() if isinstance(value, str) and len(value) == 10 else ""
     except ValueError:
         return ""
+
+
+def _frame(value: object) -> int | None:
+    """RFAM's files hold frames as text, too."""
+    if isinstance(value, str) and value.strip().removeprefix("-").isdecimal() and len(value) < 12:
+        return int(value)
+    return int(value) if isinstance(value, (int, float)) and _number(value) == value else None
+
+
+def _stages(value: object) -> tuple[tuple[str, str], ...]:
+    """Stages of a shot, each with its state; RFAM's one word for all of them is a stage without a name."""
+    if isinstance(value, dict):
+        pairs = [(_text(stage), _text(state)) for stage, state in list(value.items())[:50]]
+        return tuple((sys.intern(stage), sys.intern(state)) for stage, state in pairs if stage and state)
+    text = _text(value)
+    return (("", sys.intern(text)),) if text else ()
 
 
 def _text(value: object) -> str:

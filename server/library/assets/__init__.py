@@ -27,7 +27,7 @@ from ..media import complete, kinds, sane
 from ..people import People, User, require
 from ..projects import AssetSet, Project, Projects
 from ..search import Query, Row, parse_cursor
-from .fields import validate
+from .fields import validate, with_changes
 from .listing import NOBODY, Listing, is_asset
 
 LIMIT, LIMIT_MOST = 100, 1000  # assets a page of an answer
@@ -193,9 +193,20 @@ class Assets:
     def one(self, address: str) -> dict[str, Any]:
         """An asset as the API shows it, with the facts read from its content. NotFound.
 
-        Facts of an earlier state are shown until those of the present one are there.
+        Facts of an earlier state are shown until those of the present one are there. What the index keeps a
+        beginning of, such as a long description, is read here.
         """
         entry = self.get(address)
+        said: dict[str, Any] = {}
+        if entry.facts is not None and not entry.broken:
+            try:
+                side = self._store.read(address)
+                if side.etag != entry.etag:  # Race: edited past us a moment ago. One ETag for one record.
+                    self._store.refresh(address)
+                    entry, side = self.get(address), self._store.read(address)
+                said = side.data if side.etag == entry.etag else {}
+            except (NotFound, Broken):
+                pass
         record = self.file_record(address)
         facts = dict(record.get("facts") or {})
         if entry.stat is not None and not tells_of(record, entry.stat):
@@ -203,6 +214,10 @@ class Assets:
             if not record and entry.facts is None and not entry.arriving:
                 facts = self.peek(address)
         view = {**self.view(entry), "facts": facts, "uses": [], "used_by": []}
+        if isinstance(said.get("description"), str):
+            view["description"] = said["description"]
+        since = said.get("statistics_since")
+        view["statistics_since"] = since[:40] if isinstance(since, str) else ""
         if self._dependencies is not None:
             view["uses"] = [
                 {"path": use.raw, "kind": use.kind, "address": use.address or None, "status": use.status}
@@ -287,12 +302,12 @@ class Assets:
         if checked and entry.facts is None and not entry.broken:
             # Who says something of a file that nobody tracks makes it an asset.
             self._check_here(entry)
-            first = {**self.first_record(address, user.ident), **checked}
+            first = self.first_record(address, user.ident)
             self._store.edit(
-                address, lambda data: {**data, **checked} if data else first, etag=etag, who=user.ident
+                address, lambda data: with_changes(data or first, checked), etag=etag, who=user.ident
             )
         elif checked:
-            self._store.edit(address, checked, etag=etag, who=user.ident)
+            self._store.edit(address, lambda data: with_changes(data, checked), etag=etag, who=user.ident)
         return self.one(entry.address)
 
     def take(self, address: str, user: User) -> dict[str, Any]:
@@ -330,7 +345,7 @@ class Assets:
             raise Conflict(f"{address} is an asset already.", address=address)
         self._check_here(entry)
         checked = validate(fields, self._projects.set_of(project), user, self._people)
-        record = {**self.first_record(address, user.ident), **checked}
+        record = with_changes(self.first_record(address, user.ident), checked)
 
         def make(data: dict[str, Any]) -> dict[str, Any]:
             if data:  # Race: someone else, or ingest, made it meanwhile.
@@ -444,6 +459,12 @@ class Assets:
             "tags": list(facts.tags) if facts else [],
             "render": facts.render if facts else False,
             "final": facts.final if facts else False,
+            "start": facts.start if facts else None,
+            "end": facts.end if facts else None,
+            "rating": facts.rating if facts else 0,
+            "pipeline": dict(facts.pipeline) if facts else {},
+            "time_budget": facts.time_budget if facts else 0,
+            "time_spent": facts.time_spent if facts else 0,
             "protect": facts.protect if facts else False,
             "status": entry.status,
             "incomplete": entry.incomplete,

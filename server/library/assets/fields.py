@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import datetime
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from server.disk.errors import BadInput, Forbidden
+from server.disk.records import utc_now
+from server.disk.speech import say
 
 from ..people import People, User
 from ..projects import AssetSet
 
-TEXT_LIMITS = {"name": 200, "description": 20_000, "type": 100, "pipeline": 200, "start": 100, "end": 100}
+TEXT_LIMITS = {"name": 200, "description": 20_000, "type": 100}
+STAGES, STAGE_TEXT = 50, 100
 LIST_LIMIT = 200
+HOURS_MOST = 100_000
+FRAME_MOST = 10_000_000
+_NUMBER = re.compile(r"-?\d{1,12}(\.\d{0,6})?")
 SUPERVISORS = ("protect", "creator", "final")  # fields that students can't set
 
 
@@ -131,11 +138,70 @@ def _list(field: str, value: Any) -> list[Any]:
     return value
 
 
-def _plain(field: str, value: Any, words: AssetSet, people: People) -> Any:
-    """RFAM's free fields: a short text, a number or nothing."""
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+def _typed(value: Any, least: float, most: float, wrong: str) -> float | int | None:
+    """A number, also as people type it: '1,5'. None for nothing; BadInput with `wrong` for what is none."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if isinstance(value, str):
+        text = value.strip().replace(",", ".").replace("\N{MINUS SIGN}", "-")
+        if _NUMBER.fullmatch(text):
+            value = float(text) if "." in text else int(text)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most:
         return value
-    return _text(field, value, words, people)
+    raise BadInput(wrong)
+
+
+def _hours(field: str, value: Any, words: AssetSet, people: People) -> float | int | None:
+    return _typed(value, 0, HOURS_MOST, say("'{field}' must be a number of hours, 0 or more.", field=field))
+
+
+def _stars(field: str, value: Any, words: AssetSet, people: People) -> float | int | None:
+    return _typed(value, 0, 5, say("'{field}' must be a number of stars, from 0 to 5.", field=field))
+
+
+def _frame(field: str, value: Any, words: AssetSet, people: People) -> int | None:
+    wrong = say("'{field}' must be the number of a frame.", field=field)
+    number = _typed(value, -FRAME_MOST, FRAME_MOST, wrong)
+    if number is not None and number != int(number):
+        raise BadInput(wrong)
+    return None if number is None else int(number)
+
+
+def _stages(field: str, value: Any, words: AssetSet, people: People) -> dict[str, str]:
+    if not isinstance(value, Mapping) or len(value) > STAGES:
+        raise BadInput(
+            say("'{field}' must be a JSON object of at most {most} stages.", field=field, most=STAGES)
+        )
+    for stage, state in value.items():
+        if not isinstance(stage, str) or not stage.strip() or len(stage) > STAGE_TEXT:
+            wrong = say("'{field}': a stage has at most {most} characters.", field=field, most=STAGE_TEXT)
+            raise BadInput(wrong, field=field)
+        if state != "" and (not isinstance(state, str) or state not in words.states):
+            _state(f"{field} {stage}"[:60], state, words, people)
+    return dict(value)
+
+
+def _since(field: str, value: Any, words: AssetSet, people: People) -> str:
+    if value in ("", None):
+        return ""
+    if value == "now":
+        return utc_now()
+    try:
+        if isinstance(value, str) and datetime.datetime.fromisoformat(value).tzinfo is not None:
+            return value
+    except ValueError:
+        pass
+    raise BadInput(say("'{field}' must be a time, written like 2026-11-22T14:05:00Z, or 'now'.", field=field))
+
+
+def with_changes(record: Mapping[str, Any], checked: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with these changes: None takes a key away; of the pipeline's stages only the named change."""
+    new = {key: value for key, value in {**record, **checked}.items() if checked.get(key, 0) is not None}
+    if "pipeline" in checked:
+        before = record.get("pipeline")
+        stages = {**(before if isinstance(before, dict) else {}), **checked["pipeline"]}
+        new["pipeline"] = {stage: state for stage, state in stages.items() if state != ""}
+    return new
 
 
 FIELDS: dict[str, Callable[[str, Any, AssetSet, People], Any]] = {
@@ -152,12 +218,14 @@ FIELDS: dict[str, Callable[[str, Any, AssetSet, People], Any]] = {
     "final": _yes_no,
     "protect": _yes_no,
     "creator": _person,
-    "time_budget": _seconds,
+    "time_budget": _hours,
+    "time_spent": _hours,
+    "statistics_since": _since,
     "dependencies": _texts,
-    "rating": _seconds,
-    "pipeline": _plain,
-    "start": _plain,
-    "end": _plain,
+    "rating": _stars,
+    "pipeline": _stages,
+    "start": _frame,
+    "end": _frame,
     "render_time": _seconds,
 }
 FIXED = frozenset({

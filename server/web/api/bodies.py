@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from server.web.api.schema import OUTPUTS, WHOLE, Schema, texts
 
+MAYBE_TYPED: Schema = {"type": ["number", "string", "null"], "maxLength": 20}  # as a field of a page has it
 ASSET_FIELDS: dict[str, Schema] = {
     "name": {"type": "string", "maxLength": 200},
     "description": {"type": "string", "maxLength": 20_000},
@@ -15,7 +16,22 @@ ASSET_FIELDS: dict[str, Schema] = {
     "priority": {"type": "integer", "minimum": 1, "maximum": 5},
     "render": {"type": "boolean"},
     "final": {"type": ["boolean", "string"], "maxLength": 1000},
-    "time_budget": {"type": "number", "minimum": 0, "maximum": 1e9},
+    "time_budget": {**MAYBE_TYPED, "description": "hours of people's; a number may be typed: 1,5"},
+    "time_spent": {**MAYBE_TYPED, "description": "hours of people's"},
+    "start": {**MAYBE_TYPED, "description": "the first frame, where it isn't the scene's own"},
+    "end": {**MAYBE_TYPED, "description": "the last frame"},
+    "rating": {**MAYBE_TYPED, "description": "stars, 0 to 5"},
+    "pipeline": {
+        "type": "object",
+        "maxProperties": 50,
+        "additionalProperties": {"type": "string", "maxLength": 100},
+        "description": "stages and the state of each: a stage that isn't named stays; '' takes one away",
+    },
+    "statistics_since": {
+        "type": ["string", "null"],
+        "maxLength": 40,
+        "description": "renders before then don't count in its figures; 'now'; nothing: all do",
+    },
     "due": {"type": ["string", "null"], "maxLength": 10, "description": "a day, as 2026-11-22; or nothing"},
     "tags": texts(100, 100),
     "protect": {"type": "boolean"},
