@@ -19,7 +19,7 @@ from server.disk import files as disk_files
 from server.disk.arrivals import Arrivals
 from server.disk.errors import Broken
 from server.disk.index import Index
-from server.disk.listing import FRAMES, NO_JOBS, Item, Listing, are_close, frame_key, is_loose
+from server.disk.listing import FRAMES, NO_JOBS, Companion, Item, Listing, are_close, frame_key, is_loose
 from server.disk.paths import PROJECT_FILE, SEPARATOR, split
 from server.disk.records import Entry, Facts, Stat
 
@@ -30,6 +30,7 @@ ORPHAN_BYTES = 64 << 10  # a lone JSON file longer than this is a file of its ow
 FRESH_S = 10.0  # a file whose ctime is younger may still be written
 TICK_S = 3.0  # no disk's clock is coarser
 TORN_S = 2.0  # a sidecar that is as young and can't be read is looked at again
+NOTHING: Companion = (NO_JOBS, False, ())  # of a file without a companion
 
 
 class Entries:
@@ -73,23 +74,23 @@ class Entries:
                 continue  # Race: it went after the listing; its event follows
             side_name = name + ".json"
             side = files.get(side_name) if side_name != PROJECT_FILE else None
-            jobs = companions[name][0] if name in companions else NO_JOBS
-            entry = self._entry(prefix + name, Stat.of(status), side, jobs, how.get(name, 0))
+            kept = companions.get(name, NOTHING)
+            entry = self._entry(prefix + name, Stat.of(status), side, kept, how.get(name, 0))
             if side is None and side_name in listing.folders:
                 entry = replace(entry, broken="its sidecar is a folder")
             entries.append(entry)
         for key, group in sequences.items():
             stat = _stat_of_all(files[name] for name in group)
             if stat is not None:
-                jobs = companions[key][0] if key in companions else NO_JOBS
-                entries.append(self._entry(prefix + key, stat, files.get(key + ".json"), jobs, 0))
-        for base, (jobs, keeps) in companions.items():
+                kept = companions.get(key, NOTHING)
+                entries.append(self._entry(prefix + key, stat, files.get(key + ".json"), kept, 0))
+        for base, kept in companions.items():
             if base not in files and base not in sequences and base not in orphans:
                 side = files.get(base + ".json")
-                if side is not None or keeps:
-                    entries.append(self._entry(prefix + base, None, side, jobs, 0))
+                if side is not None or kept[1]:
+                    entries.append(self._entry(prefix + base, None, side, kept, 0))
         for base, item in orphans.items():
-            entries.append(self._entry(prefix + base, None, item, NO_JOBS, 0))
+            entries.append(self._entry(prefix + base, None, item, NOTHING, 0))
         return entries
 
     def _entry(
@@ -97,14 +98,15 @@ class Entries:
         address: str,
         stat: Stat | None,
         side: Item | None,
-        jobs: tuple[str, ...],
+        kept: Companion,
         how: int,
     ) -> Entry:
         old = self.index.get(address)
         facts, etag, why, token = (None, "", "", 0) if side is None else self._sidecar(address, side, old)
         arriving = stat is not None and self._arriving(address, stat, old, how)
         incomplete = arriving and self.arrivals is not None and self.arrivals.incomplete(address)
-        return Entry(address, stat, facts, etag, why, arriving, jobs, incomplete, token)
+        jobs, _, notes = kept
+        return Entry(address, stat, facts, etag, why, arriving, jobs, notes, incomplete, token)
 
     def _sidecar(self, address: str, item: Item, old: Entry | None) -> tuple[Facts | None, str, str, int]:
         """Facts, ETag, what is wrong with it, and the token of its stat."""

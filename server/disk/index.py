@@ -159,6 +159,7 @@ class Index:
                     entry.etag,
                     entry.broken,
                     entry.jobs,
+                    entry.notes,
                 )
                 for entry in self.entries()
             }

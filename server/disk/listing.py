@@ -29,9 +29,13 @@ CAMERAS = frozenset({  # what cameras and telephones call their pictures, before
     "img", "imgp", "cimg", "mg", "dsc", "dscn", "dscf", "dsci", "pxl", "pict", "sam", "gopr", "dji", "mvi",
 })  # fmt: skip
 NO_JOBS: tuple[str, ...] = ()
+NOTES = "notes"  # the folder in a companion
 
 # What of a companion folder makes a file that left no sidecar worth showing as missing, besides jobs.
-WORTH_KEEPING = frozenset(("notes", "versions"))
+WORTH_KEEPING = frozenset((NOTES, "versions"))
+
+Companion = tuple[tuple[str, ...], bool, tuple[str, ...]]
+"""Its jobs, whether it is worth showing without its file, the names of its notes."""
 
 
 class Item(Protocol):
@@ -61,7 +65,7 @@ class Listing:
 
     files: dict[str, Item] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
-    companions: dict[str, tuple[tuple[str, ...], bool]] = field(default_factory=dict)  # jobs, worth showing
+    companions: dict[str, Companion] = field(default_factory=dict)
 
 
 class Unreadable(Exception):
@@ -254,9 +258,7 @@ class Lister:
             if not self.ignored(name):
                 self._add_companion(f"{base}/{name}", f"{address}/{name}", name, listing.companions)
 
-    def _add_companion(
-        self, path: str, address: str, name: str, companions: dict[str, tuple[tuple[str, ...], bool]]
-    ) -> None:
+    def _add_companion(self, path: str, address: str, name: str, companions: dict[str, Companion]) -> None:
         """What the index needs of one companion folder on one branch, laid over what is known of it."""
         try:
             if self.watch is not None:
@@ -265,11 +267,21 @@ class Lister:
         except OSError:
             return
         jobs = self._job_ids(f"{path}/jobs", f"{address}/jobs") if "jobs" in content else NO_JOBS
+        notes = self._notes(f"{path}/{NOTES}", f"{address}/{NOTES}") if NOTES in content else ()
         keeps = bool(jobs) or not WORTH_KEEPING.isdisjoint(content)
         if name in companions:
-            more, kept = companions[name]
+            more, kept, said = companions[name]
             jobs, keeps = tuple(sorted({*more, *jobs})), kept or keeps
-        companions[name] = (jobs, keeps)
+            notes = tuple(sorted({*said, *notes}))
+        companions[name] = (jobs, keeps, notes)
+
+    def _notes(self, path: str, address: str) -> tuple[str, ...]:
+        try:
+            if self.watch is not None:
+                self.watch(path, address)
+            return notes_among(os.listdir(path))
+        except OSError:
+            return ()
 
     def _job_ids(self, path: str, address: str) -> tuple[str, ...]:
         try:
@@ -311,6 +323,11 @@ class Lister:
         except OSError:
             return None
         return _Seen(name, real, status) if modes.S_ISREG(status.st_mode) else None
+
+
+def notes_among(names: Iterable[str]) -> tuple[str, ...]:
+    """The names of notes in the listing of a `notes` folder, sorted."""
+    return tuple(sorted(name for name in names if name.endswith(".json") and name[0] != "."))
 
 
 def _device(path: str | os.PathLike[str]) -> int:

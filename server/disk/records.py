@@ -38,8 +38,8 @@ class Stat:
 @dataclass(frozen=True, slots=True)
 class Change:
     """Something changed: look again. `kind` is asset, job, node, frame, project, share, config, upload,
-    problems (the list of them) or uses (what a file uses, or who uses it). A companion: another site
-    may have written what Croft keeps of this file."""
+    problems (the list of them), uses (what a file uses, or who uses it) or note (what people say of a
+    file). A companion: somebody else may have written what Croft keeps of this file."""
 
     kind: str
     id: str  # an address, a job id, a node name, a project ident
@@ -119,6 +119,7 @@ class Entry:
     broken: str = ""  # why the sidecar can't be read; `facts` are then the last good ones
     arriving: bool = False
     jobs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # the names of the files in its companion's `notes/`
     incomplete: bool = False  # it has been arriving for an hour, without its end: a copy that was cut off
     side: int = field(default=0, compare=False)  # the token of its sidecar's stat as it was read; 0: unsure
 

@@ -247,7 +247,7 @@ def _known(scanner: Scanner, watched: Watched, unsure: Set[str], before: _Before
                     seen = _seen(scanner, look)
                     if seen is None:
                         continue
-                    kept = {name: (*told[:3], seen[name]) for name, told in there.items()}
+                    kept = {name: (*told[:4], seen[name]) for name, told in there.items()}
                     look = look._replace(companions=kept)
                 yield Known(look, names, [(name_of(entry.address), entry) for entry in entries])
 
@@ -274,14 +274,14 @@ def _companion_looks(
     """What companions have to look like; `before`: as the snapshot before this one has them."""
 
     def token(name: str) -> int:
-        return before[name][3] if name in before else 0
+        return before[name][4] if name in before else 0
 
     looks: dict[str, Companion] = {
-        name: ((), tuple(sorted(jobs)), False, token(name)) for name, jobs in watched.items()
+        name: ((), tuple(sorted(jobs)), False, (), token(name)) for name, jobs in watched.items()
     }
     for entry in entries:
         name = name_of(entry.address)
-        if entry.jobs or entry.stat is None:
+        if entry.jobs or entry.notes or entry.stat is None:
             alone = entry.stat is None and not entry.etag
-            looks[name] = (entry.jobs, tuple(sorted(watched.get(name, ()))), alone, 0)
+            looks[name] = (entry.jobs, tuple(sorted(watched.get(name, ()))), alone, entry.notes, 0)
     return looks

@@ -19,7 +19,7 @@ from server.disk.arrivals import Arrivals
 from server.disk.entries import MOVED, Entries, stem_of
 from server.disk.errors import ShareAway
 from server.disk.index import Index
-from server.disk.listing import NO_JOBS, Lister, Listing, Unreadable, frame_key
+from server.disk.listing import NO_JOBS, NOTES, Lister, Listing, Unreadable, frame_key
 from server.disk.paths import COMPANION, PROJECT_FILE, RENDER, SEPARATOR, Share, join, split
 from server.disk.records import Change, Entry
 
@@ -34,7 +34,7 @@ class Found:
 
     addresses: set[str] = field(default_factory=set)
     jobs: set[str] = field(default_factory=set)
-    companions: set[str] = field(default_factory=set)  # files whose history another site may have written
+    companions: set[str] = field(default_factory=set)  # files of which somebody else may have said something
     lost: list[Entry] = field(default_factory=list)  # as they were before their file went
     bare: list[Entry] = field(default_factory=list)  # as they were before their record went, not they
     new: list[str] = field(default_factory=list)  # files that weren't there before
@@ -326,10 +326,11 @@ class Scanner:
             found.companions.update(join(folder, name) for name in names if name[0] != ".")
             return
         file = rest[0]
-        if any(name.startswith("history.") or conflicts.is_copy(name) for name in names):
+        noted = rest[1:] == [NOTES] or (len(rest) == 1 and NOTES in names)
+        if noted or any(name.startswith("history.") or conflicts.is_copy(name) for name in names):
             found.companions.add(join(folder, file))
         entry = self.index.get(join(folder, file))
-        if len(rest) > 1 or "jobs" in names or entry is None or entry.stat is None:
+        if len(rest) > 1 or noted or "jobs" in names or entry is None or entry.stat is None:
             self._refresh_files(inside, {file: 0}, found)
         if len(rest) == 1 and "file.json" in names:
             found.addresses.add(join(folder, file))
@@ -393,8 +394,11 @@ class Scanner:
                 kept[old.address] = old
             else:
                 jobs = tuple(sorted({*old.jobs, *new.jobs}))
+                notes = tuple(sorted({*old.notes, *new.notes}))
                 known = new if new.etag else replace(old, side=0)
-                kept[old.address] = replace(known, stat=new.stat, arriving=new.arriving, jobs=jobs)
+                kept[old.address] = replace(
+                    known, stat=new.stat, arriving=new.arriving, jobs=jobs, notes=notes
+                )
         fresh[:] = [entry for entry in fresh if entry.address not in kept]
         return list(kept.values())
 
@@ -454,10 +458,11 @@ class Scanner:
 
 
 def _lacks(old: Entry, new: Entry | None) -> bool:
-    """Whether a look found less of an entry than was known: its file, its record, a job."""
+    """Whether a look found less of an entry than was known: its file, its record, a job, a note."""
     return (
         new is None
         or (old.stat is not None and new.stat is None)
         or (bool(old.etag) and not new.etag and not new.broken)
         or (old.jobs != new.jobs and not set(old.jobs) <= set(new.jobs))
+        or (old.notes != new.notes and not set(old.notes) <= set(new.notes))
     )

@@ -28,7 +28,7 @@ from server.disk.records import Entry, Facts, Stat
 
 log = logging.getLogger(__name__)
 
-MAGIC = b"CROFT INDEX 1\n"
+MAGIC = b"CROFT INDEX 2\n"
 PART_ENTRIES = 5_000  # entries of one part, so that neither side holds much at once
 HEADER_BYTES = 64 << 20
 FILES, RENDERS, VERSIONS = range(3)  # what kind of folder: with files, `render`, `render/<stem>`
@@ -39,12 +39,13 @@ FACT_FIELDS = tuple(Facts.__dataclass_fields__)
 ORDINARY = {
     name: field.default
     for name, field in Entry.__dataclass_fields__.items()
-    if name not in ("address", "stat", "facts", "etag", "jobs", "side")
+    if name not in ("address", "stat", "facts", "etag", "jobs", "notes", "side")
 }
 
 
-Companion = tuple[tuple[str, ...], tuple[str, ...], bool, int]
-"""Its jobs, which of these are watched, whether it must be worth showing by itself, a token of the folder."""
+Companion = tuple[tuple[str, ...], tuple[str, ...], bool, tuple[str, ...], int]
+"""Its jobs, which of these are watched, whether it must be worth showing by itself, its notes, a token of the
+folder."""
 
 
 class Look(NamedTuple):
@@ -144,6 +145,7 @@ def _columns(part: list[Known]) -> tuple[Any, ...]:
         [entry.etag for entry in entries],
         [entry.side for entry in entries],
         [entry.jobs for entry in entries],
+        [entry.notes for entry in entries],
     )
 
 
@@ -228,6 +230,7 @@ def _folders(
     etags: list[str],
     sides: list[int],
     jobs: list[tuple[str, ...]],
+    notes: list[tuple[str, ...]],
 ) -> list[Folder]:
     """The objects again, a column at a time: an `Entry(…)` for each would take five times as long."""
     addresses: list[str] = []
@@ -250,6 +253,7 @@ def _folders(
             ("facts", _spread(made_facts, has_facts)),
             ("etag", etags),
             ("jobs", jobs),
+            ("notes", notes),
             ("side", sides),
             *((field, repeat(value)) for field, value in ORDINARY.items()),
         ),

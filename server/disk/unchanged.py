@@ -18,7 +18,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from server.disk import paths
-from server.disk.listing import RESULT_FILE, WORTH_KEEPING, ignorer
+from server.disk.listing import NOTES, RESULT_FILE, WORTH_KEEPING, ignorer, notes_among
 from server.disk.paths import COMPANION
 from server.disk.snapshot import FILES, RENDERS, Look, NoSnapshot, Snapshot
 
@@ -93,8 +93,8 @@ def companions(
     look: Look, places: Iterable[str], ignored: Callable[[str], bool], now_ns: int
 ) -> dict[str, int] | None:
     """Whether the companion folders in these `.croft` hold what the index keeps of them: whether they are
-    there, their jobs, and for a file that is gone whether there is something to show it for. None when they
-    don't, else a token of each by which the next look needn't open it (0: it has to)."""
+    there, their jobs and notes, and for a file that is gone whether there is something to show it for. None
+    when they don't, else a token of each by which the next look needn't open it (0: it has to)."""
     told = look.companions
     states: dict[str, list[tuple[int, int, int]]] = {}
     where: dict[str, list[str]] = {}
@@ -115,19 +115,23 @@ def companions(
         finally:
             os.close(fd)
     tokens: dict[str, int] = {}
-    for name, (jobs_then, watched, kept_then, token) in told.items():
+    for name, (jobs_then, watched, kept_then, notes_then, token) in told.items():
         state_now = tuple(states.get(name, ()))
         tokens[name] = hash(state_now)
         if token and tokens[name] == token:
             continue  # nothing came, nothing went
         jobs: set[str] = set()
-        keeps = has_jobs = False
+        notes: set[str] = set()
+        keeps = changes_below = False
         for place in where.get(name, ()):
             content = os.listdir(f"{place}/{name}")
             keeps = keeps or not WORTH_KEEPING.isdisjoint(content)
+            if NOTES in content:
+                changes_below = True
+                notes.update(notes_among(os.listdir(f"{place}/{name}/{NOTES}")))
             if "jobs" not in content:
                 continue
-            has_jobs = True
+            changes_below = True
             for job in os.listdir(f"{place}/{name}/jobs"):
                 path = f"{place}/{name}/jobs/{job}"
                 if job[0] == "." or not os.path.isdir(path):
@@ -137,11 +141,13 @@ def companions(
                     return None  # it hasn't ended, and nobody watches it
         if tuple(sorted(job for job in jobs if job.isascii())) != jobs_then:
             return None
+        if tuple(sorted(notes)) != notes_then:
+            return None
         alone = name not in look.tokens and f"{name}.json" not in look.tokens
         if alone and (keeps or bool(jobs)) != kept_then:
             return None
-        # Jobs change below; and within a tick of the disk's clock a change may not show.
-        if has_jobs or any(now_ns - changed < TICK_NS for _, changed, _ in state_now):
+        # Jobs and notes change below; and within a tick of the disk's clock a change may not show.
+        if changes_below or any(now_ns - changed < TICK_NS for _, changed, _ in state_now):
             tokens[name] = 0
     return tokens
 

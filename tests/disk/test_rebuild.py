@@ -141,6 +141,12 @@ class People(RuleBasedStateMachine):
         with self.trying():
             write(self.at(data, f"{folder}/.croft/{name}/jobs/{job}/job.json"), {"id": job})
 
+    @rule(data=st.data(), folder=FOLDERS, name=FILES, note=JOBS, gone=st.booleans())
+    def say_something(self, data: st.DataObject, folder: str, name: str, note: str, gone: bool) -> None:
+        path = self.at(data, f"{folder}/.croft/{name}/notes/{note}.json")
+        with self.trying():
+            path.unlink() if gone else write(path, {"text": note})
+
     @rule(
         data=st.data(), folder=FOLDERS, name=FILES, what=st.sampled_from(["", ".json", "companion", "folder"])
     )

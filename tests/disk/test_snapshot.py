@@ -34,6 +34,7 @@ def share(tmp_path: Path) -> Path:
     write(root / SHOTS / ".croft/a.blend/jobs/j2/result.json", "{}")
     asset(root / SHOTS / "b.blend", "u2", owner="ana", tags=["x", "y"])
     asset(root / SHOTS / "c.blend", "u3", derived_from="u2")
+    write(root / SHOTS / ".croft/c.blend/notes/n1.json", "{}")
     write(root / SHOTS / "camera.json", '{"zoom": 2}')
     write(root / SHOTS / "wood.png")
     asset(root / "green/Brücke 🎬/d.blend", "u4")
@@ -127,6 +128,9 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "a job has no result any more": lambda s: (s / ".croft/a.blend/jobs/j2/result.json").unlink(),
     "a companion came": lambda s: write(s / ".croft/wood.png/file.json", "{}"),
     "a companion went": lambda s: shutil.rmtree(s / ".croft/a.blend"),
+    "a first note came": lambda s: write(s / ".croft/b.blend/notes/n1.json", "{}"),
+    "another note came": lambda s: write(s / ".croft/c.blend/notes/n2.json", "{}"),
+    "a note went": lambda s: (s / ".croft/c.blend/notes/n1.json").unlink(),
     "a missing file's notes went": lambda s: shutil.rmtree(s.parent / "gone/.croft/f.blend/notes"),
     "a missing file came back": lambda s: write(s.parent / "gone/e.blend"),
     "another missing file's notes came": lambda s: write(s.parent / "gone/.croft/g.blend/notes/n.json", "{}"),
@@ -251,8 +255,13 @@ def test_entries_come_out_as_they_went_in(tmp_path: Path) -> None:
         name="Ä", support=("x",), priority=3, time_budget=1.5, tags=("a", "b"), uuid="u", render=True
     )
     stat = Stat(1 << 40, -5, 1 << 61, (1 << 64) - 1)  # a pool's inodes take all 64 bits
-    entries = [Entry("data::f/a", None, facts, "e", jobs=("j",), side=-5), Entry("data::f/b", stat)]
-    look = snapshot.Look("f", snapshot.FILES, {"a": 1}, frozenset(("g",)), {"a": ((), (), True, 7)}, ())
+    entries = [
+        Entry("data::f/a", None, facts, "e", jobs=("j",), notes=("n.json",), side=-5),
+        Entry("data::f/b", stat),
+    ]
+    look = snapshot.Look(
+        "f", snapshot.FILES, {"a": 1}, frozenset(("g",)), {"a": ((), (), True, ("n.json",), 7)}, ()
+    )
     known = snapshot.Known(look, ("g",), [("a", entries[0]), ("b", entries[1])])
     path = tmp_path / "kept"
     assert snapshot.write(path, {"share": "x"}, ["data::f"], [known]) == 2
