@@ -24,7 +24,8 @@ WINGS = {
         "backups problems sites notes credits uploads setup",
         "farm": "frames stages room failures job_types jobs scheduler nodes power statistics committer "
         "reasons checks watching farm",
-        "web": "requests static session events services join trial due pages api wire openapi app serve",
+        "web": "requests static session languages events services join trial due pages api wire openapi app "
+        "serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings
     }.items()
 }

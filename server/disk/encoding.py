@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import json
 import urllib.parse
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 
-def dumps(value: Any, *, indent: bool = False) -> bytes:
-    """The value as JSON, UTF-8 where that is possible. TypeError for what no JSON can hold."""
+def dumps(value: Any, *, indent: bool = False, told: Callable[[Any], Any] | None = None) -> bytes:
+    """The value as JSON, UTF-8 where that is possible. TypeError for what no JSON can hold. `told` says a
+    sentence of speech anew, wherever it stands."""
+    option = orjson.OPT_INDENT_2 if indent else 0
     try:
-        return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else 0)
+        if told is not None:
+            return orjson.dumps(value, _plainly(told), option | orjson.OPT_PASSTHROUGH_SUBCLASS)
+        return orjson.dumps(value, option=option)
     except TypeError:  # lone surrogates, or whole numbers beyond 64 bits
         return json.dumps(value, indent=2 if indent else None).encode("ascii")
 
@@ -53,6 +58,21 @@ def quote(text: str, safe: str = "/") -> str:
 def shown(text: str) -> str:
     """A name as people can see it: what is no character is the sign for that."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _plainly(told: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What orjson does with a value of a class that stands on one of JSON's own."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, str):
+            return str(told(value))
+        if isinstance(value, dict):
+            return dict(value)
+        if isinstance(value, list):
+            return list(value)
+        raise TypeError(f"{type(value)} is nothing that JSON has")
+
+    return plain
 
 
 def _no_constant(name: str) -> Any:

@@ -9,13 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from server.disk.speech import Said, say
+
 
 class CroftError(Exception):
-    """Base of all of Croft's own errors. `message` says what is wrong and what to do."""
+    """Base of all of Croft's own errors. `message` says what is wrong and what to do: a sentence whose
+    places its facts fill, `NotFound("There is no folder {address}.", address=address)`."""
 
-    def __init__(self, message: str, **facts: Any) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str, /, **facts: Any) -> None:
+        said = message if isinstance(message, Said) else say(message, **facts)
+        super().__init__(said)
+        self.message = said
         self.facts = facts
 
     def __getattr__(self, name: str) -> Any:
@@ -93,4 +97,4 @@ class Restored(Conflict):
 
 def broken(path: Path | str, why: str) -> Broken:
     """A `Broken` with its sentence: what is wrong with which file."""
-    return Broken(f"{path} can't be read: {why}.", path=str(path), why=why)
+    return Broken("{path} can't be read: {why}.", path=str(path), why=why)

@@ -1,9 +1,9 @@
 """The configuration: files in one folder, read again when they change.
 
 `server.json` holds the keys of `KEYS`; the folders users, projects, nodes, shares, sets, job_types,
-failure_rules and tokens hold one JSON object a file, named by its ident. What is missing or empty is filled
-with the embedded defaults once; what a person deleted afterwards stays deleted. An invalid file keeps its
-last good content and is told as a problem.
+failure_rules, tokens and languages hold one JSON object a file, named by its ident. What is missing or
+empty is filled with the embedded defaults once; what a person deleted afterwards stays deleted. An invalid
+file keeps its last good content and is told as a problem.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from server.disk.errors import BadInput, NotFound
 from server.disk.records import Problem
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "config"
-KINDS = ("users", "projects", "nodes", "shares", "sets", "job_types", "failure_rules", "tokens")
+KINDS = (
+    "users", "projects", "nodes", "shares", "sets", "job_types", "failure_rules", "tokens", "languages",
+)  # fmt: skip
+STAYING = ("languages",)  # the defaults of these aren't copied: an update of Croft brings better ones
 PRIVATE = ("users", "tokens")  # hashes of passwords and tokens: for the server's own user alone
 LOOK_S = 1.0  # how often, at most, the disk is asked whether something changed
 MAX_BYTES = 4 << 20
@@ -392,6 +395,8 @@ def check_value(name: str, value: object) -> str:
 
 
 def _defaults(folder: Path) -> Iterator[str]:
-    """Every default file, as a path inside the configuration folder."""
+    """Every default file that is copied, as a path inside the configuration folder."""
     for path in sorted(folder.rglob("*.json")):
-        yield path.relative_to(folder).as_posix()
+        inside = path.relative_to(folder)
+        if inside.parts[0] not in STAYING:
+            yield inside.as_posix()

@@ -193,6 +193,14 @@ class People:
             raise NotFound(f"There is no user named '{ident}'.", user=ident)
         self._settings.write("users", ident, {**data, "password": hash_password(password)})
 
+    def choose_language(self, ident: str, code: str) -> None:
+        """Which language this person reads from now on. NotFound if there is none of that name."""
+        data = self._settings.folder("users").get(ident)
+        if data is None:
+            raise NotFound("There is no user named '{user}'.", user=ident)
+        if data.get("language") != code:
+            self._settings.write("users", ident, {**data, "language": code})
+
     def view(self, user: User) -> dict[str, Any]:
         """What the API tells of a user: never the password, not even its hash."""
         return {

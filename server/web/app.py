@@ -7,6 +7,7 @@ bottle's pages. Here, and nowhere else, errors become answers and every answer g
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import secrets
@@ -19,7 +20,7 @@ from urllib.parse import urlencode
 import bottle
 
 from server.disk.encoding import quote
-from server.disk.errors import CroftError, Forbidden, NotFound, NotSignedIn, Stale
+from server.disk.errors import BadInput, CroftError, Forbidden, NotFound, NotSignedIn, Stale
 from server.disk.records import Change
 from server.disk.settings import Settings
 from server.disk.store import Store, configured_shares
@@ -42,9 +43,10 @@ from server.library.saves import Saves
 from server.library.setup import Setup
 from server.library.sites import Sites
 from server.library.uploads import Uploads
-from server.web import api, join, openapi, pages, trial
+from server.web import api, join, languages, openapi, pages, trial
 from server.web.api.files import drop_unfinished
 from server.web.events import Events
+from server.web.languages import Languages
 from server.web.requests import (
     RETRY_AFTER_S,
     Answer,
@@ -113,6 +115,10 @@ class Croft:
 
     def answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """The WSGI application."""
+        with languages.read_in(languages.IN_ENGLISH):  # until it is known who asks
+            return self._answer(environ, start_response)
+
+    def _answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         counts = self.services.counts
         counts.requests += 1
@@ -126,6 +132,7 @@ class Croft:
         call: Call | None = None
         try:
             call = Call(environ)
+            self._speak_with(call)  # a refusal of who it is shall be understood too
             found = self._find(call, start_response)
         except CroftError as error:
             found = self._error(call, environ, error)
@@ -134,6 +141,15 @@ class Croft:
         if not isinstance(found, Answer):
             return found  # bottle has answered by itself
         return self._send(found, environ, start_response)
+
+    def _identify(self, call: Call) -> None:
+        """Who asks, and so the language of all that is said from here on."""
+        self.services.sessions.identify(call)
+        if call.user is not None:
+            self._speak_with(call)
+
+    def _speak_with(self, call: Call) -> None:
+        languages.speak(self.services.languages.of(call))
 
     # Finding the answer
 
@@ -146,7 +162,7 @@ class Croft:
             route, call.params = self.table.find(call.method, path)
             if only == "farm" and path not in ("/healthz", "/metrics"):
                 raise NotFound("This server answers nodes alone: it was started with --only farm.")
-            self.services.sessions.identify(call)
+            self._identify(call)
             if route.path != "/api/session" or call.header("sec-fetch-site") == "cross-site":
                 self.services.sessions.guard(call)
             return self.table.run(self.services, call, route)
@@ -159,10 +175,12 @@ class Croft:
     def _page(self, call: Call, start_response: StartResponse) -> Answer | Iterable[bytes]:
         """A page of bottle's. No page changes something for somebody who isn't signed in."""
         environ = call.environ
-        self.services.sessions.identify(call)
+        self._identify(call)
         environ["croft.call"] = call
         if call.path == "/sign-in" and call.method == "POST":
             return self._sign_in_form(call)
+        if call.path == "/language" and call.method == "POST":
+            return self._language_form(call)
         if call.method not in SAFE_METHODS:
             if call.user is None:
                 raise NotSignedIn("Sign in first.")
@@ -202,12 +220,29 @@ class Croft:
         headers = [("Location", goal or "/"), sessions.cookie_header(cookie, secure=call.secure)]
         return Answer(status=303, headers=headers, body=[])
 
+    def _language_form(self, call: Call) -> Answer:
+        """A language that was chosen: kept in the person's file, or in this browser for whoever has none."""
+        self.services.sessions.guard(call)
+        form = call.form()
+        code = form.get("language", "")
+        if code not in self.services.languages.codes():
+            raise BadInput("There is no such language here.")
+        headers = [("Location", local(form.get("next", "")) or "/")]
+        if call.user is not None and call.user.at_least("student"):
+            self.services.people.choose_language(call.user.ident, code)
+        else:
+            headers.append(languages.cookie_header(code, secure=call.secure))
+        return Answer(status=303, headers=headers, body=[])
+
     # Errors
 
     def _error(self, call: Call | None, environ: Environ, error: CroftError) -> Answer:
         status = status_of(error)
         headers: Headers = []
         data = None
+        if call is not None and not call.via:
+            with contextlib.suppress(CroftError):
+                self._identify(call)  # it was refused before that: say why in their language
         if isinstance(error, TooMany):
             headers.append(("Retry-After", str(error.retry_after_s)))
         elif isinstance(error, MethodNotAllowed):
@@ -257,7 +292,8 @@ class Croft:
         headers = answer.headers
         body = answer.body
         if body is None:
-            payload = answer.payload()
+            english = languages.reading() is languages.IN_ENGLISH
+            payload = answer.payload(None if english else languages.told)
             headers = [*headers, *JSON, ("Content-Length", str(len(payload)))]
             if not any(name == "Cache-Control" for name, _ in headers):
                 headers.append(("Cache-Control", "no-store"))
@@ -351,6 +387,7 @@ def build(
             farm=farm,
             sessions=Sessions(config, settings, people),
             events=events,
+            languages=Languages(settings),
             static=Static(CLONE / "templates" / "static"),
             setup=Setup(
                 settings,

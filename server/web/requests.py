@@ -92,9 +92,9 @@ def loads(body: bytes) -> Any:
         raise errors.BadInput(f"The body isn't JSON: {e}.") from None
 
 
-def dumps(value: Any) -> bytes:
+def dumps(value: Any, told: Callable[[Any], Any] | None = None) -> bytes:
     try:
-        return encoding.dumps(value)
+        return encoding.dumps(value, told=told)
     except (TypeError, ValueError):
         return json.dumps(value, default=str).encode()
 
@@ -149,11 +149,12 @@ class Answer:
     is_list: bool = False
     body: Iterable[bytes] | None = None  # instead of data: then `headers` name its type
 
-    def payload(self) -> bytes:
+    def payload(self, told: Callable[[Any], Any] | None = None) -> bytes:
+        """The JSON of it; `told` says its sentences in another language."""
         shape: dict[str, Any] = {"data": self.data, "message": self.message}
         if self.is_list:
             shape["next"] = self.next
-        return dumps(shape)
+        return dumps(shape, told)
 
 
 class Call:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from server.library.sites import Sites
     from server.library.uploads import Uploads
     from server.web.events import Events
+    from server.web.languages import Languages
     from server.web.session import Sessions
     from server.web.static import Static
 
@@ -71,6 +72,7 @@ class Services:
     farm: Farm
     sessions: Sessions
     events: Events
+    languages: Languages
     static: Static
     setup: Setup
     counts: Counts = field(default_factory=Counts)

@@ -95,7 +95,7 @@ class Table:
                     methods, params = found, match.groupdict()
                     break
         if methods is None:
-            raise NotFound(f"There is nothing at {path[:200]}. The calls are listed at /api/docs.")
+            raise NotFound("There is nothing at {path}. The calls are listed at /api/docs.", path=path[:200])
         route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
         if route is None:
             allow = ", ".join(sorted({*methods, *(("HEAD",) if "GET" in methods else ())}))

@@ -26,9 +26,10 @@ from server.disk.encoding import quote
 from server.disk.records import Entry
 from server.library.search import Row
 from server.library.uploads import limits
-from server.web import requests
+from server.web import languages, requests
+from server.web.languages import Language
 from server.web.pages import words
-from server.web.pages.shell import HTML, Shell, all_values
+from server.web.pages.shell import HTML, VARY, Shell, all_values
 from server.web.requests import Call, etag_matches
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Listing:
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        self._rows: OrderedDict[str, tuple[Entry, Wording, Look, str]] = OrderedDict()
+        self._rows: OrderedDict[tuple[Language, str], tuple[Entry, Wording, Look, str]] = OrderedDict()
         self._bodies: OrderedDict[tuple[Any, ...], Body] = OrderedDict()
         self._frames: OrderedDict[tuple[Any, ...], tuple[Any, bytes, bytes]] = OrderedDict()
         self._lock = threading.Lock()
@@ -121,7 +122,7 @@ class Listing:
             asked["type"], asked["files"] = "", YES
         found = self._found(ident, asked, files=asked["files"] == YES)
         wording = self.wording(project)
-        body = self._body((ident, start, *asked.values()), found, start, wording)
+        body = self._body((languages.reading(), ident, start, *asked.values()), found, start, wording)
         only = all_values(call, "only") if call.query.get("part") == "1" else None
         if only is not None:
             return self._some(call, found, start, wording, body, asked, set(only))
@@ -154,9 +155,9 @@ class Listing:
         """The HTML of each entry's row, made once for each of its states."""
         made: list[str] = []
         kept = self._rows
-        make, look_of = None, self._look
+        make, look_of, lang = None, self._look, languages.reading()
         for entry in entries:
-            row, picture = kept.get(entry.address), look_of(entry)
+            row, picture = kept.get((lang, entry.address)), look_of(entry)
             if row is not None and row[0] is entry and row[2] == picture and row[1].same(wording):
                 made.append(row[3])
                 continue
@@ -164,7 +165,7 @@ class Listing:
             html = str(make(self._facts(entry, wording, picture)))
             made.append(html)
             with self._lock:
-                kept[entry.address] = (entry, wording, picture, html)
+                kept[lang, entry.address] = (entry, wording, picture, html)
                 if len(kept) > ROWS_KEPT:
                     kept.popitem(last=False)
         return made
@@ -248,6 +249,7 @@ class Listing:
         trouble = shell.trouble(wording.project, user)
         problems = shell.services.problems.count(wording.project.address)
         name = (
+            languages.reading(),
             who,
             call.csrf,
             call.path,
@@ -363,7 +365,7 @@ class Listing:
         frame = hashlib.blake2b(before, digest_size=8)
         frame.update(after)
         etag = f"{body.tag}{frame.hexdigest()}"
-        headers = {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache", "Vary": "Cookie, Authorization"}
+        headers = {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache", "Vary": VARY}
         if etag_matches(call.header("if-none-match"), etag):
             return bottle.HTTPResponse(status=304, headers=headers)
         whole = b"".join((before, body.html, after))

@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import threading
 import zoneinfo
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -17,9 +18,9 @@ from urllib.parse import parse_qs
 import bottle
 import jinja2
 
-from server.disk import speech
 from server.disk.encoding import quote
 from server.disk.errors import NotFound, ReadOnly, ShareAway
+from server.web import languages
 from server.web.pages import words
 from server.web.requests import Call, etag_matches
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
 ASK = "Tell whoever looks after the server."
 HTML = "text/html; charset=utf-8"
+VARY = "Cookie, Authorization, Accept-Language"
 
 
 class Shell:
@@ -45,11 +47,14 @@ class Shell:
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=True,
+            finalize=languages.told,
         )
         self._env.filters["initials"] = words.initials
         self._env.globals["static"] = services.static.url
-        self._env.globals["_"] = speech.say
-        self._env.globals["_n"] = speech.count
+        self._env.globals["_"] = languages.say
+        self._env.globals["_n"] = languages.count
+        self._env.globals["known"] = languages.known
+        self._env.filters["join"] = joined
         self._zones: dict[str, zoneinfo.ZoneInfo] = {}
         self._titles: tuple[Any, dict[str, str]] = (None, {})
         self._lock = threading.Lock()
@@ -76,6 +81,8 @@ class Shell:
             path=call.path,
             part=call.query.get("part") == "1",
             trouble=self.trouble(project, call.user),
+            lang=languages.reading(),
+            languages=self.services.languages.choices(),
             **context,
         )
 
@@ -86,7 +93,7 @@ class Shell:
     def answer(self, call: Call, body: bytes) -> bottle.HTTPResponse:
         """The body with its ETag, or 304 where the browser has it. Never kept without asking again."""
         etag = hashlib.blake2b(body, digest_size=12).hexdigest()
-        headers = {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache", "Vary": "Cookie, Authorization"}
+        headers = {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache", "Vary": VARY}
         if etag_matches(call.header("if-none-match"), etag):
             return bottle.HTTPResponse(status=304, headers=headers)
         return bottle.HTTPResponse(body, 200, headers={**headers, "Content-Type": HTML})
@@ -167,6 +174,12 @@ class Shell:
             return str(self.services.store.path(address))
         except Exception as error:
             raise NotFound(f"There is no folder {address}.") from error
+
+
+@jinja2.pass_eval_context
+def joined(context: jinja2.nodes.EvalContext, parts: Iterable[Any], *how: Any, **more: Any) -> str:
+    """jinja's own join, for parts that may be sentences."""
+    return jinja2.filters.sync_do_join(context, [languages.told(part) for part in parts], *how, **more)
 
 
 def all_values(call: Call, name: str) -> list[str] | None:

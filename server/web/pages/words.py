@@ -1,7 +1,8 @@
 """How Croft says times, durations, counts and states to people.
 
-Pure functions of their arguments; the moment and the time zone are handed in. Nothing here escapes HTML:
-that is the templates' work, whose autoescape stays on.
+Pure functions of their arguments and of who reads: the moment and the time zone are handed in, and what
+comes back is in the reader's language. Nothing here escapes HTML: that is the templates' work, whose
+autoescape stays on. The words of states are said when they are shown (`languages.told`, every template).
 """
 
 from __future__ import annotations
@@ -10,34 +11,38 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from server.disk.speech import say as say_later
+from server.web.languages import count, reading, say, told
+
+TODAY, YESTERDAY, TOMORROW = say_later("today"), say_later("yesterday"), say_later("tomorrow")
 JOB_STATES = {  # state: (glyph and colour role, word)
-    "waiting": ("waiting", "Waiting"),
-    "running": ("running", "Rendering"),
-    "paused": ("paused", "Paused"),
-    "done": ("done", "Done"),
-    "failed": ("failed", "Failed"),
-    "cancelled": ("skipped", "Stopped"),
+    "waiting": ("waiting", say_later("Waiting")),
+    "running": ("running", say_later("Rendering")),
+    "paused": ("paused", say_later("Paused")),
+    "done": ("done", say_later("Done")),
+    "failed": ("failed", say_later("Failed")),
+    "cancelled": ("skipped", say_later("Stopped")),
 }
 TASK_STATES = {
-    "waiting": ("waiting", "waiting"),
-    "claimed": ("running", "rendering"),
-    "done": ("done", "done"),
-    "failed": ("failed", "failed"),
-    "skipped": ("skipped", "left out"),
+    "waiting": ("waiting", say_later("waiting")),
+    "claimed": ("running", say_later("rendering")),
+    "done": ("done", say_later("done")),
+    "failed": ("failed", say_later("failed")),
+    "skipped": ("skipped", say_later("left out")),
 }
 NODE_STATES = {
-    "idle": ("waiting", "Free"),
-    "busy": ("running", "Rendering"),
-    "paused": ("paused", "Paused"),
-    "draining": ("paused", "Finishing"),
-    "sick": ("needs", "Needs a look"),
-    "hours": ("paused", "Outside its hours"),
-    "used": ("paused", "Somebody works at it"),
-    "updating": ("running", "Being updated"),
-    "leaving": ("paused", "Shutting down"),
-    "away": ("skipped", "Away"),
-    "off": ("skipped", "Switched off"),
-    "waking": ("running", "Starting"),
+    "idle": ("waiting", say_later("Free")),
+    "busy": ("running", say_later("Rendering")),
+    "paused": ("paused", say_later("Paused")),
+    "draining": ("paused", say_later("Finishing")),
+    "sick": ("needs", say_later("Needs a look")),
+    "hours": ("paused", say_later("Outside its hours")),
+    "used": ("paused", say_later("Somebody works at it")),
+    "updating": ("running", say_later("Being updated")),
+    "leaving": ("paused", say_later("Shutting down")),
+    "away": ("skipped", say_later("Away")),
+    "off": ("skipped", say_later("Switched off")),
+    "waking": ("running", say_later("Starting")),
 }
 ROLES = {"quiet": "waiting", "waiting": "waiting", "running": "running", "done": "done", "failed": "failed"}
 ROLES |= {"needs": "needs", "paused": "paused"}
@@ -54,8 +59,9 @@ def moment(value: Any) -> datetime.datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
 
 
-def when(value: Any, now: datetime.datetime) -> str:
-    """'today 14:05', 'yesterday 09:10', 'Tue 16:00', '3 May 12:00', '3 May 2024'; in the zone of `now`."""
+def when(value: Any, now: datetime.datetime, *, today: bool = True) -> str:
+    """'today 14:05', 'yesterday 09:10', 'Tue 16:00', '3 May 12:00', '3 May 2024'; in the zone of `now`.
+    Without `today`, of a time today the clock alone."""
     then = moment(value)
     if then is None:
         return ""
@@ -63,16 +69,16 @@ def when(value: Any, now: datetime.datetime) -> str:
     days = (now.date() - then.date()).days
     clock = f"{then:%H:%M}"
     if days == 0:
-        return f"today {clock}"
+        return say("today {time}", time=clock) if today else clock
     if days == 1:
-        return f"yesterday {clock}"
+        return say("yesterday {time}", time=clock)
     if days == -1:
-        return f"tomorrow {clock}"
+        return say("tomorrow {time}", time=clock)
     if -7 < days < 7:
-        return f"{then:%a} {clock}"
+        return say("{day} {time}", day=reading().date(then, "E"), time=clock)
     if then.year == now.year:
-        return f"{then.day} {then:%b} {clock}"
-    return f"{then.day} {then:%b %Y}"
+        return say("{day} {time}", day=reading().date(then, "MMMd"), time=clock)
+    return reading().date(then, "yMMMd")
 
 
 def day(value: str, now: datetime.datetime) -> str:
@@ -81,20 +87,29 @@ def day(value: str, now: datetime.datetime) -> str:
         date = datetime.date.fromisoformat(value)
     except ValueError:
         return ""
-    near = {-1: "yesterday", 0: "today", 1: "tomorrow"}.get((date - now.date()).days)
+    near = {-1: YESTERDAY, 0: TODAY, 1: TOMORROW}.get((date - now.date()).days)
     if near:
-        return near
-    return f"{date.day} {date:%b} {date.year}" if date.year != now.year else f"{date:%a} {date.day} {date:%b}"
+        return str(told(near))
+    return reading().date(date, "yMMMd" if date.year != now.year else "MMMEd")
 
 
 def done_about(value: Any, now: datetime.datetime) -> str:
     """'done about 16:20', with the day where it isn't today."""
-    said = when(value, now)
-    return f"done about {said.removeprefix('today ')}" if said else ""
+    said = when(value, now, today=False)
+    return say("done about {time}", time=said) if said else ""
 
 
 def done_between(ends: Any, now: datetime.datetime) -> str:
     """'done between 16:10 and 16:40', of a job's `ends`; 'done about 16:20' where the two are the same."""
+    return _between(ends, now, "done about {time}", "done between {start} and {end}")
+
+
+def between(ends: Any, now: datetime.datetime) -> str:
+    """The same without its 'done', where a heading says that already."""
+    return _between(ends, now, "about {time}", "between {start} and {end}")
+
+
+def _between(ends: Any, now: datetime.datetime, about: str, two: str) -> str:
     if not isinstance(ends, Mapping):
         return ""
     found = [moment(ends.get(key)) for key in ("earliest", "latest")]
@@ -103,13 +118,13 @@ def done_between(ends: Any, now: datetime.datetime) -> str:
     step = next(step for ahead, step in _ROUNDING if (found[1] - now).total_seconds() < ahead)
     first = _rounded(found[0], step, up=False)
     last = _rounded(found[1], step, up=True)
+    end = when(last.isoformat(), now, today=False)
     if last - first <= datetime.timedelta(seconds=step):
-        return done_about(last.isoformat(), now)
-    begin, end = when(first.isoformat(), now), when(last.isoformat(), now)
-    day = begin.rpartition(" ")[0]
-    if day and end.startswith(day + " "):
-        end = end.removeprefix(day + " ")
-    return f"done between {begin.removeprefix('today ')} and {end.removeprefix('today ')}"
+        return say(about, time=end)
+    one_day = first.astimezone(now.tzinfo).date() == last.astimezone(now.tzinfo).date()
+    if one_day:
+        end = f"{last.astimezone(now.tzinfo):%H:%M}"
+    return say(two, start=when(first.isoformat(), now, today=False), end=end)
 
 
 _ROUNDING = ((1800, 60), (3 * 3600, 300), (12 * 3600, 600), (float("inf"), 1800))  # seconds ahead: step
@@ -125,18 +140,20 @@ def duration(seconds: float | None) -> str:
     """'0.4 s', '12 s', '3 min', '1 h 20 min', '2 days 3 h'."""
     if seconds is None or seconds < 0:
         return ""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
     if seconds < 100:
-        return f"{seconds:.0f} s"
+        return say("{n} s", n=reading().number(seconds, 1 if seconds < 10 else 0))
     minutes = round(seconds / 60)
     if minutes < 60:
-        return f"{minutes} min"
+        return say("{minutes} min", minutes=minutes)
     hours, minutes = divmod(minutes, 60)
     if hours < 48:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+        if not minutes:
+            return say("{hours} h", hours=hours)
+        return say("{hours} h {minutes} min", hours=hours, minutes=minutes)
     days, hours = divmod(hours, 24)
-    return f"{days} days {hours} h" if hours else f"{days} days"
+    if not hours:
+        return number(days, "day")
+    return count("{n} day {hours} h", "{n} days {hours} h", days, hours=hours)
 
 
 def size(count: int | None) -> str:
@@ -144,18 +161,28 @@ def size(count: int | None) -> str:
     if count is None:
         return ""
     if count < 1000:
-        return f"{count} bytes"
+        return number(count, "byte")
     value = float(count)
-    for unit in ("KB", "MB", "GB", "TB"):
+    for unit in ("{n} KB", "{n} MB", "{n} GB", "{n} TB"):
         value /= 1000
-        if value < 999.5 or unit == "TB":
-            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+        if value < 999.5 or unit == "{n} TB":
+            return say(unit, n=reading().number(value, 1 if value < 10 else 0))
     return ""
 
 
-def number(count: int, one: str, many: str = "") -> str:
-    """'1 frame', '24 frames', '100,000 frames'."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+def number(n: int, one: str, many: str = "") -> str:
+    """'1 frame', '24 frames', '100,000 frames': short for `count("{n} frame", "{n} frames", n)`."""
+    return count(f"{{n}} {one}", f"{{n}} {many or one + 's'}", n)
+
+
+def figure(value: float, digits: int | None = None) -> str:
+    """A number as the reader writes it: '1,234.5', '1.234,5', '1 234,5'."""
+    return reading().number(value, digits)
+
+
+def capital(text: str) -> str:
+    """A sentence's beginning, of what stood in the middle of one."""
+    return text[:1].upper() + text[1:]
 
 
 def initials(title: str) -> str:
@@ -175,6 +202,7 @@ def role(name: str) -> str:
 
 def counted(counts: Mapping[str, int], total: int) -> str:
     """'24 frames: 12 done, 2 rendering, 10 waiting', for those who hear a page."""
-    parts = [f"{counts[state]:,} {word}" for state, (_, word) in TASK_STATES.items() if counts.get(state)]
-    order = sorted(parts, key=lambda part: not part.endswith("done"))
-    return f"{number(total, 'frame')}: {', '.join(order)}"
+    order = ("done", *(state for state in TASK_STATES if state != "done"))
+    words = [(counts[state], TASK_STATES[state][1]) for state in order if counts.get(state)]
+    parts = [number(n, word, word) for n, word in words]
+    return say("{frames}: {states}", frames=number(total, "frame"), states=", ".join(parts))
