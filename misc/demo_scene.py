@@ -1,6 +1,6 @@
 """Makes the demo's film: a croft, a day from dawn to dusk in 24 frames. Runs inside Blender:
 
-    blender --background --factory-startup --python misc/demo_scene.py -- first-day.blend
+blender --background --factory-startup --python misc/demo_scene.py -- first-day.blend
 """
 
 import math

@@ -1,6 +1,6 @@
 """Makes misc/test_scene.blend, the small scene of setting up: four frames of a second each.
 
-    blender --background --factory-startup --python misc/test_scene.py -- misc/test_scene.blend
+blender --background --factory-startup --python misc/test_scene.py -- misc/test_scene.blend
 """
 
 import sys

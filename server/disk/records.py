@@ -38,8 +38,8 @@ class Stat:
 @dataclass(frozen=True, slots=True)
 class Change:
     """Something changed: look again. `kind` is asset, job, node, frame, project, share, config, upload,
-    problems (the list of them), uses (what a file uses, or who uses it) or note (what people say of a
-    file). A companion: somebody else may have written what Croft keeps of this file."""
+    people, problems (the list of them), uses (what a file uses, or who uses it) or note (what people say of
+    a file). A companion: somebody else may have written what Croft keeps of this file."""
 
     kind: str
     id: str  # an address, a job id, a node name, a project ident

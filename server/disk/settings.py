@@ -54,6 +54,15 @@ KEYS: dict[str, Key] = {
     "title": Key("Croft", str, "", "What the pages call this installation."),
     "host": Key("127.0.0.1", str, "", "Address to listen on; 0.0.0.0 for every network."),
     "port": Key(8080, int, "", "Port to listen on; 0 takes a free one.", 0),
+    "session_hours": Key(
+        720.0,
+        float,
+        "hours",
+        "How long somebody stays signed in; a school month, since it costs a tap.",
+        0.01,
+    ),
+    "student_pins": Key(False, bool, "", "Whether each student has a PIN, chosen at the first tap."),
+    "event_code": Key("", str, "", "What a browser must give once before it sees names; none: nothing."),
     "timezone": Key("UTC", str, "IANA name", "Zone of the times on pages and in schedules."),
     "threads": Key(
         8,

@@ -79,7 +79,7 @@ SECURITY: Headers = [
 READING_S = 1.5  # that a submission waits for what was saved a moment ago to be read
 WIRE_PATHS = ("/farm", "/potential", "/register", "/node.zip")
 TABLE_PATHS = ("/new_job", "/jobs", "/healthz", "/metrics", "/api")
-TABLE_PREFIXES = ("/api/", "/files/", "/thumb/", "/jobs/")
+TABLE_PREFIXES = ("/api/", "/files/", "/thumb/", "/photo/", "/jobs/")
 JSON: Headers = [("Content-Type", "application/json")]
 
 
@@ -186,6 +186,7 @@ class Croft:
                 raise NotSignedIn("Sign in first.")
             self.services.sessions.guard(call)
         if call.path == "/sign-out" and call.method == "POST":
+            self.services.sessions.sign_out(call)
             headers = [("Location", "/sign-in"), self.services.sessions.cookie_header("", secure=call.secure)]
             return Answer(status=303, headers=headers, body=[])
 
@@ -202,19 +203,23 @@ class Croft:
             raise Forbidden("This request comes from another site's page.")
         form = call.form()
         goal = local(form.get("next", ""))
-        sessions = self.services.sessions
+        sessions, address = self.services.sessions, str(call.environ.get("REMOTE_ADDR", ""))
+        asked = {name: form[name][:200] for name in ("team", "user") if form.get(name)}
         try:
-            _, cookie = sessions.sign_in(
-                form.get("user", ""),
-                password=form.get("password", ""),
-                code=form.get("code", ""),
-                address=call.environ.get("REMOTE_ADDR", ""),
-            )
+            if "event" in form:
+                header = sessions.give_event_code(form["event"], address, secure=call.secure)
+                return Answer(status=303, headers=[("Location", back_to({"next": goal})), header], body=[])
+            if not form.get("code") and not sessions.past_event(call):
+                raise NotSignedIn("Give the event's code first.", key="event")
+            if form.get("again", form.get("new_pin", "")) != form.get("new_pin", ""):
+                raise NotSignedIn("The two PINs differ.", key="differ")
+            found = {name: form.get(name, "") for name in ("password", "pin", "new_pin", "code")}
+            _, cookie = sessions.sign_in(form.get("user", ""), address=address, **found)
         except CroftError as error:
             if status_of(error) not in (400, 401, 403, 429):
                 raise
-            asked = {"user": form.get("user", "")[:64], "error": error_key(error), "next": goal}
-            return Answer(status=303, headers=[("Location", "/sign-in?" + urlencode(asked))], body=[])
+            asked |= {"error": error_key(error), "next": goal}
+            return Answer(status=303, headers=[("Location", back_to(asked))], body=[])
         if form.get("code"):
             goal = "/setup" if goal == "/setup" else "/me"  # the code is used up: a password comes next
         headers = [("Location", goal or "/"), sessions.cookie_header(cookie, secure=call.secure)]
@@ -423,6 +428,11 @@ def missing(headers: Headers) -> Headers:
     """The security headers that an answer doesn't set by itself."""
     names = {name.lower() for name, _ in headers}
     return [(name, value) for name, value in SECURITY if name.lower() not in names]
+
+
+def back_to(asked: dict[str, str]) -> str:
+    """The sign-in page, with what it has to know."""
+    return "/sign-in?" + urlencode(asked)
 
 
 def local(goal: str) -> str:

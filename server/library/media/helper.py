@@ -58,8 +58,8 @@ def main() -> None:
 def bounded(request: dict[str, Any], content: bytes | None = None) -> bytes:
     """The answer to one request, made in a fork; an `error` of `time`, `memory` or `crash` if that failed.
 
-    `request`: op (`thumbnail`, `facts`), path, kind (of what it is; else its name says), width (pixels),
-    seconds, cpu_seconds, memory_mb. `content`: what to read in place of the file at `path`.
+    `request`: op (`thumbnail`, `facts`, `square`), path, kind (of what it is; else its name says), width
+    (pixels), seconds, cpu_seconds, memory_mb. `content`: what to read in place of the file at `path`.
     """
     reader, writer = os.pipe()
     child = os.fork()
@@ -158,6 +158,8 @@ def work(request: dict[str, Any], memory: int) -> bytes:
     until = time.monotonic() + float(request.get("seconds", 1)) * UNTIL
     told = _told(file)
     kind, width = _kind(request), int(request.get("width", 256))
+    if request["op"] == "square":
+        return pack({**told, "format": "jpg"}, images.square(file, width, memory // 2))
     content, form = b"", ""
     if kind == "scene":
         found = blend.read(file, preview_only=request["op"] == "thumbnail", until=until)

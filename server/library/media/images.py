@@ -54,6 +54,24 @@ def thumbnail(source: BinaryIO, width: int, memory_bytes: int) -> tuple[bytes, s
         return (*encoded(small), original)
 
 
+def square(source: BinaryIO, edge: int, memory_bytes: int) -> bytes:
+    """The middle of a picture as a square JPEG of at most `edge` pixels, without anything else that the file
+    told (where it was taken, by which camera). Raises as `thumbnail` does."""
+    with Image.open(source, formats=FORMATS) as image:
+        if image.format == "JPEG":
+            image.draft("RGB", (edge * 2, edge * 2))
+        if max(image.size) > EDGE or image.size[0] * image.size[1] * PIXEL_BYTES > memory_bytes:
+            raise TooBig(f"{image.size[0]} x {image.size[1]} pixels")
+        image.load()
+        small = ImageOps.exif_transpose(_eight_bits(image))
+    paper = Image.new("RGB", small.size, "white")
+    paper.paste(small, mask=small.getchannel("A") if small.mode == "RGBA" else None)
+    side = min(edge, *paper.size)
+    out = io.BytesIO()
+    ImageOps.fit(paper, (side, side), Image.Resampling.LANCZOS).save(out, "JPEG", quality=JPEG_QUALITY)
+    return out.getvalue()
+
+
 def from_rows(width: int, height: int, rgba: bytes, edge: int) -> tuple[bytes, str, tuple[int, int]]:
     """The same of raw RGBA rows from the bottom up, as a .blend's preview has them."""
     image = Image.frombytes("RGBA", (width, height), rgba).transpose(Image.Transpose.FLIP_TOP_BOTTOM)

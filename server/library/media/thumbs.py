@@ -206,6 +206,19 @@ class Media:
             return Answer({"error": "dropped", "why": "too much else was asked for"})
         return work.answer
 
+    def square(self, path: Path, edge: int, *, timeout_s: float = 30.0) -> Answer:
+        """The middle of the picture at `path` as a square JPEG, made anew of its pixels alone, as `content`;
+        else `error` and `why`. Nothing is kept. Waits; raises nothing."""
+        try:
+            stat = Stat.of(os.lstat(path))
+        except OSError:
+            return Answer({"error": "gone", "why": "it is no longer there"})
+        request = self._request("square", path, stat, edge, "image")
+        work = self._workers.ask(("square", str(path)), request, lambda answer: None, first=True)
+        if not work.done.wait(timeout_s) or work.answer is None:
+            return Answer({"error": "dropped", "why": "too much else was asked for"})
+        return work.answer
+
     def waiting(self) -> int:
         """How many files wait to be looked at."""
         return self._workers.waiting()

@@ -12,6 +12,7 @@ from server.web.api import (
     notes,
     operations,
     people,
+    photos,
     problems,
     projects,
     saves,
@@ -26,6 +27,7 @@ __all__ = ["ROUTES", "Route", "Table"]
 
 ROUTES: list[Route] = [
     *people.ROUTES,
+    *photos.ROUTES,
     *projects.ROUTES,
     *saves.ROUTES,
     *notes.ROUTES,

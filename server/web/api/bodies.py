@@ -245,7 +245,10 @@ BODIES: dict[str, Schema] = {
         "properties": {
             "user": {"type": "string", "maxLength": 64},
             "password": {"type": "string", "maxLength": 1024},
-            "code": {"type": "string", "maxLength": 100},
+            "pin": {"type": "string", "maxLength": 20},
+            "new_pin": {"type": "string", "maxLength": 20, "description": "where one is to be chosen"},
+            "code": {"type": "string", "maxLength": 100, "description": "of the first sign-in"},
+            "event": {"type": "string", "maxLength": 200, "description": "the event's code, where wanted"},
         },
     },
     "Password": {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from server.disk.errors import Forbidden
+from server.disk.errors import Forbidden, NotSignedIn
+from server.disk.speech import say
 from server.web.api.table import PAGING, Route, ref
 from server.web.requests import Answer, Call, page_of
 from server.web.services import Services
@@ -21,19 +22,22 @@ def show_session(services: Services, call: Call) -> Answer:
 
 
 def sign_in(services: Services, call: Call) -> Answer:
-    body = call.body
-    user, cookie = services.sessions.sign_in(
-        body["user"],
-        password=body.get("password", ""),
-        code=body.get("code", ""),
-        address=call.environ.get("REMOTE_ADDR", ""),
-    )
-    services.sessions.adopt(call, user, cookie)
-    headers = [services.sessions.cookie_header(cookie, secure=call.secure)]
+    body, sessions = call.body, services.sessions
+    address = str(call.environ.get("REMOTE_ADDR", ""))
+    headers = []
+    if not body.get("code") and not sessions.past_event(call):
+        if not body.get("event"):
+            raise NotSignedIn(say("Give the event's code first."))
+        headers.append(sessions.give_event_code(body["event"], address, secure=call.secure))
+    found = {name: body.get(name, "") for name in ("password", "pin", "new_pin", "code")}
+    user, cookie = sessions.sign_in(body["user"], address=address, **found)
+    sessions.adopt(call, user, cookie)
+    headers.append(sessions.cookie_header(cookie, secure=call.secure))
     return Answer(session_of(services, call), f"You are signed in as {user.ident}.", headers=headers)
 
 
 def sign_out(services: Services, call: Call) -> Answer:
+    services.sessions.sign_out(call)
     headers = [services.sessions.cookie_header("", secure=call.secure)]
     data = {"user": None, "csrf": "", "via": ""}
     return Answer(data, "You are signed out.", headers=headers)

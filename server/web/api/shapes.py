@@ -8,6 +8,7 @@ from __future__ import annotations
 from server.web.api.bodies import BODIES
 from server.web.api.figure_shapes import FIGURE_SHAPES
 from server.web.api.node_shapes import NODE_BODIES, NODE_SHAPES
+from server.web.api.people_shapes import PEOPLE_BODIES, PEOPLE_SHAPES
 from server.web.api.schema import (
     ANYTHING,
     ASSET_STATUS,
@@ -57,7 +58,7 @@ ACTION: Schema = shape(
 
 SHAPES: dict[str, Schema] = {
     "Error": shape("data message", data={}, message=TEXT),
-    "User": shape("id title role", id=TEXT, title=TEXT, role=TEXT, color=TEXT, disabled=TRUTH),
+    **PEOPLE_SHAPES,
     "Session": shape(
         "user csrf via",
         user={"anyOf": [{"$ref": "#/components/schemas/User"}, {"type": "null"}]},
@@ -423,4 +424,5 @@ SHAPES: dict[str, Schema] = {
     ),
     **BODIES,
     **NODE_BODIES,
+    **PEOPLE_BODIES,
 }

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from server.library.projects import AssetSet, Project
     from server.web.services import Services
 
+Person = dict[str, str]
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
 ASK = "Tell whoever looks after the server."
 HTML = "text/html; charset=utf-8"
 VARY = "Cookie, Authorization, Accept-Language"
+PERSONS_KEPT = 5000  # names that files say, too
 
 
 class Shell:
@@ -50,6 +52,7 @@ class Shell:
             finalize=languages.told,
         )
         self._env.filters["initials"] = words.initials
+        self._env.globals["person"] = self.person
         self._env.globals["static"] = services.static.url
         self._env.globals["_"] = languages.say
         self._env.globals["_n"] = languages.count
@@ -57,6 +60,7 @@ class Shell:
         self._env.filters["join"] = joined
         self._zones: dict[str, zoneinfo.ZoneInfo] = {}
         self._titles: tuple[Any, dict[str, str]] = (None, {})
+        self._persons: tuple[Any, Any, dict[str, Person]] = (None, None, {})
         self._lock = threading.Lock()
 
     # Rendering
@@ -150,9 +154,34 @@ class Shell:
         users = self.services.settings.folder("users")
         with self._lock:
             if self._titles[0] is not users:
-                found = {ident: str(data.get("title") or ident) for ident, data in users.items()}
+                found = {
+                    ident: str(data.get("title") or data.get("name") or ident)
+                    for ident, data in users.items()
+                }
                 self._titles = (users, found)
             return self._titles[1]
+
+    def person(self, ident: str) -> Person:
+        """Who that is, for `m.face`: `ident`, `title`, `photo` (an address, or ''), `initials`. Anybody who
+        isn't known is called what they are called. The same object until users or pictures change."""
+        users, photos = self.services.settings.folder("users"), self.services.people.photos.urls("users")
+        with self._lock:
+            if self._persons[0] is not users or self._persons[1] is not photos:
+                self._persons = (users, photos, {})
+            known = self._persons[2]
+            found = known.get(ident)
+            if found is None:
+                data = users.get(ident, {})
+                title = str(data.get("title") or data.get("name") or ident)
+                photo = photos.get(ident, "") if data else ""
+                found = {"ident": ident, "title": title, "photo": photo, "initials": words.initials(title)}
+                if len(known) < PERSONS_KEPT:
+                    known[ident] = found
+        return found
+
+    def team_photo(self, project: str) -> str:
+        """The address of a project's picture; '' where it has none."""
+        return self.services.people.photos.url("projects", project)
 
     def wording(self, project: Project | None) -> AssetSet:
         """The project's types, states and priorities with their titles."""

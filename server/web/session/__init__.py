@@ -1,9 +1,10 @@
 """Who sends this request: signed cookies, CSRF tokens, bearer tokens, and the doors to them.
 
-Students without a password sign in by a tap; everybody else needs a password or the one-time code that
-lies in the configuration as `first-sign-in.txt` while nobody who may configure Croft has a password.
-Sessions are kept in the cookie alone, so that several server processes need nothing in common but the
-configuration. A changed password or a removed user ends the session.
+Students and guests sign in by a tap, a PIN or a password, as their file says; staff need a password or the
+one-time code that lies in the configuration as `first-sign-in.txt` while nobody who may configure Croft has
+a password. Where an event's code is wanted, a browser gives it once before it sees a name. Sessions are kept
+in the cookie alone, so that several server processes need nothing in common but the configuration. Signing
+out, a changed password or PIN, or a removed user ends a session.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import os
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
@@ -24,56 +24,26 @@ from typing import TYPE_CHECKING
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from server.disk.errors import BadInput, CroftError, Forbidden, NotFound, NotSignedIn
+from server.disk.speech import say
 from server.web.requests import Call, TooMany, rank
+from server.web.session.attempts import DAY_S, WINDOW_S, Attempts
+from server.web.session.ended import Ended
 
 if TYPE_CHECKING:
     from server.disk.settings import Settings
     from server.library.people import People, Token, User
 
 CODE_FILE = "first-sign-in.txt"
-SESSION_S = 30 * 24 * 3600  # a school month; signing in again costs a student one tap
+EVENT_S = 180 * 24 * 3600  # a browser that gave the event's code isn't asked again for half a year
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 TRIES_OF_A_USER = 8  # failures in the window, then the door stays shut until the oldest is forgotten
 TRIES_OF_AN_ADDRESS = 40  # a whole class sits behind one address
 TRIES_FROM_ALL = 100  # of one user, from everywhere: few enough, and a prankster alone can't reach it
-TRIES_WINDOW_S = 300
+TRIES_OF_AN_EVENT = 20  # from one address
+PIN_TRIES_A_DAY = 30  # of one user at one address: 10,000 PINs take a year
+TRIES_WINDOW_S = WINDOW_S
 LOOK_AGAIN_S = 0.2  # between two looks that unknown tokens cause
 COOKIE_BYTES = 4096
-
-
-class Attempts:
-    """Failed tries of late, by key. Remembers a bounded number of keys."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._failed: dict[str, deque[float]] = {}
-        self._lock = threading.Lock()
-
-    def check(self, key: str, limit: int) -> None:
-        """Nothing, or TooMany with the seconds to wait."""
-        with self._lock:
-            times = self._failed.get(key)
-            if times is None:
-                return
-            now = self._clock()
-            while times and times[0] <= now - TRIES_WINDOW_S:
-                times.popleft()
-            if not times:
-                del self._failed[key]
-            elif len(times) >= limit:
-                wait = int(times[0] + TRIES_WINDOW_S - now) + 1
-                minutes = max(1, round(wait / 60))
-                raise TooMany(f"Too many tries. Wait {minutes} min, then try again.", retry_after_s=wait)
-
-    def failed(self, key: str) -> None:
-        with self._lock:
-            if len(self._failed) >= 10_000:
-                self._failed.clear()
-            self._failed.setdefault(key, deque(maxlen=TRIES_FROM_ALL)).append(self._clock())
-
-    def forget(self, key: str) -> None:
-        with self._lock:
-            self._failed.pop(key, None)
 
 
 class Sessions:
@@ -95,6 +65,8 @@ class Sessions:
         self._signer = URLSafeTimedSerializer(self._secret, salt="croft session")
         # Cookies ignore ports: two Crofts on one machine must not sign each other's people out.
         self.cookie = "croft-" + hashlib.sha256(self._secret).hexdigest()[:8]
+        self._event_signer = URLSafeTimedSerializer(self._secret, salt="croft event")
+        self._ended = Ended(config_dir)
         self._attempts = Attempts(clock)
         self._hashing = threading.Lock()  # one password at a time: guessing can't take every core
         self.offer_code()
@@ -148,12 +120,12 @@ class Sessions:
             return
         value = cookie_value(text, self.cookie)
         try:
-            data = self._signer.loads(value, max_age=SESSION_S)
+            data = self._signer.loads(value, max_age=self._lasts_s)
             ident, nonce, mark = str(data["u"]), str(data["n"]), str(data["f"])
             user = self._people.user(ident)
         except (BadSignature, KeyError, TypeError, NotFound):
             return
-        if user.disabled or not hmac.compare_digest(mark, self._mark(ident)):
+        if user.disabled or not hmac.compare_digest(mark, self._mark(ident)) or self._ended.has(nonce):
             return
         call.user, call.via, call.session = user, "cookie", nonce
         call.csrf = self._csrf(nonce)
@@ -161,44 +133,123 @@ class Sessions:
     # Doors
 
     def sign_in(
-        self, user: str, *, password: str = "", code: str = "", address: str = ""
-    ) -> tuple[User, str]:
+        self, user: str, *, password: str = "", pin: str = "", new_pin: str = "", code: str = "",
+        address: str = "",
+    ) -> tuple[User, str]:  # fmt: skip
         """The user and the value of their new cookie. NotSignedIn or TooMany otherwise."""
-        ident = user.strip().lower()
-        keys = (
-            (f"user {ident} at {address}", TRIES_OF_A_USER),
-            (f"address {address}", TRIES_OF_AN_ADDRESS),
-            (f"user {ident}", TRIES_FROM_ALL),
-        )
-        for key, limit in keys:
-            self._attempts.check(key, limit)
+        ident = user.strip()
+        ident = ident if self._people.known(ident) else ident.lower()
+        keys = [
+            (f"user {ident} at {address}", TRIES_OF_A_USER, TRIES_WINDOW_S),
+            (f"address {address}", TRIES_OF_AN_ADDRESS, TRIES_WINDOW_S),
+            (f"user {ident}", TRIES_FROM_ALL, TRIES_WINDOW_S),
+        ]
+        if pin:
+            keys += [
+                (f"pin {ident} at {address}", PIN_TRIES_A_DAY, DAY_S),
+                (f"pin {ident}", TRIES_FROM_ALL, DAY_S),
+            ]
+        for key, limit, window_s in keys:
+            self._attempts.check(key, limit, window_s)
         try:
-            found = self._open(ident, password, code)
-        except NotSignedIn:
-            for key, _ in keys:
-                self._attempts.failed(key)
+            found = self._open(ident, password, pin, new_pin, code)
+        except NotSignedIn as error:
+            if "key" not in error.facts:  # a door that is shown is no try
+                for key, _, _ in keys:
+                    self._attempts.failed(key)
             raise
-        self._attempts.forget(keys[0][0])
+        self._attempts.forget(keys[0][0], *(key for key, _, _ in keys[3:4]))
         return found, self.issue(found)
 
-    def _open(self, ident: str, password: str, code: str) -> User:
+    def _open(self, ident: str, password: str, pin: str, new_pin: str, code: str) -> User:
         if code:
             return self._by_code(ident, code)
-        if password:
+        if password or pin:
             with self._hashing:
-                return self._people.sign_in(ident, password)
+                return self._people.sign_in(ident, password or pin, pin=not password)
         if not ident:
-            raise BadInput("Say who you are: user is missing.")
-        if self._people.known(ident) and self.taps(self._people.user(ident)):
+            raise BadInput(say("Say who you are: user is missing."))
+        user = self._people.user(ident) if self._people.known(ident) else None
+        door = self.door(user) if user else ""
+        if user and door == "choose" and new_pin:
+            self._people.set_pin(ident, new_pin)
             return self._people.user(ident)
-        raise NotSignedIn("This name needs a password.", key="password")
+        if user and door == "tap":
+            return user
+        if door == "choose":
+            raise NotSignedIn(say("Choose a PIN first."), key="choose")
+        if door == "pin":
+            raise NotSignedIn(say("This name needs its PIN."), key="pin")
+        if user and door == "password":
+            raise NotSignedIn(say("This name needs a password."), key="password")
+        raise NotSignedIn(say("This name needs a password."))
+
+    def sign_out(self, call: Call) -> None:
+        """End the session of this request's cookie: a copy of it is no good any more either."""
+        if call.via == "cookie" and call.session:
+            self._ended.add(call.session, time.time() + self._lasts_s)
+
+    def door(self, user: User) -> str:
+        """How somebody signs in: `tap`, `pin`, `password`, `choose` (a PIN, first) or `closed`."""
+        if user.door == "tap" and user.role == "student" and self._settings.get("student_pins"):
+            return "choose"
+        return user.door
 
     def taps(self, user: User) -> bool:
-        """Whether this user signs in by a tap: at most a student, and without a password."""
-        return not user.disabled and rank(user.role) <= rank("student") and not user.has_password
+        """Whether this user signs in by a tap alone: at most a student, without password or PIN."""
+        return self.door(user) == "tap"
 
     def tap_users(self) -> list[User]:
         return [user for user in self._people.users() if self.taps(user)]
+
+    def forgive(self, ident: str) -> None:
+        """Whoever has another password or PIN may try it at once."""
+        self._attempts.forget_about(ident)
+
+    # The event's code
+
+    def past_event(self, call: Call) -> bool:
+        """Whether this browser may see names: no code is wanted, or it gave the present one."""
+        code = plain_code(self._settings.get("event_code"))
+        if not code or call.user is not None:
+            return True
+        value = cookie_value(call.header("cookie"), self.event_cookie)
+        try:
+            told = str(self._event_signer.loads(value, max_age=EVENT_S)) if value else ""
+        except BadSignature:
+            return False
+        return hmac.compare_digest(told, self._event_mark(code))
+
+    def give_event_code(self, code: str, address: str, *, secure: bool = False) -> tuple[str, str]:
+        """The header that lets this browser see names from now on. NotSignedIn or TooMany otherwise."""
+        key = f"event at {address}"
+        self._attempts.check(key, TRIES_OF_AN_EVENT)
+        right = plain_code(self._settings.get("event_code"))
+        if not right or not hmac.compare_digest(plain_code(code).encode(), right.encode()):
+            self._attempts.failed(key)
+            raise NotSignedIn(say("This code isn't right. It stands on the poster, or ask your supervisor."))
+        value = self._event_signer.dumps(self._event_mark(right))
+        end = "; Secure" if secure else ""
+        name = self.event_cookie
+        return ("Set-Cookie", f"{name}={value}; Path=/; Max-Age={EVENT_S}; HttpOnly; SameSite=Lax{end}")
+
+    @property
+    def event_cookie(self) -> str:
+        return self.cookie + "-event"
+
+    def _event_mark(self, code: str) -> str:
+        return hashlib.sha256(self._secret + b"event " + code.encode()).hexdigest()[:24]
+
+    # Who may change whom
+
+    def looks_after(self, user: User, other: User) -> bool:
+        """Whether somebody may change another's picture and PIN: their own, supervisors students', admins
+        anybody's."""
+        if rank(user.role) >= rank("admin"):
+            return True
+        if user.ident == other.ident:
+            return rank(user.role) >= rank("student")
+        return rank(user.role) >= rank("supervisor") > rank(other.role)
 
     def may_set_password(self, user: User, other: User) -> bool:
         """An admin anybody's, a supervisor students', everybody their own.
@@ -223,7 +274,7 @@ class Sessions:
 
     def cookie_header(self, value: str, *, secure: bool = False) -> tuple[str, str]:
         """The Set-Cookie header that signs in (or, with an empty value, out)."""
-        age = SESSION_S if value else 0
+        age = self._lasts_s if value else 0
         end = "; Secure" if secure else ""
         return ("Set-Cookie", f"{self.cookie}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{end}")
 
@@ -269,12 +320,13 @@ class Sessions:
 
     # Helpers
 
-    def _stored(self, ident: str) -> str:
-        return str(self._settings.folder("users").get(ident, {}).get("password") or "")
+    @property
+    def _lasts_s(self) -> int:
+        return int(float(self._settings.get("session_hours")) * 3600)
 
     def _mark(self, ident: str) -> str:
-        """Changes with the password, so that a change signs out everywhere."""
-        return hashlib.sha256(self._secret + self._stored(ident).encode()).hexdigest()[:12]
+        """Changes with the password and the PIN, so that a change signs out everywhere."""
+        return hashlib.sha256(self._secret + self._people.mark(ident).encode()).hexdigest()[:12]
 
     def _csrf(self, nonce: str) -> str:
         return hmac.new(self._secret, b"csrf " + nonce.encode(), "sha256").hexdigest()[:32]
@@ -291,6 +343,11 @@ def error_key(error: CroftError) -> str:
     if isinstance(error, TooMany):
         return "wait"
     return str(error.facts.get("key", "wrong"))
+
+
+def plain_code(text: object) -> str:
+    """An event's code as it is compared: people write it large and small, with blanks and dashes."""
+    return "".join(letter for letter in str(text).casefold() if letter.isalnum())
 
 
 def cookie_value(header: str, name: str) -> str:

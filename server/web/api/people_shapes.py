@@ -1,0 +1,38 @@
+"""The named shapes of people: what is told of them, and what is sent to change it."""
+
+from __future__ import annotations
+
+from server.library.people import ROLES
+from server.web.api.schema import TEXT, TEXTS, TRUTH, Schema, shape, texts
+
+DOORS = ["tap", "pin", "password", "closed"]
+IDENTS: Schema = {"type": "string", "minLength": 1, "maxLength": 64}
+FIELDS: dict[str, Schema] = {
+    "title": {"type": "string", "minLength": 1, "maxLength": 200},
+    "role": {"type": "string", "enum": list(ROLES)},
+    "email": {"type": "string", "maxLength": 200},
+    "color": {"type": "string", "maxLength": 7, "description": "as #8a5300"},
+    "disabled": {"type": "boolean"},
+    "projects": texts(100, 200),
+    "team": {"type": "string", "maxLength": 200, "description": "of those without a project"},
+    "language": {"type": "string", "maxLength": 20, "description": "en, fr, nl …; empty: the browser's"},
+    "credit": {"type": "boolean", "description": "whether the credits may name them"},
+    "system": {"type": "string", "maxLength": 200, "description": "login name whose files are theirs"},
+    "uid": {"type": ["integer", "null"], "minimum": 0, "maximum": 4294967295},
+}
+USER: dict[str, Schema] = {
+    "id": TEXT,
+    "title": TEXT,
+    "role": TEXT,
+    "color": TEXT,
+    "disabled": TRUTH,
+    "photo": {"type": "string", "description": "address of the picture; empty: none"},
+    "projects": TEXTS,
+    "team": TEXT,
+    "language": TEXT,
+    "credit": TRUTH,
+}
+PEOPLE_SHAPES: dict[str, Schema] = {
+    "User": shape("id title role", **USER),
+}
+PEOPLE_BODIES: dict[str, Schema] = {}

@@ -1,0 +1,103 @@
+"""Pictures of people and teams: made anew from what is sent, shown to those who are in, gone when removed."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from house import House
+from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
+
+
+def picture(size: tuple[int, int] = (400, 300), form: str = "PNG", **more: object) -> bytes:
+    out = io.BytesIO()
+    mode = "RGBA" if form == "PNG" else "RGB"
+    Image.new(mode, size, "#8a5300").save(out, form, **more)
+    return out.getvalue()
+
+
+def send(house: House, who: str, target: str, raw: bytes) -> int:
+    return house.browser(who).ask("PUT", target, raw=raw, kind="image/jpeg").status
+
+
+def test_a_picture_is_kept_as_a_square_of_its_pixels_alone(house: House) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8825)[2] = (IFDRational(48), IFDRational(8), IFDRational(0))  # where it was taken
+    exif[0x0112] = 6  # held upright
+    sent = picture((2400, 1800), "JPEG", exif=exif)
+    reply = house.browser("student").ask("PUT", "/api/users/student/photo", raw=sent, kind="image/jpeg")
+    assert reply.status == 200, reply.body
+    shown = house.browser("admin").get(reply.data["photo"])
+    assert (shown.status, shown.headers["content-type"]) == (200, "image/jpeg")
+    with Image.open(io.BytesIO(shown.body)) as found:
+        assert (found.size, found.format) == ((512, 512), "JPEG")
+        assert not found.getexif()
+    assert shown.body == (house.config / "photos/users/student.jpg").read_bytes()
+    assert list((house.config / "cache").glob(".photo*")) == []
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"<svg onload=alert(1)>", b"\xff\xd8\xff" + b"x" * 500, picture()[:80], b"GIF89a" + b"\0" * 50],
+)
+def test_what_is_no_picture_changes_nothing(house: House, raw: bytes) -> None:
+    assert send(house, "student", "/api/users/student/photo", picture()) == 200
+    before = (house.config / "photos/users/student.jpg").read_bytes()
+    assert send(house, "student", "/api/users/student/photo", raw) in (400, 415)
+    assert (house.config / "photos/users/student.jpg").read_bytes() == before
+
+
+def test_who_may_change_whose_picture(house: House) -> None:
+    house.croft.services.people.add("ben", "student")
+    house.croft.services.people.add("gil", "guest")
+    may = {("student", "student"), ("supervisor", "student"), ("supervisor", "ben"), ("supervisor", "gil")}
+    may |= {("supervisor", "supervisor")} | {
+        ("admin", who) for who in ("admin", "supervisor", "student", "ben")
+    }
+    for who in ("gil", "student", "supervisor", "admin"):
+        for whose in ("ben", "student", "supervisor", "admin", "gil"):
+            status = send(house, who, f"/api/users/{whose}/photo", picture((64, 64)))
+            assert (status == 200) == ((who, whose) in may or who == "admin"), (who, whose, status)
+    assert send(house, "student", "/api/projects/demo/photo", picture()) == 403
+    assert send(house, "supervisor", "/api/projects/demo/photo", picture()) == 200
+
+
+def test_a_removed_picture_is_gone(house: House) -> None:
+    browser = house.browser("student")
+    url = browser.ask("PUT", "/api/users/student/photo", raw=picture(), kind="image/png").data["photo"]
+    assert browser.ask("DELETE", "/api/users/student/photo").data["photo"] == ""
+    assert browser.get(url).status == 404
+    assert browser.ask("DELETE", "/api/users/student/photo").status == 404
+
+
+def test_a_picture_put_there_by_hand_is_shown_and_a_huge_one_isnt(house: House) -> None:
+    folder = house.config / "photos/users"
+    folder.mkdir(parents=True)
+    (folder / "student.jpg").write_bytes(picture((64, 64), "JPEG"))
+    (folder / "admin.jpg").write_bytes(b"\xff\xd8\xff" + b"x" * (2 << 20))
+    (folder / "supervisor.jpg").write_bytes(b"not a picture")
+    photos = house.croft.services.people.photos
+    house.until(lambda: photos.url("users", "student"))
+    assert set(photos.urls("users")) == {"student"}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("/photo/tokens/x.1.jpg", "/photo/users/..%2F..%2Fsecret.1.jpg"),
+        *("/photo/users/.jpg", "/photo/users/x", "/photo/users/\0.1.jpg"),
+    ],
+)
+def test_nothing_else_is_read(house: House, target: str) -> None:
+    assert house.browser("admin").get(target).status in (400, 404)
+
+
+def test_strangers_see_pictures_only_past_the_events_code(house: House) -> None:
+    reply = house.browser("student").ask("PUT", "/api/users/student/photo", raw=picture(), kind="image/png")
+    url = reply.data["photo"]
+    assert house.browser().get(url).status == 200, "the sign-in page shows faces"
+    house.croft.services.settings.change(event_code="Red Fox 7")
+    browser = house.browser()
+    assert browser.get(url).status == 404
+    assert house.browser("student").get(url).status == 200
