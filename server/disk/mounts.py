@@ -249,14 +249,26 @@ class Mounts:
 
 def chosen_data(settings: Settings, default: Path) -> Path:
     """Where the share `data` lies when no command line says so: as `shares/data.json` has it."""
-    path = settings.folder("shares").get("data", {}).get("path")
+    path = {**rfam_shares(settings), **settings.folder("shares")}.get("data", {}).get("path")
     return Path(os.path.abspath(path)) if isinstance(path, str) and path else default
+
+
+def rfam_shares(settings: Settings) -> dict[str, dict[str, str]]:
+    """RFAM's named paths that its projects lie in. Its others hold photos: they're no shares."""
+    projects = settings.folder("projects").values()
+    used = {str(data.get("directory")).partition(paths.SEPARATOR)[0] for data in projects}
+    found = {}
+    for file, data in settings.folder("paths").items():
+        name, path = str(data.get("ident") or file), data.get("path")
+        if name in used and isinstance(path, str) and path:
+            found[name] = {"path": str(settings.folder_path / path)}
+    return found
 
 
 def configured_shares(settings: Settings, data: Path | str | None) -> list[Share]:
     """The shares that the configuration names, `data` always among them."""
     found: dict[str, Share] = {}
-    for name, facts in {"data": {}, **settings.folder("shares")}.items():
+    for name, facts in {"data": {}, **rfam_shares(settings), **settings.folder("shares")}.items():
         where = data if name == "data" and data is not None else facts.get("path")
         if isinstance(where, (str, Path)) and str(where):
             found[name] = Share(name, Path(os.path.abspath(where)))

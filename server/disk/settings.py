@@ -26,7 +26,8 @@ from server.disk.records import Problem
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "config"
 KINDS = (
-    "users", "projects", "nodes", "shares", "sets", "job_types", "failure_rules", "tokens", "languages",
+    "users", "projects", "nodes", "shares", "paths", "sets", "job_types", "failure_rules", "tokens",
+    "languages",
 )  # fmt: skip
 STAYING = ("languages",)  # the defaults of these aren't copied: an update of Croft brings better ones
 PRIVATE = ("users", "tokens")  # hashes of passwords and tokens: for the server's own user alone

@@ -121,10 +121,10 @@ def facts(data: Mapping[str, Any]) -> Facts:
         owner=sys.intern(_text(get("owner"))),
         support=_texts(get("support")),
         state=sys.intern(_text(get("state"))),
-        priority=int(_number(get("priority"))),
+        priority=_priority(data),
         render=get("render") is True,
         final=get("final") is True,
-        time_budget=_number(get("time_budget")),
+        time_budget=_budget(get("time_budget")),
         tags=_texts(get("tags")),
         uuid=_text(get("uuid")),
         protect=get("protect") is True,
@@ -138,6 +138,21 @@ def facts(data: Mapping[str, Any]) -> Facts:
         pipeline=_stages(get("pipeline")),
         time_spent=_number(get("time_spent")),
     )
+
+
+def _priority(data: Mapping[str, Any]) -> int:
+    """1 to 5, or 0 where nothing is said. RFAM's go from 0 to 100, and its records tell no schema."""
+    value = int(_number(data.get("priority")))
+    if value > 5:
+        return 1 + (min(value, 100) + 12) // 25
+    return 1 if value == 0 and "priority" in data and "schema" not in data else value
+
+
+def _budget(value: object) -> float:
+    """Hours. RFAM tells minutes by state."""
+    if isinstance(value, dict):
+        return round(sum(_number(minutes) for minutes in value.values()) / 60, 2)
+    return _number(value)
 
 
 def _day(value: object) -> str:

@@ -92,7 +92,7 @@ def test_a_dropped_scene_becomes_an_asset_with_facts_and_a_thumbnail(house: Hous
     house.settle()
     record = house.sidecar("demo/shots/hero_walk-v2.blend")
     assert record["name"] == "Hero walk v2"
-    assert (record["type"], record["state"], record["priority"]) == ("shot", "todo", 3)
+    assert (record["type"], record["state"], record["priority"]) == ("shot", "ns", 3)
     assert (record["owner"], record["creator"], record["render"]) == ("", "croft", True)
     view = house.assets.one(address)
     assert view["status"] == "ok"
@@ -195,7 +195,7 @@ def test_a_folder_becomes_a_project_and_its_files_assets(house: House, scenes: S
     assert [one["project"] for one in house.assets.search("green").items] == ["green"]
     house.put("green/project.json", b'{"title": "Green Film", "set": "none such"}')
     assert house.projects.get("green").title == "Green Film"
-    assert house.projects.set_of(house.projects.get("green")).default_state == "todo"
+    assert house.projects.set_of(house.projects.get("green")).default_state == "ns"
     house.put("green/project.json", b"[]")
     assert house.projects.get("green").title == "Green Film"
 
@@ -363,7 +363,7 @@ def test_an_edit_is_kept_told_in_the_history_and_fenced_by_its_etag(house: House
     told = house.assets.history(address)
     assert {"at", "who", "field", "old", "new", "address"} == set(told[0])
     lines = [(t["who"], t["field"], t["old"], t["new"]) for t in told]
-    assert ("student", "state", "todo", "working") in lines
+    assert ("student", "state", "ns", "working") in lines
     assert told[-1]["who"] == "croft"
 
 
@@ -412,10 +412,10 @@ def test_a_search_follows_every_change(house: House, scenes: Scenes) -> None:
     assert [one["path"] for one in house.assets.search("demo").items] == [
         "shots/s1.blend", "shots/s2.blend", "shots/s10.blend"
     ]  # fmt: skip
-    found = house.assets.find("demo", state="todo")
-    assert house.assets.find("demo", state="todo") is found
+    found = house.assets.find("demo", state="ns")
+    assert house.assets.find("demo", state="ns") is found
     house.assets.edit(addresses[0], {"state": "done"}, student)
-    assert len(house.assets.find("demo", state="todo")) == 2
+    assert len(house.assets.find("demo", state="ns")) == 2
     page = house.assets.search("demo", limit=2, sort="-name")
     assert (len(page.items), page.total) == (2, 3)
     rest = house.assets.search("demo", limit=2, sort="-name", cursor=page.next)

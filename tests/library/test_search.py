@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from server.disk.errors import BadInput
 from server.disk.records import Entry, Facts, Stat
 from server.library.projects import AssetSet, read_set
+from server.library.projects.sets import resolved
 from server.library.search import SORTS, Query, Row, parse_cursor
 
-DEFAULT = Path(__file__).parents[2] / "config/sets/default.json"
-WORDS: AssetSet = read_set("default", json.loads(DEFAULT.read_text()))
+SETS = Path(__file__).parents[2] / "config/sets"
+FILES = {path.stem: json.loads(path.read_text()) for path in SETS.glob("*.json")}
+WORDS: AssetSet = read_set("default", resolved("default", FILES))
 
 
 def row(path: str, *, mtime: int = 1, size: int = 1, gone: bool = False, **facts: object) -> Row:
@@ -55,7 +57,7 @@ def names(q: str = "", **more: str) -> list[str]:
     ("is:missing", ["lost"]),
     ("priority:>=3", ["box", "sh2", "sh10"]),
     ("priority:5", ["sh10"]),
-    ("priority:low", ["hero"]),
+    ("priority:meh", ["hero"]),
     ("path:shots", ["sh2", "sh10"]),
     ("kind:scene type:shot", ["sh2", "sh10"]),
     ("colon:word", []),
@@ -123,7 +125,7 @@ def test_pages_show_everything_once_whatever_happens_between(
 
 @pytest.mark.parametrize(("inside", "kind", "ident"), [
     ("shots/010/plate.@.png", "sequence", "plate"), ("plate.@.png", "sequence", "plate"),
-    ("plates/a.@.exr", "sequence", "plate"), ("characters/fox/turn.@.png", "sequence", "character"),
+    ("plates/a.@.exr", "sequence", "plate"), ("characters/fox/turn.@.png", "sequence", "char"),
     ("shots/010/take.mov", "film", "film"), ("plates/take.mov", "film", "film"),
     ("shots/sh010.blend", "scene", "shot"), ("plates/grade.blend", "scene", "other"),
 ])  # fmt: skip

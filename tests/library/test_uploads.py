@@ -403,7 +403,7 @@ def test_many_are_added_and_each_says_what_came_of_it(croft: Croft) -> None:
 def test_folders_types_and_titles(croft: Croft) -> None:
     upload = croft.send("what?.blend", path="characters/fox")
     view = croft.view(upload)
-    assert (view["name"], view["title"], view["type"]) == ("what_.blend", "what?", "character")
+    assert (view["name"], view["title"], view["type"]) == ("what_.blend", "what?", "char")
     croft.uploads.change(upload, {"name": "how"})
     assert croft.view(upload)["name"] == "how.blend"
     croft.uploads.change(upload, {"path": "props", "name": "what_.blend"})

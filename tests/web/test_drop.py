@@ -257,7 +257,7 @@ def test_fields_are_corrected_before_it_is_added(studio: Studio, desk: Desk) -> 
     desk.fill("draft.blend", "name", "fox")
     desk.state("fox.blend", "ready")
     desk.fill("fox.blend", "path", "characters/fox")
-    desk.until("return document.querySelector('select[name=type]').value == 'character'")
+    desk.until("return document.querySelector('select[name=type]').value == 'char'")
     desk.fill("fox.blend", "type", "Set")
     desk.until_text("output", "Saved")
     desk.press("fox.blend", "Add")

@@ -25,7 +25,7 @@ from server.disk.store import Store
 from ..dependencies import Dependencies
 from ..media import complete, kinds, sane
 from ..people import People, User, require
-from ..projects import AssetSet, Project, Projects
+from ..projects import AssetSet, AssetType, Project, Projects
 from ..search import Query, Row, parse_cursor
 from .fields import validate, with_changes
 from .listing import NOBODY, Listing, is_asset
@@ -376,7 +376,7 @@ class Assets:
         inside = project.inside(address) if project else paths.parse(address)[1]
         kind = kinds.kind(paths.name_of(address))
         ident = words.type_for(inside, kind)
-        chosen = words.types.get(ident)
+        chosen = words.type(ident)
         person = self._owner_of(address)
         return {
             "schema": 1,
@@ -386,12 +386,10 @@ class Assets:
             "creator": person if person and not self._people.known(who) else who,
             "owner": person,
             "support": [],
-            "state": words.default_state,
-            "priority": project.render_priority
-            if project and project.render_priority in words.priorities
-            else words.default_priority,
-            "render": bool(chosen and chosen.render),
-            "final": False,
+            "state": chosen.state if chosen.state in words.states else words.default_state,
+            "priority": first_priority(project, chosen, words),
+            "render": chosen.render and kind == "scene",
+            "final": chosen.final and kind == "scene",
             "tags": [],
             "uuid": str(uuid.uuid4()),
         }
@@ -479,6 +477,13 @@ class Assets:
             "jobs": sorted(entry.jobs, reverse=True),  # ids begin with their time
             "url": f"/p/{quote(project.ident)}/asset/{quote(inside)}" if project else "",
         }
+
+
+def first_priority(project: Project | None, chosen: AssetType, words: AssetSet) -> int:
+    """A new asset's: a project that isn't like the others says so, else its type does."""
+    said = project.render_priority if project is not None else 0
+    found = said if said != words.default_priority and said in words.priorities else chosen.priority
+    return found if found in words.priorities else words.default_priority
 
 
 def tells_of(record: Mapping[str, Any], stat: Stat) -> bool:

@@ -209,10 +209,11 @@ def fields(shell: Shell, a: dict[str, Any], wording: AssetSet) -> list[dict[str,
         value = a.get(name) or ""
         if value in (option for option, _ in options):
             return options
-        return [(value, str(value) or "–"), *options]
+        words = {"state": wording.state(str(value)).title, "type": wording.type(str(value)).title}
+        return [(value, words.get(name, str(value)) or "–"), *options]
 
-    states = [(state.ident, state.title) for state in wording.states.values()]
-    types = [(kind.ident, kind.title) for kind in wording.types.values()]
+    states = [(state.ident, state.title) for state in wording.offered_states(a["type"])]
+    types = [(kind.ident, kind.title) for kind in wording.offered_types]
     priorities = list(wording.priorities.items())
     return [
         field("name", "Name", wide=True),

@@ -64,7 +64,7 @@ def page(shell: Shell, call: Call, rows: listing.Listing, ident: str) -> bottle.
         folders=folders_of(shell, project),
         into=rows.drop_folder(project),
         projects=[(one.ident, one.title) for one in services.projects.list()],
-        types=[(kind.ident, kind.title) for kind in wording.types.values()],
+        types=[(kind.ident, kind.title) for kind in wording.offered_types],
         rows=[row(shell, view) for view in ordered[:SHOWN]],
         more=len(ordered) - SHOWN,
         ready=len(ready),

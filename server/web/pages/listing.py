@@ -332,8 +332,8 @@ class Listing:
     def _choices(self, wording: Wording, asked: dict[str, str]) -> list[Choice]:
         """The filters, with what they offer. A value of the address that isn't offered is kept."""
         people = sorted(wording.titles.items(), key=lambda pair: pair[1].casefold())
-        types = [(kind.ident, kind.title) for kind in wording.set.types.values()]
-        states = [(state.ident, state.title) for state in wording.set.states.values()]
+        types = [(kind.ident, kind.title) for kind in wording.set.offered_types]
+        states = [(state.ident, state.title) for state in wording.set.offered_states()]
         found: list[Choice] = [
             ("type", "Type", [("", "Every type"), *types]),
             ("state", "State", [("", "Every state"), *states]),

@@ -1,0 +1,240 @@
+"""Which projects there are, and the sets of words they use (asset types, states, priorities).
+
+A project is a folder at the top of a share with a `project.json` ('{}' will do), known from the moment it
+is there, or one that the configuration names (`projects/<ident>.json`). Reads through the index and keeps
+what it read until the file's stat changes; writes only when `prepare` is asked to.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from server.disk import faults, paths
+from server.disk.errors import BadInput, CroftError, NotFound
+from server.disk.records import Problem, Stat
+from server.disk.settings import DEFAULTS, IDENT, Settings
+from server.disk.store import Store
+
+from ..names import Pattern, Patterns
+from . import rfam, sets
+from .record import External, Project, Role, read_project
+from .sets import DEFAULT_SET, EMPTY_SET, AssetSet, AssetType, State, read_set
+
+log = logging.getLogger(__name__)
+
+DEFAULT_SHARE = "data"
+SET_FILE = "set.json"  # in a project's folder: its own set
+
+
+class Projects:
+    """The projects of all shares. Thread-safe; cheap enough for every request."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._files: dict[str, tuple[Stat, dict[str, Any]]] = {}  # address of project.json: as last read
+        self._rfam = rfam.Defaults(settings.folder_path)
+        self._sets: tuple[tuple[object, ...], dict[str, AssetSet]] = ((), {})
+        self._own: dict[str, tuple[Stat, AssetSet, AssetSet]] = {}  # project's folder: file, like which, set
+        self._patterns = Patterns()
+        self._known: tuple[object, dict[str, Project]] = (None, {})
+        self._broken: dict[str, str] = {}  # address of project.json -> why it can't be read
+
+    def list(self) -> list[Project]:
+        """Every project, by ident."""
+        return list(self._all().values())
+
+    def get(self, ident: str) -> Project:
+        """The project of that ident. NotFound if there is none."""
+        project = self._all().get(ident)
+        if project is None:
+            raise NotFound(f"There is no project '{ident}'.", project=ident)
+        return project
+
+    def of(self, address: str) -> Project | None:
+        """The project that an address lies in; None outside of all."""
+        top = paths.top_of(address)
+        for project in self._all().values():
+            if project.address == top:
+                return project
+        for project in self._all().values():  # the configuration may name a folder further down
+            if address.startswith(project.address + "/"):
+                return project
+        return None
+
+    def set_of(self, project: Project | None) -> AssetSet:
+        """The words of a project; the default ones where it names a set that isn't there."""
+        found = self.sets()
+        named = sets.find(found, project.set) if project else None
+        common = named or found.get(DEFAULT_SET) or EMPTY_SET
+        return self._own_set(project, common) if project is not None else common
+
+    def sets(self) -> Mapping[str, AssetSet]:
+        """Every set of the configuration, RFAM's `defaults` among them, by ident."""
+        return self._all_sets()
+
+    def template(self, words: AssetSet, name: str) -> str:
+        """The path of a set's template .blend; '' where there is none of that name."""
+        return sets.template(words, name)
+
+    def view(self, project: Project) -> dict[str, Any]:
+        """What the API tells of a project."""
+        return {**project.view(), "set_title": self.set_of(project).title}
+
+    def prepare(self) -> None:
+        """Make the folder and `project.json` of each configured project that lacks them, where it may."""
+        for name, data in self._settings.folder("projects").items():
+            place = _place(name, data)
+            address = paths.join(place, paths.PROJECT_FILE)
+            try:
+                if self._store.away(paths.parse(place)[0]) or self._store.path(address).exists():
+                    continue
+                kept = {key: data[key] for key in ("title", "description", "licence", "set") if data.get(key)}
+                self._store.write_json(address, kept)
+            except CroftError as error:
+                log.warning("project %s: %s", name, error.message)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Projects whose file can't be read: they are shown as they were last. Patterns with a mistake."""
+        self._all()
+        self._all_sets()
+        index = self._store.index
+        there = [(address, why) for address, why in self._broken.copy().items() if index.get(address)]
+        broken = tuple(
+            faults.broken(address, why, faults.mending("Put the last good one back", "put-back", address))
+            for address, why in there
+        )
+        return (*broken, *self._patterns.problems(), *self._rfam.problems())
+
+    def last_good(self, address: str) -> dict[str, Any]:
+        """What a `project.json` said when it could be read last; {} where this process never saw it so."""
+        kept = self._files.get(address)
+        return dict(kept[1]) if kept is not None else {}
+
+    def _all(self) -> dict[str, Project]:
+        configured = self._settings.folder("projects")
+        stamp = (self._store.index.generation, configured)
+        known = self._known
+        if known[0] == stamp:
+            return known[1]
+        found: dict[str, Project] = {}
+        tops = self._store.index.projects()
+        claimed = set()
+        for name, data in configured.items():
+            ident, place = _ident(name, data), _place(name, data)
+            claimed.add(place)
+            here = place in tops or self._store.index.has_folder(place)
+            said = {**rfam.of_project(data), **rfam.of_project(self._file(place))}
+            found[ident] = read_project(ident, place, said, here)
+        # The default share's folders keep their plain names where another share has the same.
+        for place in sorted(tops, key=lambda top: (not top.startswith(DEFAULT_SHARE + "::"), top)):
+            if place in claimed:
+                continue
+            share, name = place.split(paths.SEPARATOR)
+            ident = name if name not in found else f"{name}.{share}"
+            found[ident] = read_project(ident, place, rfam.of_project(self._file(place)), True)
+        ordered = dict(sorted(found.items()))
+        self._known = (stamp, ordered)
+        return ordered
+
+    def _file(self, place: str) -> dict[str, Any]:
+        """What `project.json` says; what it said last while it can't be read."""
+        address = paths.join(place, paths.PROJECT_FILE)
+        entry = self._store.index.get(address)
+        if entry is None or entry.stat is None:
+            return {}
+        return self._json(address, entry.stat)
+
+    def _json(self, address: str, stat: Stat) -> dict[str, Any]:
+        """What this file says; what it said last while it can't be read."""
+        kept = self._files.get(address)
+        if kept is not None and kept[0] == stat:
+            return kept[1]
+        try:
+            data: dict[str, Any] = self._store.read_json(address)
+            self._broken.pop(address, None)
+        except CroftError as error:
+            log.warning("%s: %s", address, error.message)
+            self._broken[address] = str(error.facts.get("why") or error.message)
+            data = kept[1] if kept is not None else {}
+        self._files[address] = (stat, data)
+        return data
+
+    def _all_sets(self) -> dict[str, AssetSet]:
+        stamp = (self._settings.folder("sets"), self._rfam.sets(), self._settings.get("name_patterns"))
+        known = self._sets
+        if len(known[0]) == len(stamp) and all(a is b for a, b in zip(known[0], stamp, strict=True)):
+            return known[1]
+        own, theirs, texts = stamp
+        data: dict[str, Mapping[str, Any]] = {**theirs, **own}
+        common = self._patterns.of("server.json", texts)
+        found = {DEFAULT_SET: read_set(DEFAULT_SET, {}, common)}
+        lists = []
+        for ident in data:
+            said = sets.resolved(ident, data)
+            patterns = common
+            if said.get("patterns") is not None:
+                lists.append(f"sets/{ident}.json")
+                patterns = self._patterns_of(lists[-1], said["patterns"])
+            places = [str(self._settings.folder_path / "sets" / ident)] if ident in own else []
+            places += [str(self._rfam.place(ident))] if ident in theirs else []
+            places += [str(self._settings.folder_path / "sets"), str(DEFAULTS / "sets")]
+            found[ident] = read_set(ident, said, patterns, tuple(places))
+        self._patterns.keep(["server.json", *lists])
+        self._sets = (stamp, found)
+        return found
+
+    def _patterns_of(self, where: str, asked: Any) -> tuple[Pattern, ...]:
+        return self._patterns.of(where, asked if isinstance(asked, list) else [asked])
+
+    def _own_set(self, project: Project, common: AssetSet) -> AssetSet:
+        """The set in the project's own folder, where there is one: on the set that it says it is like."""
+        address = paths.join(project.address, SET_FILE)
+        entry = self._store.index.get(address)
+        if entry is None or entry.stat is None:
+            return common
+        kept = self._own.get(project.address)
+        if kept is not None and kept[0] == entry.stat and kept[1] is common:
+            return kept[2]
+        data = self._json(address, entry.stat)
+        like = sets.find(self.sets(), str(data.get("like") or "")) or common
+        files = {**self._settings.folder("sets"), **self._rfam.sets()}
+        said = sets.joined(sets.resolved(like.ident, files), data)
+        folder = str(self._store.path(project.address))
+        made = read_set(project.ident, said, like.patterns, (folder, *like.places))
+        self._own[project.address] = (entry.stat, common, made)
+        return made
+
+
+def _ident(name: str, data: Mapping[str, Any]) -> str:
+    """RFAM's projects say who they are; Croft's are called like their file."""
+    ident = data.get("ident")
+    return ident if isinstance(ident, str) and IDENT.match(ident) else name
+
+
+def _place(ident: str, data: Mapping[str, Any]) -> str:
+    """The address of a configured project's folder: `address`, or RFAM's `path`, or the default share's."""
+    for key in ("address", "path", "directory"):
+        value = data.get(key)
+        if isinstance(value, str) and paths.SEPARATOR in value:
+            try:
+                paths.parse(value.rstrip("/"))
+            except BadInput:
+                continue
+            return value.rstrip("/")
+    return paths.address(DEFAULT_SHARE, ident)
+
+
+__all__ = [
+    "SET_FILE",
+    "AssetSet",
+    "AssetType",
+    "External",
+    "Project",
+    "Projects",
+    "Role",
+    "State",
+    "read_set",
+]
