@@ -38,6 +38,11 @@ def count(one: str, many: str, n: int, /, **values: Any) -> Said:
     return _said(text, one, many, {"n": n, **values})
 
 
+def key(pattern: str) -> str:
+    """A pattern that is said somewhere else: marked here, so that the languages have it."""
+    return pattern
+
+
 def together(parts: Iterable[str], between: str = " ") -> str:
     """Several sentences one after the other, as one; those that are empty are left out."""
     found = [part for part in parts if part]

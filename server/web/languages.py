@@ -102,6 +102,17 @@ class Language:
         pattern = "#,##0" + ("." + "0" * digits if digits else "" if digits == 0 else ".###")
         return str(format_decimal(value, pattern, locale=self.locale))
 
+    def percent(self, share: float, digits: int = 0) -> str:
+        """A share of one, with so many digits: '12%', '12 %'."""
+        if self.locale is None:
+            return f"{share:.{digits}%}"
+        from babel.numbers import format_percent
+
+        sign = self.locale.percent_formats[None].pattern.replace(
+            "#,##0", "#,##0" + "." * bool(digits) + "0" * digits
+        )
+        return str(format_percent(share, sign, locale=self.locale))
+
     def date(self, moment: datetime.date, skeleton: str) -> str:
         """A date in the form that CLDR has for a skeleton: MMMd, yMMMd, MMMEd, E …"""
         if self.locale is None:
@@ -116,6 +127,8 @@ class Language:
         if isinstance(value, (int, float)) and not isinstance(value, bool) and how:
             if how == ",":
                 return self.number(value)
+            if how.endswith("%"):
+                return self.percent(value, int(how.strip(".%") or 0))
             if how.endswith("f") and how.lstrip(",").startswith("."):
                 return self.number(value, int(how.strip(",.f")))
         return format(value, how)

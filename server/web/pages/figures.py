@@ -9,24 +9,37 @@ from typing import Any
 import bottle
 
 from server.disk.encoding import quote
+from server.disk.speech import say as say_later
 from server.farm.statistics.tables import Row, Table
 from server.web import requests
+from server.web.languages import say
 from server.web.pages import sheets, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
-SPANS = ((7, "a week"), (14, "two weeks"), (30, "a month"), (90, "three months"), (365, "a year"))
+SPANS = (  # days, as a label, and in the sentence above
+    (7, say_later("A week"), say_later("a week")),
+    (14, say_later("Two weeks"), say_later("two weeks")),
+    (30, say_later("A month"), say_later("a month")),
+    (90, say_later("Three months"), say_later("three months")),
+    (365, say_later("A year"), say_later("a year")),
+)
 USUAL = 14  # days
 ROWS = 15  # of a table
 HEIGHT = 120  # of the drawing, in its own units: a bar's height is a part of it
 STEP = 12  # of a day's bar, with its gap
 RULES = 4  # at most so many lines across
-SLICES = (("project", "By project"), ("user", "By person"), ("node", "By computer"), ("file", "By file"))
+SLICES = (  # what each table is by, its heading, and that of its first column
+    ("project", say_later("By project"), say_later("Project")),
+    ("user", say_later("By person"), say_later("Person")),
+    ("node", say_later("By computer"), say_later("Computer")),
+    ("file", say_later("By file"), say_later("File")),
+)
 REASONS = {
     **sheets.REASONS,
-    "bad output": "the picture wasn’t whole",
-    "node gone": "the computer wasn’t heard of any more",
-    "other": "something else",
+    "bad output": say_later("the picture wasn’t whole"),
+    "node gone": say_later("the computer wasn’t heard of any more"),
+    "other": say_later("something else"),
 }
 
 
@@ -38,8 +51,8 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
     zone = figures.zone()
     by_day = figures.table("day", days, zone, ident)
     slices = [
-        slice_of(shell, by, title, figures.table(by, days, zone, ident))
-        for by, title in SLICES
+        slice_of(shell, by, title, head, figures.table(by, days, zone, ident))
+        for by, title, head in SLICES
         if not (ident and by == "project")
     ]
     base = f"/p/{quote(ident, safe='')}/statistics" if ident else "/statistics"
@@ -47,16 +60,16 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
     return shell.page(
         call,
         "statistics.html",
-        title="Statistics",
+        title=say("Statistics"),
         here="Rendering",
         project=project,
-        figure=words.duration(total.busy) if total.busy else "Nothing yet",
+        figure=words.duration(total.busy) if total.busy else say("Nothing yet"),
         summary=summary(total, days),
         chart=chart(by_day, days, now) if total.busy else None,
         days=[day_row(row, now) for row in reversed(by_day.rows)],
         slices=slices,
         reasons=[(REASONS.get(reason, reason), count) for reason, count in ordered(by_day.reasons)],
-        spans=[(label, f"{base}?days={count}", count == days) for count, label in SPANS],
+        spans=[(label, f"{base}?days={count}", count == days) for count, label, _ in SPANS],
         download=f"/api/farm/statistics.csv?days={days}&project={quote(ident, safe='')}&by=",
         back=f"/p/{quote(ident, safe='')}/rendering" if ident else "/rendering",
         saved=words.duration(figures.saved_hours() * 3600) if not ident and figures.saved_hours() > 0 else "",
@@ -66,14 +79,15 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
 
 def summary(total: Row, days: int) -> str:
     """What the one figure stands for."""
-    span = dict(SPANS).get(days, words.number(days, "day"))
-    said = [f"Computers’ time in {span}: {words.number(total.frames, 'frame')}"]
+    span = {count: words for count, _, words in SPANS}.get(days) or words.number(days, "day")
+    frames = words.number(total.frames, "frame")
+    said = [say("Computers’ time in {span}: {frames}", span=span, frames=frames)]
     said.append(words.number(len(total.jobs), "render"))
     if total.busy and total.for_nothing / total.busy >= 0.01:
-        said.append(f"{total.for_nothing / total.busy:.0%} of the time for nothing")
+        said.append(say("{share:.0%} of the time for nothing", share=total.for_nothing / total.busy))
     used = total.utilisation()
     if used is not None:
-        said.append(f"computers in use {used:.0%} of the time that they were there")
+        said.append(say("computers in use {share:.0%} of the time that they were there", share=used))
     return " · ".join(said)
 
 
@@ -90,16 +104,16 @@ def cells(row: Row) -> dict[str, Any]:
     """What every table says of its row."""
     used = row.utilisation()
     return {
-        "frames": f"{row.frames:,}",
-        "jobs": f"{len(row.jobs):,}",
+        "frames": words.figure(row.frames),
+        "jobs": words.figure(len(row.jobs)),
         "time": words.duration(row.seconds) if row.seconds else "",
         "nothing": words.duration(row.for_nothing) if row.for_nothing else "",
-        "failed": f"{row.failed + row.lost:,}" if row.failed + row.lost else "",
-        "used": f"{used:.0%}" if used is not None else "",
+        "failed": words.figure(row.failed + row.lost) if row.failed + row.lost else "",
+        "used": words.percent(used) if used is not None else "",
     }
 
 
-def slice_of(shell: Shell, by: str, title: str, found: Table) -> dict[str, Any]:
+def slice_of(shell: Shell, by: str, title: str, head: str, found: Table) -> dict[str, Any]:
     """One table with a bar in each row; the costliest first."""
     top = max((row.busy for row in found.rows), default=0.0) or 1.0
     rows = []
@@ -110,12 +124,13 @@ def slice_of(shell: Shell, by: str, title: str, found: Table) -> dict[str, Any]:
             "name": name, "url": url, "place": place, **cells(row),
             "good": round(good, 2), "bad": round(100 * row.for_nothing / top, 2),
         })  # fmt: skip
-    more = len(found.rows) - ROWS
+    more = max(0, len(found.rows) - ROWS)
     return {
         "by": by,
         "title": title,
+        "head": head,
         "rows": rows,
-        "more": f"and {more:,} more" if more > 0 else "",
+        "more": more,
         "used": by == "node" and any(row["used"] for row in rows),
     }
 
@@ -123,11 +138,11 @@ def slice_of(shell: Shell, by: str, title: str, found: Table) -> dict[str, Any]:
 def named(shell: Shell, by: str, key: str) -> tuple[str, str, str]:
     """What a row is called, its page, and where it lies."""
     if by == "user":
-        return shell.titles().get(key, key) or "Nobody", "", ""
+        return shell.titles().get(key, key) or say("Nobody"), "", ""
     if by == "project":
         known = {one.ident: one.title for one in shell.services.projects.list()}
         url = f"/p/{quote(key, safe='')}/statistics" if key in known else ""
-        return known.get(key, key) or "No project", url, ""
+        return known.get(key, key) or say("No project"), url, ""
     if by == "file":
         folder, _, name = key.partition("::")[2].rpartition("/")
         here = shell.services.store.index.get(key) is not None
@@ -137,7 +152,7 @@ def named(shell: Shell, by: str, key: str) -> tuple[str, str, str]:
             f"/p/{quote(ident, safe='')}/asset/{quote(path, safe='/')}" if here and path else "",
             folder,
         )
-    return key or "earlier, all computers", "", ""
+    return key or say("earlier, all computers"), "", ""
 
 
 def day_words(day: str, now: datetime.datetime) -> str:
@@ -163,6 +178,15 @@ def chart(found: Table, days: int, now: datetime.datetime) -> dict[str, Any]:
         })  # fmt: skip
     best = max(rows, key=lambda row: row.busy)
     labels = [day_words(rows[at].key, now) for at in sorted({0, (len(rows) - 1) // 2, len(rows) - 1})]
+    most = words.duration(best.busy)
+    days_words = words.number(days, "day")
+    if best.key == now.date().isoformat():
+        said = say("Computers’ time on each of {days}; the most, {time}, today.", days=days_words, time=most)
+    else:
+        said = say(
+            "Computers’ time on each of {days}; the most, {time}, on {day}.",
+            days=days_words, time=most, day=day_words(best.key, now),
+        )  # fmt: skip
     return {
         "width": len(rows) * STEP,
         "height": HEIGHT,
@@ -177,9 +201,7 @@ def chart(found: Table, days: int, now: datetime.datetime) -> dict[str, Any]:
             for n in range(1, round(top / step) + 1)
         ],
         "labels": labels,
-        "words": f"Computers’ time on each of {words.number(days, 'day')}; the most, "
-        f"{words.duration(best.busy)}, {'' if best.key == now.date().isoformat() else 'on '}"
-        f"{day_words(best.key, now)}.",
+        "words": said,
     }
 
 
@@ -193,4 +215,6 @@ def rule_step(top_hours: float) -> float:
 
 def hours(value: float) -> str:
     """'5 min', '2 h'."""
-    return f"{value * 60:.0f} min" if value < 1 else f"{value:,.0f} h"
+    if value < 1:
+        return say("{minutes} min", minutes=round(value * 60))
+    return say("{hours} h", hours=words.figure(value, 0))

@@ -57,7 +57,9 @@ class Shell:
         self._env.globals["_"] = languages.say
         self._env.globals["_n"] = languages.count
         self._env.globals["known"] = languages.known
+        self._env.globals["number"] = words.figure
         self._env.filters["join"] = joined
+        self._env.filters["capital"] = words.capital
         self._zones: dict[str, zoneinfo.ZoneInfo] = {}
         self._titles: tuple[Any, dict[str, str]] = (None, {})
         self._persons: tuple[Any, Any, dict[str, Person]] = (None, None, {})

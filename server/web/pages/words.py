@@ -11,9 +11,11 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from server.disk.speech import key
 from server.disk.speech import say as say_later
 from server.web.languages import count, reading, say, told
 
+UNITS = (key("{n} KB"), key("{n} MB"), key("{n} GB"), key("{n} TB"))
 TODAY, YESTERDAY, TOMORROW = say_later("today"), say_later("yesterday"), say_later("tomorrow")
 JOB_STATES = {  # state: (glyph and colour role, word)
     "waiting": ("waiting", say_later("Waiting")),
@@ -101,12 +103,12 @@ def done_about(value: Any, now: datetime.datetime) -> str:
 
 def done_between(ends: Any, now: datetime.datetime) -> str:
     """'done between 16:10 and 16:40', of a job's `ends`; 'done about 16:20' where the two are the same."""
-    return _between(ends, now, "done about {time}", "done between {start} and {end}")
+    return _between(ends, now, key("done about {time}"), key("done between {start} and {end}"))
 
 
 def between(ends: Any, now: datetime.datetime) -> str:
     """The same without its 'done', where a heading says that already."""
-    return _between(ends, now, "about {time}", "between {start} and {end}")
+    return _between(ends, now, key("about {time}"), key("between {start} and {end}"))
 
 
 def _between(ends: Any, now: datetime.datetime, about: str, two: str) -> str:
@@ -163,9 +165,9 @@ def size(count: int | None) -> str:
     if count < 1000:
         return number(count, "byte")
     value = float(count)
-    for unit in ("{n} KB", "{n} MB", "{n} GB", "{n} TB"):
+    for unit in UNITS:
         value /= 1000
-        if value < 999.5 or unit == "{n} TB":
+        if value < 999.5 or unit == UNITS[-1]:
             return say(unit, n=reading().number(value, 1 if value < 10 else 0))
     return ""
 
@@ -180,8 +182,14 @@ def figure(value: float, digits: int | None = None) -> str:
     return reading().number(value, digits)
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """A share of one: '12%', '12 %'."""
+    return reading().percent(share, digits)
+
+
 def capital(text: str) -> str:
     """A sentence's beginning, of what stood in the middle of one."""
+    text = str(told(text))
     return text[:1].upper() + text[1:]
 
 
