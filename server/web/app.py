@@ -218,7 +218,7 @@ class Croft:
         except CroftError as error:
             if status_of(error) not in (400, 401, 403, 429):
                 raise
-            asked |= {"error": error_key(error), "next": goal}
+            asked |= {"error": error_key(error, form), "next": goal}
             return Answer(status=303, headers=[("Location", back_to(asked))], body=[])
         if form.get("code"):
             goal = "/setup" if goal == "/setup" else "/me"  # the code is used up: a password comes next

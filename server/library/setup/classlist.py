@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from server.disk.errors import BadInput, CroftError
-from server.library.people import IDENT, ROLES, People
+from server.library.people import IDENT, ROLES, SOMEONE, People
 
 COLUMNS = ("name", "ident", "role", "team", "email", "system", "uid", "password")
 ALSO = {  # what the columns are called elsewhere
@@ -197,3 +197,14 @@ def ident_of(name: str) -> str:
     text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     text = re.sub(r"\s+", ".", re.sub(r"[^a-z0-9.\s-]", "", text).strip())
     return text.strip(".-")[:64]
+
+
+def free_ident(name: str, people: People) -> str:
+    """An ident for somebody new of this name: 'ana', else 'ana.2'."""
+    base = ident_of(name) or "somebody"
+    found = base
+    number = 1
+    while people.known(found) or found == SOMEONE:
+        number += 1
+        found = f"{base[:60]}.{number}"
+    return found

@@ -6,7 +6,6 @@ from server.library.people import ROLES
 from server.web.api.schema import TEXT, TEXTS, TRUTH, Schema, shape, texts
 
 DOORS = ["tap", "pin", "password", "closed"]
-IDENTS: Schema = {"type": "string", "minLength": 1, "maxLength": 64}
 FIELDS: dict[str, Schema] = {
     "title": {"type": "string", "minLength": 1, "maxLength": 200},
     "role": {"type": "string", "enum": list(ROLES)},
@@ -32,7 +31,45 @@ USER: dict[str, Schema] = {
     "language": TEXT,
     "credit": TRUTH,
 }
+WHOLE: dict[str, Schema] = {
+    **USER,
+    "email": TEXT,
+    "door": {"type": "string", "enum": DOORS, "description": "how they sign in"},
+    "system": TEXT,
+    "uid": {"type": ["integer", "null"]},
+    "etag": TEXT,
+}
+UNDO: Schema = {
+    "anyOf": [
+        shape("method path", method=TEXT, path=TEXT, body={"type": ["object", "null"]}),
+        {"type": "null"},
+    ],
+    "description": "the call that takes it back",
+}
 PEOPLE_SHAPES: dict[str, Schema] = {
     "User": shape("id title role", **USER),
+    "UserWhole": shape("id title role door etag", **WHOLE, undo=UNDO),
+    "UserGone": shape("id title undo", **USER, undo=UNDO),
 }
-PEOPLE_BODIES: dict[str, Schema] = {}
+PIN: Schema = {"type": "string", "minLength": 1, "maxLength": 20, "description": "four to eight digits"}
+PASSWORD: Schema = {"type": "string", "minLength": 8, "maxLength": 1024}
+PEOPLE_BODIES: dict[str, Schema] = {
+    "NewUser": {
+        "type": "object",
+        "required": ["title"],
+        "additionalProperties": False,
+        "properties": {
+            **FIELDS,
+            "id": {"type": "string", "maxLength": 64, "description": "empty: made of the name"},
+            "password": PASSWORD,
+            "pin": PIN,
+        },
+    },
+    "UserChange": {
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": False,
+        "properties": FIELDS,
+    },
+    "Pin": {"type": "object", "required": ["pin"], "additionalProperties": False, "properties": {"pin": PIN}},
+}

@@ -36,7 +36,7 @@ PARAMETERS: Mapping[str, tuple[Schema, str]] = {
     "user": ({"type": "string", "minLength": 1}, "the user's name"),
     "step": ({"type": "string", "minLength": 1}, "you, pool, samba, people, nodes, render, speed …"),
     "project": ({"type": "string", "minLength": 1}, "the project's ident"),
-    "kind": ({"type": "string", "minLength": 1}, "users or projects"),
+    "kind": ({"type": "string", "enum": ["users", "projects"]}, "whose picture"),
     "picture": ({"type": "string", "minLength": 1}, "as the address that a user or project tells"),
     "version": ({"type": "string", "minLength": 1}, "a version's id, as v002"),
 }

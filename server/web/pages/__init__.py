@@ -26,6 +26,7 @@ from server.web.pages import (
     frame,
     job,
     listing,
+    people,
     problems,
     render,
     rendering,
@@ -68,8 +69,8 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
 
     routes: dict[str, Callable[..., bottle.HTTPResponse]] = {
         "/": lambda: start.start(shell, services.call()),
-        "/sign-in": lambda: start.sign_in(shell, services.call()),
-        "/me": lambda: start.me(shell, call()),
+        "/sign-in": lambda: people.sign_in(shell, services.call()),
+        "/me": lambda: people.me(shell, call()),
         "/setup": lambda: setup.page(shell, services.call()),
         "/computers": lambda: computers.page(shell, call()),
         "/computers/<name>": lambda name: computer.page(shell, call(), call().path.split("/", 2)[2]),

@@ -8,7 +8,6 @@ import bottle
 from markupsafe import Markup
 
 from server.disk.encoding import quote
-from server.library.people import User
 from server.web.pages import cards, listing, mine
 from server.web.pages.shell import Shell
 from server.web.requests import Call
@@ -16,64 +15,7 @@ from server.web.requests import Call
 if TYPE_CHECKING:
     from server.library.projects import Project
 
-EVERYBODY = "Everybody"
 MINE, RENDERING = 12, 3  # rows and renders on a project's home
-ERRORS = {
-    "wrong": "This name and password, or this code, don’t fit together. Try again, or ask your supervisor.",
-    "wait": "Too many tries. Wait a few minutes, then try again.",
-    "password": "This name needs a password.",
-}
-
-
-def sign_in(shell: Shell, call: Call) -> bottle.HTTPResponse:
-    """Team, then face, then in; staff give a password."""
-    services, query = shell.services, call.query
-    users = services.settings.folder("users")
-    taps = services.sessions.tap_users()
-    teams: dict[str, list[User]] = {}
-    for person in taps:
-        team = users.get(person.ident, {}).get("team")
-        teams.setdefault(str(team) if team else EVERYBODY, []).append(person)
-    tapped = {person.ident for person in taps}
-    staff = [
-        person
-        for person in services.people.users()
-        if person.ident not in tapped and not person.disabled and users.get(person.ident, {}).get("password")
-    ]
-    chosen = next((person for person in staff if person.ident == query.get("user")), None)
-    named = query.get("team")
-    return shell.page(
-        call,
-        "sign_in.html",
-        title="Sign in",
-        here="Sign in",
-        next=safe_next(query.get("next", "")),
-        teams=sorted(teams.items(), key=lambda pair: (pair[0] == EVERYBODY, pair[0])),
-        team=named if named in teams else None,
-        staff=staff,
-        chosen=chosen,
-        code_wanted=services.sessions.code_wanted(),
-        error=ERRORS.get(query.get("error", ""), ""),
-    )
-
-
-def me(shell: Shell, call: Call) -> bottle.HTTPResponse:
-    """Passwords: one's own, and those that one may set for others."""
-    user = call.require("student")
-    sessions = shell.services.sessions
-    others = [
-        person
-        for person in shell.services.people.users()
-        if person.ident != user.ident and not person.disabled and sessions.may_set_password(user, person)
-    ]
-    mine = sessions.may_set_password(user, user)
-    return shell.page(call, "me.html", title="Passwords", here="Passwords", mine=mine, others=others)
-
-
-def safe_next(text: str) -> str:
-    """A page of ours to go on to; anything else is the start page."""
-    ours = text.startswith("/") and not text.startswith(("//", "/\\")) and not text.startswith("/sign-")
-    return text if ours and text.isprintable() and "\\" not in text else "/"
 
 
 def start(shell: Shell, call: Call) -> bottle.HTTPResponse:

@@ -16,7 +16,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -338,11 +338,16 @@ class Sessions:
         return hmac.compare_digest(sent.encode(), call.csrf.encode())
 
 
-def error_key(error: CroftError) -> str:
-    """What the sign-in page is told of a failed try: wait, password or wrong."""
+def error_key(error: CroftError, form: Mapping[str, str]) -> str:
+    """What the sign-in page is told of a try that failed, or of a door that stands before it."""
     if isinstance(error, TooMany):
         return "wait"
-    return str(error.facts.get("key", "wrong"))
+    if "key" in error.facts:
+        return str(error.facts["key"])
+    if error.facts.get("field") == "pin":
+        return "pin-form"
+    given = next((name for name in ("event", "pin") if form.get(name)), "")
+    return f"{given}-wrong" if given else "wrong"
 
 
 def plain_code(text: object) -> str:
