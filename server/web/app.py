@@ -33,7 +33,7 @@ from server.library.copies import Copies
 from server.library.dependencies import Dependencies
 from server.library.ingest import Ingest
 from server.library.media import Media, ending
-from server.library.notes import Notes
+from server.library.notes import Notes, Seen
 from server.library.people import People
 from server.library.problems import Problems
 from server.library.problems.mending import Mending
@@ -105,8 +105,8 @@ class Croft:
         rooms = self.services
         for close in (
             rooms.events.close, drop_unfinished, rooms.uploads.close, rooms.problems.close,
-            rooms.sites.close, rooms.copies.close, rooms.dependencies.close, rooms.farm.close,
-            rooms.ingest.close, rooms.media.close, rooms.store.close,
+            rooms.notes.close, rooms.sites.close, rooms.copies.close, rooms.dependencies.close,
+            rooms.farm.close, rooms.ingest.close, rooms.media.close, rooms.store.close,
         ):  # fmt: skip
             try:
                 close()
@@ -347,6 +347,7 @@ def build(
     mending = Mending(store, projects, assets)
     Which(store, mending)
     sites = Sites(store, people, saves, mending)
+    notes = Notes(store, assets, people, Seen(config / "seen"))
     for room in (projects, ingest, copies, farm, uploads, backups, dependencies, sites):
         problems.add(room.problems)
 
@@ -361,6 +362,7 @@ def build(
     ingest.start()
     copies.start()
     sites.start()
+    notes.start()
     dependencies.spoilt = lambda address: ingest.ask([address])
     dependencies.start()
     problems.start()
@@ -384,7 +386,7 @@ def build(
             saves=saves,
             copies=copies,
             sites=sites,
-            notes=Notes(store, assets),
+            notes=notes,
             dependencies=dependencies,
             problems=problems,
             mending=mending,

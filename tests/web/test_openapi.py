@@ -56,6 +56,7 @@ def there(shared_house: House) -> dict[str, Any]:
     request = {"file": address, "frames": "1-5", "type": "test-pattern"}
     made = shared_house.browser("admin").post("/api/jobs", request)
     assert made.status == 201, made.body
+    note = shared_house.browser("admin").post(f"/api/assets/{address}/notes", {"text": "- a", "todo": "*"})
     shared_house.croft.services.farm.talk(
         "*", [{"id": "identity", "name": "n1", "version": "1", "provides": []}]
     )
@@ -69,6 +70,7 @@ def there(shared_house: House) -> dict[str, Any]:
         "user": "student",
         "project": "demo",
         "step": "people",
+        "note": note.data["id"],
     }
 
 

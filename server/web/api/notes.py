@@ -1,26 +1,133 @@
-"""The API of notes: what people say of a file."""
+"""The API of notes: what people say of files, what of it concerns somebody, and what they have read."""
 
 from __future__ import annotations
 
-from server.web.api.table import PAGING, Route, ref
+from typing import Any
+
+from server.disk.encoding import quote
+from server.disk.speech import count, say
+from server.library.notes import Note
+from server.library.people import User
+from server.web.api.note_shapes import SHOWN
+from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, page_of
 from server.web.services import Services
 
+OF_ALL = {
+    "project": (TEXT, "the project's ident; all projects if not given"),
+    "show": (
+        {"type": "string", "enum": list(SHOWN)},
+        "mine: what concerns you; todo: what you are to do; open: neither done nor resolved; else all",
+    ),
+    "q": ({"type": "string", "maxLength": 500}, "only those that hold all of these words"),
+}
+
 
 def list_notes(services: Services, call: Call) -> Answer:
-    found = services.notes.list(call.params["address"])
+    found = services.notes.of(call.params["address"])[::-1]
     rows, following = page_of(found, call.query)
-    return Answer(rows, f"{len(found)} notes.", next=following, is_list=True)
+    text = count("{n} note.", "{n} notes.", len(found))
+    return Answer([note.view() for note in rows], text, next=following, is_list=True)
+
+
+def list_all(services: Services, call: Call) -> Answer:
+    user = call.require("guest")
+    found = [view for note, view in shown(services, user, call.query) if fits(note, call.query.get("q", ""))]
+    rows, following = page_of(found, call.query)
+    text = count("{n} note.", "{n} notes.", len(found))
+    return Answer(rows, text, next=following, is_list=True)
+
+
+def shown(services: Services, user: User, query: dict[str, str]) -> list[tuple[Note, dict[str, Any]]]:
+    """The notes that are asked for, newest first, each as it is shown."""
+    ident, show = query.get("project", ""), query.get("show") or "all"
+    under = services.projects.get(ident).address + "/" if ident else ""
+    if show == "mine":
+        return [
+            (one.note, {**one.note.view(), "why": one.why, "read": one.read})
+            for one in services.notes.for_user(user.ident)
+            if one.note.address.startswith(under)
+        ]
+    notes = services.notes.todo_for(user.ident) if show == "todo" else services.notes.all(under)
+    return [
+        (note, note.view())
+        for note in notes
+        if note.address.startswith(under) and (note.open or show == "all")
+    ]
+
+
+def fits(note: Note, text: str) -> bool:
+    said = note.text.casefold()
+    return all(word in said for word in text.casefold().split())
 
 
 def add_note(services: Services, call: Call) -> Answer:
-    user = call.require("student")
-    return Answer(services.notes.add(call.params["address"], call.body["text"], user), "It is noted.", 201)
+    address, body = call.params["address"], dict(call.body)
+    note = services.notes.add(address, call.require("student"), body.pop("text", ""), **body)
+    data = {**note.view(), "undo": undo("DELETE", note)}
+    return Answer(data, say("It is noted."), 201, [("Location", path_of(note))])
+
+
+def change_note(services: Services, call: Call) -> Answer:
+    address, ident = call.params["address"], call.params["note"]
+    note, back = services.notes.change(address, ident, call.require("student"), call.body)
+    data = {**note.view(), "undo": undo("PATCH", note, back) if back else None}
+    return Answer(data, told(note, back))
+
+
+def told(note: Note, back: dict[str, Any]) -> str:
+    """What has happened to it."""
+    if "deleted" in back:
+        return say("The note is deleted.") if note.deleted else say("The note is back.")
+    if "resolved" in back:
+        return say("The note is resolved.") if note.resolved else say("The note is open again.")
+    if "ticks" in back:
+        if not note.open and not note.resolved:
+            return say("All of it is done.")
+        return say("It isn’t done yet.") if all(back["ticks"].values()) else say("That is done.")
+    return say("The note is changed.") if back else say("Nothing was changed.")
+
+
+def delete_note(services: Services, call: Call) -> Answer:
+    address, ident = call.params["address"], call.params["note"]
+    note, back = services.notes.change(address, ident, call.require("student"), {"deleted": True})
+    return Answer({**note.view(), "undo": undo("PATCH", note, back)}, told(note, back))
+
+
+def read_notes(services: Services, call: Call) -> Answer:
+    user = call.require("guest")
+    n = services.notes.read(user.ident, call.body.get("ids"))
+    text = count("{n} note is read.", "{n} notes are read.", n) if n else say("There was nothing new.")
+    return Answer({"unread": services.notes.unread(user.ident)}, text)
+
+
+def unread(services: Services, call: Call) -> Answer:
+    n = services.notes.unread(call.require("guest").ident)
+    return Answer({"unread": n}, count("{n} new note concerns you.", "{n} new notes concern you.", n))
+
+
+def path_of(note: Note) -> str:
+    return f"/api/assets/{quote(note.address, safe='/:@')}/notes/{note.id}"
+
+
+def undo(method: str, note: Note, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"method": method, "path": path_of(note), "body": body}
 
 
 ROUTES = [
+    Route("GET", "/api/notes", list_all, "what people say of all files, newest first",
+          query={**OF_ALL, **PAGING}, listing=True, data=ref("Note"), errors=(404,), tag="notes"),
+    Route("GET", "/api/notes/unread", unread, "how many notes that concern you are new", data=ref("Unread"),
+          tag="notes"),
+    Route("POST", "/api/notes/read", read_notes, "you have read these", body=ref("ReadNotes"),
+          data=ref("Unread"), tag="notes"),
     Route("GET", "/api/assets/{address}/notes", list_notes, "what people say of a file, newest first",
           query=PAGING, listing=True, data=ref("Note"), tag="notes"),
     Route("POST", "/api/assets/{address}/notes", add_note, "say something of a file", role="student",
           body=ref("NewNote"), data=ref("Note"), status=201, errors=(409,), tag="notes"),
+    Route("PATCH", "/api/assets/{address}/notes/{note}", change_note,
+          "change, tick, resolve or bring back a note", role="student", body=ref("NoteChange"),
+          data=ref("Note"), errors=(409,), tag="notes"),
+    Route("DELETE", "/api/assets/{address}/notes/{note}", delete_note, "delete a note", role="student",
+          data=ref("Note"), errors=(409,), tag="notes"),
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 from server.web.api.bodies import BODIES
 from server.web.api.figure_shapes import FIGURE_SHAPES
 from server.web.api.node_shapes import NODE_BODIES, NODE_SHAPES
+from server.web.api.note_shapes import NOTE_SHAPES
 from server.web.api.people_shapes import PEOPLE_BODIES, PEOPLE_SHAPES
 from server.web.api.schema import (
     ANYTHING,
@@ -292,13 +293,6 @@ SHAPES: dict[str, Schema] = {
     "Kept": shape("address folder", address=TEXT, folder=TEXT, undo=UNDO),
     "Back": shape("address", address=TEXT, undo=UNDO),
     "Restored": shape("address kept beside", address=TEXT, kept=TEXT, beside=TRUTH, undo=UNDO),
-    "Note": shape("id at who text", id=TEXT, at=TEXT, who=TEXT, text=TEXT),
-    "NewNote": {
-        "type": "object",
-        "required": ["text"],
-        "additionalProperties": False,
-        "properties": {"text": {"type": "string", "minLength": 1, "maxLength": 20_000}},
-    },
     "Save": shape(
         "id kind at who comment size hash",
         id=TEXT,
@@ -362,6 +356,7 @@ SHAPES: dict[str, Schema] = {
     "FarmState": shape("paused", paused=TRUTH),
     **NODE_SHAPES,
     **FIGURE_SHAPES,
+    **NOTE_SHAPES,
     "JobCheck": shape(
         "ok notices frames total",
         ok=TRUTH,

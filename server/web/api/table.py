@@ -13,6 +13,7 @@ from typing import Any
 
 from server.disk.errors import BadInput, NotFound
 from server.web.api.check import REF, Schema, check
+from server.web.api.note_shapes import ID
 from server.web.api.shapes import SHAPES
 from server.web.requests import Answer, Call, MethodNotAllowed
 from server.web.services import Services
@@ -39,6 +40,7 @@ PARAMETERS: Mapping[str, tuple[Schema, str]] = {
     "kind": ({"type": "string", "enum": ["users", "projects"]}, "whose picture"),
     "picture": ({"type": "string", "minLength": 1}, "as the address that a user or project tells"),
     "version": ({"type": "string", "minLength": 1}, "a version's id, as v002"),
+    "note": (ID, "the note's id"),
 }
 
 
@@ -130,7 +132,9 @@ def pattern_of(path: str) -> re.Pattern[str]:
     text = ""
     for n, part in enumerate(parts):
         if n % 2:
-            text += f"(?P<{part}>.+)" if part == "address" else f"(?P<{part}>[^/]+)"
+            # A note's id has a form of its own, lest a file in a folder called `notes` be taken for one.
+            kinds = {"address": ".+", "note": ID["pattern"].strip("^$")}
+            text += f"(?P<{part}>{kinds.get(part, '[^/]+')})"
         else:
             text += re.escape(part)
     return re.compile(text, re.DOTALL)
