@@ -9,6 +9,7 @@ preview that follows the frames: it can be trusted on a busy machine, too.
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import resource
@@ -57,14 +58,16 @@ def processor_s(*roots: int) -> float:
 
 
 def farmed(farm: RealFarm, scene: Path) -> tuple[float, dict[str, float]]:
-    begun = time.monotonic()
+    begun, clock = time.monotonic(), time.time()
     status, job = farm.api(
         "POST", "/api/jobs", {"file": f"data::demo/shots/{scene.name}", "frames": f"1-{FRAMES}"}
     )
     assert status == 201, job
     submitted = time.monotonic()
-    until(lambda: farm.job(job["id"])["counts"]["done"] == FRAMES, 300, 0.05)
-    seconds = time.monotonic() - begun
+    # Asked rarely, since asking costs the machine that renders; the journal knows when the last was accepted.
+    until(lambda: farm.job(job["id"])["counts"]["done"] == FRAMES, 300, 1.0)
+    accepted = [event["at"] for event in farm.events(job["id"], "done") if event["task"] < FRAMES]
+    seconds = datetime.datetime.fromisoformat(max(accepted)).timestamp() - clock
     # The preview, which is made of the frames, isn't part of what `-a` does.
     ended = until(lambda: (view := farm.job(job["id"]))["state"] == "done" and view, 300)
     assert len(list(farm.version(ended).glob("*.png"))) == FRAMES
