@@ -12,7 +12,7 @@ import json
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -226,6 +226,17 @@ _SORT_KEYS: dict[str, Callable[[Row, dict[str, int]], Any]] = {
 }
 
 
+def among(value: str, known: Container[str]) -> Callable[[str], bool]:
+    """Which types or states a filter means: `shot`, `shot,prop`, or all but some: `-shot,-prop`."""
+    if value in known:
+        return lambda one: one == value
+    named = [part.strip() for part in value.split(",") if part.strip()]
+    if named and all(part.startswith("-") for part in named):
+        out = frozenset(part.removeprefix("-") for part in named)
+        return lambda one: one not in out
+    return frozenset(named).__contains__
+
+
 def _test(term: Term, words: AssetSet) -> Callable[[Row], bool]:
     test = _plain_test(term, words)
     return (lambda row: not test(row)) if term.negated else test
@@ -237,8 +248,11 @@ def _plain_test(term: Term, words: AssetSet) -> Callable[[Row], bool]:
         return lambda row: value in row.text
     if term.field.startswith("="):
         field = term.field[1:]
-        wanted = "" if field == "owner" and value in NOBODY else value
-        return lambda row: _facts_text(row, field) == wanted
+        if field == "owner":
+            wanted = "" if value in NOBODY else value
+            return lambda row: _facts_text(row, field) == wanted
+        fits = among(value, words.types if field == "type" else words.states)
+        return lambda row: fits(_facts_text(row, field))
     return FIELDS[term.field](value, words)
 
 

@@ -9,4 +9,5 @@ import "./sheet.js";
 import "./log.js";
 import "./render.js";
 import "./within.js";
+import "./list.js";
 import "./live.js";

@@ -108,7 +108,7 @@ def test_filters_and_order_stand_in_the_address(house: House, ana: Browser) -> N
     assert names("?q=SH0&sort=-priority") == ["sh020", "sh010"]
     assert names("?q=nothing+fits") == []
     html = ana.get("/p/demo/assets?type=shot&sort=-priority").body.decode()
-    assert '<option value="shot" selected>' in html
+    assert '<input type="hidden" name="type" value="shot">' in html
     assert '<option value="-priority" selected>' in html
 
 
@@ -177,16 +177,22 @@ def test_a_browser_that_is_up_to_date_gets_only_what_changed(house: House, ana: 
 def test_many_files_come_in_pages(house: House, ana: Browser) -> None:
     folder = house.data / "demo" / "shots"
     folder.mkdir(parents=True)
-    for n in range(301):
+    for n in range(201):
         (folder / f"s{n:04d}.blend").write_bytes(b"BLENDER-v300")
         (folder / f"s{n:04d}.blend.json").write_text(f'{{"name": "Shot {n}", "type": "shot"}}')
     house.croft.services.store.rescan()
     first = ana.get("/p/demo/assets").body.decode()
-    assert len(rows_of(first)) == 300
-    assert "301 files · 1 to 300 shown" in first
-    following = re.search(r'href="(\?from=300)"', first)
+    assert len(rows_of(first)) == 100
+    assert ">201 files" in first
+    following = re.search(r'href="(\?from=100)"', first)
     assert following is not None
-    assert rows_of(ana.get("/p/demo/assets" + following[1]).body.decode()) == ["Shot 300"]
+    second = ana.get("/p/demo/assets" + following[1]).body.decode()
+    assert rows_of(second)[0] == "Shot 100"
+    assert "101 to 200 shown" in second
+    assert "The next one<" in second
+    assert rows_of(ana.get("/p/demo/assets?from=200").body.decode()) == ["Shot 200"]
+    assert len(rows_of(ana.get("/p/demo/assets?rows=200").body.decode())) == 200
+    assert ana.get("/p/demo/assets?rows=1001").status == 400
 
 
 def test_an_empty_project_says_the_next_step(house: House, ana: Browser) -> None:

@@ -29,6 +29,7 @@ from ..projects import AssetSet, AssetType, Project, Projects
 from ..search import Query, Row, parse_cursor
 from .fields import validate, with_changes
 from .listing import NOBODY, Listing, is_asset
+from .many import Many
 
 LIMIT, LIMIT_MOST = 100, 1000  # assets a page of an answer
 VIEWS_KEPT = 4096
@@ -67,6 +68,7 @@ class Assets:
         self._dependencies = dependencies
         self.outdated: Callable[[str], None] = lambda address: None  # told of files to be read again
         self.peek: Callable[[str], dict[str, Any]] = lambda address: {}  # what a file that is no asset tells
+        self.many = Many(store, projects, people, self)
         self._listings: dict[str, Listing] = {}
         self._due: dict[str, tuple[tuple[Entry, ...], tuple[Entry, ...]]] = {}
         self._lock = threading.Lock()

@@ -6,9 +6,12 @@ import logging
 from typing import Any
 
 from server.disk import faults, paths
-from server.disk.errors import CroftError, Stale
+from server.disk.encoding import shown
+from server.disk.errors import BadInput, CroftError, Stale
+from server.disk.speech import count, say
 from server.farm.jobs import states
 from server.library.assets.listing import becomes_asset
+from server.library.assets.many import Outcome, Wish
 from server.web.api.saves import quoted, undo
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, Headers, etag_matches, number
@@ -115,6 +118,43 @@ def change_asset(services: Services, call: Call) -> Answer:
     return Answer(data, f"{data['name']} is changed.", headers=etag_of(data))
 
 
+def change_assets(services: Services, call: Call) -> Answer:
+    """The same fields of several, or of each its own. What can't be changed is told beside the rest."""
+    fields = dict(call.body)
+    addresses, each, was = fields.pop("addresses", []), fields.pop("each", []), fields.pop("was", {})
+    wishes = [Wish(address, fields, was) for address in dict.fromkeys(addresses)]
+    wishes += [Wish(one["address"], one["fields"], one.get("was", {})) for one in each]
+    if not wishes:
+        raise BadInput(say("Choose at least one file first."), field="addresses")
+    if any(not wish.fields for wish in wishes):
+        raise BadInput(say("Say what is to become of them: choose a state, an owner or a priority."))
+    outcome = services.assets.many.change(wishes, call.require("student"))
+    back = [{"address": one.address, "fields": one.fields, "was": one.was} for one in outcome.undo]
+    failed = [{"address": address, "message": error.message} for address, error in outcome.failed]
+    data = {
+        "changed": outcome.changed,
+        "failed": failed,
+        "undo": undo("PATCH", "/api/assets", {"each": back}) if back else None,
+    }
+    return Answer(data, said_of_many(services, outcome))
+
+
+def said_of_many(services: Services, outcome: Outcome) -> str:
+    """What happened, in one sentence."""
+    if len(outcome.changed) == 1 and not outcome.failed:
+        entry = services.assets.get(outcome.changed[0])
+        return say("{name} is changed.", name=services.assets.view(entry)["name"])
+    if not outcome.failed:
+        return count("{n} file is changed.", "{n} files are changed.", len(outcome.changed))
+    address, error = outcome.failed[0]
+    return count(
+        "{n} file is changed. Not changed: {left}, such as {file}: {why}",
+        "{n} files are changed. Not changed: {left}, such as {file}: {why}",
+        len(outcome.changed),
+        left=len(outcome.failed), file=shown(paths.name_of(address)), why=error.message,
+    )  # fmt: skip
+
+
 def about_copy(services: Services, call: Call) -> Answer:
     body = call.body
     done = services.copies.do(
@@ -154,6 +194,8 @@ ROUTES = [
           data=ref("Asset"), errors=(404,), tag="assets"),
     Route("POST", "/api/assets", create_asset, "make an asset of a file that is there", role="student",
           body=ref("NewAsset"), data=ref("Asset"), status=201, errors=(404, 409), tag="assets"),
+    Route("PATCH", "/api/assets", change_assets, "change fields of several assets", role="student",
+          body=ref("AssetChanges"), data=ref("ManyChanged"), errors=(404, 409, 412), tag="assets"),
     Route("GET", "/api/assets/{address}", show_asset, "one asset, with what its content tells",
           data=ref("Asset"), headers={"If-None-Match": "an ETag that is known already"}, errors=(304,),
           tag="assets"),

@@ -5,6 +5,7 @@ Shown as the components of `/api/openapi.json`; the tests hold every answer agai
 
 from __future__ import annotations
 
+from server.web.api.asset_shapes import ASSET_BODIES, ASSET_SHAPES
 from server.web.api.bodies import BODIES
 from server.web.api.figure_shapes import FIGURE_SHAPES
 from server.web.api.node_shapes import NODE_BODIES, NODE_SHAPES
@@ -417,7 +418,9 @@ SHAPES: dict[str, Schema] = {
             ),
         },
     ),
+    **ASSET_SHAPES,
     **BODIES,
+    **ASSET_BODIES,
     **NODE_BODIES,
     **PEOPLE_BODIES,
 }
