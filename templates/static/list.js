@@ -23,30 +23,28 @@ async function change(addresses, field, value, was) {
 
 // A list in place of the button that says what the field is; the row isn't redrawn under its person's hands.
 function pick(button) {
-  const row = button.closest("[id]");
+  const [row, place] = [button.closest("[id]"), button.parentElement];
   const list = many().elements[button.name].cloneNode(true);
-  const place = button.parentElement;
   for (const one of [...list.options]) {
     const { of } = one.dataset; // the types that go through this state
     if (!one.value || (of && one.value !== button.value && !of.split(" ").includes(button.dataset.of))) one.remove();
   }
   list.value = button.value || (button.name === "owner" ? "none" : "");
-  list.setAttribute("aria-label", `${many().elements[button.name].labels[0].textContent.trim().split("\n")[0]}: ${row.querySelector("a").textContent}`);
+  list.ariaLabel += `: ${row.querySelector("a").textContent}`;
   place.dataset.keep = "";
   button.replaceWith(list);
   list.focus();
   try { list.showPicker?.(); } catch { /* only a person's own press opens it */ }
-  const done = (event) => {
-    if (event.type === "keydown" && event.key !== "Escape") return;
-    if (!list.isConnected) return;
+  let open = true; // taking it away is a blur of its own
+  const done = ({ type, key }) => {
+    if (!open || (type === "keydown" && key !== "Escape")) return;
+    open = false;
     delete place.dataset.keep;
-    const focused = list === document.activeElement;
     list.replaceWith(button);
-    if (focused) button.focus();
-    if (event.type === "change") {
-      button.lastChild.data = list.selectedOptions[0].textContent;
-      change([row.querySelector("[name=addresses]").value], button.name, list.value, button.value);
-    }
+    if (type !== "blur") button.focus();
+    if (type !== "change") return;
+    button.lastChild.data = list.selectedOptions[0].textContent;
+    change([row.querySelector("[name=addresses]").value], button.name, list.value, button.value);
   };
   for (const kind of ["change", "blur", "keydown"]) list.addEventListener(kind, done);
 }
