@@ -1,4 +1,4 @@
-"""The page of files in a real Chromium: pills, what is changed where it stands, several at once, and pieces."""
+"""The page of files in a real Chromium: pills, changes in a row and of several at once, and pieces."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         side = record(root, n)
         side.with_suffix("").write_bytes(SCENE)
         kind = "shot" if n % 10 else "prop"
-        side.write_text(json.dumps({"name": f"Sh {n}", "type": kind, "state": "todo", "priority": 3}))
+        side.write_text(json.dumps({"name": f"Sh {n}", "type": kind, "state": "ns", "priority": 3}))
     return root
 
 
@@ -81,13 +81,15 @@ def test_a_state_is_changed_in_its_row_and_undone(root: Path, window: Window) ->
     chosen = window.find(f"#{row} select")
     assert window.run("return document.activeElement === arguments[0]", chosen)
     assert chosen.get_attribute("aria-label") == "State: Sh 7"
-    Select(chosen).select_by_visible_text("For review")
+    offered = [one.text for one in Select(chosen).options]
+    assert offered == ["Not started", "Incomplete", "Usable", "Acceptable", "Polished"], "a shot isn't rigged"
+    Select(chosen).select_by_visible_text("Usable")
     window.until_text("#toasts", "Sh 7 is changed.")
-    window.until_text(f"#{row} button", "For review")
-    assert json.loads(record(root, 7).read_text())["state"] == "review"
+    window.until_text(f"#{row} button", "Usable")
+    assert json.loads(record(root, 7).read_text())["state"] == "us"
     window.button("Undo").click()
-    window.until_text(f"#{row} button", "To do")
-    assert json.loads(record(root, 7).read_text())["state"] == "todo"
+    window.until_text(f"#{row} button", "Not started")
+    assert json.loads(record(root, 7).read_text())["state"] == "ns"
 
 
 def test_escape_leaves_a_field_as_it_was(root: Path, window: Window) -> None:

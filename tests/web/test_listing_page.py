@@ -45,14 +45,14 @@ def test_a_pill_turns_a_type_off_and_on_and_a_double_click_shows_it_alone(ana: B
     assert shown(without) == ["cup"]
     assert ">1 of 3 files<" in without
     assert pill(without, "Shot") == {"url": "?", "solo": "?type=shot", "on": "False"}
-    assert pill(without, "Prop")["url"] == "?type=-shot%2C-prop"
+    assert pill(without, "Prop")["url"] == "?type=-prop%2C-shot"
     alone = ana.get(PAGE + "?type=prop").body.decode()
     assert shown(alone) == ["cup"]
     assert pill(alone, "Prop")["url"] == "?", "the last one that is turned off shows all again"
-    assert pill(alone, "Shot")["url"] == "?type=shot%2Cprop"
+    assert pill(alone, "Shot")["url"] == "?type=prop%2Cshot"
     assert shown(ana.get(PAGE + "?type=shot,prop").body.decode()) == ["cup", "sh010", "sh020"]
     kept = ana.get(PAGE + "?type=prop&q=cup&state=todo&view=sheet&sort=-size").body.decode()
-    assert pill(kept, "Shot")["url"] == "?q=cup&type=shot%2Cprop&state=todo&sort=-size&view=sheet"
+    assert pill(kept, "Shot")["url"] == "?q=cup&type=prop%2Cshot&state=todo&sort=-size&view=sheet"
 
 
 @pytest.mark.parametrize("view", ["", "thumbs", "sheet"])
