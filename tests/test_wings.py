@@ -21,7 +21,7 @@ WINGS = {
         "checkpoints carry restores arrivals listing entries scan unchanged restart store inotify hearing "
         "identity watcher check",
         "library": "people media names projects search dependencies assets ingest versions saves copies "
-        "backups problems sites notes credits uploads setup",
+        "backups problems sites notes credits history uploads setup",
         "farm": "frames stages room failures job_types jobs scheduler nodes power statistics committer "
         "reasons checks watching farm",
         "web": "requests static session languages events services join trial due pages api wire openapi app "

@@ -503,6 +503,7 @@ class Store:
                 journal.append([{"at": utc_now(), "who": who, **event}])
             finally:
                 journal.close()
+            self.notify([Change("companion", address)])
         except (CroftError, TypeError) as error:
             log.warning("the history of %s lacks an event: %s", address, error)
 

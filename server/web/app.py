@@ -31,6 +31,7 @@ from server.library.assets import Assets
 from server.library.backups import Backups
 from server.library.copies import Copies
 from server.library.dependencies import Dependencies
+from server.library.history import History, make
 from server.library.ingest import Ingest
 from server.library.media import Media, ending
 from server.library.notes import Notes, Seen
@@ -104,9 +105,10 @@ class Croft:
         self._closed = True
         rooms = self.services
         for close in (
-            rooms.events.close, drop_unfinished, rooms.uploads.close, rooms.problems.close,
-            rooms.notes.close, rooms.sites.close, rooms.copies.close, rooms.dependencies.close,
-            rooms.farm.close, rooms.ingest.close, rooms.media.close, rooms.store.close,
+            rooms.events.close, drop_unfinished, rooms.history.close, rooms.uploads.close,
+            rooms.problems.close, rooms.notes.close, rooms.sites.close, rooms.copies.close,
+            rooms.dependencies.close, rooms.farm.close, rooms.ingest.close, rooms.media.close,
+            rooms.store.close,
         ):  # fmt: skip
             try:
                 close()
@@ -359,6 +361,8 @@ def build(
     store.subscribe(lambda changes: events.notify([one for one in changes if one.kind != "companion"]))
     farm.subscribe(lambda changes: tell_of_frames(changes, media, events))
     media.subscribe(lambda address: events.notify([Change("thumbnail", address)]))
+    history = History(store, projects, saves)
+    history.changed = lambda: events.notify([Change("history", "all")])
     ingest.start()
     copies.start()
     sites.start()
@@ -373,6 +377,9 @@ def build(
         submit=lambda who, request: str(farm.view(farm.submit(who, request))["id"]),
         rendering=lambda file: next((job.id for job in farm.jobs(file=file) if job.state not in ENDED), ""),
     )
+    if only != "farm":
+        history.start()
+        remember_renders(history, farm)
     croft = Croft(
         Services(
             config_dir=config,
@@ -388,6 +395,7 @@ def build(
             sites=sites,
             notes=notes,
             dependencies=dependencies,
+            history=history,
             problems=problems,
             mending=mending,
             uploads=uploads,
@@ -419,6 +427,30 @@ def tell_of_frames(changes: list[Change], media: Media, events: Events) -> None:
         else:
             told.append(change)
     events.notify(told)
+
+
+def remember_renders(history: History, farm: Farm) -> None:
+    """The history tells who had what rendered, as the farm knows it."""
+    known: dict[str, str] = {}
+
+    def put(job: Any) -> None:
+        if known.get(job.id) != job.address:
+            known[job.id] = job.address
+            said = {"version": str(job.record.get("version") or ""), "job": job.id}
+            at, who = job.record.get("created"), str(job.record.get("user") or "")
+            history.put(f"job:{job.id}", [make("render", at, who, job.address, job.id, more=said)])
+
+    def changed(changes: list[Change]) -> None:
+        for job_id in {change.id for change in changes if change.kind == "job"}:
+            try:
+                put(farm.job(job_id))
+            except CroftError:
+                if known.pop(job_id, None) is not None:
+                    history.put(f"job:{job_id}", [])
+
+    farm.subscribe(changed)
+    for job in farm.jobs():
+        put(job)
 
 
 def is_table(path: str) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from server.library.assets import Assets
     from server.library.copies import Copies
     from server.library.dependencies import Dependencies
+    from server.library.history import History
     from server.library.ingest import Ingest
     from server.library.media import Media
     from server.library.notes import Notes
@@ -66,6 +67,7 @@ class Services:
     sites: Sites
     notes: Notes
     dependencies: Dependencies
+    history: History
     problems: Problems
     mending: Mending
     uploads: Uploads

@@ -407,6 +407,7 @@ def test_what_was_deleted_is_looked_for_where_something_was(
     assert listed == []
     student.ask("DELETE", f"/api/assets/{addresses[3]}")
     whole = student.ask("DELETE", "/api/assets/data::demo/shots/s1/a.blend")
+    assert house.croft.services.history.wait()  # which looks there, too
     listed.clear()
     rows = student.get("/api/deleted?project=demo").data
     assert sorted(row["address"] for row in rows) == [addresses[1], addresses[3]]

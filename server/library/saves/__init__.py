@@ -188,20 +188,26 @@ class Saves:
         """Deletions in a project (or of one folder alone) that can be undone, newest first."""
         found = self._projects.get(project)
         folders = [folder] if folder else self._olds.below(found.address)
-        rows = [
-            Deleted(
-                paths.address(share, intent.aside),
-                paths.address(share, intent.inside),
-                "record" if intent.data["what"] == "forget" else "file",
-                str(intent.data.get("at", "")),
-                str(intent.data.get("who", "")),
-                _size(intent),
-            )
-            for share, inside in map(paths.parse, folders)
-            for intent in self._intents_in(share, paths.join(inside, paths.OLD))
-            if intent.data["what"] in deletions.WHAT and not intent.data.get("restored")
-        ]
+        rows = [row for one in folders for row in self.deleted_in(one)]
         return sorted(rows, key=lambda row: (row.at, row.folder), reverse=True)
+
+    def deleted_in(self, folder: str) -> Iterator[Deleted]:
+        """Deletions of one folder that can be undone."""
+        share, inside = paths.parse(folder)
+        for intent in self._intents_in(share, paths.join(inside, paths.OLD)):
+            if intent.data["what"] in deletions.WHAT and not intent.data.get("restored"):
+                yield Deleted(
+                    paths.address(share, intent.aside),
+                    paths.address(share, intent.inside),
+                    "record" if intent.data["what"] == "forget" else "file",
+                    str(intent.data.get("at", "")),
+                    str(intent.data.get("who", "")),
+                    _size(intent),
+                )
+
+    def folders_with_old(self, folder: str) -> Iterator[str]:
+        """The folders below this one, itself included, where something was deleted or kept."""
+        return self._olds.below(folder)
 
     # Bringing back
 

@@ -21,6 +21,7 @@ from server.disk.store import Store
 
 from ..assets import Assets
 from ..assets.listing import becomes_asset
+from ..history import tell_upload
 from ..projects import Projects
 from .record import CHUNKS, CONTENT, Upload
 from .shelf import Shelf
@@ -125,9 +126,10 @@ class Adder:
     def _move(self, upload: Upload, adding: Mapping[str, Any]) -> Upload:
         """The file into its place, its sidecar beside it, and the record says so."""
         address = str(adding["address"])
+        kept = ""
         try:
             if adding.get("replaces"):
-                self._put_over(upload, address)
+                kept = self._put_over(upload, address)
             else:
                 self._put(upload, address, str(adding["aside"]))
         except CroftError:
@@ -138,6 +140,8 @@ class Adder:
                 self._shelf.write(upload.place, {**upload.data, "adding": None})
             raise
         self._make_sidecar(upload, address, adding)
+        project = self._projects.get(upload.project).address
+        tell_upload(self._store, address, upload.user, upload.size, project=project, kept=kept)
         where = paths.folder_of(address).partition("/")[2] or "the project’s folder"
         name = paths.name_of(address)
         said = f"{name} is in {where}."
@@ -169,8 +173,8 @@ class Adder:
             return
         self._store.place(aside, address, upload.user)
 
-    def _put_over(self, upload: Upload, address: str) -> None:
-        """New content for a file that is there, whose present bytes are kept first."""
+    def _put_over(self, upload: Upload, address: str) -> str:
+        """New content for a file that is there, whose present bytes are kept first; as which save."""
         content = self._shelf.path(upload.place, CONTENT)
         if self.replace is None:
             raise Conflict(
@@ -178,8 +182,10 @@ class Adder:
             )
         if os.path.lexists(content):
             here = self._store.share(upload.place).name == self._store.share(address).name
-            self.replace(address, content, upload.user, COMMENT, here)
+            kept = self.replace(address, content, upload.user, COMMENT, here)
             self._store.take_whole(address)
+            return kept
+        return ""
 
     def _take_back(self, upload: Upload, address: str, name: str) -> None:
         aside = self._store.path(address).with_name(name)

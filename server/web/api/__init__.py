@@ -6,6 +6,7 @@ from server.web.api import (
     farm,
     files,
     frames,
+    history,
     job_types,
     jobs,
     nodes,
@@ -43,6 +44,7 @@ ROUTES: list[Route] = [
     *why.ROUTES,
     *statistics.ROUTES,
     *operations.ROUTES,
+    *history.ROUTES,
     *problems.ROUTES,
     *setup.ROUTES,
 ]

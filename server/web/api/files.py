@@ -19,6 +19,7 @@ from server.disk import encoding, paths
 from server.disk import files as disk_files
 from server.disk.encoding import quote
 from server.disk.errors import BadInput, Busy, Conflict, NotFound
+from server.library.history import tell_upload
 from server.library.uploads import limits
 from server.web.api.table import Route, ref
 from server.web.requests import Answer, Call, Headers, body_parts, etag_matches, http_date, number, too_large
@@ -226,6 +227,8 @@ def upload(services: Services, call: Call) -> Answer:
         size = keep(services, call, address, limit, user.ident)
     finally:
         _uploads.release()
+    project = services.projects.of(address)
+    tell_upload(services.store, address, user.ident, size, project=project.address if project else "")
     url = "/files/" + quote(address, safe="/:")
     data = {"address": address, "size": size, "url": url}
     return Answer(data, f"{name} is on the share.", 201, [("Location", url)])

@@ -1,14 +1,14 @@
-"""The API of operations: events, problems, history, health, figures for monitoring."""
+"""The API of operations: events, problems, health, figures for monitoring."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from server import __version__
-from server.disk.errors import BadInput, CroftError
+from server.disk.errors import CroftError
 from server.web.api.schema import ANYTHING
-from server.web.api.table import PAGING, TEXT, Route, ref
-from server.web.requests import Answer, Call, page_of
+from server.web.api.table import TEXT, Route, ref
+from server.web.requests import Answer, Call
 from server.web.services import Services
 
 STREAM = [
@@ -26,17 +26,6 @@ def follow_events(services: Services, call: Call) -> Answer:
         return Answer(services.events.since(since), "What changed.")
     last = call.header("last-event-id")
     return Answer(headers=list(STREAM), body=services.events.stream(last))
-
-
-def list_history(services: Services, call: Call) -> Answer:
-    address = call.query.get("address", "")
-    if not address:
-        raise BadInput("Say whose history: address=share::path.", field="address")
-    services.assets.get(address)
-    # What isn't an edit (a save that was kept, say) tells of itself in keys of its own.
-    entries = [{"fields": {}, **event} for event in services.store.history(address)[::-1]]
-    rows, following = page_of(entries, call.query)
-    return Answer(list(rows), f"{len(entries)} changes.", next=following, is_list=True)
 
 
 def rescan(services: Services, call: Call) -> Answer:
@@ -107,9 +96,6 @@ ROUTES = [
           query={"since": (TEXT, "instead of a stream: what came after this id, as JSON")},
           headers={"Last-Event-ID": "the last event that was seen"}, data=ref("Changes"),
           media="text/event-stream", errors=(503,), tag="operations"),
-    Route("GET", "/api/history", list_history, "who changed what of one asset",
-          query={"address": (TEXT, "whose history"), **PAGING}, listing=True, data=ref("Change"),
-          errors=(404,), tag="operations"),
     Route("POST", "/api/rescan", rescan, "look at every file again", role="supervisor",
           body=ref("Rescan"), data=ANYTHING, errors=(404,), tag="operations"),
     Route("GET", "/healthz", show_health, "whether all is well", role="", data=ref("Health"),

@@ -98,6 +98,7 @@ def approve(services: Services, call: Call) -> Answer:
         services.store.check_writable(address)
         said = versions.approve(services.store, address, name, user.ident, approved)
         record = version_view({**said, "version": name}, "render")
+    services.store.tell(address, user.ident, {"approved": record["id"], "on": approved})
     return Answer(record, f"{record['id']} is {'approved' if approved else 'not approved any more'}.")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from server.web.api.asset_shapes import ASSET_BODIES, ASSET_SHAPES
 from server.web.api.bodies import BODIES
 from server.web.api.figure_shapes import FIGURE_SHAPES
+from server.web.api.history_shapes import HISTORY_SHAPES
 from server.web.api.node_shapes import NODE_BODIES, NODE_SHAPES
 from server.web.api.note_shapes import NOTE_SHAPES
 from server.web.api.people_shapes import PEOPLE_BODIES, PEOPLE_SHAPES
@@ -265,12 +266,6 @@ SHAPES: dict[str, Schema] = {
         changes={"type": "array", "items": shape("kind ids", kind=TEXT, ids=TEXTS)},
         reload=TRUTH,
     ),
-    "Change": shape(
-        "at who fields",
-        at=TEXT,
-        who=MAYBE_TEXT,
-        fields={"type": "object", "description": "field: [before, after]"},
-    ),
     "SetupStep": SETUP_STEP,
     "SetupSteps": {"type": "array", "items": SETUP_STEP},
     "SetupTry": {
@@ -423,4 +418,5 @@ SHAPES: dict[str, Schema] = {
     **ASSET_BODIES,
     **NODE_BODIES,
     **PEOPLE_BODIES,
+    **HISTORY_SHAPES,
 }
