@@ -109,6 +109,23 @@ def listed(store: Store, address: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda record: paths.version_number(record["version"]) or 0, reverse=True)
 
 
+def approved(store: Store, address: str) -> str:
+    """The name of the version that a supervisor approved; '' while there is none. Reads one file where
+    `current` leads to it."""
+    place = _place(store, address)
+    try:
+        names = [os.readlink(place / CURRENT)]
+    except OSError:  # a disk without symlinks, or a person's own folder of that name
+        names = _names(place)
+    for name in names:
+        try:
+            if paths.version_number(name) is not None and read(place / f"{name}.json").get("approved"):
+                return name
+        except Conflict:
+            continue
+    return ""
+
+
 def read(path: Path) -> dict[str, Any]:
     """A version's sidecar; {} where it is gone, Conflict where it is no longer an object."""
     try:

@@ -30,6 +30,7 @@ from server.farm.jobs.states import ENDED
 from server.library.assets import Assets
 from server.library.backups import Backups
 from server.library.copies import Copies
+from server.library.credits import Credits
 from server.library.dependencies import Dependencies
 from server.library.history import History, make
 from server.library.ingest import Ingest
@@ -43,11 +44,13 @@ from server.library.projects import Projects
 from server.library.saves import Saves
 from server.library.setup import Setup
 from server.library.sites import Sites
+from server.library.tasks import Tasks
 from server.library.uploads import Uploads
 from server.web import api, join, languages, openapi, pages, trial
 from server.web.api.files import drop_unfinished
 from server.web.events import Events
 from server.web.languages import Languages
+from server.web.reel import Reels
 from server.web.requests import (
     RETRY_AFTER_S,
     Answer,
@@ -396,10 +399,13 @@ def build(
             notes=notes,
             dependencies=dependencies,
             history=history,
+            credits=Credits(settings, assets, projects),
+            tasks=Tasks(assets, projects, dependencies),
             problems=problems,
             mending=mending,
             uploads=uploads,
             farm=farm,
+            reels=Reels(store, assets, farm),
             sessions=Sessions(config, settings, people),
             events=events,
             languages=Languages(settings),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from server.farm.farm import Farm
     from server.library.assets import Assets
     from server.library.copies import Copies
+    from server.library.credits import Credits
     from server.library.dependencies import Dependencies
     from server.library.history import History
     from server.library.ingest import Ingest
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
     from server.library.saves import Saves
     from server.library.setup import Setup
     from server.library.sites import Sites
+    from server.library.tasks import Tasks
     from server.library.uploads import Uploads
     from server.web.events import Events
     from server.web.languages import Languages
+    from server.web.reel import Reels
     from server.web.session import Sessions
     from server.web.static import Static
 
@@ -68,10 +71,13 @@ class Services:
     notes: Notes
     dependencies: Dependencies
     history: History
+    tasks: Tasks
+    credits: Credits
     problems: Problems
     mending: Mending
     uploads: Uploads
     farm: Farm
+    reels: Reels
     sessions: Sessions
     events: Events
     languages: Languages

@@ -117,6 +117,13 @@ class Figures:
     def _jobs(self) -> list[AnyJob]:
         return [*self._board.live.values(), *self._board.ended.values()]
 
+    def newest_frame(self, project: str) -> tuple[AnyJob, float] | None:
+        """The render of a project that made a frame last, and when (seconds since the epoch)."""
+        own = ((job, _last_frame_at(job)) for job in self._jobs() if job.record.get("project") == project)
+        framed = [(job, at) for job, at in own if at]
+        # Times are whole seconds: among equals the one that goes on.
+        return max(framed, key=lambda pair: (pair[1], pair[0].state in states.OPEN, pair[0].id), default=None)
+
     # -- one file -------------------------------------------------------------------------------------
 
     def renders(self, address: str, span: Sequence[int] | None = None) -> dict[str, Any]:
@@ -230,6 +237,18 @@ class Figures:
                 found.append({**_told(job), **told})
         found.sort(key=lambda one: str(one["at"]), reverse=True)
         return found[:most]
+
+
+def _last_frame_at(job: AnyJob) -> float:
+    """When a render made its newest frame; 0: it has none. Of one that is over, when it ended."""
+    if isinstance(job, Live):
+        return float(job.job.done_at[job.job.last_task]) if job.job.last_task >= 0 else 0.0
+    if not job.result.get("newest"):
+        return 0.0
+    try:
+        return datetime.datetime.fromisoformat(str(job.result.get("ended"))).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _render(job: AnyJob) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.errors import NotFound
+from server.disk.records import Change
 from server.library import versions
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, page_of
@@ -97,6 +98,7 @@ def approve(services: Services, call: Call) -> Answer:
     else:
         services.store.check_writable(address)
         said = versions.approve(services.store, address, name, user.ident, approved)
+        services.store.notify([Change("asset", address)])
         record = version_view({**said, "version": name}, "render")
     services.store.tell(address, user.ident, {"approved": record["id"], "on": approved})
     return Answer(record, f"{record['id']} is {'approved' if approved else 'not approved any more'}.")

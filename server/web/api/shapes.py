@@ -8,6 +8,7 @@ from __future__ import annotations
 from server.web.api.asset_shapes import ASSET_BODIES, ASSET_SHAPES
 from server.web.api.bodies import BODIES
 from server.web.api.figure_shapes import FIGURE_SHAPES
+from server.web.api.film_shapes import FILM_SHAPES
 from server.web.api.history_shapes import HISTORY_SHAPES
 from server.web.api.node_shapes import NODE_BODIES, NODE_SHAPES
 from server.web.api.note_shapes import NOTE_SHAPES
@@ -353,6 +354,7 @@ SHAPES: dict[str, Schema] = {
     **NODE_SHAPES,
     **FIGURE_SHAPES,
     **NOTE_SHAPES,
+    **FILM_SHAPES,
     "JobCheck": shape(
         "ok notices frames total",
         ok=TRUTH,

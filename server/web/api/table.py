@@ -38,6 +38,7 @@ PARAMETERS: Mapping[str, tuple[Schema, str]] = {
     "step": ({"type": "string", "minLength": 1}, "you, pool, samba, people, nodes, render, speed …"),
     "project": ({"type": "string", "minLength": 1}, "the project's ident"),
     "kind": ({"type": "string", "enum": ["users", "projects"]}, "whose picture"),
+    "tag": ({"type": "string", "minLength": 1}, "a state of the film, or 'now'"),
     "picture": ({"type": "string", "minLength": 1}, "as the address that a user or project tells"),
     "version": ({"type": "string", "minLength": 1}, "a version's id, as v002"),
     "note": (ID, "the note's id"),

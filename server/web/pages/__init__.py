@@ -21,10 +21,12 @@ from server.web.pages import (
     asset,
     computer,
     computers,
+    credits,
     drop,
     figures,
     frame,
     history,
+    home,
     job,
     listing,
     people,
@@ -33,7 +35,9 @@ from server.web.pages import (
     rendering,
     saves,
     setup,
+    shots,
     start,
+    team,
 )
 from server.web.pages.shell import Shell
 from server.web.requests import Call
@@ -83,7 +87,14 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/p/<project>/history": lambda project: history.page(shell, call(), project),
         "/p/<project>": to_home,
         "/p/<project>/": to_home,
-        "/p/<project>/home": lambda project: start.home(shell, call(), rows, project),
+        "/p/<project>/home": lambda project: home.page(shell, call(), project),
+        "/p/<project>/team": lambda project: team.page(shell, call(), project),
+        "/p/<project>/credits": lambda project: credits.page(shell, call(), project),
+        "/p/<project>/credits.txt": lambda project: credits.text(shell, call(), project),
+        "/p/<project>/credits.md": lambda project: credits.markdown(shell, call(), project),
+        "/p/<project>/shots": lambda project: shots.page(shell, call(), project),
+        "/p/<project>/film/gap.svg": lambda project: shots.slate(shell, call(), project),
+        "/p/<project>/film/frame/<n>": lambda project, n: shots.to_frame(shell, project, n),
         "/p/<project>/assets": lambda project: rows.page(call(), project),
         "/p/<project>/drop": lambda project: drop.page(shell, call(), rows, project),
         "/p/<project>/asset/<path:re:(?s:.+)>": lambda project, path: asset.page(

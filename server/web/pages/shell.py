@@ -111,6 +111,8 @@ class Shell:
         found = [("Home", f"{base}/home" if project else "/", 0)]
         if project is not None:
             found.append(("Files", f"{base}/assets", 0))
+            found.append(("Shots", f"{base}/shots", 0))
+            found.append(("Team", f"{base}/team", 0))
             if user is not None and user.at_least("student"):
                 found.append(("Drop", f"{base}/drop", 0))
         found.append(("Rendering", f"{base}/rendering", 0))

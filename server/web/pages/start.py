@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import bottle
-from markupsafe import Markup
 
 from server.disk.encoding import quote
-from server.web.pages import cards, listing, mine
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
 if TYPE_CHECKING:
     from server.library.projects import Project
-
-MINE, RENDERING = 12, 3  # rows and renders on a project's home
 
 
 def start(shell: Shell, call: Call) -> bottle.HTTPResponse:
@@ -36,34 +32,6 @@ def start(shell: Shell, call: Call) -> bottle.HTTPResponse:
         seen=seen,
         code_wanted=services.sessions.code_wanted(),
         folders=[shell.folder_for_people(f"{name}::") for name in services.settings.folder("shares")],
-    )
-
-
-def home(shell: Shell, call: Call, rows: listing.Listing, ident: str) -> bottle.HTTPResponse:
-    """`/p/<project>/home`: one thing to do, the folder, what is yours, what renders."""
-    project = shell.project(ident)
-    seen = {"project": True, **steps_seen(shell, project)}
-    user = call.user
-    owned = shell.services.assets.rows(ident, owner=user.ident, sort="-modified")[:MINE] if user else []
-    jobs = shell.services.farm.jobs(project=ident, user=user.ident) if user else []
-    opened = mine.by_end(shell, [job for job in jobs if job.state in cards.OPEN])[:RENDERING]
-    views = [shell.services.farm.view(job) for job in opened]
-    return shell.page(
-        call,
-        "home.html",
-        title=project.title,
-        here="Home",
-        project=project,
-        under=project.address + "/",
-        folder=shell.folder_for_people(project.address),
-        todo=next_step(shell, call, project, seen),
-        seen=seen,
-        mine=Markup("".join(rows.rows((row.entry for row in owned), rows.wording(project)))),
-        jobs=cards.cards(shell, call, views),
-        failures=mine.failures(shell, call, project),
-        queue=mine.queue(shell, project, user.ident if user else ""),
-        due=mine.deliveries(shell, project),
-        priorities=cards.priorities(shell, project),
     )
 
 

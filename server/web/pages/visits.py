@@ -1,0 +1,125 @@
+"""What happened in a project since somebody's last visit. When that was is kept in their browser alone.
+
+The cookie holds two times: since when things are told as new, and when the page was seen last. A visit is
+over once the page wasn't seen for a while; the next one tells what came since.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+import bottle
+
+from server.disk.encoding import quote
+from server.disk.records import Entry
+from server.disk.speech import say
+from server.web.pages import sheets, words
+from server.web.pages.shell import Shell
+from server.web.requests import Call
+from server.web.session import cookie_value
+
+if TYPE_CHECKING:
+    from server.library.projects import Project
+
+COOKIE = "croft-seen"
+AWAY_S = 30 * 60  # not seen for so long: the next look is another visit
+NOTED_S = 60  # an open page that is brought up to date isn't noted each time
+KEPT_S = 400 * 86400  # browsers keep no cookie longer
+FUTURE_S = 300  # a clock that is off by less does no harm
+NEWS = 12
+LOOKED_AT = 200  # of each kind, newest first
+
+ENDED = {"done": "done", "failed": "failed", "cancelled": "skipped"}
+
+
+def times(call: Call) -> tuple[int, int]:
+    """Since when things are new, and when this page was last seen; zeros at a first visit."""
+    first, _, last = cookie_value(call.header("cookie"), COOKIE).partition(".")
+    if not all(text.isascii() and text.isdigit() and len(text) < 12 for text in (first, last)):
+        return 0, 0
+    return int(first), int(last)
+
+
+def since(call: Call, now: float) -> int:
+    """Since when things are new at this visit; 0: never here before."""
+    first, last = times(call)
+    return last if last and now - last > AWAY_S else first
+
+
+def note(call: Call, answer: bottle.HTTPResponse, project: Project, now: float) -> None:
+    """Have the browser remember that its person was here."""
+    _, last = times(call)
+    if now - last > NOTED_S or now < last:
+        set_times(answer, project, since(call, now) or int(now), int(now))
+
+
+def caught_up(call: Call, project: Project, now: float) -> bottle.HTTPResponse:
+    """All of it was seen: what comes from now on is new."""
+    answer = bottle.HTTPResponse(status=303, headers={"Location": call.path})
+    set_times(answer, project, int(now), int(now))
+    return answer
+
+
+def set_times(answer: bottle.HTTPResponse, project: Project, first: int, last: int) -> None:
+    path = f"/p/{quote(project.ident, safe='')}/home"
+    kept = f"Path={path}; Max-Age={KEPT_S}; HttpOnly; SameSite=Lax"
+    answer.add_header("Set-Cookie", f"{COOKIE}={first}.{last}; {kept}")
+
+
+def news(shell: Shell, project: Project, since: int) -> dict[str, Any]:
+    """What came since then, the newest first: files that were saved, renders that ended."""
+    now = shell.now()
+    found = [*saved(shell, project, since, now), *ended(shell, project, since)]
+    found.sort(key=lambda one: one["at"], reverse=True)
+    for one in found:
+        one["when"] = words.when(one["at"], now)
+    return {"rows": found[:NEWS], "more": max(0, len(found) - NEWS)}
+
+
+def saved(shell: Shell, project: Project, since: int, now: datetime.datetime) -> list[dict[str, Any]]:
+    """Files that were saved or came."""
+    found = []
+    for row in shell.services.assets.rows(project.ident, sort="-modified")[:LOOKED_AT]:
+        entry: Entry = row.entry
+        if entry.stat is None:
+            continue
+        at = entry.stat.mtime_ns / 1e9
+        if at > now.timestamp() + FUTURE_S:
+            continue  # its computer's clock is wrong: Problems tells of it
+        if at <= since:
+            break
+        view = shell.services.assets.view(entry, project)
+        found.append({
+            "at": at,
+            "who": view["owner"] or "",
+            "text": say("{name} was saved.", name=view["name"]),
+            "url": view["url"],
+            "glyph": "",
+        })  # fmt: skip
+    return found
+
+
+def ended(shell: Shell, project: Project, since: int) -> list[dict[str, Any]]:
+    """Renders that are over."""
+    found = []
+    for job in shell.services.farm.jobs(project=project.ident)[:LOOKED_AT]:
+        if job.state not in ENDED:
+            continue
+        view = shell.services.farm.view(job)
+        then = words.moment(view.get("ended"))
+        if then is None or then.timestamp() <= since:
+            continue
+        said = {
+            "done": say("{name} is rendered.", name=view["name"]),
+            "failed": say("The render of {name} failed.", name=view["name"]),
+            "cancelled": say("The render of {name} was stopped.", name=view["name"]),
+        }[job.state]
+        found.append({
+            "at": then.timestamp(),
+            "who": str(view.get("user") or ""),
+            "text": said,
+            "url": sheets.page_of(view),
+            "glyph": ENDED[job.state],
+        })  # fmt: skip
+    return found
