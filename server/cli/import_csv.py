@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
+import json
 import sys
 from pathlib import Path
 
 from server.cli import places
+from server.disk import files, paths
 from server.disk.errors import BadInput
+from server.disk.settings import Settings
 from server.library.people import People
 from server.library.setup import classlist
 
@@ -16,27 +20,40 @@ MOST_BYTES = 4 << 20
 
 
 def run(options: argparse.Namespace) -> int:
-    carry_out(People(places.settings(options)), options.file, options.dry_run)
+    settings = places.settings(options)
+    carry_out(People(settings), options.file, options.dry_run, settings, places.data_dir(options))
     return 0
 
 
-def carry_out(people: People, file: str, dry_run: bool) -> None:
-    """Read the list (`-`: from standard input), say what is in it, and make the people."""
+def carry_out(people: People, file: str, dry_run: bool, settings: Settings, data: Path) -> None:
+    """Read the list (`-`: from standard input), say what is in it, make the people and their projects."""
     raw = sys.stdin.buffer.read(MOST_BYTES) if file == "-" else Path(file).read_bytes()
     if len(raw) >= MOST_BYTES:
-        raise BadInput(f"{file} is longer than a class list can be.")
-    listed = classlist.read(classlist.decode(raw), people)
+        raise BadInput("{file} is longer than a class list can be.", file=file)
+    listed = classlist.read(classlist.decode(raw), people, projects_of(settings, data))
     for line, text in listed.faults:
         print(f"line {line}: {text}", file=sys.stderr)
     if listed.faults:
-        raise BadInput(f"{len(listed.faults)} lines of {file} are wrong; nothing was changed.")
+        raise BadInput("{n} lines of {file} are wrong; nothing was changed.", n=len(listed.faults), file=file)
     if dry_run:
         for row in listed.rows:
             what = "is there already and stays" if row.there else f"would be a new {row.role}"
             print(f"line {row.line}: {row.title} ({row.ident}) {what}")
+        for ident, title in listed.projects.items():
+            print(f"project {title} ({ident}) would be made")
         print(f"{len(listed.fresh)} people would be added. Nothing was changed.")
         return
-    made = classlist.carry_out(listed, people)
+    if listed.projects and not data.is_dir():
+        raise BadInput("{data} isn't there, and the list names new projects: say --data.", data=data)
+
+    def make_project(ident: str, title: str) -> None:
+        folder = data / ident
+        files.make_folders(folder, data)
+        text = json.dumps({"title": title}, ensure_ascii=False, indent=2)
+        files.write_atomic(folder / paths.PROJECT_FILE, text.encode("utf-8") + b"\n")
+        print(f"Made the project {title} ({folder}).")
+
+    made = classlist.carry_out(listed, people, make_project)
     there = len(listed.rows) - len(made)
     print(f"Added {len(made)} people{f'; {there} were there already and stay as they are' if there else ''}.")
 
@@ -46,3 +63,16 @@ def secret(question: str) -> str:
     if sys.stdin.isatty():
         return getpass.getpass(question)
     return sys.stdin.readline().rstrip("\r\n")
+
+
+def projects_of(settings: Settings, data: Path) -> dict[str, str]:
+    """The projects that are there, ident -> title: the configuration's, and the folders of the share."""
+    found = {}
+    for ident, one in settings.folder("projects").items():
+        found[ident] = str(one.get("title") or one.get("name") or ident)
+    for path in sorted(data.glob(f"*/{paths.PROJECT_FILE}")):
+        found.setdefault(path.parent.name, path.parent.name)
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            raw, _ = files.read_bounded(path, MOST_BYTES)
+            found[path.parent.name] = str(json.loads(raw).get("title") or path.parent.name)
+    return found

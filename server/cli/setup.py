@@ -120,7 +120,9 @@ class Walk:
 
     def do_people(self) -> None:
         if self.options.value:
-            import_csv.carry_out(self.people, self.options.value, self.options.dry_run)
+            import_csv.carry_out(
+                self.people, self.options.value, self.options.dry_run, self.setup.settings, self.setup.data
+            )
 
     def do_nodes(self) -> None:
         answer = self.server_try("nodes")

@@ -11,3 +11,4 @@ import "./render.js";
 import "./within.js";
 import "./list.js";
 import "./live.js";
+for (const part of document.querySelectorAll("[data-module]")) import(`./${part.dataset.module}.js`);

@@ -115,8 +115,47 @@ def test_no_list_makes_it_stumble(people: People) -> None:
     from random import Random
 
     random = Random(4)
-    letters = 'aä,;\t"\n\r #0\0\u202e名.'
+    letters = 'aä,;\t"\n\r #0\0\u202e名.{}|'
     for _ in range(400):
         text = "".join(random.choice(letters) for _ in range(random.randrange(60)))
         listed = classlist.read(text, people)
         assert listed.rows or listed.faults
+
+
+def test_rfams_own_lists_put_everybody_into_projects(people: People) -> None:
+    """Its rows are name, ident, and as many projects as one likes."""
+    listed = read("Ana Schmidt, ana, The Green Door, blue\nBen, ben, blue\nBo, bo, supervisor, GREEN",
+                  people, {"green": "The Green Door"})  # fmt: skip
+    assert not listed.faults
+    assert [row.more["projects"] for row in listed.rows] == [["green", "blue"], ["blue"], ["green"]]
+    assert [row.role for row in listed.rows] == ["student", "student", "supervisor"]
+    assert listed.projects == {"blue": "blue"}, "only the project that isn't there yet"
+    made: list[tuple[str, str]] = []
+    carry_out(listed, people, lambda ident, title: made.append((ident, title)))
+    assert made == [("blue", "blue")]
+    assert people.user("ana").projects == ("green", "blue")
+
+
+def test_a_column_may_name_projects_and_pins(people: People) -> None:
+    text = "name;project;project;pin\nAna;Red Fox|Blue;;4821\nBen;Red Fox;Blue Hour;\nCem;;;\n"
+    listed = read(text, people)
+    assert not listed.faults
+    assert listed.projects == {"red-fox": "Red Fox", "blue": "Blue", "blue-hour": "Blue Hour"}
+    carry_out(listed, people)
+    assert people.user("ana").projects == ("red-fox", "blue")
+    assert (people.user("ana").door, people.user("ben").door) == ("pin", "tap")
+    assert people.sign_in("ana", "4821", pin=True).title == "Ana"
+
+
+@pytest.mark.parametrize(
+    "text", ["{0}, {x}", "Ana {}, ana, {nope}", "name,{x}\nAna,1", "name,ident\nAna,{a}"]
+)
+def test_braces_are_letters_like_others(text: str, people: People) -> None:
+    listed = read(text, people)
+    assert listed.rows or listed.faults
+
+
+def test_a_class_of_thirty_is_there_at_once(people: People) -> None:
+    text = "\n".join(f"Student {n:02}, s{n:02}, film-{n % 5}" for n in range(30))
+    assert len(carry_out(read(text, people), people)) == 30
+    assert len([user for user in people.users() if user.projects]) == 30

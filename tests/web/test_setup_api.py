@@ -96,10 +96,10 @@ def test_a_class_list_is_looked_through_added_and_taken_back(house: House) -> No
     reply = admin.post("/api/setup/people", {"list": listed, "look": "yes"})
     assert reply.message.startswith("Would add 2: Ana Schmidt (ana, student), Mr Bo (bo, supervisor).")
     assert not people.known("ana")
-    reply = admin.post("/api/setup/people", {"list": "Ana, ana\nCem, c e m\nDua, dua, boss"})
+    reply = admin.post("/api/setup/people", {"list": "name,ident,role\nAna, ana\nCem, c e m\nDua, dua, boss"})
     assert reply.status == 400
-    assert "Line 2: 'c e m' can't be an ident" in reply.message
-    assert "Line 3: 'boss' isn't a role" in reply.message
+    assert "Line 3: 'c e m' can't be an ident" in reply.message
+    assert "Line 4: 'boss' isn't a role" in reply.message
     assert not people.known("ana")
     assert admin.post("/api/setup/people", {"list": "Eve, eve, admin"}).status == 403
     reply = admin.post("/api/setup/people", {"list": listed})

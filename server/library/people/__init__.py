@@ -23,11 +23,24 @@ from server.disk.speech import say
 from .hashing import NOBODY, PINS, hash_password, verify_password
 from .photos import Photos
 from .tokens import Settings, Token, Tokens
-from .user import GUEST, IDENT, ROLES, SOMEONE, User, checked, checked_ident, checked_role, rank, user_of
+from .user import (
+    GUEST,
+    IDENT,
+    ROLES,
+    SOMEONE,
+    User,
+    checked,
+    checked_ident,
+    checked_role,
+    fields_of,
+    rank,
+    user_of,
+)
 
 __all__ = [
     "GUEST", "IDENT", "NOBODY", "ROLES", "SOMEONE", "People", "Photos", "Settings", "Token", "User",
-    "hash_password", "rank", "require", "verify_password",
+    "check_pin", "checked", "checked_role", "fields_of", "hash_password", "rank", "require",
+    "verify_password",
 ]  # fmt: skip
 
 LOGINS_KEPT_S = 300.0  # a directory of people that is asked over the network is slow
@@ -296,13 +309,18 @@ def require(user: User, role: str) -> None:
 
 
 def _hash_pin(role: str, pin: str) -> str:
+    check_pin(role, pin)
+    return hash_password(pin)
+
+
+def check_pin(role: str, pin: str) -> None:
+    """Nothing, or BadInput where somebody of that role can't have that PIN."""
     if rank(role) >= rank("supervisor"):
         raise BadInput(say("Supervisors and admins need a password: a PIN is too short."), field="pin")
     if not PINS.fullmatch(pin):
         raise BadInput(say("A PIN has four to eight digits."), field="pin")
     if len(set(pin)) == 1 or pin in "0123456789876543210":
         raise BadInput(say("That PIN is the first that anybody would try: take another."), field="pin")
-    return hash_password(pin)
 
 
 def _etag(data: Mapping[str, Any]) -> str:

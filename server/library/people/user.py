@@ -19,6 +19,8 @@ IDENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # user and token names: they a
 SOMEONE = "someone"  # stands where a person was who is forgotten; nobody can be called so
 TITLE_LIMIT = 200  # characters
 LANGUAGES = {"english": "en", "french": "fr", "dutch": "nl", "german": "de"}  # as RFAM's files call them
+OWN = ("language", "credit", "email", "color")  # what everybody may say of themselves
+OF_STUDENTS = (*OWN, "title", "projects", "team", "disabled")  # what supervisors may say of students
 TURNING = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])  # would turn what follows a name
 
 
@@ -59,6 +61,15 @@ GUEST = User("", "Guest", "guest")  # nobody is signed in
 def rank(role: str) -> int:
     """The place of a role in ROLES; an unknown role counts as guest."""
     return ROLES.index(role) if role in ROLES else 0
+
+
+def fields_of(me: User, user: User) -> tuple[str, ...]:
+    """What of a user's file somebody may change."""
+    if me.role == "admin":
+        return (*OF_STUDENTS, "role", "system", "uid")
+    if me.at_least("supervisor") and not user.at_least("supervisor"):
+        return OF_STUDENTS
+    return OWN if me.ident == user.ident and me.at_least("student") else ()
 
 
 def user_of(ident: str, data: Mapping[str, Any]) -> User:

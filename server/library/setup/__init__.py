@@ -347,8 +347,8 @@ class Setup:
         ).start()
         return [todo("A file is backed up, lost and brought back; what came of it shows here.")]
 
-    def read_list(self, text: str) -> classlist.ClassList:
-        return classlist.read(text, self.people)
+    def read_list(self, text: str, projects: Mapping[str, str] | None = None) -> classlist.ClassList:
+        return classlist.read(text, self.people, projects)
 
     def take_back(self, idents: Sequence[str]) -> list[str]:
         """Take out those of the last class list that are named here."""

@@ -7,14 +7,12 @@ from typing import Any
 from server.disk.errors import Forbidden, NotSignedIn
 from server.disk.records import Change
 from server.disk.speech import Said, count, say
-from server.library.people import User
+from server.library.people import User, fields_of
 from server.library.setup.classlist import free_ident
 from server.web.api.table import PAGING, Route, ref
 from server.web.requests import Answer, Call, Headers, page_of
 from server.web.services import Services
 
-OWN = ("language", "credit", "email", "color")  # what everybody may say of themselves
-OF_STUDENTS = (*OWN, "title", "projects", "team", "disabled")  # what supervisors may say of students
 EDITED_ON = {
     "If-Match": "the ETag of the user that the edit was made on; without one it is made on the present"
 }
@@ -96,15 +94,6 @@ def change_user(services: Services, call: Call) -> Answer:
     changed = services.people.change(user.ident, call.body, "" if etag == "*" else etag)
     undo = {"method": "PATCH", "path": path_of(user), "body": {key: before[key] for key in call.body}}
     return told(services, changed, say("{name} is changed.", name=changed.title), undo)
-
-
-def fields_of(me: User, user: User) -> tuple[str, ...]:
-    """What of a user somebody may change."""
-    if me.role == "admin":
-        return (*OF_STUDENTS, "role", "system", "uid")
-    if me.at_least("supervisor") and not user.at_least("supervisor"):
-        return OF_STUDENTS
-    return OWN if me.ident == user.ident else ()
 
 
 def remove_user(services: Services, call: Call) -> Answer:

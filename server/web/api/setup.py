@@ -7,7 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from server.disk import paths
 from server.disk.errors import BadInput, Forbidden
+from server.disk.records import Change
+from server.disk.speech import count
+from server.library.projects import DEFAULT_SHARE
 from server.library.setup import Step, classlist, computer_name
 from server.library.setup.records import Check, worst
 from server.web import join, trial
@@ -96,18 +100,30 @@ def add_people(services: Services, call: Call) -> str:
     if body.get("remove"):
         gone = setup.take_back(body["remove"])
         return f"{len(gone)} people are taken out again."
-    listed = setup.read_list(body.get("list", ""))
+    known = {project.ident: project.title for project in services.projects.list()}
+    listed = setup.read_list(body.get("list", ""), known)
     if listed.faults:
         lines = " ".join(f"Line {line}: {text}" for line, text in listed.faults[:20])
-        raise BadInput(f"{lines} Nothing was changed.", field="list")
+        raise BadInput("{lines} Nothing was changed.", lines=lines, field="list")
     if body.get("look"):
         there = len(listed.rows) - len(listed.fresh)
         names = ", ".join(f"{row.title} ({row.ident}, {row.role})" for row in listed.fresh[:50])
-        return f"Would add {len(listed.fresh)}: {names or 'nobody'}. {there} are there already."
+        said = f"Would add {len(listed.fresh)}: {names or 'nobody'}. {there} are there already."
+        films = ", ".join(f"{title} ({ident})" for ident, title in listed.projects.items())
+        return f"{said} Would make the projects {films}." if films else said
     if any(row.role == "admin" for row in listed.fresh):
         raise Forbidden("An admin isn't made by a list: python3 run.py user add NAME --role admin.")
-    setup.last_made = classlist.carry_out(listed, services.people)
-    return f"Added {len(setup.last_made)} people."
+
+    def make_project(ident: str, title: str) -> None:
+        place = paths.address(DEFAULT_SHARE, ident)
+        services.store.write_json(paths.join(place, paths.PROJECT_FILE), {"title": title})
+
+    setup.last_made = classlist.carry_out(listed, services.people, make_project)
+    services.events.notify([Change("people", ident) for ident in setup.last_made])
+    said = count("Added {n} person.", "Added {n} people.", len(setup.last_made))
+    if listed.projects:
+        return f"{said} {count('{n} new project.', '{n} new projects.', len(listed.projects))}"
+    return said
 
 
 def make_line(services: Services, call: Call) -> str:

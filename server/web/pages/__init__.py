@@ -38,6 +38,7 @@ from server.web.pages import (
     shots,
     start,
     team,
+    users,
 )
 from server.web.pages.shell import Shell
 from server.web.requests import Call
@@ -76,6 +77,8 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/": lambda: start.start(shell, services.call()),
         "/sign-in": lambda: people.sign_in(shell, services.call()),
         "/me": lambda: people.me(shell, call()),
+        "/admin/users": lambda: users.page(shell, call()),
+        "/admin/users/<ident>": lambda ident: users.one(shell, call(), ident),
         "/setup": lambda: setup.page(shell, services.call()),
         "/computers": lambda: computers.page(shell, call()),
         "/computers/<name>": lambda name: computer.page(shell, call(), call().path.split("/", 2)[2]),
