@@ -24,8 +24,8 @@ WINGS = {
         "copies backups problems sites notes credits history uploads setup",
         "farm": "frames stages room failures job_types jobs scheduler nodes power statistics committer "
         "reasons checks watching farm",
-        "web": "requests static session languages events reel services join trial due pages api wire openapi "
-        "app serve",
+        "web": "requests static session languages events reel services finding join trial due pages api "
+        "wire openapi app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings
     }.items()
 }

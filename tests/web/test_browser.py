@@ -25,7 +25,7 @@ SCENE = b"BLENDER-v304" + b"ENDB" + bytes(20)  # a whole file of nothing
 LATER = SCENE.replace(b"BLENDER-v304", b"BLENDER-v305")
 ASSET = "/p/demo/asset/shots/sh010.blend"
 PAGES = ["/", "/sign-in", "/p/demo/home", "/p/demo/assets", "/p/demo/drop", ASSET, "/p/demo/rendering"]
-PAGES += ["/p/demo/assets?view=thumbs", "/p/demo/assets?view=sheet&type=-shot"]
+PAGES += ["/p/demo/assets?view=thumbs", "/p/demo/assets?view=sheet&type=-shot", "/search?q=s"]
 PAGES += ["/p/demo/deleted", "/p/demo/assets?files=1", "/p/demo/asset/shots/board.png"]
 PAGES += ["/p/demo/render/shots/sh010.blend", "/p/demo/render/shots/sh010.blend?type=blender-tiles"]
 PAGES += ["/history", "/p/demo/history?who=student", "/p/demo/history?q=nothing+at+all"]

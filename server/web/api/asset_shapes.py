@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from server.web.api.bodies import ASSET_FIELDS
-from server.web.api.schema import TEXT, TEXTS, Schema, shape, texts
+from server.web.api.check import REF
+from server.web.api.schema import TEXT, TEXTS, WHOLE, Schema, shape, texts
 
 MANY = 1000  # at once
 FIELDS: Schema = {
@@ -41,6 +42,11 @@ ASSET_BODIES: dict[str, Schema] = {
     },
 }
 
+
+def _list(name: str) -> Schema:
+    return {"type": "array", "items": {"$ref": REF + name}}
+
+
 ASSET_SHAPES: dict[str, Schema] = {
     "ManyChanged": shape(
         "changed failed undo",
@@ -53,5 +59,14 @@ ASSET_SHAPES: dict[str, Schema] = {
             ],
             "description": "the call that takes it back",
         },
+    ),
+    "Everything": shape(
+        "files people projects notes renders totals",
+        files=_list("Asset"),
+        people=_list("User"),
+        projects=_list("Project"),
+        notes=_list("Note"),
+        renders=_list("Job"),
+        totals={"type": "object", "description": "how many fit of each kind", "additionalProperties": WHOLE},
     ),
 }
