@@ -20,8 +20,8 @@ WINGS = {
         "journal merge sites branches probes moves health index snapshot mounts intents deletions "
         "checkpoints carry restores arrivals listing entries scan unchanged restart store inotify hearing "
         "identity watcher check",
-        "library": "people media names projects search dependencies assets tasks ingest versions saves "
-        "copies backups problems sites notes credits history uploads setup",
+        "library": "people media names projects search dependencies assets tasks ingest versions creation "
+        "saves copies backups problems sites notes credits history uploads setup",
         "farm": "frames stages room failures job_types jobs scheduler nodes power statistics committer "
         "reasons checks watching farm",
         "web": "requests static session languages events reel services finding join trial due pages api "

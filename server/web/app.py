@@ -30,6 +30,7 @@ from server.farm.jobs.states import ENDED
 from server.library.assets import Assets
 from server.library.backups import Backups
 from server.library.copies import Copies
+from server.library.creation import Creation
 from server.library.credits import Credits
 from server.library.dependencies import Dependencies
 from server.library.history import History, make
@@ -393,6 +394,7 @@ def build(
             assets=assets,
             media=media,
             ingest=ingest,
+            creation=Creation(store, projects, assets),
             saves=saves,
             copies=copies,
             sites=sites,

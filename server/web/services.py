@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from server.farm.farm import Farm
     from server.library.assets import Assets
     from server.library.copies import Copies
+    from server.library.creation import Creation
     from server.library.credits import Credits
     from server.library.dependencies import Dependencies
     from server.library.history import History
@@ -65,6 +66,7 @@ class Services:
     assets: Assets
     media: Media
     ingest: Ingest
+    creation: Creation
     saves: Saves
     copies: Copies
     sites: Sites

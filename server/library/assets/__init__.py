@@ -312,6 +312,10 @@ class Assets:
             self._store.edit(address, lambda data: with_changes(data, checked), etag=etag, who=user.ident)
         return self.one(entry.address)
 
+    def checked(self, address: str, fields: Mapping[str, Any], user: User) -> dict[str, Any]:
+        """These fields as they would be stored for a file at this address. Refuses as `edit` does."""
+        return validate(fields, self._projects.set_of(self._projects.of(address)), user, self._people)
+
     def take(self, address: str, user: User) -> dict[str, Any]:
         """Make an asset that nobody owns this user's; its view.
 
@@ -511,4 +515,4 @@ def rfc3339(time_ns: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-__all__ = ["Assets", "Page", "is_asset", "pretty", "rfc3339", "tells_of"]
+__all__ = ["Assets", "Page", "first_priority", "is_asset", "pretty", "rfc3339", "tells_of"]

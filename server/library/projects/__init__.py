@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from server.disk import faults, paths
@@ -37,7 +38,7 @@ class Projects:
         self._files: dict[str, tuple[Stat, dict[str, Any]]] = {}  # address of project.json: as last read
         self._rfam = rfam.Defaults(settings.folder_path)
         self._sets: tuple[tuple[object, ...], dict[str, AssetSet]] = ((), {})
-        self._own: dict[str, tuple[Stat, AssetSet, AssetSet]] = {}  # project's folder: file, like which, set
+        self._own: dict[str, tuple[object, AssetSet, AssetSet]] = {}  # folder: file, like which, set
         self._patterns = Patterns()
         self._known: tuple[object, dict[str, Project]] = (None, {})
         self._broken: dict[str, str] = {}  # address of project.json -> why it can't be read
@@ -75,9 +76,21 @@ class Projects:
         """Every set of the configuration, RFAM's `defaults` among them, by ident."""
         return self._all_sets()
 
-    def template(self, words: AssetSet, name: str) -> str:
-        """The path of a set's template .blend; '' where there is none of that name."""
-        return sets.template(words, name)
+    def template(self, words: AssetSet, name: str) -> Path | None:
+        """A set's template .blend, of the first of its places that has one of that name; None if none has."""
+        try:
+            paths.check_inside(name)
+        except BadInput:
+            return None
+        for place in words.places if name else ():
+            try:
+                own = paths.SEPARATOR in place
+                path = self._store.path(paths.join(place, name)) if own else Path(place) / name
+                if path.is_file():
+                    return path
+            except (CroftError, OSError):
+                continue  # a link that leads out of the share, or a folder that can't be read
+        return None
 
     def view(self, project: Project) -> dict[str, Any]:
         """What the API tells of a project."""
@@ -195,16 +208,14 @@ class Projects:
         entry = self._store.index.get(address)
         if entry is None or entry.stat is None:
             return common
-        kept = self._own.get(project.address)
-        if kept is not None and kept[0] == entry.stat and kept[1] is common:
+        data, kept = self._json(address, entry.stat), self._own.get(project.address)
+        if kept is not None and kept[0] is data and kept[1] is common:
             return kept[2]
-        data = self._json(address, entry.stat)
         like = sets.find(self.sets(), str(data.get("like") or "")) or common
         files = {**self._settings.folder("sets"), **self._rfam.sets()}
         said = sets.joined(sets.resolved(like.ident, files), data)
-        folder = str(self._store.path(project.address))
-        made = read_set(project.ident, said, like.patterns, (folder, *like.places))
-        self._own[project.address] = (entry.stat, common, made)
+        made = read_set(project.ident, said, like.patterns, (project.address, *like.places))
+        self._own[project.address] = (data, common, made)
         return made
 
 

@@ -7,7 +7,6 @@ folder). What it doesn't say it takes from the set that it is `like`. A word wit
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -80,7 +79,9 @@ class AssetSet:
     engine: str = ""  # as Blender calls it; empty: the template's
     resolution: tuple[int, int] = (0, 0)  # pixels; zero: the template's
     fps: int = 0
-    places: tuple[str, ...] = ()  # folders of its templates, the first that has one counts
+    places: tuple[
+        str, ...
+    ] = ()  # folders of its templates, paths or addresses: the first that has one counts
     names: tuple[str, ...] = ()  # by which RFAM's projects call it
 
     def named(self, name: str) -> Named:
@@ -334,14 +335,3 @@ def titles(sets: Iterable[AssetSet]) -> list[tuple[str, str]]:
 
 
 EMPTY_SET = read_set(DEFAULT_SET, {})
-
-
-def template(words: AssetSet, name: str) -> str:
-    """The path of a template .blend of this set, of the first of its places that has one; '' if none has."""
-    if not name or "\\" in name or ".." in name.split("/") or name.startswith("/"):
-        return ""
-    for place in words.places:
-        path = os.path.join(place, name)
-        if os.path.isfile(path):
-            return path
-    return ""

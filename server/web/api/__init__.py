@@ -2,6 +2,7 @@
 
 from server.web.api import (
     assets,
+    creation,
     failures,
     farm,
     files,
@@ -37,6 +38,7 @@ ROUTES: list[Route] = [
     *notes.ROUTES,
     *assets.ROUTES,
     *search.ROUTES,
+    *creation.ROUTES,
     *files.ROUTES,
     *uploads.ROUTES,
     *jobs.ROUTES,

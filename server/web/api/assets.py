@@ -12,6 +12,7 @@ from server.disk.speech import count, say
 from server.farm.jobs import states
 from server.library.assets.listing import becomes_asset
 from server.library.assets.many import Outcome, Wish
+from server.web.api import creation
 from server.web.api.saves import quoted, undo
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, Headers, etag_matches, number
@@ -81,6 +82,8 @@ def show_asset(services: Services, call: Call) -> Answer:
 
 
 def create_asset(services: Services, call: Call) -> Answer:
+    if "address" not in call.body:
+        return creation.create(services, call)
     fields = dict(call.body)
     address = fields.pop("address")
     data = services.assets.create(address, fields, call.require("student"))
@@ -192,8 +195,10 @@ def etag_of(data: dict[str, Any]) -> Headers:
 ROUTES = [
     Route("GET", "/api/assets", search_assets, "search", query={**FILTERS, **PAGING}, listing=True,
           data=ref("Asset"), errors=(404,), tag="assets"),
-    Route("POST", "/api/assets", create_asset, "make an asset of a file that is there", role="student",
-          body=ref("NewAsset"), data=ref("Asset"), status=201, errors=(404, 409), tag="assets"),
+    Route("POST", "/api/assets", create_asset,
+          "a new file from its type's template; or make an asset of a file that is there", role="student",
+          body={"anyOf": [ref("NewFile"), ref("NewAsset")]}, data=ref("Asset"), status=201,
+          errors=(404, 409), tag="assets"),
     Route("PATCH", "/api/assets", change_assets, "change fields of several assets", role="student",
           body=ref("AssetChanges"), data=ref("ManyChanged"), errors=(404, 409, 412), tag="assets"),
     Route("GET", "/api/assets/{address}", show_asset, "one asset, with what its content tells",

@@ -13,6 +13,7 @@ from server.web.api.history_shapes import HISTORY_SHAPES
 from server.web.api.node_shapes import NODE_BODIES, NODE_SHAPES
 from server.web.api.note_shapes import NOTE_SHAPES
 from server.web.api.people_shapes import PEOPLE_BODIES, PEOPLE_SHAPES
+from server.web.api.project_shapes import PROJECT_BODIES, PROJECT_SHAPES
 from server.web.api.schema import (
     ANYTHING,
     ASSET_STATUS,
@@ -420,5 +421,7 @@ SHAPES: dict[str, Schema] = {
     **ASSET_BODIES,
     **NODE_BODIES,
     **PEOPLE_BODIES,
+    **PROJECT_BODIES,
+    **PROJECT_SHAPES,
     **HISTORY_SHAPES,
 }
