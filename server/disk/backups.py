@@ -91,7 +91,7 @@ class Backups:
         """The one of this name; NotFound."""
         at = time_of(name)
         if at is None or not (self.root / name / RECORD).exists():
-            raise NotFound(f"There is no backup {name[:40]!r} in {self.root}.")
+            raise NotFound("There is no backup {name} in {root}.", name=repr(name[:40]), root=self.root)
         return Tree(name, at, self.root / name)
 
     def before(self, moment: datetime) -> Tree:
@@ -99,7 +99,11 @@ class Backups:
         for tree in self.trees():
             if tree.at <= moment:
                 return tree
-        raise NotFound(f"There is no backup from {moment:%Y-%m-%d %H:%M} UTC or before in {self.root}.")
+        raise NotFound(
+            "There is no backup from {moment:%Y-%m-%d %H:%M} UTC or before in {root}.",
+            moment=moment,
+            root=self.root,
+        )
 
     def last_run(self) -> dict[str, Any]:
         """How the last run went: `at`, `code`, `line`; {} where none said so."""
@@ -129,7 +133,9 @@ def moment_of(text: str, zone: Any, now: datetime) -> datetime:
             return day.astimezone(UTC)
         found = datetime.fromisoformat(text)
     except ValueError as error:
-        raise BadInput(f"{text[:40]!r} isn't a time: say 14:10, or 2026-11-22 14:10.") from error
+        raise BadInput(
+            "{text} isn't a time: say 14:10, or 2026-11-22 14:10.", text=repr(text[:40])
+        ) from error
     if found.tzinfo is None:
         found = found.replace(tzinfo=zone)
     if found.second == 0:

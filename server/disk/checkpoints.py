@@ -73,7 +73,8 @@ def replace(
         except _Changed as error:  # Race: saved again between the copy and now; that is to be kept, too
             if last == 1:
                 raise Conflict(
-                    f"{paths.name_of(inside)} is being saved again and again. Try again in a moment."
+                    "{inside} is being saved again and again. Try again in a moment.",
+                    inside=paths.name_of(inside),
                 ) from error
     raise AssertionError
 
@@ -122,7 +123,7 @@ def _lock(inside: str) -> str:
 def _new(share: Share, inside: str, who: str, comment: str, disk: files.Os) -> Intent:
     path = share.path(inside)
     if os.path.isdir(path):
-        raise BadInput(f"{path.name} is a folder: keep its files.")
+        raise BadInput("{path} is a folder: keep its files.", path=path.name)
     return intents.new(share, inside, WHAT, who, disk, comment=comment, hash="", size=0, names={})
 
 
@@ -132,7 +133,7 @@ def _keep(intent: Intent, known: Known) -> None:
     path = intent.share.path(inside)
     own = [name for name in deletions.own_names(path) if os.path.lexists(path.parent / name)]
     if not own:
-        raise NotFound(f"There is no {path.name}.", path=str(path))
+        raise NotFound("There is no {file}.", path=str(path), file=path.name)
     beside = paths.sidecar_of(path)
     with contextlib.suppress(CroftError):
         intent.data["uuid"] = str(sidecar.read(beside).data.get("uuid") or "")
@@ -395,11 +396,20 @@ def _check(intent: Intent) -> None:
     inside = paths.name_of(str(data["inside"]))
     for name in hidden:
         if not name.startswith(files.TEMPORARY) or "/" in name:
-            raise BadInput(f"{intent.aside} names {name[:100]!r}, which is none of Croft's own.")
+            raise BadInput(
+                "{aside} names {name}, which is none of Croft's own.",
+                aside=intent.aside,
+                name=repr(name[:100]),
+            )
     for name in names:
         key = paths.sequence_key(name)
         if name not in (inside, paths.sidecar_of(inside)) and (key is None or key[0] != inside):
-            raise BadInput(f"{intent.aside} names {name[:100]!r}, which isn't of {inside}.")
+            raise BadInput(
+                "{aside} names {name}, which isn't of {inside}.",
+                aside=intent.aside,
+                name=repr(name[:100]),
+                inside=inside,
+            )
 
 
 def _forget(path: Path) -> None:

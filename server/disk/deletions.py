@@ -52,7 +52,7 @@ def bring_back(share: Share, locks: Locks, aside: str, who: str, disk: files.Os 
     with locks.hold(paths.lock_key(inside)) as held:
         intent = intents.read(share, aside, disk)  # Race: another server brought it back meanwhile.
         if intent.data["what"] not in WHAT or not intent.data.get("done"):
-            raise BadInput(f"{aside} isn't a deletion that could be undone.")
+            raise BadInput("{aside} isn't a deletion that could be undone.", aside=aside)
         if intent.data.get("restored"):
             raise Conflict("This was brought back already.", path=aside)
         path = intent.home / paths.name_of(inside)
@@ -62,15 +62,16 @@ def bring_back(share: Share, locks: Locks, aside: str, who: str, disk: files.Os 
         for name in own:
             if os.path.lexists(intent.home / name):
                 raise Conflict(
-                    f"There is a file {name} again. Rename it first, then bring the old one back.",
+                    "There is a file {name} again. Rename it first, then bring the old one back.",
                     path=str(intent.home / name),
+                    name=name,
                 )
         taken = any(os.path.lexists(intent.home / name) for name in record)
         if taken and not own:
-            raise Conflict(f"There is a record of {path.name} again.", path=str(path))
+            raise Conflict("There is a record of {file} again.", path=str(path), file=path.name)
         back = own if taken else there
         if not back:
-            raise NotFound(f"Nothing lies in {aside} any more.", path=aside)
+            raise NotFound("Nothing lies in {path} any more.", path=aside)
         held.check()
         intent.begin_again(back=back, back_by=who)
         finish(intent)
@@ -145,7 +146,9 @@ def _begin(share: Share, inside: str, who: str, disk: files.Os, what: str, check
     wanted = {"delete": belongings, "forget": record_names, "away": own_names}[what](path)
     found = [name for name in wanted if os.path.lexists(path.parent / name)]
     if not found:
-        raise NotFound(f"There is no {paths.name_of(inside)}, or no record of it.", path=str(path))
+        raise NotFound(
+            "There is no {inside}, or no record of it.", path=str(path), inside=paths.name_of(inside)
+        )
     intent.data["names"] = {name: intents.identity(path.parent / name) for name in found}
     with contextlib.suppress(CroftError):
         intent.data["uuid"] = str(sidecar.read(paths.sidecar_of(path)).data.get("uuid") or "")

@@ -106,19 +106,25 @@ def translate(error: OSError, path: str | Path) -> CroftError:
     """The sentence for what the disk answered."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(
-            f"The disk is full, {path} was not written. Make room (old/ folders, versions) and try again.",
+            "The disk is full, {path} was not written. Make room (old/ folders, versions) and try again.",
             path=str(path),
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return ReadOnly(
-            f"This server may not write {path} ({error.strerror}). Give its user the right to.",
+            "This server may not write {path} ({why}). Give its user the right to.",
             path=str(path),
+            why=error.strerror,
         )
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return NotFound(f"The folder of {path} is gone.", path=str(path))
+        return NotFound("The folder of {path} is gone.", path=str(path))
     if error.errno == errno.ENAMETOOLONG:
-        return Conflict(f"The name of {path} is too long for this disk.", path=str(path))
-    return DiskError(f"The disk answered '{error.strerror}' for {path}.", path=str(path), errno=error.errno)
+        return Conflict("The name of {path} is too long for this disk.", path=str(path))
+    return DiskError(
+        "The disk answered '{why}' for {path}.",
+        path=str(path),
+        errno=error.errno,
+        why=error.strerror,
+    )
 
 
 def fail(error: OSError, path: str | Path) -> NoReturn:
@@ -256,14 +262,18 @@ def copy_aside(source: Path, aside: Path, *, disk: Os = REAL, mode: int = FILE_M
         try:
             before = os.fstat(reader)
             if not stat.S_ISREG(before.st_mode):
-                raise Conflict(f"{source.name} is no plain file: it can't be copied.", path=str(source))
+                raise Conflict(
+                    "{source} is no plain file: it can't be copied.", path=str(source), source=source.name
+                )
             writer = disk.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
             try:
                 count = copy_content(reader, writer, before.st_size, disk)
                 after = os.fstat(reader)
                 if Stat.of(after).content != Stat.of(before).content or count != before.st_size:
                     raise Conflict(
-                        f"{source.name} is being written just now. Try again in a moment.", path=str(source)
+                        "{source} is being written just now. Try again in a moment.",
+                        path=str(source),
+                        source=source.name,
                     )
                 share_with_group(writer, folder, mode)
                 os.utime(writer, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -275,10 +285,12 @@ def copy_aside(source: Path, aside: Path, *, disk: Os = REAL, mode: int = FILE_M
         done = True
         return Stat.of(before)
     except FileNotFoundError as error:
-        raise NotFound(f"{source} is gone.", path=str(source)) from error
+        raise NotFound("{source} is gone.", path=str(source), source=source) from error
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise Conflict(f"{source.name} is a link: go to the file that it leads to.") from error
+            raise Conflict(
+                "{source} is a link: go to the file that it leads to.", source=source.name
+            ) from error
         fail(error, folder / source.name)
     finally:
         if not done:

@@ -135,15 +135,17 @@ def read(share: Share, aside: str, disk: files.Os = files.REAL) -> Intent:
     """The one in this folder. NotFound where there is none, Broken, BadInput for what isn't one."""
     folder, name = paths.split(aside)
     if paths.name_of(folder) != paths.OLD or not is_ident(name):
-        raise BadInput(f"{aside} is no folder in {paths.OLD}/.")
+        raise BadInput("{aside} is no folder in {old}/.", aside=aside, old=paths.OLD)
     data = sidecar.read(share.path(aside) / INTENT).data
     if not isinstance(data.get("inside"), str) or not isinstance(data.get("names"), dict):
-        raise BadInput(f"{aside} doesn't say what was put there.")
+        raise BadInput("{aside} doesn't say what was put there.", aside=aside)
     paths.check_inside(data["inside"])
     back = data.get("back", [])
     for known in (*data["names"], *(back if isinstance(back, list) else [None])):
         if not is_belonging(known):
-            raise BadInput(f"{aside} names {str(known)[:100]!r}, which can't lie there.")
+            raise BadInput(
+                "{aside} names {known}, which can't lie there.", aside=aside, known=repr(str(known)[:100])
+            )
     return Intent(share, aside, data, disk)
 
 
@@ -173,7 +175,7 @@ def finish_all(
             aside = str(said["folder"])
             lock = str(said.get("lock") or paths.lock_key(str(said["inside"])))
             if not _LOCK.fullmatch(lock):
-                raise BadInput(f"{lock[:100]!r} is the name of no lock.")
+                raise BadInput("{lock} is the name of no lock.", lock=repr(lock[:100]))
             with contextlib.ExitStack() as held:
                 held.enter_context(locks.hold(lock))
                 if not os.path.lexists(pointer):

@@ -191,7 +191,7 @@ class Journal:
             try:
                 self._fd = self._disk.open(self.path, flags | os.O_CREAT)
             except FileNotFoundError as error:
-                raise NotFound(f"The folder of {self.path} is gone.", path=str(self.path)) from error
+                raise NotFound("The folder of {path} is gone.", path=str(self.path)) from error
             files.share_with_group(self._fd, self.path.parent)
             files.sync_folder(self.path.parent, self._disk)
         else:
@@ -231,7 +231,7 @@ class Journal:
 
     def _restored(self) -> Restored:
         return Restored(
-            f"{self.path} is not the file it was (a restore?): it is read again from its start.",
+            "{path} is not the file it was (a restore?): it is read again from its start.",
             path=str(self.path),
         )
 

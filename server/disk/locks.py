@@ -53,7 +53,7 @@ class Held:
         """Busy when the lock was lost. Called right before a write, it leaves only microseconds unguarded."""
         if not self.still():
             raise Busy(
-                f"The lock {self.path} was replaced while it was held (a restore?). Try again.",
+                "The lock {path} was replaced while it was held (a restore?). Try again.",
                 path=self.path, holder="", waited_s=0.0,
             )  # fmt: skip
 
@@ -202,8 +202,9 @@ class Locks:
     def _make_folder(self) -> None:
         if not os.path.isfile(self.root / paths.SHARE_MARKER):
             raise ShareAway(
-                f"The share at {self.root} isn't there. Mount it again; nothing is lost.",
+                "The share at {root} isn't there. Mount it again; nothing is lost.",
                 share=str(self.root),
+                root=self.root,
             )
         files.make_folders(self.folder, self.root)
 
@@ -214,12 +215,14 @@ class Locks:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 return  # Race: the folder was deleted after the look.
         if error.errno == errno.ENOSYS:
-            raise ReadOnly(f"The file system of {self.root} has no locks.", path=str(self.root)) from error
+            raise ReadOnly(
+                "The file system of {root} has no locks.", path=str(self.root), root=self.root
+            ) from error
         files.fail(error, self.folder)
 
     def _busy(self, key: str, waited_s: float) -> Busy:
         holder = self.holder_of(key)
         return Busy(
-            f"{self._path(key)} was not free for {waited_s:.1f} seconds: {holder} holds it. Try again.",
+            "{path} was not free for {waited_s:.1f} seconds: {holder} holds it. Try again.",
             path=self._path(key), holder=holder, waited_s=waited_s,
         )  # fmt: skip

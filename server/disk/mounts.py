@@ -65,7 +65,7 @@ class Mounts:
         name = name.partition(paths.SEPARATOR)[0]
         found = self._shares.get(name)
         if found is None:
-            raise NotFound(f"There is no share {name!r}.", share=name)
+            raise NotFound("There is no share {name}.", share=name, name=repr(name))
         return found
 
     def away(self, name: str) -> bool:
@@ -99,13 +99,18 @@ class Mounts:
         share = self.get(address)
         if (not take_in and share.name in self._gone) or self.away(share.name):
             raise ShareAway(
-                f"The share {share.name} isn't there: {self._gone.get(share.name, '')}. Nothing is lost; "
-                f"mount it again at {share.root}.",
+                "The share {share} isn't there: {why}. Nothing is lost; mount it again at {root}.",
                 share=share.name,
+                why=self._gone.get(share.name, ""),
+                root=share.root,
             )
         share = self._shares[share.name]
         if share.read_only:
-            raise ReadOnly(f"The share {share.name} is read-only here: {share.read_only}.", share=share.name)
+            raise ReadOnly(
+                "The share {share} is read-only here: {read_only}.",
+                share=share.name,
+                read_only=share.read_only,
+            )
         return share
 
     def problems(self) -> list[Problem]:
@@ -276,5 +281,9 @@ def configured_shares(settings: Settings, data: Path | str | None) -> list[Share
     for outer, first in roots:
         for inner, second in roots:
             if first != second and (inner == outer or inner.startswith(outer.rstrip("/") + "/")):
-                raise BadInput(f"The share {second} lies within {first}: a file would have two addresses.")
+                raise BadInput(
+                    "The share {second} lies within {first}: a file would have two addresses.",
+                    second=second,
+                    first=first,
+                )
     return list(found.values())

@@ -32,7 +32,7 @@ def move(
         if source.parent != target.parent:
             files.sync_folder(source.parent, disk)
     except FileNotFoundError as error:
-        raise NotFound(f"{source} is gone.", path=str(source)) from error
+        raise NotFound("{source} is gone.", path=str(source), source=source) from error
     except OSError as error:
         files.fail(error, target)
 
@@ -61,13 +61,13 @@ def place(source: Path, target: Path, *, disk: files.Os = files.REAL) -> None:
         try:
             disk.link(source, target)
         except FileExistsError:
-            raise Conflict(f"{target.name} is there already.", path=str(target)) from None
+            raise Conflict("{target} is there already.", path=str(target), target=target.name) from None
         except OSError as error:
             if error.errno not in files.NO_LINKS:
                 raise
             # A disk without links. Race: a microsecond between the look and the rename is left unguarded.
             if os.path.lexists(target):
-                raise Conflict(f"{target.name} is there already.", path=str(target)) from None
+                raise Conflict("{target} is there already.", path=str(target), target=target.name) from None
             disk.rename(source, target)
         else:
             disk.unlink(source)
@@ -81,7 +81,7 @@ def _move(
 ) -> None:
     st = os.lstat(source)
     if os.path.lexists(target) and not merge:
-        raise Conflict(f"{target} is there already.", path=str(target))
+        raise Conflict("{target} is there already.", path=str(target), target=target)
     if stat.S_ISDIR(st.st_mode):
         _move_folder(source, target, root, branches, disk)
     else:
@@ -94,7 +94,12 @@ def _move_file(source: Path, target: Path, root: Path, branches: Sequence[Path],
         if source.is_symlink() or _hash(source) == _hash(target):
             disk.unlink(source)
             return
-        raise Conflict(f"{target} is there already, with another content than {source}.", path=str(target))
+        raise Conflict(
+            "{target} is there already, with another content than {source}.",
+            path=str(target),
+            target=target,
+            source=source,
+        )
     try:
         disk.rename(source, target)
         return
@@ -134,8 +139,11 @@ def _move_folder(source: Path, target: Path, root: Path, branches: Sequence[Path
     if missing or os.path.lexists(source):
         what = missing[0] if missing else source.name
         raise DiskError(
-            f"{source} was moved to {target}, but not all of it came along ({what}). Nothing was deleted.",
+            "{source} was moved to {target}, but not all of it came along ({what}). Nothing was deleted.",
             path=str(target),
+            source=source,
+            target=target,
+            what=what,
         )
 
 

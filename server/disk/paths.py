@@ -74,7 +74,12 @@ class Share:
         path = self.root / inside if inside else self.root
         real = os.path.realpath(path)
         if real != self.real_root and not real.startswith(self.real_root.rstrip("/") + "/"):
-            raise NotFound(f"{self.name}{SEPARATOR}{inside} leads outside its share.", share=self.name)
+            raise NotFound(
+                "{share}{separator}{inside} leads outside its share.",
+                share=self.name,
+                separator=SEPARATOR,
+                inside=inside,
+            )
         return path
 
     def address(self, path: Path | str = "") -> str:
@@ -82,11 +87,11 @@ class Share:
         try:
             inside = os.path.relpath(path, self.root) if path else "."
         except ValueError as error:
-            raise BadInput(f"{path!r} is not a path.") from error
+            raise BadInput("{path} is not a path.", path=repr(path)) from error
         if inside == ".":
             return self.name + SEPARATOR
         if inside == ".." or inside.startswith("../"):
-            raise BadInput(f"{path} is not on the share {self.name}.")
+            raise BadInput("{path} is not on the share {name}.", path=path, name=self.name)
         return f"{self.name}{SEPARATOR}{inside}"
 
 
@@ -94,9 +99,12 @@ def parse(address: str) -> tuple[str, str]:
     """Share and inside of an address; BadInput says what is wrong with it."""
     share, separator, inside = address.partition(SEPARATOR)
     if not separator:
-        raise BadInput(f"{address[:200]!r} is not an address: it looks like data::project/folder/file.")
+        raise BadInput(
+            "{address} is not an address: it looks like data::project/folder/file.",
+            address=repr(address[:200]),
+        )
     if not _SHARE_NAME.match(share):
-        raise BadInput(f"{share[:200]!r} is not the name of a share.")
+        raise BadInput("{share} is not the name of a share.", share=repr(share[:200]))
     check_inside(inside)
     return share, inside
 
@@ -108,17 +116,27 @@ def check_inside(inside: str) -> None:
     if "\0" in inside:
         raise BadInput("A path can't hold a NUL character.")
     if inside.startswith("/"):
-        raise BadInput(f"{inside[:200]!r} begins with a slash: a path inside a share doesn't.")
+        raise BadInput(
+            "{inside} begins with a slash: a path inside a share doesn't.", inside=repr(inside[:200])
+        )
     try:
         if len(os.fsencode(inside)) > PATH_BYTES:
-            raise BadInput(f"This path is longer than {PATH_BYTES} bytes.")
+            raise BadInput("This path is longer than {path_bytes} bytes.", path_bytes=PATH_BYTES)
     except UnicodeEncodeError as error:
         raise BadInput("This path holds characters that no file name can.") from error
     for part in inside.split("/"):
         if part in ("", ".", ".."):
-            raise BadInput(f"{inside[:200]!r} is not a clean path: it holds {part or 'an empty name'!r}.")
+            raise BadInput(
+                "{inside} is not a clean path: it holds {part}.",
+                inside=repr(inside[:200]),
+                part=repr(part or "an empty name"),
+            )
         if len(os.fsencode(part)) > NAME_BYTES:
-            raise BadInput(f"The name {part[:40]!r}… is longer than {NAME_BYTES} bytes.")
+            raise BadInput(
+                "The name {part}… is longer than {name_bytes} bytes.",
+                part=repr(part[:40]),
+                name_bytes=NAME_BYTES,
+            )
 
 
 def address(share: str, inside: str = "") -> str:

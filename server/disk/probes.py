@@ -173,7 +173,7 @@ def first_marker(root: Path, name: str, *, disk: files.Os = files.REAL) -> Marke
     files.write_once(root / paths.SHARE_MARKER, _text(data), disk=disk)
     marker = read_marker(root)
     if marker is None:
-        raise NotFound(f"The marker of {root} is gone again.", path=str(root))
+        raise NotFound("The marker of {root} is gone again.", path=str(root), root=root)
     return marker
 
 

@@ -54,7 +54,7 @@ def restore(
     if source.is_dir() and not source.is_symlink():
         own = [source.name]
     if not own or own == [f"{paths.COMPANION}/{source.name}"]:
-        raise NotFound(f"The backup has no {inside}.", path=str(source))
+        raise NotFound("The backup has no {inside}.", path=str(source), inside=inside)
     ident = paths.name_of(intent.aside)
     # The companion first: when the file shows up, all that is known of it is there.
     there = [] if source.is_dir() else deletions.belongings(path)
@@ -91,12 +91,16 @@ def refill(share: Share, backup: Path) -> Restored:
     there = [name for name in os.listdir(share.root) if name != "lost+found"]
     if there:
         raise Conflict(
-            f"{share.root} has no {paths.SHARE_MARKER}, but isn't empty ({sorted(there)[0]} lies there): "
-            "is the right disk mounted?",
+            "{root} has no {share_marker}, but isn't empty ({there} lies there): is the right disk mounted?",
             path=str(share.root),
+            root=share.root,
+            share_marker=paths.SHARE_MARKER,
+            there=sorted(there)[0],
         )
     if probes.read_marker(backup) is None:
-        raise NotFound(f"The backup {backup} has no {paths.SHARE_MARKER}.")
+        raise NotFound(
+            "The backup {backup} has no {share_marker}.", backup=backup, share_marker=paths.SHARE_MARKER
+        )
     count = _rsync(f"{backup}/", f"{share.root}/", f"--exclude=/{paths.SHARE_MARKER}")
     os.sync()
     _rsync(str(backup / paths.SHARE_MARKER), f"{share.root}/")
@@ -111,7 +115,11 @@ def finish(intent: Intent) -> None:
     for name, (hidden, _) in swaps.items():
         # Students can write where it lies: a name must not lead elsewhere, nor the hidden one to a file.
         if not intents.is_belonging(name) or hidden != _hidden(name, ident, "restoring"):
-            raise BadInput(f"{intent.aside} names {str(hidden)[:100]!r}, which is none of Croft's own.")
+            raise BadInput(
+                "{aside} names {hidden}, which is none of Croft's own.",
+                aside=intent.aside,
+                hidden=repr(str(hidden)[:100]),
+            )
     if not intent.data["copied"]:
         _take_back(intent)
         return
@@ -159,7 +167,7 @@ def _swap(intent: Intent, path: Path, hidden: Path, wanted: bool) -> None:
                 raise
         except Conflict:
             continue  # Race: somebody saved a file of that name. It goes aside as well.
-    raise Conflict(f"{path} comes back again and again. Try again in a moment.", path=str(path))
+    raise Conflict("{path} comes back again and again. Try again in a moment.", path=str(path))
 
 
 def _put_aside(intent: Intent, name: str) -> None:
@@ -231,7 +239,7 @@ def _rsync(*arguments: str) -> int:
         raise DiskFull("The disk is full: nothing was put back. Make room and try again.")
     if done.returncode:
         said = (done.stderr.strip() or f"it ended with {done.returncode}").splitlines()[0]
-        raise DiskError(f"Nothing was put back: rsync says {said}")
+        raise DiskError("Nothing was put back: rsync says {said}", said=said)
     found = re.search(r"^Number of files: (?:[\d,]+ \(reg: )?([\d,]+)", done.stdout, re.MULTILINE)
     return int(found[1].replace(",", "")) if found else 0
 

@@ -410,7 +410,7 @@ class Scanner:
     def _confirm_here(self) -> None:
         """Race: the share may have been unmounted between a look at its marker and the listing."""
         if self.here is not None and not self.here():
-            raise ShareAway(f"The share {self.share.name} isn't mounted.", share=self.share.name)
+            raise ShareAway("The share {share} isn't mounted.", share=self.share.name)
 
     def _lose_folder(self, folder: str, found: Found) -> None:
         if not self.index.has_folder(folder):

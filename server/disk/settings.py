@@ -189,7 +189,7 @@ class Settings:
             try:
                 self._disk.unlink(self._path(kind, ident))
             except FileNotFoundError as error:
-                raise NotFound(f"There is no {ident} in {kind}.") from error
+                raise NotFound("There is no {ident} in {kind}.", ident=ident, kind=kind) from error
             self._looked.pop(kind, None)
 
     def change(self, **keys: Any) -> None:
@@ -204,9 +204,13 @@ class Settings:
             except FileNotFoundError:
                 data = {}
             except (OSError, ValueError, RecursionError) as error:
-                raise BadInput(f"{path} can't be changed before it is mended: {error}.") from error
+                raise BadInput(
+                    "{path} can't be changed before it is mended: {why}.", path=path, why=error
+                ) from error
             if not isinstance(data, dict):
-                raise BadInput(f"{path} can't be changed before it is mended: it holds no object in braces.")
+                raise BadInput(
+                    "{path} can't be changed before it is mended: it holds no object in braces.", path=path
+                )
             text = json.dumps({**data, **keys}, indent=2, ensure_ascii=False) + "\n"
             files.write_atomic(path, text.encode("utf-8", "replace"), disk=self._disk)
             self._looked.pop("server.json", None)
@@ -337,10 +341,11 @@ class Settings:
 
     def _path(self, kind: str, ident: str) -> Path:
         if kind not in KINDS:
-            raise BadInput(f"{kind!r} is not a kind of configuration.")
+            raise BadInput("{kind} is not a kind of configuration.", kind=repr(kind))
         if not IDENT.match(ident):
             raise BadInput(
-                f"{ident[:100]!r} can't be an ident: use letters, digits, dots, dashes, underscores."
+                "{ident} can't be an ident: use letters, digits, dots, dashes, underscores.",
+                ident=repr(ident[:100]),
             )
         return self.folder_path / kind / f"{ident}.json"
 

@@ -55,7 +55,7 @@ def read(path: Path | str) -> Sidecar:
     try:
         raw, st = files.read_bounded(path, MAX_BYTES)
     except FileNotFoundError as error:
-        raise NotFound(f"There is no {path}.", path=str(path)) from error
+        raise NotFound("There is no {path}.", path=str(path)) from error
     except OSError as error:
         why = "it is a link" if error.errno == errno.ELOOP else str(error.strerror)
         raise broken(path, why) from error

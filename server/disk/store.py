@@ -203,7 +203,8 @@ class Store:
         inside = paths.parse(address)[1]
         if not inside or paths.is_own(inside):
             raise BadInput(
-                f"{address} isn't a file of a project's: names that begin with a dot are Croft's own."
+                "{address} isn't a file of a project's: names that begin with a dot are Croft's own.",
+                address=address,
             )
         return share, share.path(inside)
 
@@ -219,10 +220,13 @@ class Store:
         try:
             raw, _ = files.read_bounded(path, JSON_BYTES)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise NotFound(f"There is no {address}.", path=str(path)) from error
+            raise NotFound("There is no {address}.", path=str(path), address=address) from error
         except OSError as error:
             raise Broken(
-                f"{path} can't be read: {error.strerror}.", path=str(path), why=str(error)
+                "{path} can't be read: {reason}.",
+                path=str(path),
+                why=str(error),
+                reason=error.strerror,
             ) from error
         return sidecar.parse(raw, path)
 
@@ -264,9 +268,10 @@ class Store:
         size = len(os.fsencode(beside.name))
         if size > paths.NAME_BYTES:
             raise Conflict(
-                f"The name of {path.name[:40]}… is too long: no record fits beside it. "
-                f"Make it {size - paths.NAME_BYTES} bytes shorter.",
+                "The name of {file}… is too long: no record fits beside it. Make it {size} bytes shorter.",
                 path=str(path),
+                file=path.name[:40],
+                size=size - paths.NAME_BYTES,
             )
         try:
             with self.locks(share.name).hold(paths.lock_key(address), timeout_s) as held:
@@ -277,15 +282,19 @@ class Store:
                     old, vector = together.side, together.vector
                 if etag is not None and etag != old.etag:
                     raise Stale(
-                        f"{address} was changed by somebody else meanwhile. Look at it and try again.",
+                        "{address} was changed by somebody else meanwhile. Look at it and try again.",
                         etag=old.etag,
                         record=old.data,
+                        address=address,
                     )
                 if old.newer:
                     raise ReadOnly(
-                        f"{address} was written by a newer Croft (schema {old.data['schema']}): "
-                        f"this one knows {sidecar.SCHEMA} and leaves it alone.",
+                        "{address} was written by a newer Croft (schema {schema}): this one knows {known} "
+                        "and leaves it alone.",
                         path=str(beside),
+                        address=address,
+                        schema=old.data["schema"],
+                        known=sidecar.SCHEMA,
                     )
                 new = dict(changes(dict(old.data)) if callable(changes) else {**old.data, **changes})
                 if old.etag and new == old.data:
@@ -320,7 +329,11 @@ class Store:
         try:
             old, _ = files.read_bounded(path, JSON_BYTES)
             if sidecar.schema_of(sidecar.parse(old, path)) > sidecar.SCHEMA:
-                raise ReadOnly(f"{address} was written by a newer Croft; it stays as it is.", path=str(path))
+                raise ReadOnly(
+                    "{address} was written by a newer Croft; it stays as it is.",
+                    path=str(path),
+                    address=address,
+                )
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -344,7 +357,7 @@ class Store:
         """Give a whole, flushed file its name; Conflict when something is there already."""
         share, path = self.for_people(address)
         if len(os.fsencode(path.name)) > paths.NAME_BYTES - len(".json"):
-            raise BadInput(f"{address} can't be the name of a file: it is too long.")
+            raise BadInput("{address} can't be the name of a file: it is too long.", address=address)
         files.make_folders(path.parent, share.root, disk=self.disk)
         with self.locks(share.name).hold(paths.lock_key(address)):
             try:
@@ -390,7 +403,7 @@ class Store:
         try:
             with self.locks(share.name).hold_all([paths.lock_key(address), paths.lock_key(new)]):
                 if os.path.lexists(target):
-                    raise Conflict(f"{new} is there already.", path=str(target))
+                    raise Conflict("{new} is there already.", path=str(target), new=new)
                 self._move_all(share, source, target)
         finally:
             self._look(address)
@@ -641,21 +654,25 @@ class Store:
                 lost = self.scanner(address).lister.lost_branches() if known and known.etag else []
                 if lost:
                     raise ReadOnly(
-                        f"What is known of {path.name} lies on {', '.join(lost)}, which isn't mounted: it "
-                        "can be changed when that disk is back.",
+                        "What is known of {file} lies on {lost}, which isn't mounted: it can be changed "
+                        "when that disk is back.",
                         path=str(beside),
+                        file=path.name,
+                        lost=", ".join(lost),
                     ) from None
                 if there or "@" in path.name:
                     return sidecar.EMPTY
-        raise NotFound(f"There is no {path.name}.", path=str(path))
+        raise NotFound("There is no {file}.", path=str(path), file=path.name)
 
     def _dump(self, data: Mapping[str, Any], like: bytes, limit: int = sidecar.MAX_BYTES) -> bytes:
         try:
             raw = sidecar.dump(data, like)
         except (TypeError, ValueError, RecursionError) as error:
-            raise BadInput(f"This can't be written as JSON: {error}.") from error
+            raise BadInput("This can't be written as JSON: {why}.", why=error) from error
         if len(raw) > limit:
-            raise TooLarge(f"A record of {len(raw)} bytes is too long; {limit} are allowed.", limit=limit)
+            raise TooLarge(
+                "A record of {raw} bytes is too long; {limit} are allowed.", limit=limit, raw=len(raw)
+            )
         return raw
 
     def _open_history(self, share: Share, path: Path) -> Journal:
@@ -687,11 +704,13 @@ class Store:
     def _move_all(self, share: Share, source: Path, target: Path) -> None:
         own = deletions.own_names(source)
         if not any(os.path.lexists(source.parent / name) for name in own):
-            raise NotFound(f"There is no {source.name}.", path=str(source))
+            raise NotFound("There is no {source}.", path=str(source), source=source.name)
         if own != [source.name] and not deletions.is_sequence(target.name):
-            raise BadInput(f"{target.name} can't be the name of an image sequence: it is like walk.@.png.")
+            raise BadInput(
+                "{target} can't be the name of an image sequence: it is like walk.@.png.", target=target.name
+            )
         if any(os.path.lexists(target.parent / name) for name in deletions.own_names(target)):
-            raise Conflict(f"{target.name} is there already.", path=str(target))
+            raise Conflict("{target} is there already.", path=str(target), target=target.name)
         pairs = [
             *(
                 (source.parent / old, target.parent / new)

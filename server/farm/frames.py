@@ -85,7 +85,7 @@ def parse(text: object, max_frames: int = 100_000) -> Frames:
 @lru_cache(maxsize=256)
 def _parse(text: str, max_frames: int) -> Frames:
     if len(text) > MAX_TEXT:
-        raise BadInput(f"The list of frames is longer than {MAX_TEXT} characters.")
+        raise BadInput("The list of frames is longer than {max_text} characters.", max_text=MAX_TEXT)
     parts: list[range] = []
     total = 0
     for piece in text.split(","):
@@ -93,8 +93,9 @@ def _parse(text: str, max_frames: int) -> Frames:
         total += len(part)
         if total > max_frames:
             raise TooLarge(
-                f"{text!r} asks for more than the {max_frames:,} frames that one job may have here.",
+                "{text} asks for more than the {limit:,} frames that one job may have here.",
                 limit=max_frames,
+                text=repr(text),
             )
         parts.append(part)
     return Frames(_without_repeats(parts))
@@ -110,17 +111,24 @@ def _range(piece: str) -> range:
     if not found:
         shown = piece if len(piece) <= 40 else piece[:40] + "…"
         what = f"{shown!r} is no frame range" if shown else "A frame range is missing"
-        raise BadInput(f'{what}: frames are written like "1-24", "1-100x5" or "1,5,9-12".')
+        raise BadInput('{what}: frames are written like "1-24", "1-100x5" or "1,5,9-12".', what=what)
     first = int(found[1])
     last = int(found[2]) if found[2] is not None else first
     step = int(found[3]) if found[3] is not None else 1
     if step == 0:
-        raise BadInput(f"{piece!r} has a step of 0: the smallest step is 1.")
+        raise BadInput("{piece} has a step of 0: the smallest step is 1.", piece=repr(piece))
     for frame in (first, last):
         if not FIRST <= frame <= LAST:
-            raise BadInput(f"Frame {frame} is outside of what Blender knows ({FIRST} to {LAST}).")
+            raise BadInput(
+                "Frame {frame} is outside of what Blender knows ({first} to {last}).",
+                frame=frame,
+                first=FIRST,
+                last=LAST,
+            )
     if last < first:
-        raise BadInput(f"{piece!r} runs backwards: write {last}-{first} instead.")
+        raise BadInput(
+            "{piece} runs backwards: write {last}-{first} instead.", piece=repr(piece), last=last, first=first
+        )
     count = (last - first) // step + 1
     return range(first, first + (count - 1) * step + 1, step)
 
@@ -168,7 +176,7 @@ def ordering(name: str, total: int) -> array[int] | None:
     if name == "linear" or total < 3:
         return None
     if name != "spread":
-        raise BadInput(f"{name!r} is no order: use one of {', '.join(ORDERS)}.")
+        raise BadInput("{name} is no order: use one of {orders}.", name=repr(name), orders=", ".join(ORDERS))
     order = array("i", (0, total - 1))
     gaps = [(0, total - 1)]
     while gaps:

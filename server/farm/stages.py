@@ -115,7 +115,7 @@ def read(record: Mapping[str, Any], frames: int) -> tuple[Stage, ...]:
         try:
             found.append(_stage(data, found, frames, base))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BadInput(f"its stages make no sense ({error!r})") from error
+            raise BadInput("its stages make no sense ({why})", why=repr(error)) from error
     if found[-1].end > MOST_TASKS:
         raise BadInput("it has too many tasks")
     return tuple(found)

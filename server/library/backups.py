@@ -103,7 +103,11 @@ class Backups:
             folder = tree.folder(share, paths.folder_of(inside))
             if "@" in inside and path is None and folder is not None:
                 return folder
-        raise NotFound(f"No backup has this state of {paths.name_of(address)} any more.", address=address)
+        raise NotFound(
+            "No backup has this state of {name} any more.",
+            address=address,
+            name=paths.name_of(address),
+        )
 
     def check(self, address: str, user: User | None) -> None:
         """Forbidden to all but whose file it is, and supervisors."""
@@ -112,8 +116,9 @@ class Backups:
         owner = (facts.owner or facts.creator) if facts is not None else ""
         if user is None or not (user.at_least("supervisor") or (owner and user.ident == owner)):
             raise Forbidden(
-                f"Only {owner or 'its owner'} and supervisors bring {paths.name_of(address)} back "
-                "from a backup."
+                "Only {owner} and supervisors bring {address} back from a backup.",
+                owner=owner or "its owner",
+                address=paths.name_of(address),
             )
 
     def _known_states(self, share: str, inside: str) -> Sequence[tuple[State, Tree, Tree]]:

@@ -89,7 +89,9 @@ class Query:
     ) -> Query:  # fmt: skip
         """BadInput for a query that is too long or an unknown sort."""
         if len(q) > QUERY_LIMIT:
-            raise BadInput(f"The search is longer than {QUERY_LIMIT} characters.", field="q")
+            raise BadInput(
+                "The search is longer than {query_limit} characters.", field="q", query_limit=QUERY_LIMIT
+            )
         terms = []
         for minus, field, quoted, word in _TERM.findall(q):
             value = fold(quoted or word)
@@ -108,7 +110,12 @@ class Query:
         name = name.removeprefix("-")
         name = ALIASES.get(name, name)
         if name not in SORTS:
-            raise BadInput(f"'{name[:50]}' isn't a way to sort: use {', '.join(SORTS)}.", field="sort")
+            raise BadInput(
+                "'{name}' isn't a way to sort: use {sorts}.",
+                field="sort",
+                name=name[:50],
+                sorts=", ".join(SORTS),
+            )
         return cls(tuple(terms), name, descending, files)
 
     def run(self, rows: Iterable[Row], words: AssetSet) -> list[Row]:

@@ -191,7 +191,9 @@ class Sites:
         original = self._original(address)
         entry = self._store.index.get(original)
         if entry is None or entry.stat is None:
-            raise NotFound(f"{paths.name_of(original)} is gone: keep the other one.", address=original)
+            raise NotFound(
+                "{original} is gone: keep the other one.", address=original, original=paths.name_of(original)
+            )
         kept = self._saves.replace(original, self._store.path(address), user, "before the other site’s came")
         self._put_away(address, user.ident)
         path = f"/api/assets/{quote(original, safe='/:@')}/restore"
@@ -210,7 +212,7 @@ class Sites:
                 self._store.move(address, new, user.ident)
                 break
         else:
-            raise Conflict(f"There are too many files like {first}.")
+            raise Conflict("There are too many files like {first}.", first=first)
         self._copies.pop(address, None)
         undo = Action("Undo", "DELETE", f"/api/assets/{quote(new, safe='/:@')}")
         return Mended(f"The other one is {name} now.", undo)

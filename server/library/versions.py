@@ -87,7 +87,7 @@ def approve(store: Store, address: str, name: str, who: str, approved: bool = Tr
     """A supervisor's word on a version. At most one of a file's versions is approved."""
     place = _place(store, address)
     if not (place / f"{name}.json").exists():
-        raise NotFound(f"{paths.name_of(address)} has no version {name}.")
+        raise NotFound("{address} has no version {name}.", address=paths.name_of(address), name=name)
     if approved:
         for other in listed(store, address):
             if other["version"] != name and other.get("approved"):
@@ -134,9 +134,9 @@ def read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise Conflict(f"{path} can't be read: {error}.", path=str(path)) from error
+        raise Conflict("{path} can't be read: {why}.", path=str(path), why=error) from error
     if not isinstance(data, dict):
-        raise Conflict(f"{path} is not a version's record.", path=str(path))
+        raise Conflict("{path} is not a version's record.", path=str(path))
     return data
 
 

@@ -89,7 +89,7 @@ def loads(body: bytes) -> Any:
     try:
         return encoding.loads(body)
     except ValueError as e:  # orjson's own error is one; so is its word on too deep a nesting
-        raise errors.BadInput(f"The body isn't JSON: {e}.") from None
+        raise errors.BadInput("The body isn't JSON: {e}.", e=e) from None
 
 
 def dumps(value: Any, told: Callable[[Any], Any] | None = None) -> bytes:
@@ -134,7 +134,7 @@ def body_parts(environ: Environ, limit: int) -> Iterable[bytes]:
 
 
 def too_large(limit: int) -> errors.TooLarge:
-    return errors.TooLarge(f"That is more than the {limit:,} bytes that are accepted here.", limit=limit)
+    return errors.TooLarge("That is more than the {limit:,} bytes that are accepted here.", limit=limit)
 
 
 @dataclass(slots=True)
@@ -224,7 +224,7 @@ class Call:
         kind = self.content_type
         body = read_body(self.environ, limit)
         if kind and body and kind != "application/json" and not kind.endswith("+json"):
-            raise errors.BadContent(f"Send the body as application/json, not {kind}.")
+            raise errors.BadContent("Send the body as application/json, not {kind}.", kind=kind)
         return loads(body or (b"{}" if optional else b""))
 
     def form(self, limit: int = 1 << 16) -> dict[str, str]:
@@ -242,7 +242,9 @@ class Call:
             raise errors.NotSignedIn("Sign in first, or send a token: Authorization: Bearer TOKEN.")
         if ROLES.index(role) > rank(self.user.role):
             who = self.user.ident
-            raise errors.Forbidden(f"Only {plural(role)} may do that; you are signed in as {who}.")
+            raise errors.Forbidden(
+                "Only {people} may do that; you are signed in as {user}.", people=plural(role), user=who
+            )
         return self.user
 
 
@@ -280,10 +282,16 @@ def number(query: dict[str, str], name: str, default: int, low: int, high: int) 
     if text is None or text == "":
         return default
     if not (text.isascii() and text.removeprefix("-").isdigit() and len(text) < 12):
-        raise errors.BadInput(f"{name} must be a whole number, not {text[:40]!r}.")
+        raise errors.BadInput("{name} must be a whole number, not {text}.", name=name, text=repr(text[:40]))
     value = int(text)
     if not low <= value <= high:
-        raise errors.BadInput(f"{name} must be between {low} and {high}, not {value}.")
+        raise errors.BadInput(
+            "{name} must be between {low} and {high}, not {value}.",
+            name=name,
+            low=low,
+            high=high,
+            value=value,
+        )
     return value
 
 

@@ -53,7 +53,7 @@ class Static:
         """The file's present content. NotFound for everything but known kinds below the root."""
         path = self._root / name
         if path.suffix not in TYPES or "\0" in name or ".." in name.split("/"):
-            raise NotFound(f"There is no file /static/{name[:100]}.")
+            raise NotFound("There is no file /static/{name}.", name=name[:100])
         try:
             st = path.stat()
             seen = (st.st_mtime_ns, st.st_size)
@@ -62,7 +62,7 @@ class Static:
                 return known
             data = path.read_bytes()
         except (OSError, ValueError):
-            raise NotFound(f"There is no file /static/{name[:100]}.") from None
+            raise NotFound("There is no file /static/{name}.", name=name[:100]) from None
         packed = gzip.compress(data, 9, mtime=0) if path.suffix in PACKED else b""
         etag = hashlib.sha256(data).hexdigest()[:16]
         found = StaticFile(seen, data, packed if len(packed) < len(data) else b"", etag)

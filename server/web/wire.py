@@ -43,7 +43,7 @@ def _parse(body: bytes) -> Any:
     try:
         return encoding.loads(body)
     except ValueError as error:
-        raise BadInput(f"The body is not JSON: {error}.") from error
+        raise BadInput("The body is not JSON: {why}.", why=error) from error
 
 
 class Wire:

@@ -171,13 +171,17 @@ class Identity:
         index = self._store.index
         left, entry = index.get(lost), index.get(found)
         if left is None or left.stat is not None:
-            raise Conflict(f"{paths.name_of(lost)} isn't missing any more.", address=lost)
+            raise Conflict("{lost} isn't missing any more.", address=lost, lost=paths.name_of(lost))
         if entry is None or entry.stat is None:
-            raise NotFound(f"There is no {paths.name_of(found)}.", address=found)
+            raise NotFound("There is no {found}.", address=found, found=paths.name_of(found))
         if not can_be_known(found) or (entry.jobs and not self._is_unclaimed(entry)):
-            raise BadInput(f"{paths.name_of(found)} is an asset of its own by now.", address=found)
+            raise BadInput(
+                "{found} is an asset of its own by now.", address=found, found=paths.name_of(found)
+            )
         if not self._may_take(left, entry, asked=True):
-            raise Conflict(f"Somebody has worked with {paths.name_of(found)} already.", address=found)
+            raise Conflict(
+                "Somebody has worked with {found} already.", address=found, found=paths.name_of(found)
+            )
         changes = self._give_back(lost, found, asked=True)
         now = index.get(lost)
         if now is not None and now.etag:
@@ -193,7 +197,10 @@ class Identity:
         said = [event["was"] for event in store.history(found) if "was" in event]
         if said[-1:] != [lost]:
             raise Conflict(
-                f"Nobody said that {paths.name_of(found)} is {paths.name_of(lost)}.", address=found
+                "Nobody said that {found} is {lost}.",
+                address=found,
+                found=paths.name_of(found),
+                lost=paths.name_of(lost),
             )
         if share_of(lost) != share.name:
             raise Conflict("The files lie on different shares: what was known was copied.", address=found)
@@ -201,7 +208,7 @@ class Identity:
         with store.locks(share.name).hold_all([paths.lock_key(old), paths.lock_key(new)]):
             path = share.path(old)
             if is_there(path) or os.path.lexists(paths.sidecar_of(path)):
-                raise Conflict(f"{paths.name_of(lost)} is there again.", address=lost)
+                raise Conflict("{lost} is there again.", address=lost, lost=paths.name_of(lost))
             carry.carry(share, new, old, store.disk)
         for address in (lost, found):
             store.refresh(address)
@@ -214,7 +221,7 @@ class Identity:
         Kept in its history."""
         left = self._store.index.get(lost)
         if left is None or left.stat is not None:
-            raise Conflict(f"{paths.name_of(lost)} isn't missing any more.", address=lost)
+            raise Conflict("{lost} isn't missing any more.", address=lost, lost=paths.name_of(lost))
         self._store.tell(lost, who, {"maybe" if undo else "not": sorted(others)})
         with self._lock:
             self._not.pop(lost, None)

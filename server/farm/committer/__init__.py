@@ -345,7 +345,7 @@ class Committer:
             live.checked = now
             seen = live.place.catch_up()
             if seen is Seen.GONE:
-                raise Gone(f"The folder of job {job.id} is gone.", job=job.id)
+                raise Gone("The folder of job {job} is gone.", job=job.id)
             held.check()
             if seen is Seen.BACKWARDS and job.state in states.OPEN:
                 turn.change(states.PAUSED, why="restored, resume?")
@@ -457,7 +457,7 @@ def _busy(text: str) -> Busy:
 
 
 def _unknown(op: Op) -> None:
-    op.error = NotFound(f"There is no job {op.job_id}.", job=op.job_id)
+    op.error = NotFound("There is no job {job}.", job=op.job_id)
 
 
 def _stamp(wall: float) -> str:

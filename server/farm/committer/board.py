@@ -109,7 +109,7 @@ class Board:
         folder = self.store.path(place.folder)
         record = records.read_record(folder)
         if record["id"] != place.id:
-            raise NotFound(f"{folder} holds the job {record['id']}.", path=str(folder))
+            raise NotFound("{folder} holds the job {id}.", path=str(folder), folder=folder, id=record["id"])
         try:
             return self._dress(Job(record, place.address, place.folder))
         except CroftError:

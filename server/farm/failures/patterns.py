@@ -18,12 +18,16 @@ MOST_REPEATS = 2  # that are open, like `.*`
 def compiled(text: object) -> re.Pattern[str]:
     """The pattern; BadInput says what is wrong with it."""
     if not isinstance(text, str) or not text or len(text) > MOST_LENGTH:
-        raise BadInput(f"A pattern is a text of 1 to {MOST_LENGTH} characters, not {str(text)[:60]!r}.")
+        raise BadInput(
+            "A pattern is a text of 1 to {most_length} characters, not {text}.",
+            most_length=MOST_LENGTH,
+            text=repr(str(text)[:60]),
+        )
     _check(text)
     try:
         return re.compile(text, re.IGNORECASE)
     except (re.error, OverflowError, RecursionError) as error:
-        raise BadInput(f"{text!r} is no pattern: {error}.") from error
+        raise BadInput("{text} is no pattern: {why}.", text=repr(text), why=error) from error
 
 
 def _check(text: str) -> None:
@@ -35,13 +39,13 @@ def _check(text: str) -> None:
         step, repeat = 1, False
         if letter == "\\":
             if text[at + 1 : at + 2].isdigit() and text[at + 1] != "0":
-                raise BadInput(f"{text!r} refers back to a group: say what it is instead.")
+                raise BadInput("{text} refers back to a group: say what it is instead.", text=repr(text))
             step = 2
         elif letter == "[":
             step = _end_of_set(text, at) - at
         elif letter == "(":
             if text.startswith("(?P=", at):
-                raise BadInput(f"{text!r} refers back to a group: say what it is instead.")
+                raise BadInput("{text} refers back to a group: say what it is instead.", text=repr(text))
             open_groups.append(False)
             closed_repeats = False
             at += 2 if text.startswith("(?", at) else 1
@@ -56,7 +60,7 @@ def _check(text: str) -> None:
             repeat = True
         if repeat:
             if closed_repeats:
-                raise BadInput(f"{text!r} repeats what repeats: that could take for ever.")
+                raise BadInput("{text} repeats what repeats: that could take for ever.", text=repr(text))
             if letter in "*+" or re.match(r"\{\d*,\}", text[at:]):
                 repeats += 1
             if open_groups:
@@ -64,7 +68,11 @@ def _check(text: str) -> None:
         closed_repeats = False
         at += step
     if repeats > MOST_REPEATS:
-        raise BadInput(f"{text!r} has more than {MOST_REPEATS} open repeats: that could take for ever.")
+        raise BadInput(
+            "{text} has more than {most_repeats} open repeats: that could take for ever.",
+            text=repr(text),
+            most_repeats=MOST_REPEATS,
+        )
 
 
 def _end_of_set(text: str, at: int) -> int:

@@ -65,16 +65,20 @@ class RuleFile:
 def read(told: object) -> tuple[Rule, ...]:
     """Rules from a file; BadInput for the first that makes no sense."""
     if not isinstance(told, list) or len(told) > MOST_RULES:
-        raise BadInput(f"rules is a list of at most {MOST_RULES} rules.")
+        raise BadInput("rules is a list of at most {most_rules} rules.", most_rules=MOST_RULES)
     found = []
     for data in told:
         if not isinstance(data, Mapping):
             raise BadInput('A rule is an object: {"match", "is", "say"}.')
         kind, say, wait_s = data.get("is"), data.get("say", ""), data.get("wait_s", WAIT_S)
         if kind not in KINDS:
-            raise BadInput(f"A rule is one of {', '.join(KINDS)}, not {str(kind)[:40]!r}.")
+            raise BadInput(
+                "A rule is one of {kinds}, not {kind}.", kinds=", ".join(KINDS), kind=repr(str(kind)[:40])
+            )
         if not isinstance(say, str) or len(say) > MOST_SAID:
-            raise BadInput(f"What a rule says is a sentence of at most {MOST_SAID} characters.")
+            raise BadInput(
+                "What a rule says is a sentence of at most {most_said} characters.", most_said=MOST_SAID
+            )
         if isinstance(wait_s, bool) or not isinstance(wait_s, (int, float)) or not 1 <= wait_s <= 86_400:
             raise BadInput("wait_s is a number of seconds from 1 to 86400.")
         found.append(Rule(compiled(data.get("match")), str(kind), say, float(wait_s)))

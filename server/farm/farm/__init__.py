@@ -319,7 +319,9 @@ class Farm:
             claim = live.job.claims.get(n)
         running = claim.code >> 16 if claim is not None else 0
         if not latest or not 0 <= attempt <= latest:
-            raise NotFound(f"Task {n} of job {job_id} has no log: nobody has begun with it.")
+            raise NotFound(
+                "Task {number} of job {job_id} has no log: nobody has begun with it.", number=n, job_id=job_id
+            )
         self.keeper.write_logs()
         kept = live.place.logs.attempts(n, latest)
         number = attempt or running or (kept[-1] if kept else latest)
@@ -464,12 +466,17 @@ class Farm:
         self._committer.do(lambda: self.board.add(fresh) if job_id not in self.board.live else None)
         live = self.board.live.get(job_id)
         if live is None:
-            raise Conflict(f"Job {job_id} is just being put away. Try again.")
+            raise Conflict("Job {job_id} is just being put away. Try again.", job_id=job_id)
         return live
 
     def _check_task(self, live: Live, n: int) -> None:
         if not 0 <= n < live.job.tasks:
-            raise NotFound(f"Job {live.job.id} has no task {n}: they are 0 to {live.job.tasks - 1}.")
+            raise NotFound(
+                "Job {id} has no task {number}: they are 0 to {tasks}.",
+                id=live.job.id,
+                number=n,
+                tasks=live.job.tasks - 1,
+            )
 
     # -- nodes and the farm, people's side ------------------------------------------------------------
 

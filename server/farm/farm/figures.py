@@ -80,7 +80,9 @@ class Figures:
     def table(self, by: str, days: int, zone: datetime.tzinfo, project: str = "", user: str = "") -> Table:
         """The work of the last `days` days, or of all time (0), by day, project, user, node or file."""
         if by not in tables.BY:
-            raise BadInput(f"by must be one of {', '.join(tables.BY)}, not {by[:40]!r}.")
+            raise BadInput(
+                "by must be one of {by}, not {given}.", by=", ".join(tables.BY), given=repr(by[:40])
+            )
         now = self._monotonic()
         key = (by, days, str(zone), project, user)
         known = self._tables.get(key)

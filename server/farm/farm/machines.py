@@ -119,7 +119,7 @@ class Machines:
         """Take a node out of the farm: its tokens are revoked, its settings go. Conflict while it renders."""
         node = self._nodes.get(name)
         if node.held:
-            raise Conflict(f"{name} still has frames: let it finish, or pause it and wait.")
+            raise Conflict("{name} still has frames: let it finish, or pause it and wait.", name=name)
         revoke(name)
         kept = self._forgotten[name] = self._nodes.forget(name)
         while len(self._forgotten) > FORGOTTEN:
@@ -130,7 +130,7 @@ class Machines:
     def remember(self, name: str) -> dict[str, Any]:
         """Take it back that a node was forgotten; NotFound where this process didn't do it."""
         if name not in self._forgotten:
-            raise NotFound(f"No computer {name[:100]!r} was forgotten lately.")
+            raise NotFound("No computer {name} was forgotten lately.", name=repr(name[:100]))
         node = self._nodes.restore(name, self._forgotten.pop(name))
         self._board.tell("node", name)
         return self._view(node)
@@ -177,7 +177,7 @@ class Machines:
         node = self._nodes.get(name)
         self._must_be_here(node)
         if node.protocol < 2:
-            raise Conflict(f"{name} is a node of RFAM's: it can't be updated from here.")
+            raise Conflict("{name} is a node of RFAM's: it can't be updated from here.", name=name)
         self._nodes.update(node)
         self._board.tell("node", name)
         return self._view(node)
@@ -185,4 +185,4 @@ class Machines:
     def _must_be_here(self, node: Node) -> None:
         heartbeat_s = self._nodes.heartbeat_s()
         if node.state(self._board.monotonic(), heartbeat_s) in NOT_OPEN:
-            raise Conflict(f"{node.name} isn't on at the moment.")
+            raise Conflict("{node} isn't on at the moment.", node=node.name)

@@ -260,11 +260,11 @@ class Powering:
             known = self._known.setdefault(node.name, Known())
             if self._is_on(node, now):
                 if now >= node.leaves_until:
-                    raise Conflict(f"{node.name} is on.")
+                    raise Conflict("{node} is on.", node=node.name)
                 node.leaves_until, known.told, node.power_words = 0.0, False, ""
             elif not (node.wishes.power.mac or node.hardware.get("mac")):
                 text = "its network card's address isn't known. Write it down under Power, on its page."
-                raise Conflict(f"{node.name} can't be woken: {text}")
+                raise Conflict("{node} can't be woken: {text}", node=node.name, text=text)
             else:
                 known.called = now
                 self._call(node, known, now, f"is called{' by ' + who if who else ''}")
@@ -275,10 +275,12 @@ class Powering:
         now = self._board.monotonic()
         with self._lock:
             if not self._is_on(node, now):
-                raise Conflict(f"{node.name} isn't on.")
+                raise Conflict("{node} isn't on.", node=node.name)
             if node.protocol < 2 or node.told.get("can_shutdown") is False:
                 text = 'put "allow_shutdown": true into its config.json.'
-                raise Conflict(f"{node.name} doesn't let itself be switched off from here: {text}")
+                raise Conflict(
+                    "{node} doesn't let itself be switched off from here: {text}", node=node.name, text=text
+                )
             known = self._known.setdefault(node.name, Known())
             self._leave(node, known, now, f"is switched off{' by ' + who if who else ''}")
         self._tell(node)

@@ -27,7 +27,7 @@ def numbers_of(tasks: str | Iterable[int]) -> str | list[int]:
     if not all(isinstance(n, int) and not isinstance(n, bool) for n in found):
         raise BadInput("Task numbers are whole numbers.")
     if len(found) > MOST_CHOSEN:
-        raise BadInput(f"Choose at most {MOST_CHOSEN} tasks at once.")
+        raise BadInput("Choose at most {most_chosen} tasks at once.", most_chosen=MOST_CHOSEN)
     return found
 
 
@@ -64,7 +64,9 @@ def skip(tasks: Iterable[int], who: str) -> Act:
         if not left:
             raise Conflict("None of these waits any more: what is done stays.", job=job.id)
         if job.state in states.ENDED and job.state != states.FAILED:
-            raise Conflict(f"Job {job.id} is {job.state} already: nothing is left to skip.", job=job.id)
+            raise Conflict(
+                "Job {job} is {state} already: nothing is left to skip.", job=job.id, state=job.state
+            )
         for n in left:
             turn.add({"at": turn.at, "event": "skip", "task": n, "by": who})
         if job.state == states.FAILED:
@@ -90,7 +92,7 @@ def forgive(nodes: list[str] | None, who: str) -> Act:
 def check(job: Job, chosen: list[int]) -> None:
     """NotFound where a number is no task of the job."""
     if any(not 0 <= n < job.tasks for n in chosen):
-        raise NotFound(f"Job {job.id} has the tasks 0 to {job.tasks - 1}.")
+        raise NotFound("Job {job} has the tasks 0 to {tasks}.", job=job.id, tasks=job.tasks - 1)
 
 
 def _take_back(turn: Turn, chosen: list[int]) -> None:

@@ -52,7 +52,7 @@ class Talk:
         if not isinstance(requests, list):
             raise BadInput("A node sends a JSON list of requests.")
         if len(requests) > MAX_REQUESTS:
-            raise BadInput(f"A node sends at most {MAX_REQUESTS} requests at once.")
+            raise BadInput("A node sends at most {max_requests} requests at once.", max_requests=MAX_REQUESTS)
         told = [r for r in requests if isinstance(r, dict)]
         node = self._who(token_name, told)
         answers: list[bytes] = []
@@ -116,7 +116,11 @@ class Talk:
         name = identity.get("name") if identity is not None else None
         if token_name and token_name != "*":
             if name is not None and name != token_name:
-                raise Forbidden(f"This token is for the node {token_name!r}, not for {str(name)[:100]!r}.")
+                raise Forbidden(
+                    "This token is for the node {token_name}, not for {name}.",
+                    token_name=repr(token_name),
+                    name=repr(str(name)[:100]),
+                )
             name = token_name
         if not isinstance(name, str):
             name = self._holder(requests)

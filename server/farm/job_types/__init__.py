@@ -88,14 +88,23 @@ class JobType:
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)
         if not head.startswith(self.magic):
-            raise BadContent(f"{path.name} is not what its name says: {self.title} can't be made from it.")
+            raise BadContent(
+                "{path} is not what its name says: {title} can't be made from it.",
+                path=path.name,
+                title=self.title,
+            )
 
     def check_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All settings with their values; BadInput for one that isn't known or doesn't fit."""
         for name in given:
             if name not in self.settings:
                 known = ", ".join(self.settings) or "none"
-                raise BadInput(f"{self.title} has no parameter {str(name)[:60]!r} (it has {known}).")
+                raise BadInput(
+                    "{title} has no parameter {name} (it has {known}).",
+                    title=self.title,
+                    name=repr(str(name)[:60]),
+                    known=known,
+                )
         values = {
             name: setting.check(given[name]) if name in given else setting.default
             for name, setting in self.settings.items()
@@ -103,7 +112,9 @@ class JobType:
         if any(command["do"] == "run" for stage in self.stages for command in stage.commands):
             for name, value in values.items():
                 if self.settings[name].type == "text" and str(value or "").startswith("-"):
-                    raise BadInput(f"{name} may not begin with a dash: the program would take it for more.")
+                    raise BadInput(
+                        "{name} may not begin with a dash: the program would take it for more.", name=name
+                    )
         return values
 
     def plan(
@@ -172,7 +183,9 @@ class JobTypes:
         found = self.all().get(ident) if isinstance(ident, str) else None
         if found is None:
             known = ", ".join(sorted(self.all()))
-            raise NotFound(f"There is no job type {str(ident)[:60]!r}: there are {known}.")
+            raise NotFound(
+                "There is no job type {ident}: there are {known}.", ident=repr(str(ident)[:60]), known=known
+            )
         return found
 
     def for_file(self, name: str) -> JobType:
@@ -181,7 +194,9 @@ class JobTypes:
             if job_type.suffixes and job_type.takes(name):
                 return job_type
         known = ", ".join(sorted({suffix for t in self.all().values() for suffix in t.suffixes}))
-        raise BadContent(f"{name} can't be rendered: the farm renders files that end in {known}.")
+        raise BadContent(
+            "{name} can't be rendered: the farm renders files that end in {known}.", name=name, known=known
+        )
 
     def that_take(self, name: str) -> list[JobType]:
         """All types that a file of this name can be asked for, the usual one first."""
@@ -193,7 +208,9 @@ def parse(ident: str, data: Mapping[str, Any]) -> JobType:
     try:
         return _parse(ident, data)
     except BadInput as error:
-        raise BadInput(f"config/job_types/{ident}.json can't be used: {error.message.rstrip('.')}.") from None
+        raise BadInput(
+            "config/job_types/{ident}.json can't be used: {why}.", ident=ident, why=error.message.rstrip(".")
+        ) from None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadInput(f"config/job_types/{ident}.json can't be used: {error!r}."[:300]) from error
 
@@ -201,21 +218,24 @@ def parse(ident: str, data: Mapping[str, Any]) -> JobType:
 def _parse(ident: str, data: Mapping[str, Any]) -> JobType:
     for key in data:
         if key not in _KEYS and not str(key).startswith("_"):
-            raise BadInput(f"it has the unknown key {str(key)[:40]!r}")
+            raise BadInput("it has the unknown key {key}", key=repr(str(key)[:40]))
     told = data.get("settings", data.get("parameters", {}))
     if not isinstance(told, Mapping) or len(told) > known_settings.MAX_SETTINGS:
         raise BadInput("settings must be an object with one entry for each setting")
     settings: dict[str, Setting] = {}
     for name, one in told.items():
         if not commands.WORD.fullmatch(f"{{{name}}}") or name in (*commands.OF_JOB, *commands.ON_NODE):
-            raise BadInput(f"settings.{str(name)[:40]}: a setting is called by small letters and _, "
-                           f"and not {', '.join(commands.OF_JOB)}")  # fmt: skip
+            raise BadInput(
+                "settings.{name}: a setting is called by small letters and _, and not {reserved}",
+                name=str(name)[:40],
+                reserved=", ".join(commands.OF_JOB),
+            )
         settings[name] = known_settings.read(name, one, f"settings.{name}")
     stages = _stages(data, settings)
     texts = {key: data.get(key, []) for key in ("suffixes", "magic", "outputs", "rules")}
     for key, value in texts.items():
         if not isinstance(value, list):
-            raise BadInput(f"{key} must be a list")
+            raise BadInput("{key} must be a list", key=key)
     outputs = tuple(texts["outputs"]) or ("version",)
     for key, value, known in (
         ("for", data.get("for", "student"), ROLES),
@@ -223,11 +243,16 @@ def _parse(ident: str, data: Mapping[str, Any]) -> JobType:
         *(("outputs", output, OUTPUTS) for output in outputs),
     ):
         if value not in known:
-            raise BadInput(f"{key} must be one of {', '.join(known)}, not {value!r}")
+            raise BadInput(
+                "{key} must be one of {known}, not {value}",
+                key=key,
+                known=", ".join(known),
+                value=repr(value),
+            )
     for key in ("timeout_s", "silence_s", "rank"):
         value = data.get(key, 0)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
-            raise BadInput(f"{key} must be a number, not {value!r}")
+            raise BadInput("{key} must be a number, not {value}", key=key, value=repr(value))
     return JobType(
         ident=ident,
         title=str(data.get("title", ident)),
@@ -259,7 +284,7 @@ def _stages(data: Mapping[str, Any], settings: Mapping[str, Setting]) -> tuple[S
     elif "commands" in data:
         raise BadInput("commands belong into the stages")
     if not isinstance(told, list) or not 0 < len(told) <= plan.MOST_STAGES:
-        raise BadInput(f"stages must be a list of 1 to {plan.MOST_STAGES} stages")
+        raise BadInput("stages must be a list of 1 to {most_stages} stages", most_stages=plan.MOST_STAGES)
     found: list[StagePlan] = []
     for n, one in enumerate(told):
         found.append(plan.read(one, f"stages[{n}]", settings, found))

@@ -67,10 +67,12 @@ class Word:
 def read(text: str) -> Task:
     """The job as a tree of tasks; BadContent says what is wrong in which line."""
     if len(text) > MAX_BYTES:
-        raise BadContent(f"The job file is longer than {MAX_BYTES >> 20} MB.")
+        raise BadContent("The job file is longer than {max_bytes} MB.", max_bytes=MAX_BYTES >> 20)
     statements = [words for words in _statements(text, 1) if words[0].text == "Job"]
     if len(statements) != 1:
-        raise BadContent(f"A RenderMan job file holds one Job, this one has {len(statements)}.")
+        raise BadContent(
+            "A RenderMan job file holds one Job, this one has {statements}.", statements=len(statements)
+        )
     counts = [0, 0]
     job = _task(statements[0], 0, counts, named=False)
     if not counts[1]:
@@ -84,7 +86,9 @@ def stages(job: Task) -> list[list[Unit]]:
     if job.cleanup:
         found.append([Unit("Tidy up", None, job.cleanup)])
     if len(found) > MAX_STAGES:
-        raise BadContent(f"The job file has more than {MAX_STAGES} steps that wait for each other.")
+        raise BadContent(
+            "The job file has more than {max_stages} steps that wait for each other.", max_stages=MAX_STAGES
+        )
     return found
 
 
@@ -151,7 +155,7 @@ def _word(text: str, at: int, line: int) -> tuple[Word, int, int]:
     if sign == '"':
         return _quoted(text, at, line)
     if sign in "}]":
-        raise BadContent(f"Line {line} of the job file closes a bracket that was never opened.")
+        raise BadContent("Line {line} of the job file closes a bracket that was never opened.", line=line)
     end = at
     while end < len(text) and not text[end].isspace() and text[end] not in ";}]":
         end += 2 if text[end] == "\\" and end + 1 < len(text) else 1
@@ -172,12 +176,16 @@ def _close(text: str, at: int, line: int) -> tuple[int, int]:
             stack.append(_CLOSES[sign])
         elif sign in "}]":
             if stack[-1] != sign:
-                raise BadContent(f"Line {line} of the job file closes a bracket with the wrong sign.")
+                raise BadContent(
+                    "Line {line} of the job file closes a bracket with the wrong sign.", line=line
+                )
             stack.pop()
             if not stack:
                 return at, line
         at += 1
-    raise BadContent(f"The {opened} in line {began} of the job file is never closed.")
+    raise BadContent(
+        "The {opened} in line {began} of the job file is never closed.", opened=opened, began=began
+    )
 
 
 def _quoted(text: str, at: int, line: int) -> tuple[Word, int, int]:
@@ -186,7 +194,7 @@ def _quoted(text: str, at: int, line: int) -> tuple[Word, int, int]:
         line += text[at] == "\n"
         at += 2 if text[at] == "\\" else 1
     if at >= len(text):
-        raise BadContent(f"The quotation mark in line {began} of the job file is never closed.")
+        raise BadContent("The quotation mark in line {began} of the job file is never closed.", began=began)
     return Word(_plain(text[start:at]), began), at + 1, line
 
 
@@ -200,10 +208,14 @@ def _plain(text: str) -> str:
 def _task(words: list[Word], depth: int, counts: list[int], named: bool = True) -> Task:
     head = words[0]
     if depth > MAX_DEPTH:
-        raise BadContent(f"Line {head.line} of the job file: tasks are nested deeper than {MAX_DEPTH}.")
+        raise BadContent(
+            "Line {line} of the job file: tasks are nested deeper than {max_depth}.",
+            line=head.line,
+            max_depth=MAX_DEPTH,
+        )
     counts[0] += 1
     if counts[0] > MAX_TASKS:
-        raise BadContent(f"The job file has more than {MAX_TASKS:,} tasks.")
+        raise BadContent("The job file has more than {max_tasks:,} tasks.", max_tasks=MAX_TASKS)
     options = words[1:]
     task = Task("", head.line)
     if named and options and not options[0].text.startswith("-"):
@@ -217,7 +229,9 @@ def _task(words: list[Word], depth: int, counts: list[int], named: bool = True) 
             for inner in _statements(value.text, value.line):
                 if inner[0].text not in _TASKS:
                     raise BadContent(
-                        f"Line {inner[0].line} of the job file: {inner[0].text[:40]!r} is no Task."
+                        "Line {line} of the job file: {text} is no Task.",
+                        line=inner[0].line,
+                        text=repr(inner[0].text[:40]),
                     )
                 if inner[0].text == "Task":
                     task.subtasks.append(_task(inner, depth + 1, counts))
@@ -233,10 +247,15 @@ def _options(words: list[Word], head: Word) -> Iterator[tuple[str, Word]]:
     while at < len(words):
         word = words[at]
         if not word.text.startswith("-") or word.braced:
-            raise BadContent(f"Line {word.line} of the job file: {word.text[:40]!r} is no option.")
+            raise BadContent(
+                "Line {line} of the job file: {text} is no option.", line=word.line, text=repr(word.text[:40])
+            )
         if at + 1 >= len(words):
             raise BadContent(
-                f"Line {word.line} of the job file: {word.text[:40]} of {head.text} has no value."
+                "Line {line} of the job file: {text} of {head} has no value.",
+                line=word.line,
+                text=word.text[:40],
+                head=head.text,
             )
         yield word.text, words[at + 1]
         at += 2
@@ -247,14 +266,20 @@ def _commands(block: Word, counts: list[int]) -> list[list[str]]:
     for words in _statements(block.text, block.line):
         kind = words[0]
         if kind.text not in ("Cmd", "RemoteCmd"):
-            raise BadContent(f"Line {kind.line} of the job file: {kind.text[:40]!r} is no Cmd or RemoteCmd.")
+            raise BadContent(
+                "Line {line} of the job file: {text} is no Cmd or RemoteCmd.",
+                line=kind.line,
+                text=repr(kind.text[:40]),
+            )
         if len(words) < 2:
-            raise BadContent(f"Line {kind.line} of the job file: the command is missing.")
+            raise BadContent("Line {line} of the job file: the command is missing.", line=kind.line)
         counts[1] += 1
         if counts[1] > MAX_COMMANDS:
-            raise BadContent(f"The job file has more than {MAX_COMMANDS:,} commands.")
+            raise BadContent(
+                "The job file has more than {max_commands:,} commands.", max_commands=MAX_COMMANDS
+            )
         argv = [word.text for inner in _statements(words[1].text, words[1].line) for word in inner]
         if not argv or len(argv) > MAX_ARGUMENTS or any("\0" in part for part in argv):
-            raise BadContent(f"Line {words[1].line} of the job file: the command makes no sense.")
+            raise BadContent("Line {line} of the job file: the command makes no sense.", line=words[1].line)
         found.append(argv)
     return found

@@ -55,27 +55,40 @@ ANYWHERE = ("do", "progress")  # keys that every command may have
 def check(commands: Any, known: Iterable[str], place: str) -> tuple[dict[str, Any], ...]:
     """A type's commands; BadInput names the key that is wrong."""
     if not isinstance(commands, list) or not commands:
-        raise BadInput(f"{place} must be a list of commands")
+        raise BadInput("{place} must be a list of commands", place=place)
     words = {*known, *OF_JOB, *ON_NODE, *stages.WORDS}
     for n, command in enumerate(commands):
         where = f"{place}[{n}]"
         if not isinstance(command, Mapping):
-            raise BadInput(f"{where} must be an object in braces")
+            raise BadInput("{where} must be an object in braces", where=where)
         kind = COMMANDS.get(str(command.get("do")))
         if kind is None:
-            raise BadInput(f"{where}.do must be one of {', '.join(COMMANDS)}, not {command.get('do')!r}")
+            raise BadInput(
+                "{where}.do must be one of {commands}, not {do}",
+                where=where,
+                commands=", ".join(COMMANDS),
+                do=repr(command.get("do")),
+            )
         for key in kind.needs:
             if command.get(key) in (None, "", []):
-                raise BadInput(f"{where}.{key} is missing")
+                raise BadInput("{where}.{key} is missing", where=where, key=key)
         for key in command:
             if key not in (*kind.needs, *kind.may, *ANYWHERE) and not str(key).startswith("_"):
                 allowed = ", ".join((*kind.needs, *kind.may))
-                raise BadInput(f"{where} has no key {str(key)[:40]!r}: {command['do']} may have {allowed}")
+                raise BadInput(
+                    "{where} has no key {key}: {do} may have {allowed}",
+                    where=where,
+                    key=repr(str(key)[:40]),
+                    do=command["do"],
+                    allowed=allowed,
+                )
         if command["do"] == "run":
             _check_arguments(command["argv"], f"{where}.argv", words)
         for word in words_in(command):
             if word not in words:
-                raise BadInput(f"{where} has the word {{{word}}}, which stands for nothing")
+                raise BadInput(
+                    "{where} has the word {{word}}, which stands for nothing", where=where, word=word
+                )
     return tuple(dict(command) for command in commands)
 
 
@@ -83,13 +96,17 @@ def _check_arguments(argv: Any, place: str, words: set[str]) -> None:
     if isinstance(argv, str) and WORD.fullmatch(argv):
         return
     if not isinstance(argv, list) or not isinstance(argv[0], str) or not argv[0]:
-        raise BadInput(f"{place} must be a list that begins with the program's name")
+        raise BadInput("{place} must be a list that begins with the program's name", place=place)
     for n, part in enumerate(argv):
         if isinstance(part, list):
             if not all(isinstance(inner, str) for inner in part):
-                raise BadInput(f"{place}[{n}] must be a list of texts")
+                raise BadInput("{place}[{number}] must be a list of texts", place=place, number=n)
         elif not isinstance(part, str):
-            raise BadInput(f"{place}[{n}] must be a text, or a list of texts that belong together")
+            raise BadInput(
+                "{place}[{number}] must be a text, or a list of texts that belong together",
+                place=place,
+                number=n,
+            )
 
 
 def words_in(thing: Any) -> set[str]:

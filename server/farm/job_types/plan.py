@@ -48,36 +48,51 @@ class StagePlan:
 def read(told: Any, place: str, settings: Mapping[str, Any], before: list[StagePlan]) -> StagePlan:
     """A stage from a type's file; BadInput names the key that is wrong."""
     if not isinstance(told, Mapping):
-        raise BadInput(f"{place} must be an object in braces")
+        raise BadInput("{place} must be an object in braces", place=place)
     for key in told:
         if key not in _KEYS and not str(key).startswith("_"):
-            raise BadInput(f"{place} has no key {str(key)[:40]!r}: it may have {', '.join(sorted(_KEYS))}")
+            raise BadInput(
+                "{place} has no key {key}: it may have {keys}",
+                place=place,
+                key=repr(str(key)[:40]),
+                keys=", ".join(sorted(_KEYS)),
+            )
     name = told.get("name", "render")
     if not isinstance(name, str) or not name or name in [stage.name for stage in before]:
-        raise BadInput(f"{place}.name must be a text that no stage before it has, not {name!r}")
+        raise BadInput(
+            "{place}.name must be a text that no stage before it has, not {name}",
+            place=place,
+            name=repr(name),
+        )
     per = told.get("per", "frame")
     if per not in PER:
-        raise BadInput(f"{place}.per must be one of {', '.join(PER)}, not {per!r}")
+        raise BadInput(
+            "{place}.per must be one of {per}, not {given}", place=place, per=", ".join(PER), given=repr(per)
+        )
     tiles = told.get("tiles", [1, 1])
     if not isinstance(tiles, list) or len(tiles) != 2:
-        raise BadInput(f"{place}.tiles must be a list of columns and rows")
+        raise BadInput("{place}.tiles must be a list of columns and rows", place=place)
     numbers = [("chunk", told.get("chunk", 1)), ("tiles", tiles[0]), ("tiles", tiles[1])]
     for key, value in [*numbers, ("memory_mb", told.get("memory_mb", 0))]:
         _check_number(value, f"{place}.{key}", settings)
     condition = told.get("if", "")
     if condition and condition not in settings:
-        raise BadInput(f"{place}.if must be one of the type's settings, not {condition!r}")
+        raise BadInput(
+            "{place}.if must be one of the type's settings, not {condition}",
+            place=place,
+            condition=repr(condition),
+        )
     optional = bool(told.get("optional", False))
     if before and before[-1].optional and not optional:
-        raise BadInput(f"{place}: optional stages come last")
+        raise BadInput("{place}: optional stages come last", place=place)
     listed = {}
     for key in ("outputs", "programs", "requires", "allow"):
         listed[key] = told.get(key, [])
         if not isinstance(listed[key], list) or not all(isinstance(text, str) for text in listed[key]):
-            raise BadInput(f"{place}.{key} must be a list of texts")
+            raise BadInput("{place}.{key} must be a list of texts", place=place, key=key)
     least = told.get("least_frames", 1)
     if not isinstance(least, int) or isinstance(least, bool):
-        raise BadInput(f"{place}.least_frames must be a whole number")
+        raise BadInput("{place}.least_frames must be a whole number", place=place)
     return StagePlan(
         name=name,
         title=str(told.get("title") or name.capitalize()),
@@ -104,21 +119,33 @@ def read(told: Any, place: str, settings: Mapping[str, Any], before: list[StageP
 
 def _after(told: Any, place: str, before: list[StagePlan], optional: bool) -> tuple[dict[str, str], ...]:
     if not isinstance(told, list):
-        raise BadInput(f"{place} must be a list")
+        raise BadInput("{place} must be a list", place=place)
     found = []
     for n, one in enumerate(told):
         one = {"stage": one} if isinstance(one, str) else one
         if not isinstance(one, Mapping):
-            raise BadInput(f'{place}[{n}] must be like {{"stage": "render", "by": "frame"}}')
+            raise BadInput(
+                '{place}[{number}] must be like {"stage": "render", "by": "frame"}', place=place, number=n
+            )
         stage = next((stage for stage in before if stage.name == one.get("stage")), None)
         if stage is None or (stage.optional and not optional):
             names = ", ".join(stage.name for stage in before if not stage.optional) or "none"
             raise BadInput(
-                f"{place}[{n}].stage must be a stage before it ({names}), not {one.get('stage')!r}"
+                "{place}[{number}].stage must be a stage before it ({names}), not {stage}",
+                place=place,
+                number=n,
+                names=names,
+                stage=repr(one.get("stage")),
             )
         by = one.get("by", "all")
         if by not in stages.BY:
-            raise BadInput(f"{place}[{n}].by must be one of {', '.join(stages.BY)}, not {by!r}")
+            raise BadInput(
+                "{place}[{number}].by must be one of {by}, not {given}",
+                place=place,
+                number=n,
+                by=", ".join(stages.BY),
+                given=repr(by),
+            )
         found.append({"stage": stage.name, "by": by})
     return tuple(found)
 
@@ -128,7 +155,11 @@ def _check_number(value: Any, place: str, settings: Mapping[str, Any]) -> None:
         return
     word = WORD.fullmatch(value) if isinstance(value, str) else None
     if word is None or word[1] not in settings or settings[word[1]].type != "whole":
-        raise BadInput(f"{place} must be a whole number, or such a setting in braces, not {value!r}")
+        raise BadInput(
+            "{place} must be a whole number, or such a setting in braces, not {value}",
+            place=place,
+            value=repr(value),
+        )
 
 
 def plan(

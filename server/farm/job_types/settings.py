@@ -57,9 +57,16 @@ class Setting:
             known = ", ".join(str(choice) for choice in self.choices if choice is not None)
             raise BadInput(f"{self.name} must be one of {known}, not {value!r}."[:300], field=self.name)
         if self.least is not None and value < self.least:
-            raise BadInput(f"{self.name} must be at least {self.least:g}, not {value}.", field=self.name)
+            raise BadInput(
+                "{field} must be at least {least:g}, not {value}.",
+                field=self.name,
+                least=self.least,
+                value=value,
+            )
         if self.most is not None and value > self.most:
-            raise BadInput(f"{self.name} must be at most {self.most:g}, not {value}.", field=self.name)
+            raise BadInput(
+                "{field} must be at most {most:g}, not {value}.", field=self.name, most=self.most, value=value
+            )
         return value
 
     def view(self) -> dict[str, Any]:
@@ -82,11 +89,13 @@ class Setting:
 
     def _split(self, line: str) -> list[str]:
         if len(line) > MAX_LINE:
-            raise BadInput(f"{self.name} is longer than {MAX_LINE} characters.", field=self.name)
+            raise BadInput(
+                "{field} is longer than {max_line} characters.", field=self.name, max_line=MAX_LINE
+            )
         try:
             return shlex.split(line)
         except ValueError as error:
-            raise BadInput(f"{self.name} can't be read: {error}.", field=self.name) from error
+            raise BadInput("{field} can't be read: {why}.", field=self.name, why=error) from error
 
     def _fits(self, value: Any) -> bool:
         if self.type == "flag":
@@ -107,23 +116,35 @@ def _is_text(value: Any, most: int) -> bool:
 def read(name: str, told: Any, place: str) -> Setting:
     """A setting from a type's file; BadInput names the key that is wrong."""
     if not isinstance(told, Mapping):
-        raise BadInput(f"{place} must be an object in braces")
+        raise BadInput("{place} must be an object in braces", place=place)
     for key in told:
         if key not in _KEYS and not str(key).startswith("_"):
-            raise BadInput(f"{place} has no key {str(key)[:40]!r}: it may have {', '.join(sorted(_KEYS))}")
+            raise BadInput(
+                "{place} has no key {key}: it may have {keys}",
+                place=place,
+                key=repr(str(key)[:40]),
+                keys=", ".join(sorted(_KEYS)),
+            )
     kind = told.get("type", "text")
     if kind not in TYPES:
-        raise BadInput(f"{place}.type must be one of {', '.join(TYPES)}, not {kind!r}")
+        raise BadInput(
+            "{place}.type must be one of {types}, not {kind}",
+            place=place,
+            types=", ".join(TYPES),
+            kind=repr(kind),
+        )
     listed = told.get("choices") or []
     if not isinstance(listed, list) or len(listed) > MAX_CHOICES:
-        raise BadInput(f"{place}.choices must be a list")
+        raise BadInput("{place}.choices must be a list", place=place)
     choices = [choice.get("value") if isinstance(choice, Mapping) else choice for choice in listed]
     labels = [_label(choice) for choice in listed]
     limits: list[float | None] = []
     for key in ("least", "most"):
         limit = told.get(key)
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, float))):
-            raise BadInput(f"{place}.{key} must be a number, not {limit!r}")
+            raise BadInput(
+                "{place}.{key} must be a number, not {limit}", place=place, key=key, limit=repr(limit)
+            )
         limits.append(limit)
     setting = Setting(
         name=name,
@@ -143,7 +164,9 @@ def read(name: str, told: Any, place: str) -> Setting:
             try:
                 setting.check(value)
             except BadInput as error:
-                raise BadInput(f"{place}.{key}: {error.message.rstrip('.')}") from error
+                raise BadInput(
+                    "{place}.{key}: {why}", place=place, key=key, why=error.message.rstrip(".")
+                ) from error
     return setting
 
 

@@ -223,7 +223,7 @@ class Place:
                 self._moved.add(output["temp"])
             except FileNotFoundError:
                 if not os.path.exists(target):
-                    raise NotFound(f"{target} is gone.", path=target) from None
+                    raise NotFound("{path} is gone.", path=target) from None
             except OSError as error:
                 files.fail(error, target)
 

@@ -80,7 +80,9 @@ def check(
     if most is not None and (
         isinstance(most, bool) or not isinstance(most, int) or not 0 <= most <= MOST_NODES
     ):
-        raise BadInput(f"nodes_most must be a whole number from 0 (any number) to {MOST_NODES}.")
+        raise BadInput(
+            "nodes_most must be a whole number from 0 (any number) to {most_nodes}.", most_nodes=MOST_NODES
+        )
     if most:
         found["nodes_most"] = most
     for key in ("licences", "groups"):
@@ -94,7 +96,10 @@ def _after(told: object, known: Callable[[str], bool]) -> list[dict[str, str]]:
     if told is None:
         return []
     if not isinstance(told, list) or len(told) > MOST_AFTER:
-        raise BadInput(f'after is a list of at most {MOST_AFTER} jobs, such as [{{"job": id, "by": "all"}}].')
+        raise BadInput(
+            'after is a list of at most {most_after} jobs, such as [{"job": id, "by": "all"}].',
+            most_after=MOST_AFTER,
+        )
     found: dict[str, str] = {}
     for data in told:
         data = {"job": data} if isinstance(data, str) else data
@@ -106,9 +111,11 @@ def _after(told: object, known: Callable[[str], bool]) -> list[dict[str, str]]:
             raise BadInput('Each of after names a job, such as {"job": id, "by": "frame"}.')
         by = data.get("by", "all")
         if by not in BY:
-            raise BadInput(f"after: by must be one of {', '.join(BY)}, not {str(by)[:40]!r}.")
+            raise BadInput(
+                "after: by must be one of {by}, not {given}.", by=", ".join(BY), given=repr(str(by)[:40])
+            )
         if not known(data["job"]):
-            raise NotFound(f"after names the job {data['job'][:60]!r}, which there is not.")
+            raise NotFound("after names the job {job}, which there is not.", job=repr(data["job"][:60]))
         found[data["job"]] = by
     return [{"job": job, "by": by} for job, by in found.items()]
 
@@ -129,9 +136,9 @@ def _start(told: object, now: float, zone: str) -> str:
         seconds = when.timestamp()
         utc = when.astimezone(datetime.UTC)
     except (ValueError, OverflowError):
-        raise BadInput(f"start_after: {str(told)[:40]} is no time that a computer knows.") from None
+        raise BadInput("start_after: {told} is no time that a computer knows.", told=str(told)[:40]) from None
     if seconds > now + FURTHEST_S:
-        raise BadInput(f"start_after: {utc:%Y-%m-%d} is more than ten years away.")
+        raise BadInput("start_after: {utc:%Y-%m-%d} is more than ten years away.", utc=utc)
     return utc.isoformat(timespec="seconds").replace("+00:00", "Z") if seconds > now else ""
 
 
@@ -146,8 +153,12 @@ def _names(key: str, told: object) -> list[str]:
     if told is None:
         return []
     if not isinstance(told, list) or len(told) > MOST_NAMES:
-        raise BadInput(f"{key} is a list of at most {MOST_NAMES} names.")
+        raise BadInput("{key} is a list of at most {most_names} names.", key=key, most_names=MOST_NAMES)
     for name in told:
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
-            raise BadInput(f"{key}: a name is a text of 1 to {LONGEST_NAME} characters.")
+            raise BadInput(
+                "{key}: a name is a text of 1 to {longest_name} characters.",
+                key=key,
+                longest_name=LONGEST_NAME,
+            )
     return sorted(set(told))

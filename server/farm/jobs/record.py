@@ -30,7 +30,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         raw, _ = files.read_bounded(path, MAX_RECORD_BYTES)
         record = encoding.loads(raw)
     except FileNotFoundError as error:
-        raise NotFound(f"There is no job in {folder}.", path=str(folder)) from error
+        raise NotFound("There is no job in {folder}.", path=str(folder), folder=folder) from error
     except (OSError, ValueError) as error:
         raise broken(path, str(error)) from error
     if not isinstance(record, dict) or not isinstance(record.get("id"), str) or "frames" not in record:

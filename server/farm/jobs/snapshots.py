@@ -73,7 +73,7 @@ def take(
     except OSError as error:
         files.fail(error, snapshot)
     drop(snapshot, disk)
-    raise Conflict(f"{scene.name} is being saved over and over. Try again when it is at rest.")
+    raise Conflict("{scene} is being saved over and over. Try again when it is at rest.", scene=scene.name)
 
 
 def take_caches(
@@ -132,7 +132,7 @@ def bring_caches(
         raise
     if found.get("sha256") != told.get("sha256"):
         drop_caches(beside, disk)
-        raise Conflict(f"It can't be rendered as it was: {LOST_CACHE}.")
+        raise Conflict("It can't be rendered as it was: {lost_cache}.", lost_cache=LOST_CACHE)
 
 
 def drop(snapshot: Path, disk: files.Os = files.REAL) -> None:
@@ -227,11 +227,13 @@ def _look(scene: Path) -> os.stat_result:
     try:
         found = os.lstat(scene)
     except FileNotFoundError:
-        raise NotFound(f"{scene.name} is gone.") from None
+        raise NotFound("{scene} is gone.", scene=scene.name) from None
     except OSError as error:
         files.fail(error, scene)
     if not stat.S_ISREG(found.st_mode):
-        raise Conflict(f"{scene.name} is a link: render the file that it leads to.", path=str(scene))
+        raise Conflict(
+            "{scene} is a link: render the file that it leads to.", path=str(scene), scene=scene.name
+        )
     return found
 
 
@@ -352,7 +354,11 @@ def _listed(folder: Path) -> dict[str, State]:
                 st = entry.stat(follow_symlinks=False)
                 found[entry.name] = (st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino)
                 if len(found) > CACHE_FILES:
-                    raise Conflict(f"{folder.name} holds more than {CACHE_FILES:,} files: bake it to less.")
+                    raise Conflict(
+                        "{folder} holds more than {cache_files:,} files: bake it to less.",
+                        folder=folder.name,
+                        cache_files=CACHE_FILES,
+                    )
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
@@ -366,7 +372,9 @@ def _make_room(ours: Path, before: Mapping[str, State], disk: files.Os) -> None:
     need = sum(state[0] for state in before.values())
     room = os.statvfs(ours.parent)
     if need > room.f_bavail * room.f_frsize:
-        raise DiskFull(f"There is no room for a copy of the simulation ({need >> 20} MB).", path=str(ours))
+        raise DiskFull(
+            "There is no room for a copy of the simulation ({need} MB).", path=str(ours), need=need >> 20
+        )
     disk.mkdir(ours)
     try:
         os.chown(ours, -1, os.stat(ours.parent).st_gid)
@@ -445,8 +453,9 @@ def _check_still(theirs: Path, before: Mapping[str, State], entries: Entries) ->
 
 def _baking(folder: Path) -> Conflict:
     return Conflict(
-        f"A simulation is being baked into {folder.name} just now. Submit when the bake is over.",
+        "A simulation is being baked into {folder} just now. Submit when the bake is over.",
         path=str(folder),
+        folder=folder.name,
     )
 
 

@@ -45,7 +45,7 @@ _WORDS = {
 def check(job_id: str, present: str, to: str) -> None:
     """Conflict with a sentence when a job in state `present` may not become `to`."""
     if to not in MOVES.get(present, frozenset()):
-        raise Conflict(f"Job {job_id} {_WORDS.get(present, present)}.", job=job_id, state=present)
+        raise Conflict("Job {job} {how}.", job=job_id, state=present, how=_WORDS.get(present, present))
 
 
 def reason_of(text: str) -> str:

@@ -86,14 +86,21 @@ class Submitter:
         path = self._file(address, request)
         project = self._project_of(address)
         if project is None:
-            raise NotFound(f"{address} lies in no project.")
+            raise NotFound("{address} lies in no project.", address=address)
         asked = request.get("project")
         if asked not in (None, "", project[0]):
-            raise NotFound(f"{address} lies in the project {project[0]}, not in {str(asked)[:60]!r}.")
+            raise NotFound(
+                "{address} lies in the project {project}, not in {asked}.",
+                address=address,
+                project=project[0],
+                asked=repr(str(asked)[:60]),
+            )
         job_type = self._type(request, paths.name_of(address))
         if rank(role) < rank(job_type.role):
             who = "an admin" if job_type.role == "admin" else f"a {job_type.role}"
-            raise Forbidden(f"{job_type.title} is for {who} to submit.", role=job_type.role)
+            raise Forbidden(
+                "{job_type} is for {who} to submit.", role=job_type.role, job_type=job_type.title, who=who
+            )
         if "\\" in paths.folder_of(address) and path.suffix.casefold() == ".blend":
             raise BadContent(
                 "Blender takes the backslash in this folder's name for the end of one, and finds nothing: "
@@ -103,7 +110,9 @@ class Submitter:
         try:
             job_type.check_file(path)
         except OSError as error:
-            raise BadContent(f"{address} can't be read: {error.strerror}.") from error
+            raise BadContent(
+                "{address} can't be read: {why}.", address=address, why=error.strerror
+            ) from error
         given = request.get("parameters") or request.get("options") or {}
         if not isinstance(given, Mapping):
             raise BadInput("parameters must be an object.")
@@ -111,23 +120,31 @@ class Submitter:
             raise BadInput("paused must be true or false.")
         for key in request:
             if key not in _KNOWN and key not in job_type.parameters:
-                raise BadInput(f"A job has no {str(key)[:60]!r}.")
+                raise BadInput("A job has no {key}.", key=repr(str(key)[:60]))
         given = {**{k: v for k, v in request.items() if k in job_type.parameters}, **given}
         parameters = job_type.check_parameters(given)
         frames = self._frames(request, path, job_type)
         output = request.get("output", "version")
         if output not in job_type.outputs:
-            raise BadInput(f"output must be one of {', '.join(job_type.outputs)}, not {str(output)[:40]!r}.")
+            raise BadInput(
+                "output must be one of {outputs}, not {output}.",
+                outputs=", ".join(job_type.outputs),
+                output=repr(str(output)[:40]),
+            )
         order = request.get("order") or _usual_order(path, job_type)
         if order not in frame_ranges.ORDERS:
-            raise BadInput(f"order must be one of {', '.join(frame_ranges.ORDERS)}, not {str(order)[:40]!r}.")
+            raise BadInput(
+                "order must be one of {orders}, not {order}.",
+                orders=", ".join(frame_ranges.ORDERS),
+                order=repr(str(order)[:40]),
+            )
         name = paths.name_of(address)
         lists = None
         if job_type.frames == "file":
             frames, lists = self._listed(job_type, path, address)
         planned = job_type.plan(parameters, len(frames), output, paths.own_stem(name), lists)
         if lists and len(encoding.dumps(planned)) > records.MAX_RECORD_BYTES // 2:
-            raise BadContent(f"{name} lists more than one job may hold: split it.")
+            raise BadContent("{name} lists more than one job may hold: split it.", name=name)
         more = {"writes": self._writes(address, path, parameters)} if output == "scene" else {}
         return {
             **more,
@@ -209,15 +226,15 @@ class Submitter:
         self._store.share(share)
         entry = self._store.index.get(address) if inside else None
         if entry is None:
-            raise NotFound(f"There is no file {address}.")
+            raise NotFound("There is no file {address}.", address=address)
         if entry.status == "missing":
-            raise NotFound(f"{address} is missing: only what is known of it is still there.")
+            raise NotFound("{address} is missing: only what is known of it is still there.", address=address)
         self._type(request, paths.name_of(address))
         if entry.arriving:
-            raise Conflict(f"{address} is still arriving. Try again in a moment.")
+            raise Conflict("{address} is still arriving. Try again in a moment.", address=address)
         path = self._store.path(address)
         if not path.is_file():
-            raise NotFound(f"There is no file {address}.")
+            raise NotFound("There is no file {address}.", address=address)
         return path
 
     def _type(self, request: Mapping[str, Any], name: str) -> JobType:
@@ -227,7 +244,10 @@ class Submitter:
         job_type = self._types.get(asked)
         if not job_type.takes(name):
             raise BadContent(
-                f"{name} can't be used for {job_type.title}: it takes {', '.join(job_type.suffixes)}."
+                "{name} can't be used for {job_type}: it takes {suffixes}.",
+                name=name,
+                job_type=job_type.title,
+                suffixes=", ".join(job_type.suffixes),
             )
         return job_type
 
@@ -243,7 +263,9 @@ class Submitter:
         frames = frame_ranges.parse(asked, int(self._settings.get("max_frames")))
         if job_type.frames == "one" and len(frames) > 1:
             if request.get("frames") not in (None, ""):
-                raise BadInput(f"{job_type.title} is made of one frame: say which.", field="frames")
+                raise BadInput(
+                    "{job_type} is made of one frame: say which.", field="frames", job_type=job_type.title
+                )
             frames = frame_ranges.parse(frames[0])
         return frames
 
@@ -332,7 +354,11 @@ def _argv(argv: list[str], allowed: set[str], root: str, share: str) -> list[str
     """A command as it is kept: only of programs that the type allows, paths on the share as addresses."""
     if os.path.basename(argv[0]) not in allowed:
         known = ", ".join(sorted(allowed))
-        raise BadContent(f"The job file runs {argv[0][:60]!r}: this kind of job runs {known} alone.")
+        raise BadContent(
+            "The job file runs {argv}: this kind of job runs {known} alone.",
+            argv=repr(argv[0][:60]),
+            known=known,
+        )
     plain = [re.sub(r"%D\((.*)\)", r"\1", part) for part in argv]
     return [
         os.path.basename(plain[0]),
@@ -349,14 +375,20 @@ def _whole(request: Mapping[str, Any], key: str, default: int, least: int, most:
     if value is None:
         return default
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise BadInput(f"{key} must be a whole number from {least} to {most}, not {str(value)[:40]!r}.")
+        raise BadInput(
+            "{key} must be a whole number from {least} to {most}, not {value}.",
+            key=key,
+            least=least,
+            most=most,
+            value=repr(str(value)[:40]),
+        )
     return value
 
 
 def _texts(request: Mapping[str, Any], key: str) -> list[str]:
     value = request.get(key) or []
     if not isinstance(value, list) or not all(isinstance(item, str) and len(item) <= 100 for item in value):
-        raise BadInput(f"{key} must be a list of texts.")
+        raise BadInput("{key} must be a list of texts.", key=key)
     return value
 
 

@@ -87,7 +87,7 @@ class Nodes:
             self._follow_settings()
             node = self._nodes.get(name)
         if node is None:
-            raise NotFound(f"There is no node {name[:100]!r}.")
+            raise NotFound("There is no node {name}.", name=repr(name[:100]))
         return node
 
     def meet(self, name: str) -> Node:

@@ -108,7 +108,10 @@ class Node:
         again while its successor lives is a second computer with the same name: Conflict."""
         if instance != self.instance:
             if instance == self.displaced and now - self.instance_at < patience_s:
-                raise Conflict(f"Another node is called {self.name!r} too: give each node a name of its own.")
+                raise Conflict(
+                    "Another node is called {name} too: give each node a name of its own.",
+                    name=repr(self.name),
+                )
             self.displaced, self.instance = self.instance, instance
             self.leaves_until = self.updates_until = 0.0
         self.instance_at = now

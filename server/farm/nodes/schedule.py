@@ -108,7 +108,9 @@ def read(data: Any) -> Schedule:
     if not isinstance(data, Sequence) or isinstance(data, str):
         raise BadInput("The hours are a list of windows, each with days, from and to.", field="schedule")
     if len(data) > MOST_WINDOWS:
-        raise BadInput(f"At most {MOST_WINDOWS} windows make a schedule.", field="schedule")
+        raise BadInput(
+            "At most {most_windows} windows make a schedule.", field="schedule", most_windows=MOST_WINDOWS
+        )
     return Schedule(tuple(_window(item) for item in data))
 
 
@@ -119,10 +121,17 @@ def _window(item: Any) -> Window:
     if days is None:
         days = list(DAYS)
     if not isinstance(days, list) or not days:
-        raise BadInput(f"Name the days on which the hours begin: {', '.join(DAYS)}.", field="schedule")
+        raise BadInput(
+            "Name the days on which the hours begin: {days}.", field="schedule", days=", ".join(DAYS)
+        )
     wrong = [day for day in days if not isinstance(day, str) or day.lower()[:3] not in DAYS]
     if wrong:
-        raise BadInput(f"{str(wrong[0])[:40]!r} is no day: {', '.join(DAYS)} are.", field="schedule")
+        raise BadInput(
+            "{wrong} is no day: {days} are.",
+            field="schedule",
+            wrong=repr(str(wrong[0])[:40]),
+            days=", ".join(DAYS),
+        )
     numbers = frozenset(DAYS.index(day.lower()[:3]) for day in days)
     return Window(numbers, _minutes(item.get("from")), _minutes(item.get("to")))
 
@@ -132,7 +141,9 @@ def _minutes(text: Any) -> int:
         return 0
     found = CLOCK.match(text) if isinstance(text, str) else None
     if found is None:
-        raise BadInput(f"{str(text)[:40]!r} is no time of the day: write it like 20:00.", field="schedule")
+        raise BadInput(
+            "{text} is no time of the day: write it like 20:00.", field="schedule", text=repr(str(text)[:40])
+        )
     return int(found[1]) * 60 + int(found[2])
 
 

@@ -94,7 +94,9 @@ class Waiting:
                 one = self._enter(key, name, told, address, now)
             one.heard = now
             if one.state == REFUSED:
-                raise Forbidden(f"{one.by or 'An admin'} refused this computer. Ask them, then try again.")
+                raise Forbidden(
+                    "{by} refused this computer. Ask them, then try again.", by=one.by or "An admin"
+                )
             if one.state == ADMITTED:
                 if not one.token:
                     one.token, one.decided = make_token(name, one.by), now
@@ -117,7 +119,9 @@ class Waiting:
         with self._lock:
             one = next((one for one in self._asking.values() if one.code == code.strip().upper()), None)
             if one is None:
-                raise NotFound(f"No computer with the code {code[:20]!r} asks to join any more.")
+                raise NotFound(
+                    "No computer with the code {code} asks to join any more.", code=repr(code[:20])
+                )
             if do == ADMITTED and one.state != ADMITTED:
                 why = self._taken(one.name) or self._another(one)
                 if why:
@@ -191,7 +195,9 @@ def _secret(told: Any) -> str:
     secret = told.get("secret") if isinstance(told, Mapping) else None
     if not isinstance(secret, str) or not SECRET[0] <= len(secret) <= SECRET[1] or not secret.isascii():
         raise BadInput(
-            f"Who asks to join sends a secret of {SECRET[0]} to {SECRET[1]} letters, made by chance."
+            "Who asks to join sends a secret of {secret} to {most} letters, made by chance.",
+            secret=SECRET[0],
+            most=SECRET[1],
         )
     return secret
 
@@ -201,7 +207,7 @@ def _name(told: Mapping[str, Any]) -> str:
     if not isinstance(name, str) or not 1 <= len(name) <= 60 or not name.isprintable():
         raise BadInput("A computer's name is 1 to 60 printable characters.", field="name")
     if name != name.strip() or any(letter in "/\\*" for letter in name) or name == WAIT:
-        raise BadInput(f"{name!r} can't be a computer's name.", field="name")
+        raise BadInput("{name} can't be a computer's name.", field="name", name=repr(name))
     return name
 
 

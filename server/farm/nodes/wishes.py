@@ -92,7 +92,7 @@ def changed(wishes: Wishes, changes: Mapping[str, Any]) -> Wishes:
 def _take(wishes: Wishes, key: str, value: Any) -> Wishes:
     if key in _FLAGS:
         if not isinstance(value, bool):
-            raise BadInput(f"{key} is true or false.", field=key)
+            raise BadInput("{field} is true or false.", field=key)
         return _with(wishes, key, value)
     if key in ("paused_by", "approved"):
         return _with(wishes, key, str(value)[:100])
@@ -116,10 +116,12 @@ def _with(wishes: Wishes, key: str, value: Any) -> Wishes:
 
 def _words(key: str, value: Any) -> frozenset[str]:
     if not isinstance(value, list) or len(value) > MOST_WORDS:
-        raise BadInput(f"{key} is a list of at most {MOST_WORDS} words.", field=key)
+        raise BadInput("{field} is a list of at most {most_words} words.", field=key, most_words=MOST_WORDS)
     for word in value:
         if not isinstance(word, str) or not WORD.match(word):
-            raise BadInput(f"{str(word)[:80]!r} can't stand in {key}: use one word.", field=key)
+            raise BadInput(
+                "{word} can't stand in {field}: use one word.", field=key, word=repr(str(word)[:80])
+            )
     return frozenset(value)
 
 
@@ -130,7 +132,7 @@ def _power(power: Power, value: Any) -> Power:
     for key, said in value.items():
         if key in ("shutdown", "wake"):
             if not isinstance(said, bool):
-                raise BadInput(f"power: {key} is true or false.", field="power")
+                raise BadInput("power: {key} is true or false.", field="power", key=key)
             changes[key] = said
         elif key == "mac":
             if said and not (isinstance(said, str) and MAC.match(said)):
@@ -140,6 +142,6 @@ def _power(power: Power, value: Any) -> Power:
         elif key in ("idle_minutes", "least_up_minutes", "least_down_minutes"):
             number = isinstance(said, (int, float)) and not isinstance(said, bool)
             if not number or not 0 <= said <= MOST_MINUTES:
-                raise BadInput(f"power: {key} is a number of minutes.", field="power")
+                raise BadInput("power: {key} is a number of minutes.", field="power", key=key)
             changes[key] = float(said)
     return replace(power, **changes)

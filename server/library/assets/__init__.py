@@ -174,7 +174,7 @@ class Assets:
         paths.parse(address)
         entry: Entry | None = self._store.index.get(address)
         if entry is None:
-            raise NotFound(f"There is no file {address}.", address=address)
+            raise NotFound("There is no file {address}.", address=address)
         return entry
 
     def view(self, entry: Entry, project: Project | None = None) -> dict[str, Any]:
@@ -299,7 +299,7 @@ class Assets:
         entry = self.get(address)
         project = self._projects.of(address)
         if project is None:
-            raise BadInput(f"{address} lies in no project.", address=address)
+            raise BadInput("{address} lies in no project.", address=address)
         checked = validate(changes, self._projects.set_of(project), user, self._people)
         if checked and entry.facts is None and not entry.broken:
             # Who says something of a file that nobody tracks makes it an asset.
@@ -325,13 +325,23 @@ class Assets:
         entry = self.get(address)
         self._check_here(entry)
         if entry.facts is None:
-            raise Conflict(f"{paths.name_of(address)} isn't an asset. Make it one first.", address=address)
+            raise Conflict(
+                "{name} isn't an asset. Make it one first.",
+                address=address,
+                name=paths.name_of(address),
+            )
 
         def make(data: dict[str, Any]) -> dict[str, Any]:
             owner = data.get("owner") or ""
             if owner not in ("", user.ident):  # Race: somebody was quicker.
                 title = self._people.user(owner).title if self._people.known(owner) else owner
-                raise Conflict(f"{paths.name_of(address)} is {title}’s.", address=address, owner=owner)
+                raise Conflict(
+                    "{name} is {title}’s.",
+                    address=address,
+                    owner=owner,
+                    name=paths.name_of(address),
+                    title=title,
+                )
             return {**data, "owner": user.ident}
 
         self._store.edit(address, make, who=user.ident)
@@ -346,16 +356,16 @@ class Assets:
         entry = self.get(address)
         project = self._projects.of(address)
         if project is None:
-            raise BadInput(f"{address} lies in no project.", address=address)
+            raise BadInput("{address} lies in no project.", address=address)
         if entry.facts is not None:
-            raise Conflict(f"{address} is an asset already.", address=address)
+            raise Conflict("{address} is an asset already.", address=address)
         self._check_here(entry)
         checked = validate(fields, self._projects.set_of(project), user, self._people)
         record = with_changes(self.first_record(address, user.ident), checked)
 
         def make(data: dict[str, Any]) -> dict[str, Any]:
             if data:  # Race: someone else, or ingest, made it meanwhile.
-                raise Conflict(f"{address} is an asset already.", address=address)
+                raise Conflict("{address} is an asset already.", address=address)
             return record
 
         self._store.edit(address, make, who=user.ident)
@@ -371,9 +381,11 @@ class Assets:
         require(user, "student")
         entry = self.get(address)
         if entry.facts is not None and entry.facts.protect and not user.at_least("supervisor"):
-            raise Forbidden(f"{paths.name_of(address)} is protected. Ask a supervisor to delete it.")
+            raise Forbidden(
+                "{address} is protected. Ask a supervisor to delete it.", address=paths.name_of(address)
+            )
         if self._projects.of(address) is None or paths.name_of(address) == paths.PROJECT_FILE:
-            raise BadInput(f"{address} isn't an asset of a project.", address=address)
+            raise BadInput("{address} isn't an asset of a project.", address=address)
 
     def first_record(self, address: str, who: str) -> dict[str, Any]:
         """The sidecar that a new asset begins with: its words guessed from where it lies."""
@@ -406,11 +418,13 @@ class Assets:
         """NotFound where the file is gone, Conflict while it is still being copied."""
         name = paths.name_of(entry.address)
         if entry.stat is None:
-            raise NotFound(f"The file {entry.address} is gone.", address=entry.address)
+            raise NotFound("The file {address} is gone.", address=entry.address)
         if entry.incomplete:
-            raise Conflict(f"{name} is incomplete. Copy it again.", address=entry.address)
+            raise Conflict("{name} is incomplete. Copy it again.", address=entry.address, name=name)
         if entry.arriving and entry.facts is None and not self._is_whole(entry):
-            raise Conflict(f"{name} is still arriving. Try again in a moment.", address=entry.address)
+            raise Conflict(
+                "{name} is still arriving. Try again in a moment.", address=entry.address, name=name
+            )
 
     def _is_whole(self, entry: Entry) -> bool:
         if self.kind(entry) == "sequence":

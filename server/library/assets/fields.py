@@ -36,12 +36,12 @@ def validate(changes: Mapping[str, Any], words: AssetSet, user: User, people: Pe
         check = FIELDS.get(field)
         if check is None:
             if field in FIXED:
-                raise BadInput(f"'{field}' can't be changed.", field=field)
+                raise BadInput("'{field}' can't be changed.", field=field)
             near = difflib.get_close_matches(str(field), FIELDS, 1, 0.5)
             hint = f" Did you mean '{near[0]}'?" if near else f" Known are {', '.join(FIELDS)}."
-            raise BadInput(f"There is no field '{str(field)[:100]}'.{hint}", field=str(field)[:100])
+            raise BadInput("There is no field '{field}'.{hint}", field=str(field)[:100], hint=hint)
         if field in SUPERVISORS and not user.at_least("supervisor"):
-            raise Forbidden(f"Only a supervisor may set '{field}'.", field=field)
+            raise Forbidden("Only a supervisor may set '{field}'.", field=field)
         checked[field] = check(field, value, words, people)
     return checked
 
@@ -49,20 +49,20 @@ def validate(changes: Mapping[str, Any], words: AssetSet, user: User, people: Pe
 def _text(field: str, value: Any, words: AssetSet, people: People) -> str:
     limit = TEXT_LIMITS.get(field, 1000)
     if not isinstance(value, str):
-        raise BadInput(f"'{field}' must be a text.", field=field)
+        raise BadInput("'{field}' must be a text.", field=field)
     if len(value) > limit:
-        raise BadInput(f"'{field}' is longer than {limit} characters.", field=field)
+        raise BadInput("'{field}' is longer than {limit} characters.", field=field, limit=limit)
     if any(ord(c) < 32 and c not in "\n\t\r" for c in value):
-        raise BadInput(f"'{field}' holds control characters.", field=field)
+        raise BadInput("'{field}' holds control characters.", field=field)
     return value
 
 
 def _line(field: str, value: Any, words: AssetSet, people: People) -> str:
     text = _text(field, value, words, people).strip()
     if not text:
-        raise BadInput(f"'{field}' is empty.", field=field)
+        raise BadInput("'{field}' is empty.", field=field)
     if "\n" in text or "\r" in text:
-        raise BadInput(f"'{field}' must be one line.", field=field)
+        raise BadInput("'{field}' must be one line.", field=field)
     return text
 
 
@@ -71,7 +71,7 @@ def _one_of(field: str, value: Any, known: Mapping[str, Any]) -> str:
         return value
     near = difflib.get_close_matches(str(value), known, 1, 0.5)
     hint = f"Did you mean '{near[0]}'?" if near else f"Use one of {', '.join(known)}."
-    raise BadInput(f"'{str(value)[:100]}' isn't a {field} here. {hint}", field=field)
+    raise BadInput("'{value}' isn't a {field} here. {hint}", field=field, value=str(value)[:100], hint=hint)
 
 
 def _type(field: str, value: Any, words: AssetSet, people: People) -> str:
@@ -86,14 +86,16 @@ def _priority(field: str, value: Any, words: AssetSet, people: People) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value in words.priorities:
         return value
     least, most = min(words.priorities), max(words.priorities)
-    raise BadInput(f"'priority' must be a whole number from {least} to {most}.", field=field)
+    raise BadInput(
+        "'priority' must be a whole number from {least} to {most}.", field=field, least=least, most=most
+    )
 
 
 def _person(field: str, value: Any, words: AssetSet, people: People) -> str:
     if value in ("", None):
         return ""
     if not isinstance(value, str):
-        raise BadInput(f"'{field}' must be a user's name.", field=field)
+        raise BadInput("'{field}' must be a user's name.", field=field)
     return _one_of(field, value, {user.ident: user for user in people.users()})
 
 
@@ -105,7 +107,7 @@ def _day(field: str, value: Any, words: AssetSet, people: People) -> str:
             return datetime.date.fromisoformat(value).isoformat()
     except ValueError:
         pass
-    raise BadInput(f"'{field}' must be a day, written like 2026-11-22.", field=field)
+    raise BadInput("'{field}' must be a day, written like 2026-11-22.", field=field)
 
 
 def _persons(field: str, value: Any, words: AssetSet, people: People) -> list[str]:
@@ -115,7 +117,7 @@ def _persons(field: str, value: Any, words: AssetSet, people: People) -> list[st
 def _yes_no(field: str, value: Any, words: AssetSet, people: People) -> bool:
     if isinstance(value, bool):
         return value
-    raise BadInput(f"'{field}' must be true or false.", field=field)
+    raise BadInput("'{field}' must be true or false.", field=field)
 
 
 def _seconds(field: str, value: Any, words: AssetSet, people: People) -> float | int | None:
@@ -123,7 +125,7 @@ def _seconds(field: str, value: Any, words: AssetSet, people: People) -> float |
         return None
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e12:
         return value
-    raise BadInput(f"'{field}' must be a number, 0 or more.", field=field)
+    raise BadInput("'{field}' must be a number, 0 or more.", field=field)
 
 
 def _texts(field: str, value: Any, words: AssetSet, people: People) -> list[str]:
@@ -132,9 +134,9 @@ def _texts(field: str, value: Any, words: AssetSet, people: People) -> list[str]
 
 def _list(field: str, value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise BadInput(f"'{field}' must be a list.", field=field)
+        raise BadInput("'{field}' must be a list.", field=field)
     if len(value) > LIST_LIMIT:
-        raise BadInput(f"'{field}' holds more than {LIST_LIMIT} entries.", field=field)
+        raise BadInput("'{field}' holds more than {list_limit} entries.", field=field, list_limit=LIST_LIMIT)
     return value
 
 

@@ -141,7 +141,7 @@ class Copies:
         """
         require(user, "student")
         if doing not in DOINGS:
-            raise BadInput(f"'do' is one of {', '.join(DOINGS)}.", field="do")
+            raise BadInput("'do' is one of {doings}.", field="do", doings=", ".join(DOINGS))
         if doing == "undo":
             return self._put_back(address, user, more.get("save", ""), more.get("folder", ""))
         entry = self._assets.get(address)
@@ -153,13 +153,15 @@ class Copies:
             return Done(f"{name} {sentence}.", other)
         original = self._original(entry)
         if original is None:
-            raise Conflict(f"{name} isn’t a copy of a file beside it any more.", address=address)
+            raise Conflict("{name} isn’t a copy of a file beside it any more.", address=address, name=name)
         if doing == "discard":
             if not self._same(entry, original):
                 raise Conflict(
-                    f"{name} holds something else than {paths.name_of(original.address)}. "
-                    "Make it a new version, or keep it as its own.",
+                    "{name} holds something else than {original}. Make it a new version, or keep it as "
+                    "its own.",
                     address=address,
+                    name=name,
+                    original=paths.name_of(original.address),
                 )
             folder = self._assets.delete(address, user)
             return Done(f"{name} is discarded.", Action("Undo", "POST", "/api/restore", {"folder": folder}))
@@ -183,7 +185,7 @@ class Copies:
 
     def _mark(self, entry: Entry, own: bool, user: User) -> None:
         if self._projects.of(entry.address) is None:
-            raise BadInput(f"{entry.address} isn't a file of a project.", address=entry.address)
+            raise BadInput("{address} isn't a file of a project.", address=entry.address)
         if entry.facts is not None:
 
             def make(data: dict[str, Any]) -> dict[str, Any]:

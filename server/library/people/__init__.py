@@ -305,7 +305,7 @@ def require(user: User, role: str) -> None:
         raise NotSignedIn(say("Please sign in first."))
     if user.role == "guest":
         raise Forbidden(say("Guests look at everything and change nothing. Ask a supervisor."), role=role)
-    raise Forbidden(f"Only a {role} may do this. Ask one.", role=role)
+    raise Forbidden("Only a {role} may do this. Ask one.", role=role)
 
 
 def _hash_pin(role: str, pin: str) -> str:

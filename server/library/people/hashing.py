@@ -24,7 +24,11 @@ def hash_password(password: str) -> str:
     if not password:
         raise BadInput("The password is empty.", field="password")
     if len(password) > PASSWORD_LIMIT:
-        raise BadInput(f"The password is longer than {PASSWORD_LIMIT} characters.", field="password")
+        raise BadInput(
+            "The password is longer than {password_limit} characters.",
+            field="password",
+            password_limit=PASSWORD_LIMIT,
+        )
     salt = secrets.token_bytes(16)
     key = _scrypt(password, salt, SCRYPT_N, SCRYPT_R, SCRYPT_P)
     encoded = (base64.b64encode(part).decode() for part in (salt, key))

@@ -81,11 +81,16 @@ class Tokens:
             raise BadInput("A token is for a user or for a node: name one of them.")
         if user:
             if user not in self._settings.folder("users"):
-                raise NotFound(f"There is no user named '{user}'.", user=user)
+                raise NotFound("There is no user named '{user}'.", user=user)
         elif not NODE_NAME.fullmatch(node):
-            raise BadInput(f"'{node}' can't be a node's name.", field="node")
+            raise BadInput("'{node}' can't be a node's name.", field="node", node=node)
         if scope not in SCOPES:
-            raise BadInput(f"'{scope}' isn't a scope: use {' or '.join(SCOPES)}.", field="scope")
+            raise BadInput(
+                "'{scope}' isn't a scope: use {scopes}.",
+                field="scope",
+                scope=scope,
+                scopes=" or ".join(SCOPES),
+            )
         ident = secrets.token_hex(6)
         secret = secrets.token_urlsafe(32)
         now = self._clock()
@@ -126,7 +131,7 @@ class Tokens:
         if token.user:
             owner = self._settings.folder("users").get(token.user)
             if owner is None or owner.get("disabled"):
-                raise NotSignedIn(f"The user '{token.user}' of this token is gone or switched off.")
+                raise NotSignedIn("The user '{user}' of this token is gone or switched off.", user=token.user)
         return token
 
     def _may_look_again(self) -> bool:
@@ -169,7 +174,7 @@ class Tokens:
     def revoke(self, ident: str) -> None:
         """Forget a token by its id (the part before the dot). NotFound if there is none."""
         if ident not in self._settings.folder("tokens"):
-            raise NotFound(f"There is no token '{ident}'.", token=ident)
+            raise NotFound("There is no token '{token}'.", token=ident)
         kept = dict(self._settings.folder("tokens")[ident])
         self._settings.remove("tokens", ident)
         with self._lock:
@@ -182,7 +187,7 @@ class Tokens:
         with self._lock:
             kept = self._revoked.pop(ident, None)
         if kept is None:
-            raise NotFound(f"There is no token '{ident}' that was revoked lately.", token=ident)
+            raise NotFound("There is no token '{token}' that was revoked lately.", token=ident)
         self._settings.write("tokens", ident, kept)
 
     def node_tokens(self, name: str) -> list[dict[str, Any]]:

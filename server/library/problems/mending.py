@@ -73,7 +73,7 @@ class Mending:
         """BadInput for a mend that isn't known, and whatever the mend itself finds in its way."""
         role, function = self._known.get(name, ("", None))
         if function is None:
-            raise BadInput(f"Nothing is mended by {name[:60]!r}.", field="mend")
+            raise BadInput("Nothing is mended by {name}.", field="mend", name=repr(name[:60]))
         require(user, role)
         done = function(address, more, user)
         log.info("%s: %s by %s", name, address, user.ident)
@@ -87,7 +87,9 @@ class Mending:
         entry = self._store.index.get(address)
         protected = entry is not None and entry.facts is not None and entry.facts.protect
         if protected and not user.at_least("supervisor"):
-            raise Forbidden(f"{paths.name_of(address)} is protected. Ask a supervisor to move it.")
+            raise Forbidden(
+                "{address} is protected. Ask a supervisor to move it.", address=paths.name_of(address)
+            )
         return share
 
     # Records that can't be read
@@ -100,7 +102,9 @@ class Mending:
         path = share.path(inside)
         with self._store.locks(share.name).hold(paths.lock_key(paths.parse(subject)[1])) as held:
             if not is_broken(path):
-                raise Conflict(f"{path.name} can be read again: nothing was changed.", address=address)
+                raise Conflict(
+                    "{path} can be read again: nothing was changed.", address=address, path=path.name
+                )
             kept = self._keep(share, inside, user)
             held.check()
             if path.is_dir() or path.is_symlink():
@@ -157,7 +161,7 @@ class Mending:
         if name == paths.PROJECT_FILE:
             return address
         if not name.endswith(".json") or name == ".json":
-            raise BadInput(f"{address} isn't a record of Croft's.", field="address")
+            raise BadInput("{address} isn't a record of Croft's.", field="address", address=address)
         return paths.file_of_sidecar(address)
 
     def _keep(self, share: Share, inside: str, user: User) -> Path:
@@ -192,7 +196,7 @@ class Mending:
         try:
             intent = sidecar.read(folder / deletions.INTENT).data
         except (NotFound, Broken) as error:
-            raise NotFound(f"{place} is gone.", address=place) from error
+            raise NotFound("{address} is gone.", address=place) from error
         if intent.get("what") != MENDED or not os.path.lexists(folder / paths.name_of(address)):
             raise BadInput("That isn't where it was kept.", field="kept")
         return folder
@@ -205,10 +209,10 @@ class Mending:
         folder, name = paths.split(address)
         there = os.listdir(share.path(paths.parse(folder)[1]))
         if name not in there:
-            raise NotFound(f"There is no {name} any more.", address=address)
+            raise NotFound("There is no {name} any more.", address=address, name=name)
         if not any(other == name for pair in faults.clashes(there) for other in pair):
             raise Conflict(
-                f"{name} is like no other name here any more: nothing was changed.", address=address
+                "{name} is like no other name here any more: nothing was changed.", address=address, name=name
             )
         new = paths.join(folder, free_name(name, there))
         self._store.move(address, new, user.ident)
@@ -234,7 +238,7 @@ class Mending:
             raise BadInput("It stays in its own project.", field="to")
         entry = self._store.index.get(address)
         if entry is None or entry.stat is None:
-            raise BadInput(f"There is no file {paths.name_of(address)}.", field="address")
+            raise BadInput("There is no file {address}.", field="address", address=paths.name_of(address))
         self.movable(address, user)
         self.movable(to, user)
         self._store.move(address, to, user.ident)
@@ -252,7 +256,7 @@ class Mending:
         plain = os.fsencode(name).decode("cp1252", "replace") if encoding.shown(name) != name else name
         new = paths.safe_name(plain.replace("\ufffd", "_"))
         if new == name:
-            raise Conflict(f"Every system can show {name}: nothing was changed.", address=address)
+            raise Conflict("Every system can show {name}: nothing was changed.", address=address, name=name)
         new = paths.join(folder, free_name(new, there) if new in there else new)
         self._store.move(address, new, user.ident)
         undo = faults.mending("Undo", "rename-back", new, to=address)
@@ -270,7 +274,7 @@ class Mending:
             now = int(at) if isinstance(at, str) and at.isdigit() and len(at) < 20 else time.time_ns()
             os.utime(path, ns=(before.st_atime_ns, now))
         except FileNotFoundError as error:
-            raise NotFound(f"There is no {path.name} any more.", address=address) from error
+            raise NotFound("There is no {path} any more.", address=address, path=path.name) from error
         except OSError as error:
             files.fail(error, path)
         self._store.refresh(address)
@@ -281,15 +285,17 @@ class Mending:
         """A temporary file that a crash left goes to `old/`."""
         name = paths.name_of(address)
         if not name.startswith(files.TEMPORARY):
-            raise BadInput(f"{name} isn't a temporary file of Croft's.", field="address")
+            raise BadInput("{name} isn't a temporary file of Croft's.", field="address", name=name)
         share = self._store.check_writable(address)
         inside = paths.parse(address)[1]
         try:
             st = os.lstat(share.path(inside))
         except FileNotFoundError as error:
-            raise NotFound(f"There is no {name} any more.", address=address) from error
+            raise NotFound("There is no {name} any more.", address=address, name=name) from error
         if time.time() - st.st_mtime < faults.FRESH_S or is_open(st):
-            raise Conflict(f"{name} may still be written to: it is put away once it is an hour old.")
+            raise Conflict(
+                "{name} may still be written to: it is put away once it is an hour old.", name=name
+            )
         kept = deletions.delete(share, self._store.locks(share.name), inside, user.ident, self._store.disk)
         place = paths.address(share.name, kept)
         undo = Action("Undo", "POST", "/api/restore", {"folder": place})
@@ -302,7 +308,9 @@ class Mending:
         share = self._store.share(address)
         if not self._store.mounts.try_again(share.name, at_once=True):
             why = self._store.share(share.name).read_only or "it isn’t connected"
-            raise ReadOnly(f"Nothing can be written to the share {share.name} still: {why}.")
+            raise ReadOnly(
+                "Nothing can be written to the share {share} still: {why}.", share=share.name, why=why
+            )
         return Mended(f"The share {share.name} can be written to.")
 
     def _accept_clock(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
@@ -328,7 +336,7 @@ class Mending:
         share = self._store.check_writable(address)
         inside = paths.parse(address)[1]
         if not inside or paths.is_own(inside):
-            raise BadInput(f"{address} isn't a file of a project's.", field="address")
+            raise BadInput("{address} isn't a file of a project's.", field="address", address=address)
         return share, inside
 
     def _look(self, *addresses: str) -> None:
@@ -384,7 +392,7 @@ def free_name(name: str, there: list[str]) -> str:
         new = f"{stem}_{number}{ending}"
         if new.casefold() not in taken:
             return new
-    raise Conflict(f"There are too many names like {name}.")
+    raise Conflict("There are too many names like {name}.", name=name)
 
 
 def read(path: Path) -> tuple[bytes, os.stat_result]:
@@ -392,6 +400,6 @@ def read(path: Path) -> tuple[bytes, os.stat_result]:
     try:
         return files.read_bounded(path, BIG_BYTES)
     except FileNotFoundError as error:
-        raise NotFound(f"There is no {path.name} any more.", path=str(path)) from error
+        raise NotFound("There is no {file} any more.", path=str(path), file=path.name) from error
     except OSError as error:
         files.fail(error, path)

@@ -51,7 +51,7 @@ class Projects:
         """The project of that ident. NotFound if there is none."""
         project = self._all().get(ident)
         if project is None:
-            raise NotFound(f"There is no project '{ident}'.", project=ident)
+            raise NotFound("There is no project '{project}'.", project=ident)
         return project
 
     def of(self, address: str) -> Project | None:

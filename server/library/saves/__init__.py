@@ -182,7 +182,12 @@ class Saves:
                     if user is not None:
                         source.check(address, user)
                     return files_of(source.open(address, id), paths.name_of(address))
-        raise NotFound(f"{paths.name_of(address)} has no earlier save {id[:80]}.", address=address)
+        raise NotFound(
+            "{name} has no earlier save {id}.",
+            address=address,
+            name=paths.name_of(address),
+            id=id[:80],
+        )
 
     def deleted(self, project: str, folder: str = "") -> Sequence[Deleted]:
         """Deletions in a project (or of one folder alone) that can be undone, newest first."""
@@ -259,7 +264,9 @@ class Saves:
         self._may(address, user, over=True)
         entry = self._assets.get(address)
         if entry.stat is not None and becomes_asset(address):
-            raise BadInput(f"{paths.name_of(address)} is there: delete it instead.", address=address)
+            raise BadInput(
+                "{name} is there: delete it instead.", address=address, name=paths.name_of(address)
+            )
         return self._store.forget(address, user.ident)
 
     # Within
@@ -267,11 +274,13 @@ class Saves:
     def _may(self, address: str, user: User, over: bool = False) -> None:
         require(user, "student")
         if self._projects.of(address) is None or paths.name_of(address) == paths.PROJECT_FILE:
-            raise BadInput(f"{address} isn't a file of a project.", address=address)
+            raise BadInput("{address} isn't a file of a project.", address=address)
         entry = self._store.index.get(address)
         protected = entry is not None and entry.facts is not None and entry.facts.protect
         if over and protected and not user.at_least("supervisor"):
-            raise Forbidden(f"{paths.name_of(address)} is protected. Ask a supervisor to change it.")
+            raise Forbidden(
+                "{address} is protected. Ask a supervisor to change it.", address=paths.name_of(address)
+            )
 
     def _known(self, address: str) -> Callable[[Stat], str]:
         def known(stat: Stat) -> str:
@@ -436,5 +445,9 @@ def _size(intent: Intent) -> int | None:
 
 def _checked(comment: str) -> str:
     if len(comment) > COMMENT_CHARACTERS:
-        raise BadInput(f"The comment is longer than {COMMENT_CHARACTERS} characters.", field="comment")
+        raise BadInput(
+            "The comment is longer than {comment_characters} characters.",
+            field="comment",
+            comment_characters=COMMENT_CHARACTERS,
+        )
     return comment.strip()

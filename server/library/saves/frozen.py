@@ -30,7 +30,7 @@ def publish(store: Store, address: str, who: str, comment: str, known: Known) ->
     share, path = store.for_people(address)
     own = [name for name in deletions.own_names(path) if os.path.isfile(path.parent / name)]
     if not own:
-        raise NotFound(f"There is no {path.name}.", path=str(path))
+        raise NotFound("There is no {file}.", path=str(path), file=path.name)
     folder = _folder(path)
     with store.locks(share.name).hold(_lock(address)):
         files.make_folders(folder, share.root, disk=store.disk)
@@ -67,7 +67,7 @@ def content(store: Store, address: str, name: str) -> dict[str, Path]:
     """The frozen files of a version, by the names they had."""
     place = _folder(store.path(address)) / name
     if paths.version_number(name) is None or not (place / RECORD).is_file():
-        raise NotFound(f"{paths.name_of(address)} has no version {name[:40]}.")
+        raise NotFound("{address} has no version {name}.", address=paths.name_of(address), name=name[:40])
     said = str(sidecar.read(place / RECORD).data.get("name") or "")
     beside = paths.sidecar_of(said or paths.name_of(address))
     return {
@@ -118,7 +118,7 @@ def _freeze(store: Store, path: Path, own: list[str], place: Path, known: Known)
         target = place / name
         if os.path.lexists(target) or name == RECORD:
             aside.unlink()
-            raise Conflict(f"A file of the name {name} can't be published.")
+            raise Conflict("A file of the name {name} can't be published.", name=name)
         store.disk.rename(aside, target)
         if name != beside.name:
             size += stat.size

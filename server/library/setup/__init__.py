@@ -101,7 +101,9 @@ class Setup:
     def step(self, ident: str, told: Told | None = None) -> Step:
         """One of them."""
         if ident not in STEPS:
-            raise BadInput(f"There is no step {ident!r}: use {', '.join(STEPS)}.")
+            raise BadInput(
+                "There is no step {ident}: use {steps}.", ident=repr(ident), steps=", ".join(STEPS)
+            )
         if told is None:
             told = self._told() if self._told else {}
         checks = list(told.get(ident, ())) or getattr(self, f"_{ident}")()
@@ -321,13 +323,15 @@ class Setup:
         if not target.is_absolute():
             raise BadInput("Begin with a slash: /mnt/backup/croft.")
         if not target.is_dir():
-            raise BadInput(f"There is no folder {target}: mount its disk, or make it.")
+            raise BadInput("There is no folder {target}: mount its disk, or make it.", target=target)
         for inner, outer in ((target, self.data), (self.data, target)):
             if (
                 os.path.realpath(inner).startswith(os.path.realpath(outer).rstrip("/") + "/")
                 or inner == outer
             ):
-                raise BadInput(f"{target} and the films in {self.data} have to lie apart.")
+                raise BadInput(
+                    "{target} and the films in {data} have to lie apart.", target=target, data=self.data
+                )
         self.settings.change(backup={**self._backup_settings(), "path": str(target)})
         return practice.look(self._backup_settings(), self.data, self.machine)
 

@@ -107,7 +107,7 @@ class Uploads:
                 place = paths.join(paths.uploads_folder(project.address, user.ident), ident)
                 if (upload := self._shelf.load(place)) is not None:
                     return upload
-        raise NotFound(f"You have no upload {ident[:60]}. Drop the file once more.")
+        raise NotFound("You have no upload {ident}. Drop the file once more.", ident=ident[:60])
 
     def like(self, upload: Upload) -> Sequence[Upload]:
         """All of the same person that are one numbered sequence with this one, itself among them."""
@@ -179,7 +179,7 @@ class Uploads:
                 return upload
         if len(waiting) >= limits.WAITING_MOST:
             most = f"{limits.WAITING_MOST:,}"
-            raise Conflict(f"{most} of your files wait already: add or remove some of them first.")
+            raise Conflict("{most} of your files wait already: add or remove some of them first.", most=most)
         free = shutil.disk_usage(share.root).free
         if size > free - ROOM_LEFT:
             text = f"There is no room for {name[:80]}: it has {size:,} bytes, and only {free:,} are free."
@@ -213,7 +213,7 @@ class Uploads:
             if chunk in there:
                 return upload
             if at != end:
-                raise Misfit(f"{end:,} bytes of this file are here: go on from there.", offset=end)
+                raise Misfit("{offset:,} bytes of this file are here: go on from there.", offset=end)
             if chunk.end > upload.size:
                 text = f"The file was said to have {upload.size:,} bytes; this is more."
                 raise BadInput(text, field="offset")
@@ -253,9 +253,16 @@ class Uploads:
             words = self._projects.set_of(self._project(changes.get("project", upload.project)))
             if given["type"] not in words.types:
                 known = ", ".join(words.types)
-                raise BadInput(f"{given['type'][:60]!r} is no type here. Known are {known}.", field="type")
+                raise BadInput(
+                    "{type} is no type here. Known are {known}.",
+                    field="type",
+                    type=repr(given["type"][:60]),
+                    known=known,
+                )
         if given.get("render") and upload.kind != "scene":
-            raise BadInput(f"{upload.name} is no scene: there is nothing to render.", field="render")
+            raise BadInput(
+                "{upload} is no scene: there is nothing to render.", field="render", upload=upload.name
+            )
         if "removed" in given:
             changes["removed"] = utc_now() if given["removed"] else ""
         if {"folder", "name", "project"} & changes.keys():
@@ -290,7 +297,7 @@ class Uploads:
             if upload.added is None and not upload.data.get("adding"):
                 check_open(upload)
                 if not upload.read:
-                    raise Conflict(f"{upload.name} isn’t here as a whole yet.")
+                    raise Conflict("{upload} isn’t here as a whole yet.", upload=upload.name)
                 if upload.data.get("cut"):
                     raise Conflict(views.why(upload))
             try:
@@ -361,8 +368,8 @@ def title_of(given: str, name: str) -> str:
 def check_open(upload: Upload) -> None:
     """Conflict for what can't be gone on with."""
     if upload.added is not None:
-        raise Conflict(f"{upload.name} was added already.")
+        raise Conflict("{upload} was added already.", upload=upload.name)
     if upload.data.get("expired"):
-        raise Conflict(f"{upload.name} waited too long and was taken away. Drop it once more.")
+        raise Conflict("{upload} waited too long and was taken away. Drop it once more.", upload=upload.name)
     if upload.data.get("removed"):
-        raise Conflict(f"{upload.name} was removed. Undo that first.")
+        raise Conflict("{upload} was removed. Undo that first.", upload=upload.name)

@@ -79,11 +79,15 @@ class Adder:
         project = self._projects.get(upload.project)
         address = address_of(project, upload)
         if len(upload.name.encode()) > paths.NAME_BYTES - len(".json"):
-            raise BadInput(f"The name of {upload.name[:40]} … is too long: give it a shorter one.")
+            raise BadInput(
+                "The name of {upload} … is too long: give it a shorter one.", upload=upload.name[:40]
+            )
         self._store.check_writable(address)
         if not os.path.lexists(self._shelf.path(upload.place, CONTENT)):
             # Of a pool one disk may be away, while the record lies on another.
-            raise NotFound(f"What came of {upload.name} isn’t on the disk just now. Is a disk missing?")
+            raise NotFound(
+                "What came of {upload} isn’t on the disk just now. Is a disk missing?", upload=upload.name
+            )
         replaces = False
         looks.folders.pop(paths.folder_of(address), None)  # others were added since it was looked at
         there = looks.there(address)
@@ -93,9 +97,10 @@ class Adder:
             replaces = upload.data.get("choice") == "version" and self.replace is not None
             if there.folder or not replaces:
                 raise Conflict(
-                    f"{there.name} is there already. Make yours a new version of it, give it another name, "
-                    "or discard it.",
+                    "{there} is there already. Make yours a new version of it, give it another name, or "
+                    "discard it.",
                     address=there.address,
+                    there=there.name,
                 )
             address = there.address
         adding = {
@@ -178,7 +183,8 @@ class Adder:
         content = self._shelf.path(upload.place, CONTENT)
         if self.replace is None:
             raise Conflict(
-                f"{paths.name_of(address)} is there already. Give yours another name, or discard it."
+                "{address} is there already. Give yours another name, or discard it.",
+                address=paths.name_of(address),
             )
         if os.path.lexists(content):
             here = self._store.share(upload.place).name == self._store.share(address).name

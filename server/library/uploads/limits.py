@@ -55,25 +55,33 @@ def check_size(settings: Settings, name: str, size: int) -> None:
     limit = int(settings.get("max_upload_bytes"))
     if size > limit:
         raise TooLarge(
-            f"{name[:80]} has {size:,} bytes; {limit:,} at most can be uploaded. Copy it to the share.",
+            "{name} has {size:,} bytes; {limit:,} at most can be uploaded. Copy it to the share.",
             limit=limit,
+            name=name[:80],
+            size=size,
         )
 
 
 def check_name(settings: Settings, name: str) -> str:
     """The name that the file will have. BadInput or BadContent for one that can't be uploaded."""
     if not isinstance(name, str) or not name or "/" in name or "\0" in name:
-        raise BadInput(f"{str(name)[:80]!r} can't be the name of a file.", field="name")
+        raise BadInput("{name} can't be the name of a file.", field="name", name=repr(str(name)[:80]))
     if paths.is_own(name):
-        raise BadInput(f"{name[:80]} can't be the name of a file: names with a dot in front are Croft's.")
+        raise BadInput(
+            "{name} can't be the name of a file: names with a dot in front are Croft's.", name=name[:80]
+        )
     if paths.is_ignored(name, settings.get("ignore")):
-        raise BadContent(f"{name[:80]} is a file that programs keep for themselves: it is left out.")
+        raise BadContent(
+            "{name} is a file that programs keep for themselves: it is left out.", name=name[:80]
+        )
     safe = paths.safe_name(name)
     allowed = endings(settings)
     if name.lower() in NO_FILES or safe.lower().endswith(".json"):
-        raise BadContent(f"{name[:80]} can't be uploaded: what ends in .json is Croft's own.")
+        raise BadContent("{name} can't be uploaded: what ends in .json is Croft's own.", name=name[:80])
     if allowed and kinds.suffix(safe) not in allowed:
-        raise BadContent(f"Files like {name[:80]} can't be uploaded here. Copy it to the share instead.")
+        raise BadContent(
+            "Files like {name} can't be uploaded here. Copy it to the share instead.", name=name[:80]
+        )
     return safe
 
 
@@ -84,10 +92,12 @@ def check_folder(settings: Settings, folder: str) -> str:
     parts = [part for part in folder.replace("\\", "/").split("/") if part not in ("", ".")]
     for part in parts:
         if part == ".." or paths.is_own(part) or part in CLOSED or "\0" in part:
-            raise BadInput(f"Nothing can be added to a folder named {part[:80]!r}.", field="path")
+            raise BadInput(
+                "Nothing can be added to a folder named {part}.", field="path", part=repr(part[:80])
+            )
         if paths.is_ignored(part, settings.get("ignore")):
             raise BadContent(
-                f"The folder {part[:80]} is one that programs keep for themselves: it is left out."
+                "The folder {part} is one that programs keep for themselves: it is left out.", part=part[:80]
             )
     inside = "/".join(paths.safe_name(part) for part in parts)
     paths.check_inside(inside)

@@ -41,10 +41,12 @@ def check(value: Any, schema: Schema, where: str, shapes: Mapping[str, Schema]) 
     if kinds is not None:
         names = [kinds] if isinstance(kinds, str) else list(kinds)
         if not any(_is(value, name) for name in names):
-            raise BadInput(f"{where} must be {' or '.join(WORDS[name] for name in names)}.", field=where)
+            raise BadInput(
+                "{field} must be {names}.", field=where, names=" or ".join(WORDS[name] for name in names)
+            )
     if "enum" in schema and value not in schema["enum"]:
         known = ", ".join(str(v) for v in schema["enum"])
-        raise BadInput(f"{where} must be one of: {known}.", field=where)
+        raise BadInput("{field} must be one of: {known}.", field=where, known=known)
     if isinstance(value, str):
         _text(value, schema, where)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -76,11 +78,15 @@ def _any_of(value: Any, schemas: Any, where: str, shapes: Mapping[str, Schema]) 
 
 def _text(value: str, schema: Schema, where: str) -> None:
     if len(value) < schema.get("minLength", 0):
-        raise BadInput(f"{where} is too short.", field=where)
+        raise BadInput("{field} is too short.", field=where)
     if len(value) > schema.get("maxLength", len(value)):
-        raise BadInput(f"{where} is longer than {schema['maxLength']} characters.", field=where)
+        raise BadInput(
+            "{field} is longer than {maxlength} characters.", field=where, maxlength=schema["maxLength"]
+        )
     if "pattern" in schema and not re.search(schema["pattern"], value):
-        raise BadInput(f"{where} doesn't have the form {schema['pattern']}.", field=where)
+        raise BadInput(
+            "{field} doesn't have the form {pattern_words}.", field=where, pattern_words=schema["pattern"]
+        )
 
 
 def _number(value: float, schema: Schema, where: str) -> None:
@@ -88,14 +94,14 @@ def _number(value: float, schema: Schema, where: str) -> None:
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = [f"at least {low}"] if low is not None else []
         bounds += [f"at most {high}"] if high is not None else []
-        raise BadInput(f"{where} must be {' and '.join(bounds)}.", field=where)
+        raise BadInput("{field} must be {bounds}.", field=where, bounds=" and ".join(bounds))
 
 
 def _list(value: Any, schema: Schema, where: str, shapes: Mapping[str, Schema]) -> None:
     if len(value) > schema.get("maxItems", len(value)):
-        raise BadInput(f"{where} has more than {schema['maxItems']} entries.", field=where)
+        raise BadInput("{field} has more than {maxitems} entries.", field=where, maxitems=schema["maxItems"])
     if len(value) < schema.get("minItems", 0):
-        raise BadInput(f"{where} has fewer than {schema['minItems']} entries.", field=where)
+        raise BadInput("{field} has fewer than {minitems} entries.", field=where, minitems=schema["minItems"])
     items = schema.get("items")
     if items:
         for n, item in enumerate(value):
@@ -105,9 +111,9 @@ def _list(value: Any, schema: Schema, where: str, shapes: Mapping[str, Schema]) 
 def _object(value: dict[str, Any], schema: Schema, where: str, shapes: Mapping[str, Schema]) -> None:
     for name in schema.get("required", ()):
         if name not in value:
-            raise BadInput(f"{name} is missing.", field=name)
+            raise BadInput("{field} is missing.", field=name)
     if len(value) < schema.get("minProperties", 0):
-        raise BadInput(f"{where} is empty: say what is to change.", field=where)
+        raise BadInput("{field} is empty: say what is to change.", field=where)
     properties = schema.get("properties", {})
     more = schema.get("additionalProperties", True)
     for name, item in value.items():
@@ -116,6 +122,8 @@ def _object(value: dict[str, Any], schema: Schema, where: str, shapes: Mapping[s
             check(item, properties[name], inner, shapes)
         elif more is False:
             known = ", ".join(sorted(properties))
-            raise BadInput(f"{inner[:80]!r} isn't known here; known: {known}.", field=inner)
+            raise BadInput(
+                "{inner} isn't known here; known: {known}.", field=inner, inner=repr(inner[:80]), known=known
+            )
         elif isinstance(more, Mapping):
             check(item, more, inner, shapes)

@@ -213,7 +213,7 @@ def upload(services: Services, call: Call) -> Answer:
     check_upload(services, address, inside, name)
     target = services.store.path(address)
     if os.path.lexists(target):
-        raise Conflict(f"There is already a file {name}. Give yours another name.", address=address)
+        raise Conflict("There is already a file {name}. Give yours another name.", address=address, name=name)
     limit = int(services.settings.get("max_upload_bytes"))
     stated = str(call.environ.get("CONTENT_LENGTH") or "")
     if not stated:
@@ -272,9 +272,11 @@ def receive(call: Call, temp: Path, limit: int) -> int:
 
 def check_upload(services: Services, address: str, inside: str, name: str) -> None:
     if not inside or hidden(inside):
-        raise BadInput(f"{address} can't be the name of a file: parts that begin with a dot are Croft's.")
+        raise BadInput(
+            "{address} can't be the name of a file: parts that begin with a dot are Croft's.", address=address
+        )
     if services.projects.of(address) is None:
-        raise NotFound(f"{address} lies in no project: begin with a project's folder.", address=address)
+        raise NotFound("{address} lies in no project: begin with a project's folder.", address=address)
     limits.check_name(services.settings, name)
 
 
@@ -285,7 +287,7 @@ def visible(services: Services, address: str) -> Path:
     """The path of a file that people may see: inside its share, no part hidden."""
     _, inside = paths.parse(address)
     if not inside or hidden(inside):
-        raise NotFound(f"There is no file {address[:200]}.")
+        raise NotFound("There is no file {address}.", address=address[:200])
     path: Path = services.store.path(address)
     return path
 
@@ -296,7 +298,7 @@ def hidden(inside: str) -> bool:
 
 def open_inside(services: Services, address: str, path: Path) -> tuple[int, os.stat_result]:
     """The opened file, once it is certain that it lies inside its share."""
-    missing = NotFound(f"There is no file {address[:200]}.")
+    missing = NotFound("There is no file {address}.", address=address[:200])
     try:
         # Non-blocking: a named pipe on the share must not hold the thread.
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -87,7 +87,7 @@ def submit(services: Services, user: User, request: dict[str, Any]) -> dict[str,
         address = str(request.get("file", ""))
         usual = usual_priority(services, address)
         if priority > usual:
-            raise Forbidden(f"Only a supervisor may set a priority above {usual}. Leave it out.")
+            raise Forbidden("Only a supervisor may set a priority above {usual}. Leave it out.", usual=usual)
     view: dict[str, Any] = services.farm.view(services.farm.submit(user, request))
     return view
 
@@ -135,7 +135,9 @@ def address_of(services: Services, path: str) -> str:
         root = str(share.root).rstrip("/") + "/"
         if path.startswith(root) and len(path) > len(root):
             return paths.address(share.name, path[len(root) :])
-    raise NotFound(f"{path[:200]} lies on no share: send its address, such as data::demo/shots/sh010.blend.")
+    raise NotFound(
+        "{path} lies on no share: send its address, such as data::demo/shots/sh010.blend.", path=path[:200]
+    )
 
 
 def show_job(services: Services, call: Call) -> Answer:
@@ -187,7 +189,9 @@ def allowed(services: Services, call: Call) -> User:
     user = call.require("student")
     view = services.farm.view(services.farm.job(call.params["id"]))
     if view.get("user") != user.ident and not user.at_least("supervisor"):
-        raise Forbidden(f"This render is {view.get('user') or 'somebody'}'s: ask them, or a supervisor.")
+        raise Forbidden(
+            "This render is {user}'s: ask them, or a supervisor.", user=view.get("user") or "somebody"
+        )
     return user
 
 

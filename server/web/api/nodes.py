@@ -126,7 +126,9 @@ def token_of(services: Services, call: Call) -> dict[str, Any]:
     for token in services.people.node_tokens(call.params["name"]):
         if token["id"] == call.params["token"]:
             return token
-    raise NotFound(f"{call.params['name']} has no token {call.params['token'][:40]!r}.")
+    raise NotFound(
+        "{name} has no token {token}.", name=call.params["name"], token=repr(call.params["token"][:40])
+    )
 
 
 def restore_token(services: Services, call: Call) -> Answer:

@@ -91,7 +91,7 @@ def approve(services: Services, call: Call) -> Answer:
     services.assets.get(address)
     name = ident.removeprefix(RENDERED)
     if paths.version_number(name) is None or name.endswith(".json"):
-        raise NotFound(f"{named(address)} has no version {ident[:40]}.")
+        raise NotFound("{named} has no version {ident}.", named=named(address), ident=ident[:40])
     published = any(record["version"] == name for record in services.saves.versions(address))
     if published and not ident.startswith(RENDERED):
         record = version_view(services.saves.approve(address, name, user, approved), "published")
@@ -124,7 +124,9 @@ def one_save(services: Services, address: str, ident: str) -> dict[str, Any]:
     for save in services.saves.list(address):
         if save.id == ident:
             return save.view()
-    raise NotFound(f"{named(address)} has no earlier save {ident}.")  # Race: it was deleted at once.
+    raise NotFound(
+        "{named} has no earlier save {ident}.", named=named(address), ident=ident
+    )  # Race: it was deleted at once.
 
 
 def version_view(record: dict[str, Any], kind: str) -> dict[str, Any]:

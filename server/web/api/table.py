@@ -104,7 +104,9 @@ class Table:
         route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
         if route is None:
             allow = ", ".join(sorted({*methods, *(("HEAD",) if "GET" in methods else ())}))
-            raise MethodNotAllowed(f"{method[:20]} isn't possible here, only {allow}.", allow=allow)
+            raise MethodNotAllowed(
+                "{method} isn't possible here, only {allow}.", allow=allow, method=method[:20]
+            )
         return route, params
 
     def run(self, services: Services, call: Call, route: Route) -> Answer:
@@ -114,7 +116,9 @@ class Table:
         check_query(route.query, call.query)
         for name, value in call.params.items():
             if PARAMETERS[name][0].get("type") == "integer" and not (value.isascii() and value.isdigit()):
-                raise NotFound(f"{value[:40]!r} isn't a number: there is nothing of that name.")
+                raise NotFound(
+                    "{value} isn't a number: there is nothing of that name.", value=repr(value[:40])
+                )
         if route.body is not None:
             limit = route.body_limit or int(services.settings.get("max_body_bytes"))
             call.body = call.json(limit, optional="required" not in resolved(route.body))
@@ -151,10 +155,12 @@ def check_query(known: Mapping[str, tuple[Schema, str]], query: dict[str, str]) 
         kind = schema.get("type")
         if kind == "integer":
             if not re.fullmatch(r"-?[0-9]{1,15}", text):
-                raise BadInput(f"{name} must be a whole number, not {text[:40]!r}.", field=name)
+                raise BadInput(
+                    "{field} must be a whole number, not {text}.", field=name, text=repr(text[:40])
+                )
             value = int(text)
         elif kind == "boolean":
             if text not in ("true", "false"):
-                raise BadInput(f"{name} must be true or false, not {text[:40]!r}.", field=name)
+                raise BadInput("{field} must be true or false, not {text}.", field=name, text=repr(text[:40]))
             value = text == "true"
         check(value, schema, name, SHAPES)

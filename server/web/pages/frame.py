@@ -123,7 +123,7 @@ def found(shell: Shell, ident: str, job_id: str, n: str) -> tuple[dict[str, Any]
     farm, project = shell.services.farm, shell.project(ident)
     view = farm.view(farm.job(job_id))
     if view["project"] != ident or not (n.isascii() and n.isdigit() and len(n) < 9):
-        raise NotFound(f"There is no such frame in {project.title}.")
+        raise NotFound("There is no such frame in {project}.", project=project.title)
     return view, farm.task(job_id, int(n))
 
 

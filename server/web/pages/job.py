@@ -27,7 +27,7 @@ def page(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPRespon
     project = shell.project(ident)
     view = farm.view(farm.job(job_id))
     if view["project"] != ident:
-        raise NotFound(f"There is no such render in {project.title}.")
+        raise NotFound("There is no such render in {project}.", project=project.title)
     start = requests.number(call.query, "from", 0, 0, 10**9)
     listed = call.query.get("list", "")
     listed = listed if listed in dict(LISTS) else ""

@@ -50,7 +50,7 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
     ]
     types = [one for one in types if user is not None and user.at_least(one.role)]
     if not types:
-        raise NotFound(f"{name} is no file that you can have rendered.")
+        raise NotFound("{name} is no file that you can have rendered.", name=name)
     asked = call.query.get("type") or types[0].ident
     job_type = next((one for one in types if one.ident == asked), types[0])
     here = f"/p/{quote(ident, safe='')}/render/{quote(path, safe='/')}"

@@ -206,7 +206,7 @@ class Shell:
         try:
             return str(self.services.store.path(address))
         except Exception as error:
-            raise NotFound(f"There is no folder {address}.") from error
+            raise NotFound("There is no folder {address}.", address=address) from error
 
 
 @jinja2.pass_eval_context
