@@ -36,7 +36,7 @@ TITLES = {  # what is said of these files of the configuration: by key, at any d
 
 @dataclass
 class Sentence:
-    """One key of the languages. `many` is the pattern of more than one, else ''."""
+    """What a key of the languages stands for: `many` is the pattern of more than one, else ''."""
 
     pattern: str
     many: str = ""
@@ -54,11 +54,8 @@ def sentences() -> dict[str, Sentence]:
     def add(pattern: str, many: str, where: str) -> None:
         if not re.search(r"[^\W\d_]", PLACE.sub("", pattern + many)):
             return  # marks and places alone: '{a}: {b}'
-        one = found.setdefault(pattern, Sentence(pattern, many))
-        one.where.append(where)
-        one.many = one.many or many
-        if many and one.many != many:
-            one.where.append(f"which has the plurals {one.many!r} and {many!r}")
+        key = f"{pattern} | {many}" if many else pattern
+        found.setdefault(key, Sentence(pattern, many)).where.append(where)
 
     for path in sorted((CLONE / "templates").rglob("*.html")):
         for pattern, many, line in of_template(path.read_text("utf-8")):
@@ -82,7 +79,10 @@ def of_template(source: str) -> Iterator[tuple[str, str, int]]:
         name = getattr(call.node, "name", "")
         if name not in ("_", "_n"):
             continue
-        given = [one.value if isinstance(one, nodes.Const) else None for one in call.args[: 2 if name == "_n" else 1]]
+        given = [
+            one.value if isinstance(one, nodes.Const) else None
+            for one in call.args[: 2 if name == "_n" else 1]
+        ]
         if not all(isinstance(one, str) for one in given):
             raise ValueError(f"line {call.lineno}: {name}() wants sentences as they are, no variables")
         yield given[0], given[1] if name == "_n" else "", call.lineno

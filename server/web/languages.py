@@ -42,15 +42,31 @@ LOOK_S = 2.0  # how often, at most, the files of the defaults are looked at
 LOCALES = {"no": "nb"}  # codes whose data has another name
 
 Forms = Mapping[str, str]  # plural category of CLDR: sentence
-NONE: Mapping[str, str | Forms] = {}
+Parts = tuple[tuple[str, str], ...]  # of a pattern: a text, and the place that follows it
+NONE: Forms = {}
+OR = " | "  # between the two English forms that are the key of a plural
+LEAST_LETTERS = 3  # of its own, that a pattern needs to be recognised by them
+LONGEST_KNOWN = 2000  # characters
+RECOGNISED_KEPT = 4096
 
 
 class Language:
     """One language: its sentences, and the customs of its dates and numbers. English is its own key."""
 
-    def __init__(self, code: str, title: str = "", sentences: Mapping[str, str | Forms] = NONE) -> None:
+    def __init__(
+        self, code: str, title: str = "", sentences: Mapping[str, str | Forms] | None = None
+    ) -> None:
+        given = sentences or {}
         self.code = code
-        self.sentences = sentences
+        self.sentences = {key: said for key, said in given.items() if isinstance(said, str)}
+        self.plurals = {
+            (one, many): forms
+            for key, forms in given.items()
+            if not isinstance(forms, str)
+            for one, _, many in [key.partition(OR)]
+        }
+        self._recognised: dict[str, str] = {}
+        self._lock = threading.Lock()
         self.title = title or ("English" if code == ENGLISH else self._own_name())
 
     @functools.cached_property
@@ -76,16 +92,61 @@ class Language:
         values = said.values
         if self.code == ENGLISH:
             return str(said)
-        pattern: str | Forms | None = self.sentences.get(said.pattern)
-        if said.many:
-            n = values["n"]
-            if isinstance(pattern, Mapping):
-                pattern = pattern.get(self.category(n)) or pattern.get("other")
-            pattern = pattern or (said.pattern if n == 1 else said.many)
-            values = {**values, "n": self.number(n)}
-        elif not isinstance(pattern, str):
-            pattern = said.pattern
-        return speech.fill(pattern, values, self._shown)
+        if not said.many:
+            return speech.fill(self.sentences.get(said.pattern, said.pattern), values, self._shown)
+        n = values["n"]
+        forms = self.plurals.get((said.pattern, said.many), NONE)
+        pattern = forms.get(self.category(n)) or forms.get("other")
+        values = {**values, "n": self.number(n)}
+        return speech.fill(pattern or (said.pattern if n == 1 else said.many), values, self._shown)
+
+    def known(self, text: str) -> str:
+        """An English sentence whose pattern isn't known any more, in this language; as it is, if it is none
+        of ours."""
+        if text in self.sentences:
+            return self.sentences[text]
+        if len(text) > LONGEST_KNOWN:
+            return text
+        with self._lock:
+            said = self._recognised.get(text)
+        if said is None:
+            said = self._recognise(text)
+            with self._lock:
+                if len(self._recognised) >= RECOGNISED_KEPT:
+                    self._recognised.clear()
+                self._recognised[text] = said
+        return said
+
+    def _recognise(self, text: str) -> str:
+        """The sentence whose pattern fits with most of its own words, and in its places what is known."""
+        for _, parts, said in self._patterns:
+            values = places_of(text, parts)
+            if values is None:
+                continue
+            told: dict[str, Any] = {name: self.known(value) for name, value in values.items()}
+            if said.many:
+                n = values.get("n", "").replace(",", "")
+                if not (n.isascii() and n.isdigit()):
+                    continue
+                told["n"] = int(n[:18])
+            made = Said(text)
+            made.pattern, made.many, made.values = said.pattern, said.many, told
+            return self.told(made)
+        return text
+
+    @functools.cached_property
+    def _patterns(self) -> list[tuple[int, Parts, Said]]:
+        """(letters, parts, sentence) of each that has places; those that say most of their own first."""
+        found = []
+        for one, many in (*((key, "") for key in self.sentences), *self.plurals):
+            for pattern in {one, many} - {""}:
+                parts = tuple((part, name) for part, name, _ in speech.places(pattern))
+                letters = sum(map(str.isalpha, "".join(part for part, _ in parts)))
+                if len(parts) > 1 and letters >= LEAST_LETTERS and all(part for part, _ in parts[1:-1]):
+                    said = Said()
+                    said.pattern, said.many, said.values = one, many, {}
+                    found.append((letters, parts, said))
+        return sorted(found, key=lambda one: -one[0])
 
     def category(self, n: float) -> str:
         """Which plural form goes with a number: 'one', 'few', 'many', 'other' …"""
@@ -136,6 +197,26 @@ class Language:
     def _own_name(self) -> str:
         name = self.locale.get_display_name() if self.locale else None
         return name[:1].upper() + name[1:] if name else self.code
+
+
+def places_of(text: str, parts: Parts) -> dict[str, str] | None:
+    """What stands in the places of a pattern that this text was made from; None if it wasn't. In one pass:
+    it never takes long, whatever somebody has written."""
+    (start, name), *more = parts
+    if not text.startswith(start):
+        return None
+    found: dict[str, str] = {}
+    at = len(start)
+    for part, following in more:
+        end = text.find(part, at + 1) if following else len(text) - len(part)
+        if (
+            end <= at
+            or not text.startswith(part, end)
+            or found.setdefault(name, text[at:end]) != text[at:end]
+        ):
+            return None
+        at, name = end + len(part), following
+    return found
 
 
 ENGLISH_DATES = {
@@ -191,12 +272,12 @@ def told(text: Any) -> Any:
 
 
 def known(text: str) -> str:
-    """A text that came from a file of the configuration or of a share, in the reader's language, where it is
-    one of ours word for word: the title of a state, a sentence that a journal keeps."""
+    """A sentence of ours that came as text alone, from a journal or a file of the configuration, in the
+    reader's language; all else as it is."""
     if type(text) is Said:
         return _told(text)
-    found = _reading.get().sentences.get(text)
-    return found if isinstance(found, str) else text
+    language = _reading.get()
+    return text if language.code == ENGLISH else language.known(text)
 
 
 def _told(said: Said) -> str:

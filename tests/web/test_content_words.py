@@ -75,8 +75,8 @@ def test_facts_become_words() -> None:
     assert dict(content.in_words("film", {})) == dict.fromkeys(
         ("Length", "Frames a second", "Picture", "Film", "Sound"), ""
     )
-    assert content.missing("1-99x2,120,130-140") == "1 to 99 (each 2nd), 120, 130 to 140"
-    assert content.missing("2,4x13,…") == "2, 4 (each 13th), …"
+    assert content.missing("1-99x2,120,130-140") == "1 to 99 in steps of 2, 120, 130 to 140"
+    assert content.missing("2,4x13,…") == "2, 4 in steps of 13, …"
     many = content.missing(",".join(str(2 * n) for n in range(90)))
     assert many.endswith("20, 22, and more")
     assert content.in_words("scene", {"size": "nonsense", "exif": []}) == []

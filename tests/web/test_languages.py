@@ -22,7 +22,12 @@ NOW = datetime.datetime(2026, 3, 4, 15, 0, tzinfo=zoneinfo.ZoneInfo("Europe/Vien
 POLISH = {
     "title": "Polski",
     "sentences": {
-        "{n} file": {"one": "{n} plik", "few": "{n} pliki", "many": "{n} plików", "other": "{n} pliku"},
+        "{n} file | {n} files": {
+            "one": "{n} plik",
+            "few": "{n} pliki",
+            "many": "{n} plików",
+            "other": "{n} pliku",
+        },
         "There is no user named '{user}'.": "Nie ma użytkownika „{user}”.",
         "today {time}": "dziś {time}",
         "{share} of {n} GB": "{share} z {n} GB",
@@ -174,3 +179,19 @@ def test_english_and_a_language_that_nobody_knows_have_the_customs_that_are_writ
         assert Language(code).number(12345.678, 1) == "12,345.7"
         assert Language(code).category(0) == "other"
     assert Language("qq").title == "qq"
+
+
+def test_a_sentence_that_a_journal_keeps_is_recognised(polish: Language) -> None:
+    for text, said in (
+        ("There is no user named 'bo'.", "Nie ma użytkownika „bo”."),
+        ("There is no user named '3 files'.", "Nie ma użytkownika „3 pliki”."),
+        ("2,000 files", "2000 plików"),
+        ("Ask .", "Ask ."),
+        ("Ask Ask Bo..", "Zapytaj: Zapytaj: Bo.."),
+        ("Nobody says this.", "Nobody says this."),
+        ("Ask " * 5000, "Ask " * 5000),
+        ("", ""),
+    ):
+        assert languages.known(text).replace("\xa0", "") == said
+    with languages.read_in(languages.IN_ENGLISH):
+        assert languages.known("Ask Bo.") == "Ask Bo."

@@ -17,6 +17,8 @@ import bottle
 
 from server.disk.encoding import quote
 from server.disk.errors import CroftError
+from server.disk.speech import say as say_later
+from server.web.languages import say
 from server.web.pages import (
     asset,
     computer,
@@ -48,9 +50,14 @@ if TYPE_CHECKING:
     from server.web.services import Services
 
 HEADINGS = {
-    400: "That doesn’t fit", 401: "Please sign in", 403: "That isn’t allowed", 404: "There is nothing here",
-    409: "That can’t be done now", 503: "Not at the moment", 500: "Something went wrong here",
-}  # fmt: skip
+    400: say_later("That doesn’t fit"),
+    401: say_later("Please sign in"),
+    403: say_later("That isn’t allowed"),
+    404: say_later("There is nothing here"),
+    409: say_later("That can’t be done now"),
+    503: say_later("Not at the moment"),
+    500: say_later("Something went wrong here"),
+}
 
 ErrorPage = Callable[[Call, int, str], str]
 
@@ -137,11 +144,13 @@ def error_page(shell: Shell, call: Call, status: int, message: str) -> str:
     return shell.render(
         call,
         "error.html",
-        title=HEADINGS.get(status, "That didn’t work"),
+        title=HEADINGS.get(status, say("That didn’t work")),
         project=project,
-        heading=HEADINGS.get(status, "That didn’t work"),
+        heading=HEADINGS.get(status, say("That didn’t work")),
         message=message,
         status=status,
         back=listing.page_of(project.ident) if project else "/rendering",
-        back_words=f"The files of {project.title}" if project else "What is rendering",
+        back_words=say("The files of {project}", project=project.title)
+        if project
+        else say("What is rendering"),
     )

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from server.disk.errors import CroftError
-from server.web.pages import sheets
+from server.web.languages import say
+from server.web.pages import sheets, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -70,15 +71,14 @@ def failure(shell: Shell, job_id: str, reason: str, tasks: list[dict[str, Any]])
     """One reason, and the frames that failed for it."""
     first = tasks[0]
     nodes = sorted({str(one["node"]) for task in tasks for one in task.get("failures") or () if one["node"]})
-    more = f" and {len(nodes) - 4} more" if len(nodes) > 4 else ""
     attempts = first["failures"][-1]["attempt"] if first["failures"] else 0
     return {
         "n": first["n"],
         "frames": [(frame_words(task.get("frame", task.get("frames"))), task["n"]) for task in tasks[:NAMED]],
         "more": len(tasks) - NAMED if len(tasks) > NAMED else 0,
         "tasks": [task["n"] for task in tasks],
-        "nodes": ", ".join(nodes[:4]) + more,
-        "reason": reason or "it failed",
+        "nodes": words.some(nodes, 4),
+        "reason": reason or say("it failed"),
         "mend": sheets.mend(first),
         "tail": tail(shell, job_id, int(first["n"]), attempts) if attempts else "",
     }
@@ -109,7 +109,7 @@ def ordered(jobs: list[Any]) -> list[Any]:
 def frame_words(frame: Any) -> str:
     """'7', or '1 to 24' for a film."""
     if isinstance(frame, (list, tuple)) and len(frame) == 2:
-        return f"{frame[0]} to {frame[1]}"
+        return say("{first} to {last}", first=frame[0], last=frame[1])
     return str(frame)
 
 

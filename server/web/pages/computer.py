@@ -11,14 +11,25 @@ import bottle
 
 from server.disk.encoding import quote
 from server.disk.errors import CroftError
+from server.disk.speech import key
+from server.disk.speech import say as say_later
 from server.farm.nodes import schedule
+from server.web.languages import say
 from server.web.pages import computers, sheets, words
 from server.web.pages.computers import GONE, button, change
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
 LAST = 12  # tasks and choices that are shown
-DAYS = {"mon": "Mon", "tue": "Tue", "wed": "Wed", "thu": "Thu", "fri": "Fri", "sat": "Sat", "sun": "Sun"}
+DAYS = {
+    "mon": say_later("Mon"),
+    "tue": say_later("Tue"),
+    "wed": say_later("Wed"),
+    "thu": say_later("Thu"),
+    "fri": say_later("Fri"),
+    "sat": say_later("Sat"),
+    "sun": say_later("Sun"),
+}
 NIGHTS = [{"days": list(DAYS), "from": "20:00", "to": "07:00"}]
 WEEKENDS = [
     {"days": ["mon", "tue", "wed", "thu", "fri"], "from": "18:00", "to": "07:00"},
@@ -82,15 +93,17 @@ def acts(view: View, admin: bool) -> list[dict[str, Any]]:
     found = [computers.act(view)]
     here = state not in GONE
     if state == "sick":
-        found.append(change("Pause", url, "paused", True, False, name))
+        found.append(change(say("Pause"), url, "paused", True, False, name))
     if here and not view["paused"] and not view["draining"] and state != "leaving":
-        found.append(change("Finish, then rest", url, "draining", True, False, name))
+        found.append(change(say("Finish, then rest"), url, "draining", True, False, name))
     if here and state != "leaving" and view["protocol"] > 1 and view.get("can_shutdown") is not False:
-        found.append(button("Switch it off", f"POST {url}/shutdown", None, f"POST {url}/wake", None, name))
+        found.append(
+            button(say("Switch it off"), f"POST {url}/shutdown", None, f"POST {url}/wake", None, name)
+        )
     if here and admin and view["behind"] and state != "updating":
-        found.append(button("Update its program", f"POST {url}/update", None, "", None, name))
+        found.append(button(say("Update its program"), f"POST {url}/update", None, "", None, name))
     if admin and not view["busy"]:
-        found.append(button("Forget it", f"DELETE {url}", None, f"POST {url}/remember", None, name))
+        found.append(button(say("Forget it"), f"DELETE {url}", None, f"POST {url}/remember", None, name))
     return [one for one in found if one]
 
 
@@ -101,9 +114,9 @@ def last(one: View, now: datetime.datetime) -> dict[str, Any]:
     reason = str(one.get("reason") or "")
     return {
         "at": words.when(one["at"], now),
-        "text": f"{one.get('name') or 'a render'}, {one.get('words') or 'a frame'}",
+        "text": computers.task(one),
         "url": f"{base}/frame/{one['n']}" if project else "",
-        "state": ("failed", sheets.reason(reason) or "Failed") if reason else ("done", "Done"),
+        "state": ("failed", sheets.reason(reason) or say("Failed")) if reason else ("done", say("Done")),
     }
 
 
@@ -116,8 +129,11 @@ def choices(shell: Shell, name: str, now: datetime.datetime) -> list[dict[str, A
     return [
         {
             "at": words.when(one["at"], now),
-            "text": str(one.get("name") or "a render")
-            + (f", frame {one['frame']}" if isinstance(one.get("frame"), int) else ""),
+            "text": say(
+                "{render}, frame {frame}", render=one.get("name") or say("a render"), frame=one["frame"]
+            )
+            if isinstance(one.get("frame"), int)
+            else str(one.get("name") or say("a render")),
             "why": str(one.get("why") or ""),
         }
         for one in found[:LAST]
@@ -132,51 +148,67 @@ def facts(view: View, now: datetime.datetime) -> list[tuple[str, str]]:
     told = sorted(view["programs"].items(), key=lambda pair: (pair[0] != "blender", pair[0]))
     programs = ", ".join(f"{name} {version}".strip() for name, version in told)
     found = [
-        ("Frames at once", str(view["slots"])),
-        ("Has", computers.hardware(view)),
+        (say("Frames at once"), str(view["slots"])),
+        (say("Has"), computers.hardware(view)),
         ("GPUs", ", ".join(gpus) if len(gpus) > 1 else ""),
-        ("System", str(hardware.get("os") or "")),
-        ("Cores at work", computers.load(view) if here else ""),
-        ("Memory free", computers.memory(view) if here else ""),
-        ("Temperature", computers.degrees(view) if here else ""),
-        ("Somebody at it", "yes" if here and view["at_keyboard"] else ""),
-        ("Renders with", programs or ("no renderer was found" if view["protocol"] > 1 else "")),
-        ("Can also do", ", ".join(view["provides"])),
-        ("Network card", str(view["power"]["mac"] or hardware.get("mac") or "")),
-        ("Last heard of", "now" if here else words.when(view.get("seen"), now) or "never"),
-        ("Frames", tally(view)),
-        ("A frame takes", words.duration(view.get("pace"))),
-        ("Power saved", words.duration(view["saved_hours"] * 3600) if view["saved_hours"] >= 0.1 else ""),
-        ("Admitted by", str(view["approved"])),
+        (say("System"), str(hardware.get("os") or "")),
+        (say("Cores at work"), computers.load(view) if here else ""),
+        (say("Memory free"), computers.memory(view) if here else ""),
+        (say("Temperature"), computers.degrees(view) if here else ""),
+        (say("Somebody at it"), say("yes") if here and view["at_keyboard"] else ""),
+        (say("Renders with"), programs or (say("no renderer was found") if view["protocol"] > 1 else "")),
+        (say("Can also do"), ", ".join(view["provides"])),
+        (say("Network card"), str(view["power"]["mac"] or hardware.get("mac") or "")),
+        (say("Last heard of"), say("now") if here else words.when(view.get("seen"), now) or say("never")),
+        (say("Frames"), tally(view)),
+        (say("A frame takes"), words.duration(view.get("pace"))),
+        (
+            say("Power saved"),
+            words.duration(view["saved_hours"] * 3600) if view["saved_hours"] >= 0.1 else "",
+        ),
+        (say("Admitted by"), str(view["approved"])),
     ]
     return [(word, value) for word, value in found if value]
+
+
+def chosen(one: View) -> str:
+    """What it was given: 'sh010, frame 12'."""
+    render = str(one.get("name") or say("a render"))
+    if not isinstance(one.get("frame"), int):
+        return render
+    return say("{render}, frame {frame}", render=render, frame=one["frame"])
 
 
 def tally(view: View) -> str:
     """How many frames it did since the server was started."""
     if not view["tasks"] and not view["failed"]:
         return ""
-    return f"{view['tasks']:,} done" + (f", {view['failed']:,} failed" if view["failed"] else "")
+    done = words.number(view["tasks"], "done", "done")
+    return f"{done}, {words.number(view['failed'], 'failed', 'failed')}" if view["failed"] else done
 
 
 def shares(view: View) -> list[tuple[str, str]]:
     """Whether it sees the server's own files: glyph and sentence for each folder."""
     said = {
-        "same": ("done", "is the same folder as the server’s: its marker says so."),
+        "same": ("done", key("{share} is the same folder as the server’s: its marker says so.")),
         "other": (
             "needs",
-            "is another folder than the server’s. Mount the server’s share there and correct paths in its "
-            "config.json; until then it gets nothing from it.",
+            key(
+                "{share} is another folder than the server’s. Mount the server’s share there and correct "
+                "paths in its config.json; until then it gets nothing from it."
+            ),
         ),
-        "unproven": ("waiting", "has no marker there, so it can’t be proven to be the same."),
+        "unproven": ("waiting", key("{share} has no marker there, so it can’t be proven to be the same.")),
     }
-    return [(said[proof][0], f"{name} {said[proof][1]}") for name, proof in sorted(view["shares"].items())]
+    return [
+        (said[proof][0], say(said[proof][1], share=name)) for name, proof in sorted(view["shares"].items())
+    ]
 
 
 def programs(versions: list[tuple[float, str, str]], now: datetime.datetime) -> list[str]:
     """Which versions of its program have reported, the newest first."""
     return [
-        f"{words.when(at, now)}: {version or 'unknown'}{f' ({build})' if build else ''}"
+        f"{words.when(at, now)}: {version or say('unknown')}{f' ({build})' if build else ''}"
         for at, version, build in versions
     ]
 
@@ -208,5 +240,5 @@ def presets(view: View) -> list[dict[str, Any]]:
     """Hours that many want, as buttons."""
     url, was, name = computers.api_of(str(view["name"])), view["schedule"], str(view["name"])
     wanted: tuple[tuple[str, list[dict[str, Any]]], ...]
-    wanted = (("Nights", NIGHTS), ("Nights and weekends", WEEKENDS), ("Always", []))
+    wanted = ((say("Nights"), NIGHTS), (say("Nights and weekends"), WEEKENDS), (say("Always"), []))
     return [change(title, url, "schedule", hours, was, name) for title, hours in wanted if hours != was]

@@ -11,8 +11,10 @@ from typing import Any
 import bottle
 
 from server.disk.encoding import quote
+from server.disk.speech import say as say_later
 from server.farm.farm.powering import WENT
-from server.web import requests
+from server.web import languages, requests
+from server.web.languages import count, say
 from server.web.pages import listing, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
@@ -21,11 +23,11 @@ ROWS = 200
 DOING = 4  # frames of one computer that a row names
 GONE = ("away", "off", "waking")
 KINDS = {  # what the filters are called, and which states they show; in the order of the page
-    "rendering": ("Rendering", ("busy",)),
-    "free": ("Free", ("idle",)),
-    "look": ("Need a look", ("sick",)),
-    "paused": ("Paused", ("paused", "draining", "hours", "used", "updating", "leaving")),
-    "off": ("Off or away", GONE),
+    "rendering": (say_later("Rendering"), ("busy",)),
+    "free": (say_later("Free"), ("idle",)),
+    "look": (say_later("Need a look"), ("sick",)),
+    "paused": (say_later("Paused"), ("paused", "draining", "hours", "used", "updating", "leaving")),
+    "off": (say_later("Off or away"), GONE),
 }
 FIRST = {"sick": 0, "busy": 1, "idle": 2, "updating": 3, "leaving": 3, "draining": 3, "paused": 4}
 PLAIN = ("idle", "busy", "away", "off")  # states that need no reason
@@ -48,7 +50,7 @@ def page(shell: Shell, call: Call) -> bottle.HTTPResponse:
     return shell.page(
         call,
         "computers.html",
-        title="Computers",
+        title=say("Computers"),
         here="Computers",
         figure=figure(views),
         summary=summary(views, farm.powering.saved_hours()),
@@ -70,32 +72,38 @@ def figure(views: Sequence[View]) -> str:
     here = sum(1 for view in views if view["state"] not in GONE)
     busy = sum(1 for view in views if view["state"] == "busy")
     if not here:
-        return "No computer is on" if views else "No computers yet"
-    return f"{busy:,} of {here:,} rendering" if busy else f"{words.number(here, 'computer')} on"
+        return say("No computer is on") if views else say("No computers yet")
+    if busy:
+        return count("{busy:,} of {n} rendering", "{busy:,} of {n} rendering", here, busy=busy)
+    return words.number(here, "computer on", "computers on")
 
 
 def summary(views: Sequence[View], saved_hours: float = 0.0) -> str:
     """The rest in one sentence, also for those who hear the page."""
     states = Counter(view["state"] for view in views)
+    number = words.number
     said = [
-        (states["idle"], "free"),
-        (states["sick"], "needs a look" if states["sick"] == 1 else "need a look"),
-        (states["paused"] + states["draining"], "paused"),
-        (states["hours"] + states["used"], "not for the farm just now"),
-        (states["waking"], "starting"),
-        (states["off"], "switched off"),
-        (states["away"], "away"),
+        (states["idle"], number(states["idle"], "free", "free")),
+        (states["sick"], number(states["sick"], "needs a look", "need a look")),
+        (paused := states["paused"] + states["draining"], number(paused, "paused", "paused")),
+        (
+            busy := states["hours"] + states["used"],
+            number(busy, "not for the farm just now", "not for the farm just now"),
+        ),
+        (states["waking"], number(states["waking"], "starting", "starting")),
+        (states["off"], number(states["off"], "switched off", "switched off")),
+        (states["away"], number(states["away"], "away", "away")),
     ]
-    parts = [f"{count:,} {word}" for count, word in said if count]
+    parts = [text for n, text in said if n]
     if saved_hours >= 1:
-        parts.append(f"{words.number(round(saved_hours), 'hour')} of power saved")
+        parts.append(number(round(saved_hours), "hour of power saved", "hours of power saved"))
     return " · ".join(parts)
 
 
 def filters(views: Sequence[View], wanted: str) -> list[dict[str, Any]]:
     """Links that show some of many, with their count."""
     found: list[dict[str, Any]] = [
-        {"title": "All", "url": "/computers", "count": len(views), "here": not wanted}
+        {"title": say("All"), "url": "/computers", "count": len(views), "here": not wanted}
     ]
     for kind, (title, states) in KINDS.items():
         count = sum(1 for view in views if view["state"] in states)
@@ -134,12 +142,12 @@ def row(view: View, now: datetime.datetime, may: bool = False) -> dict[str, Any]
         "notes": notes(view),
         "doing": frames[:DOING],
         "others": max(0, len(frames) - DOING),
-        "slots": f"{view['busy']} of {view['slots']}" if state not in GONE else "",
+        "slots": say("{busy} of {all}", busy=view["busy"], all=view["slots"]) if state not in GONE else "",
         "load": load(view) if state not in GONE else "",
         "memory": memory(view) if state not in GONE else "",
         "temperature": degrees(view) if state not in GONE else "",
         "groups": ", ".join(view.get("groups") or []),
-        "seen": "now" if state not in GONE else words.when(view.get("seen"), now) or "never",
+        "seen": say("now") if state not in GONE else words.when(view.get("seen"), now) or say("never"),
         "act": act(view) if may else None,
     }
 
@@ -157,10 +165,16 @@ def frame(one: View) -> dict[str, Any]:
     """What it renders, with its page."""
     project = str(one.get("project") or "")
     return {
-        "text": f"{one.get('name') or 'a render'}, {one.get('words') or 'a frame'}",
+        "text": task(one),
         "url": f"/p/{quote(project, safe='')}/job/{quote(str(one['job']), safe='')}" if project else "",
         "percent": round(100 * float(one.get("progress") or 0.0)),
     }
+
+
+def task(one: View) -> str:
+    """'sh010, frame 12'."""
+    words = languages.known(str(one.get("words") or "")) or say("a frame")
+    return f"{one.get('name') or say('a render')}, {words}"
 
 
 def why(view: View) -> str:
@@ -168,15 +182,16 @@ def why(view: View) -> str:
     state = str(view["state"])
     if state in ("off", "waking", "leaving") or (state == "away" and view.get("power_words")):
         said = str(view.get("power_words") or "")
-        return "" if said == WENT else said.removeprefix("is ")
+        return "" if said == WENT else languages.known(said.removeprefix("is "))
     said = str(view.get("closed") or "")
     if state in PLAIN or not said:
         return ""
     for kind in ("paused ", "sick: ", "draining: "):
         said = said.removeprefix(kind)
     if state == "hours":
-        return said.partition("(")[2].rstrip(")")
-    return "" if said in ("paused", "somebody is working at it", "being brought up to date") else said
+        return languages.known(said.partition("(")[2].rstrip(")"))
+    plain = said in ("paused", "somebody is working at it", "being brought up to date")
+    return "" if plain else languages.known(said)
 
 
 def notes(view: View) -> list[tuple[str, str]]:
@@ -184,11 +199,13 @@ def notes(view: View) -> list[tuple[str, str]]:
     found = []
     if view.get("wrong_shares"):
         names = ", ".join(view["wrong_shares"])
-        found.append(("needs", f"Its folder {names} isn’t the server’s: mount the same one there."))
+        found.append(
+            ("needs", say("Its folder {names} isn’t the server’s: mount the same one there.", names=names))
+        )
     if view.get("update_said"):
-        found.append(("needs", f"It could not be updated: {view['update_said']}"))
+        found.append(("needs", say("It could not be updated: {why}", why=view["update_said"])))
     elif view.get("behind") and view["state"] != "updating":
-        found.append(("waiting", "Its program is older than the server’s."))
+        found.append(("waiting", say("Its program is older than the server’s.")))
     return found
 
 
@@ -209,7 +226,8 @@ def load(view: View) -> str:
     found, cores = view.get("load"), (view.get("hardware") or {}).get("cores")
     if found is None:
         return ""
-    return f"{found:.1f} of {cores}" if isinstance(cores, int) else f"{found:.1f}"
+    busy = words.figure(found, 1)
+    return say("{busy} of {all}", busy=busy, all=cores) if isinstance(cores, int) else busy
 
 
 def memory(view: View) -> str:
@@ -217,11 +235,15 @@ def memory(view: View) -> str:
     free, total = view.get("memory_free_mb"), (view.get("hardware") or {}).get("memory_mb")
     if free is None:
         return ""
-    return f"{free / 1024:.0f} of {gigabytes(total)}" if isinstance(total, (int, float)) else gigabytes(free)
+    if not isinstance(total, (int, float)):
+        return gigabytes(free)
+    return say("{free} of {all}", free=words.figure(free / 1024, 0), all=gigabytes(total))
 
 
 def gigabytes(megabytes: float) -> str:
-    return f"{megabytes / 1024:.0f} GB" if megabytes >= 1024 else f"{megabytes:.0f} MB"
+    if megabytes >= 1024:
+        return say("{n} GB", n=words.figure(megabytes / 1024, 0))
+    return say("{n} MB", n=words.figure(megabytes, 0))
 
 
 def degrees(view: View) -> str:
@@ -233,20 +255,20 @@ def act(view: View) -> dict[str, Any] | None:
     """The one thing to do with it from the list: as its state is."""
     url, state, name = api_of(str(view["name"])), str(view["state"]), str(view["name"])
     if state == "off" or (state == "away" and view["power"]["wake"]):
-        return button("Wake", f"POST {url}/wake", None, "", None, name)
+        return button(say("Wake"), f"POST {url}/wake", None, "", None, name)
     if state == "leaving":
-        return button("Keep it on", f"POST {url}/wake", None, f"POST {url}/shutdown", None, name)
+        return button(say("Keep it on"), f"POST {url}/wake", None, f"POST {url}/shutdown", None, name)
     if state == "sick":
-        return button("Let it try again", f"POST {url}/forgive", {}, "", None, name)
+        return button(say("Let it try again"), f"POST {url}/forgive", {}, "", None, name)
     if view.get("draining"):
-        return change("Go on", url, "draining", False, True, name)
+        return change(say("Go on"), url, "draining", False, True, name)
     if view.get("paused"):
-        return change("Go on", url, "paused", False, True, name)
+        return change(say("Go on"), url, "paused", False, True, name)
     if state in ("away", "waking"):
         return None
     if state == "sick":
-        return button("Let it try again now", f"POST {url}/forgive", None, "", None, name)
-    return change("Pause", url, "paused", True, False, name)
+        return button(say("Let it try again now"), f"POST {url}/forgive", None, "", None, name)
+    return change(say("Pause"), url, "paused", True, False, name)
 
 
 def change(label: str, url: str, key: str, to: Any, back: Any, name: str) -> dict[str, Any]:

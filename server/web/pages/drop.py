@@ -9,7 +9,9 @@ import bottle
 
 from server.disk import paths
 from server.disk.encoding import quote
+from server.disk.speech import say as say_later
 from server.library.uploads import limits
+from server.web.languages import count, say
 from server.web.pages import asset, content, listing, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
@@ -28,12 +30,12 @@ SEQUENCE_LEAST = 3  # numbered pictures that are shown as one
 SPAN_MOST = 20_000  # of their numbers that is looked through for gaps
 ORDER = ("same", "needs", "ready", "checking", "receiving", "expired")
 GLYPHS = {
-    "same": ("waiting", "There already"),
-    "needs": ("needs", "Needs you"),
-    "ready": ("done", "Ready"),
-    "checking": ("running", "Looking into it"),
-    "receiving": ("waiting", "Not here yet"),
-    "expired": ("needs", "Waited too long"),
+    "same": ("waiting", say_later("There already")),
+    "needs": ("needs", say_later("Needs you")),
+    "ready": ("done", say_later("Ready")),
+    "checking": ("running", say_later("Looking into it")),
+    "receiving": ("waiting", say_later("Not here yet")),
+    "expired": ("needs", say_later("Waited too long")),
 }
 
 
@@ -52,7 +54,7 @@ def page(shell: Shell, call: Call, rows: listing.Listing, ident: str) -> bottle.
     return shell.page(
         call,
         "drop.html",
-        title=f"Drop files into {project.title}",
+        title=say("Drop files into {project}", project=project.title),
         here="Drop",
         project=project,
         mine=f"{user.ident}/",
@@ -60,7 +62,7 @@ def page(shell: Shell, call: Call, rows: listing.Listing, ident: str) -> bottle.
         folder=shell.folder_for_people(project.address),
         limits=told,
         limits_words=said,
-        kinds=" ".join(limits.endings(services.settings)) or "every kind",
+        kinds=" ".join(limits.endings(services.settings)) or say("every kind"),
         folders=folders_of(shell, project),
         into=rows.drop_folder(project),
         projects=[(one.ident, one.title) for one in services.projects.list()],
@@ -117,16 +119,18 @@ def sequence(members: list[tuple[int, Thing]]) -> Thing:
     here = sum(view["state"] == "ready" for _, view in members)
     told = [
         (
-            "Pictures",
-            f"{len(members):,}" if here == len(members) else f"{here:,} of {len(members):,} are here",
+            say("Pictures"),
+            words.figure(len(members))
+            if here == len(members)
+            else count("{here:,} of {n} is here", "{here:,} of {n} are here", len(members), here=here),
         ),
-        ("Numbers", f"{numbers[0]} to {numbers[-1]}"),
-        ("Missing", content.missing(ranges(missing))),
-        ("Size", words.size(sum(view["size"] for _, view in members))),
+        (say("Numbers"), say("{first} to {last}", first=numbers[0], last=numbers[-1])),
+        (say("Missing"), content.missing(ranges(missing))),
+        (say("Size"), words.size(sum(view["size"] for _, view in members))),
     ]
     middle = members[len(members) // 2][1]
     return {
-        "name": f"{members[0][1]['name']} to {members[-1][1]['name']}",
+        "name": say("{first} to {last}", first=members[0][1]["name"], last=members[-1][1]["name"]),
         "about": [(word, value) for word, value in told if value],
         "picture": middle["picture"] or members[0][1]["picture"],
         "url_add": json.dumps({"ids": [view["id"] for _, view in members]}),
@@ -183,13 +187,12 @@ def used(facts: Thing) -> list[tuple[str, str]]:
     uses = [use for use in facts.get("uses") or [] if isinstance(use, dict) and not use.get("packed")]
 
     def few(found: list[Thing]) -> str:
-        named = ", ".join(str(use.get("path")) for use in found[:USES_SHOWN])
-        return named + (f" and {len(found) - USES_SHOWN} more" if len(found) > USES_SHOWN else "")
+        return words.some([str(use.get("path")) for use in found], USES_SHOWN)
 
     told = [
-        ("Links", few([use for use in uses if use.get("kind") == "library"])),
-        ("Uses", few([use for use in uses if use.get("kind") != "library"])),
-        ("Only found on one computer", few([use for use in uses if use.get("absolute")])),
+        (say("Links"), few([use for use in uses if use.get("kind") == "library"])),
+        (say("Uses"), few([use for use in uses if use.get("kind") != "library"])),
+        (say("Only found on one computer"), few([use for use in uses if use.get("absolute")])),
     ]
     return [(word, value) for word, value in told if value]
 
@@ -197,14 +200,14 @@ def used(facts: Thing) -> list[tuple[str, str]]:
 def there_words(shell: Shell, there: Thing) -> str:
     """'fox.blend is there already: Ana's, 12 MB, changed today 14:05.'"""
     if there["folder"]:
-        return f"A folder named {there['name']} is there already."
+        return say("A folder named {name} is there already.", name=there["name"])
     whose = shell.titles().get(there["owner"], "")
-    told = [f"{whose}’s" if whose else "", words.size(there["size"])]
-    told.append(f"changed {words.when(there['modified'], shell.now())}")
+    told = [say("{user}’s", user=whose) if whose else "", words.size(there["size"])]
+    told.append(say("changed {when}", when=words.when(there["modified"], shell.now())))
     said = ", ".join(part for part in told if part)
     if there["same"]:
-        return f"The same is there already ({there['name']}, {said})."
-    return f"{there['name']} is there already: {said}."
+        return say("The same is there already ({name}, {said}).", name=there["name"], said=said)
+    return say("{name} is there already: {said}.", name=there["name"], said=said)
 
 
 def added(shell: Shell, upload: Upload) -> Thing:
@@ -231,13 +234,19 @@ def folders_of(shell: Shell, project: Project) -> list[str]:
 def summary(states: list[str]) -> str:
     """'5 files wait: 3 ready, 1 needs you.'"""
     if not states:
-        return "Drop a scene, pictures or a whole folder, look them over, then press Add."
+        return say("Drop a scene, pictures or a whole folder, look them over, then press Add.")
     states = ["needs" if state == "same" else state for state in states]
-    needs = "needs you" if states.count("needs") == 1 else "need you"
-    said = {"ready": "ready", "needs": needs, "checking": "being looked into", "receiving": "not here yet"}
-    parts = [f"{states.count(state)} {word}" for state, word in said.items() if state in states]
-    text = words.number(len(states), "file")
-    return f"{text} {'waits' if len(states) == 1 else 'wait'}" + (f": {', '.join(parts)}." if parts else ".")
+    n = {state: states.count(state) for state in states}
+    said = {
+        "ready": words.number(n.get("ready", 0), "ready", "ready"),
+        "needs": words.number(n.get("needs", 0), "needs you", "need you"),
+        "checking": words.number(n.get("checking", 0), "being looked into", "being looked into"),
+        "receiving": words.number(n.get("receiving", 0), "not here yet", "not here yet"),
+    }
+    parts = [text for state, text in said.items() if state in n]
+    if not parts:
+        return count("{n} file waits.", "{n} files wait.", len(states))
+    return count("{n} file waits: {how}.", "{n} files wait: {how}.", len(states), how=", ".join(parts))
 
 
 def elsewhere(shell: Shell, everything: list[Upload], ident: str) -> list[Thing]:
@@ -250,7 +259,9 @@ def elsewhere(shell: Shell, everything: list[Upload], ident: str) -> list[Thing]
     return [
         {
             "url": f"/p/{quote(one, safe='')}/drop",
-            "words": f"{words.number(count, 'file')} for {titles.get(one, one)}",
+            "words": count(
+                "{n} file for {project}", "{n} files for {project}", n, project=titles.get(one, one)
+            ),
         }
-        for one, count in sorted(counts.items())
+        for one, n in sorted(counts.items())
     ]

@@ -13,6 +13,7 @@ from server.disk.encoding import quote
 from server.disk.errors import BadInput
 from server.farm import frames as frame_ranges
 from server.farm.statistics.film import Film
+from server.web.languages import count, say
 from server.web.pages import sheets, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
@@ -40,7 +41,7 @@ def film(shell: Shell, call: Call, view: View, *, fps: float, may: bool) -> dict
         "api": f"/api/jobs/{quote(ident)}",
         "page": page,
         "frames": told.numbers,
-        "word": "Part" if told.parts else "Frame",
+        "word": say("Part") if told.parts else say("Frame"),
         "total": told.total,
         "chunk": told.chunk,
         "tiles": told.tiles,
@@ -84,20 +85,20 @@ def facts(task: View) -> str:
     """'3.2 s on atom-3', 'on atom-3, 40%'."""
     node = str(task.get("node") or "")
     took = words.duration(task.get("seconds")) if task["state"] == "done" else ""
-    parts = [took, f"on {node}" if node else ""]
+    parts = [took, say("on {computer}", computer=node) if node else ""]
     if task["state"] == "claimed" and task.get("progress"):
-        parts.append(f"{float(task['progress']):.0%}")
+        parts.append(words.percent(float(task["progress"])))
     attempts = int(task.get("attempts") or 0)
     if attempts > 1:
-        parts.append(f"tried {attempts} times")
+        parts.append(count("tried {n} time", "tried {n} times", attempts))
     return " · ".join(part for part in parts if part)
 
 
 def nothing(view: View) -> str:
     """What stands on an empty stage."""
     if view["state"] in ("failed", "cancelled"):
-        return "No frame of this render is done."
-    return "The first frame shows here as soon as it is rendered."
+        return say("No frame of this render is done.")
+    return say("The first frame shows here as soon as it is rendered.")
 
 
 def strip(shell: Shell, ident: str) -> list[dict[str, Any]]:
@@ -122,7 +123,11 @@ def drawn(told: Film, frames: frame_ranges.Frames, page: str) -> dict[str, Any] 
         {"frame": frames[n], "n": n, "time": words.duration(seconds), "url": f"{page}?frame={frames[n]}"}
         for n, seconds in told.slow
     ]
-    said = f"A frame takes {words.duration(told.median)} in the middle, at most {words.duration(top)}."
+    said = say(
+        "A frame takes {time} in the middle, at most {most}.",
+        time=words.duration(told.median),
+        most=words.duration(top),
+    )
     return {
         "width": len(told.seconds) * 10,
         "bars": bars,
@@ -136,5 +141,8 @@ def video(told: Film) -> tuple[str, str]:
     """The address of the film that was made of the frames, or what is to be said of it meanwhile."""
     if told.video and told.video.lower().endswith(FILMS):
         return f"/files/{quote(told.video, safe='/:@')}?v={told.video_attempts}", ""
-    said = {"claimed": "The film is being put together.", "failed": "The film could not be put together."}
+    said = {
+        "claimed": say("The film is being put together."),
+        "failed": say("The film could not be put together."),
+    }
     return "", said.get(told.video_state, "")

@@ -10,6 +10,7 @@ import bottle
 
 from server.disk.errors import NotFound
 from server.web import requests
+from server.web.languages import say
 from server.web.pages import sheets, words
 from server.web.pages.cards import cards, frame_words, tail
 from server.web.pages.film import facts
@@ -34,10 +35,13 @@ def page(shell: Shell, call: Call, ident: str, job_id: str, n: str) -> bottle.HT
         for one in task.get("failures") or []
     ]
     told = [
-        ("Computer", str(task.get("node") or "")),
-        ("Time", words.duration(task.get("seconds"))),
-        ("Memory, at most", f"{task['memory_mb']:,} MB" if task.get("memory_mb") else ""),
-        ("Tried", words.number(int(task.get("attempts") or 0), "time")),
+        (say("Computer"), str(task.get("node") or "")),
+        (say("Time"), words.duration(task.get("seconds"))),
+        (
+            say("Memory, at most"),
+            words.size(int(task["memory_mb"]) * 1_000_000) if task.get("memory_mb") else "",
+        ),
+        (say("Tried"), words.number(int(task.get("attempts") or 0), "time")),
     ]
     number = frame_words(task.get("frame", task.get("frames")))
     job = cards(shell, call, [view])[0]
@@ -45,7 +49,7 @@ def page(shell: Shell, call: Call, ident: str, job_id: str, n: str) -> bottle.HT
     return shell.page(
         call,
         "frame.html",
-        title=f"Frame {number} of {view['name']}",
+        title=say("Frame {frame} of {name}", frame=number, name=view["name"]),
         here="Rendering",
         project=shell.project(ident),
         job=job,
@@ -80,7 +84,7 @@ def log(shell: Shell, call: Call, ident: str, job_id: str, n: str) -> bottle.HTT
     return shell.page(
         call,
         "log.html",
-        title=f"Log of frame {number} of {view['name']}",
+        title=say("Log of frame {frame} of {name}", frame=number, name=view["name"]),
         here="Rendering",
         project=shell.project(ident),
         job=job,
@@ -89,16 +93,26 @@ def log(shell: Shell, call: Call, ident: str, job_id: str, n: str) -> bottle.HTT
         facts=facts(task),
         log=part,
         tries=[
-            (f"Try {one}{trying(failed.get(one), now)}", f"?attempt={one}", one == part.attempt)
+            (
+                trying(one, failed.get(one), now),
+                f"?attempt={one}",
+                one == part.attempt,
+            )
             for one in part.attempts
         ]
         if part
         else [],
-        reason=f"{sheets.capital(sheets.reason(str(this['reason'])))}, on {this['node']}." if this else "",
+        reason=say(
+            "{reason}, on {computer}.",
+            reason=words.capital(sheets.reason(str(this["reason"]))),
+            computer=this["node"],
+        )
+        if this
+        else "",
         mend=sheets.mend({**task, "reason": this["reason"]}) if this else "",
         api=api,
         raw=f"{row['page']}/log.txt?" + urlencode({"attempt": part.attempt if part else 0}),
-        raw_name=f"{view['name']} frame {number}.txt",
+        raw_name=say("{name} frame {frame}.txt", name=view["name"], frame=number),
         nothing=nothing(task),
     )
 
@@ -127,15 +141,18 @@ def found(shell: Shell, ident: str, job_id: str, n: str) -> tuple[dict[str, Any]
     return view, farm.task(job_id, int(n))
 
 
-def trying(failure: View | None, now: Any) -> str:
-    """', today 14:05 on atom-3' of a try that failed."""
-    return f", {words.when(failure.get('at'), now)} on {failure.get('node')}" if failure else ""
+def trying(n: int, failure: View | None, now: Any) -> str:
+    """'Try 2', 'Try 1, today 14:05 on atom-3' of one that failed."""
+    if failure is None:
+        return say("Try {n}", n=n)
+    when = words.when(failure.get("at"), now)
+    return say("Try {n}, {when} on {computer}", n=n, when=when, computer=failure.get("node"))
 
 
 def nothing(task: View) -> str:
     """Why there is no log."""
     if task["state"] == "waiting":
-        return "This frame waits for a computer. Its log shows here as soon as it is rendered."
+        return say("This frame waits for a computer. Its log shows here as soon as it is rendered.")
     if task["state"] == "claimed":
-        return "The computer hasn’t said anything yet."
+        return say("The computer hasn’t said anything yet.")
     return "Nothing is kept of what the renderer said."

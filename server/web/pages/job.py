@@ -8,7 +8,9 @@ from urllib.parse import urlencode
 import bottle
 
 from server.disk.errors import NotFound
+from server.disk.speech import say as say_later
 from server.web import requests
+from server.web.languages import count
 from server.web.pages import sheets
 from server.web.pages.cards import View, cards, failures, priorities, scene_of
 from server.web.pages.film import film
@@ -17,7 +19,12 @@ from server.web.requests import Call
 
 TASKS = 48  # rows of the table, two seconds of film
 WHY_NODES = 40  # computers that are told of one by one
-LISTS = (("all", "All"), ("failed", "Failed"), ("claimed", "Rendering"), ("waiting", "Waiting"))
+LISTS = (
+    ("all", say_later("All")),
+    ("failed", say_later("Failed")),
+    ("claimed", say_later("Rendering")),
+    ("waiting", say_later("Waiting")),
+)
 
 
 def page(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPResponse:
@@ -70,7 +77,7 @@ def why(shell: Shell, call: Call, view: View) -> dict[str, Any] | None:
         "url": address(call, why=""),
         "reasons": [said(str(one["text"])) for one in found.get("reasons") or ()],
         "nodes": nodes[:WHY_NODES],
-        "more": f"and {left} more computers" if left > 0 else "",
+        "more": count("and {n} more computer", "and {n} more computers", left) if left > 0 else "",
     }
 
 

@@ -10,55 +10,91 @@ import bottle
 from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.records import Problem
+from server.disk.speech import say as say_later
 from server.library.problems import of_project
+from server.web.languages import known, say
+from server.web.pages import words
 from server.web.pages.listing import key
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
 SHOWN = 50  # of one group
-GLYPHS = {"error": ("failed", "Urgent"), "warning": ("needs", "To do"), "note": ("waiting", "Good to know")}
-GROUPS = {  # kind: title, and what it means; in the order of the page
-    "share": ("Folders that aren’t connected", "Nothing is lost: what lies there is shown as it was."),
-    "full": ("Disks that are full", "Nothing more can be saved there."),
-    "read-only": ("Disks that can’t be written to", "Everything can be looked at, nothing changed."),
-    "sidecar": (
-        "What Croft wrote down and can’t read any more",
-        "Something cut it off, or it was edited by hand.",
+GLYPHS = {
+    "error": ("failed", say_later("Urgent")),
+    "warning": ("needs", say_later("To do")),
+    "note": ("waiting", say_later("Good to know")),
+}
+GROUPS: dict[str, tuple[str, str]] = {  # kind: title, and what it means; in the order of the page
+    "share": (
+        say_later("Folders that aren’t connected"),
+        say_later("Nothing is lost: what lies there is shown as it was."),
     ),
-    "missing-library": ("Scenes that are missing", "What links them renders without them."),
+    "full": (say_later("Disks that are full"), say_later("Nothing more can be saved there.")),
+    "read-only": (
+        say_later("Disks that can’t be written to"),
+        say_later("Everything can be looked at, nothing changed."),
+    ),
+    "sidecar": (
+        say_later("What Croft wrote down and can’t read any more"),
+        say_later("Something cut it off, or it was edited by hand."),
+    ),
+    "missing-library": (
+        say_later("Scenes that are missing"),
+        say_later("What links them renders without them."),
+    ),
     "missing-texture": (
-        "Textures and other files that are missing",
-        "They render pink, silent or not at all.",
+        say_later("Textures and other files that are missing"),
+        say_later("They render pink, silent or not at all."),
     ),
     "absolute-path": (
-        "Files that only some computers find",
-        "A scene names them by a drive or folder of one computer. Others look there, and find nothing.",
+        say_later("Files that only some computers find"),
+        say_later(
+            "A scene names them by a drive or folder of one computer. Others look there, and find nothing."
+        ),
     ),
-    "orphan": ("Files that are gone", "What was known of them stays until somebody says that it may go."),
-    "incomplete": ("Copies that never ended", "They are cut off, and aren’t used."),
-    "interrupted": ("What was cut off", "A part of it may have been done."),
-    "upload": ("Dropped and never added", "They wait on somebody’s page Drop, and are no files yet."),
-    "conflict": ("Saved in two places at once", "Both are kept. Choose the better one."),
-    "copy": ("Copies", "Files that look like another one, saved twice."),
-    "duplicate": ("The same file twice", "Equal to the last byte."),
-    "case-clash": ("Names that are too alike", "Windows and macOS take them for one file."),
-    "name": ("Names that some systems can’t show", "They open on Linux alone."),
-    "identity": ("Which file is it?", "A file went, and more than one could be it under a new name."),
-    "unreadable": ("What Croft can’t look at", "Its rights keep Croft out, or its disk is failing."),
-    "clock": ("Clocks that are wrong", "Croft sorts by time, and so do backups."),
-    "leftover": ("Leftovers", "They do no harm and take room."),
-    "history": ("Gaps in a history", "The change itself was made."),
-    "job": ("Renders", "Something in what is written down of a render doesn’t fit."),
-    "node": ("Computers", ""),
-    "watch": ("Watching the folders", "Changes show later than usual."),
-    "watcher": ("Watching the folders", "Changes show later than usual."),
-    "backup": ("Backups", ""),
-    "setup": ("Setting up", ""),
-    "config": ("Configuration", "What was valid last is used."),
-    "settings": ("Configuration", "What was valid last is used."),
+    "orphan": (
+        say_later("Files that are gone"),
+        say_later("What was known of them stays until somebody says that it may go."),
+    ),
+    "incomplete": (say_later("Copies that never ended"), say_later("They are cut off, and aren’t used.")),
+    "interrupted": (say_later("What was cut off"), say_later("A part of it may have been done.")),
+    "upload": (
+        say_later("Dropped and never added"),
+        say_later("They wait on somebody’s page Drop, and are no files yet."),
+    ),
+    "conflict": (
+        say_later("Saved in two places at once"),
+        say_later("Both are kept. Choose the better one."),
+    ),
+    "copy": (say_later("Copies"), say_later("Files that look like another one, saved twice.")),
+    "duplicate": (say_later("The same file twice"), say_later("Equal to the last byte.")),
+    "case-clash": (
+        say_later("Names that are too alike"),
+        say_later("Windows and macOS take them for one file."),
+    ),
+    "name": (say_later("Names that some systems can’t show"), say_later("They open on Linux alone.")),
+    "identity": (
+        say_later("Which file is it?"),
+        say_later("A file went, and more than one could be it under a new name."),
+    ),
+    "unreadable": (
+        say_later("What Croft can’t look at"),
+        say_later("Its rights keep Croft out, or its disk is failing."),
+    ),
+    "clock": (say_later("Clocks that are wrong"), say_later("Croft sorts by time, and so do backups.")),
+    "leftover": (say_later("Leftovers"), say_later("They do no harm and take room.")),
+    "history": (say_later("Gaps in a history"), say_later("The change itself was made.")),
+    "job": (say_later("Renders"), say_later("Something in what is written down of a render doesn’t fit.")),
+    "node": (say_later("Computers"), ""),
+    "watch": (say_later("Watching the folders"), say_later("Changes show later than usual.")),
+    "watcher": (say_later("Watching the folders"), say_later("Changes show later than usual.")),
+    "backup": (say_later("Backups"), ""),
+    "setup": (say_later("Setting up"), ""),
+    "config": (say_later("Configuration"), say_later("What was valid last is used.")),
+    "settings": (say_later("Configuration"), say_later("What was valid last is used.")),
 }
 SAID = ("orphan", "absolute-path")
-OTHER = ("Other things", "")
+OTHER: tuple[str, str] = (say_later("Other things"), "")
 
 
 def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
@@ -72,7 +108,7 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
     return shell.page(
         call,
         "problems.html",
-        title=f"Problems of {project.title}" if project else "Problems",
+        title=say("Problems of {project}", project=project.title) if project else say("Problems"),
         here="Problems",
         project=project,
         summary=summary(found),
@@ -105,12 +141,12 @@ def grouped(found: list[Problem]) -> list[tuple[str, str, str, list[Problem]]]:
 def summary(found: list[Problem]) -> str:
     """How many of each severity, as a person says it."""
     if not found:
-        return "Nothing is wrong."
+        return say("Nothing is wrong.")
     counts = {severity: sum(one.severity == severity for one in found) for severity in GLYPHS}
     said = [
-        f"{counts['error']} urgent" if counts["error"] else "",
-        f"{counts['warning']} to do" if counts["warning"] else "",
-        f"{counts['note']} good to know" if counts["note"] else "",
+        words.number(counts["error"], "urgent", "urgent") if counts["error"] else "",
+        words.number(counts["warning"], "to do", "to do") if counts["warning"] else "",
+        words.number(counts["note"], "good to know", "good to know") if counts["note"] else "",
     ]
     return " · ".join(part for part in said if part)
 
@@ -134,13 +170,17 @@ def row(shell: Shell, call: Call, problem: Problem) -> dict[str, Any]:
         "kind": problem.kind,
         "glyph": glyph,
         "spoken": spoken,
-        "text": problem.text,
-        "mend": problem.mend,
+        "text": known(problem.text),
+        "mend": known(problem.mend),
         "place": place,
         "url": url if not place.endswith(paths.PROJECT_FILE) else "",
         "command": problem.command if user is not None and user.at_least("supervisor") else "",
         "acts": [
-            {"label": act.label, "call": f"{act.method} {act.path}", "body": json.dumps(dict(act.body))}
+            {
+                "label": known(act.label),
+                "call": f"{act.method} {act.path}",
+                "body": json.dumps(dict(act.body)),
+            }
             for act in problem.actions
             if user is not None and user.at_least(act.role)
         ],

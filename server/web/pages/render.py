@@ -10,6 +10,8 @@ import bottle
 from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.errors import NotFound
+from server.disk.speech import say as say_later
+from server.web.languages import known, say, told
 from server.web.pages import cards
 from server.web.pages.shell import Shell
 from server.web.requests import Call
@@ -21,17 +23,20 @@ if TYPE_CHECKING:
 Thing = dict[str, Any]
 
 ORDERS = (
-    ("", "as suits the scene"),
-    ("spread", "first, last, middle, then in between"),
-    ("linear", "one after the other"),
+    ("", say_later("as suits the scene")),
+    ("spread", say_later("first, last, middle, then in between")),
+    ("linear", say_later("one after the other")),
 )
-OUTPUTS = {"version": "a new version, in a folder of its own", "scene": "where the scene itself says"}
+OUTPUTS = {
+    "version": say_later("a new version, in a folder of its own"),
+    "scene": say_later("where the scene itself says"),
+}
 PER = {
-    "frame": "each frame by itself",
-    "chunk": "several frames at a time",
-    "tile": "in parts that several computers render",
-    "once": "in one piece",
-    "list": "each by itself",
+    "frame": say_later("each frame by itself"),
+    "chunk": say_later("several frames at a time"),
+    "tile": say_later("in parts that several computers render"),
+    "once": say_later("in one piece"),
+    "list": say_later("each by itself"),
 }
 
 
@@ -55,19 +60,19 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
     job_type = next((one for one in types if one.ident == asked), types[0])
     here = f"/p/{quote(ident, safe='')}/render/{quote(path, safe='/')}"
     frames = a["facts"].get("frames")
-    known = isinstance(frames, list) and len(frames) == 2
-    first, last = (frames[0], frames[1]) if known else ("", "")
+    both = isinstance(frames, list) and len(frames) == 2
+    first, last = (frames[0], frames[1]) if both else ("", "")
     return shell.page(
         call,
         "render.html",
-        title=f"Render {name}",
+        title=say("Render {name}", name=name),
         here="Files",
         project=project,
         a=a,
         name=name,
         back=f"/p/{quote(ident, safe='')}/asset/{quote(path, safe='/')}",
         action=here,
-        kinds=[{"ident": one.ident, "title": one.title, "chosen": one is job_type} for one in types],
+        kinds=[{"ident": one.ident, "title": known(one.title), "chosen": one is job_type} for one in types],
         kind=job_type,
         base=json.dumps({"file": a["address"], "type": job_type.ident}),
         jobs=f"/p/{quote(ident, safe='')}/job/",
@@ -96,11 +101,11 @@ def field(setting: Setting) -> Thing:
     return {
         "name": setting.name,
         "type": setting.type,
-        "title": setting.title + (f", {setting.unit}" if setting.unit else ""),
-        "help": setting.help,
+        "title": ", ".join(known(text) for text in (setting.title, setting.unit) if text),
+        "help": known(setting.help),
         "value": "" if default is None else default,
         "choices": [
-            {"value": json.dumps(value), "title": title, "chosen": value == default}
+            {"value": json.dumps(value), "title": known(str(title)), "chosen": value == default}
             for value, title in zip(setting.choices, setting.labels, strict=True)
         ],
         "least": setting.least,
@@ -112,16 +117,22 @@ def field(setting: Setting) -> Thing:
 def stages(job_type: JobType) -> list[Thing]:
     """What it will make, in order."""
     found = []
-    titles = {stage.name: stage.title.lower() for stage in job_type.stages}
+    titles = {stage.name: known(stage.title) for stage in job_type.stages}
     for stage in job_type.stages:
-        after = " and ".join(
-            f"the {titles[one['stage']]} of the same frame"
+        after = [
+            say("after “{step}” of the same frame", step=titles[one["stage"]])
             if one["by"] == "frame"
-            else f"all {titles[one['stage']]}"
+            else say("after all of “{step}”", step=titles[one["stage"]])
             for one in stage.after
-        )
+        ]
         chunked = stage.per == "chunk" and isinstance(stage.chunk, int) and stage.chunk > 1
         how = PER["chunk" if chunked else "frame" if stage.per == "chunk" else stage.per]
-        extra = "; left out where no computer can do it" if stage.optional else ""
-        found.append({"title": stage.title, "how": how + (f", after {after}" if after else "") + extra})
+        if stage.optional:
+            after.append(say("left out where no computer can do it"))
+        found.append(
+            {
+                "title": known(stage.title),
+                "how": ", ".join([told(how), *after]),
+            }
+        )
     return found

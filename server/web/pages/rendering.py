@@ -12,7 +12,9 @@ from urllib.parse import urlencode
 import bottle
 
 from server.disk.errors import NotFound
+from server.disk.speech import say as say_later
 from server.web import requests
+from server.web.languages import count, say, told
 from server.web.pages import computers, mine, sheets, words
 from server.web.pages.cards import OPEN, View, cards, ordered, priorities
 from server.web.pages.shell import Shell, all_values
@@ -21,14 +23,14 @@ from server.web.requests import Call
 CARDS = 20
 NEXT_UP = 3
 STATES = (
-    ("", "All renders"),
-    ("open", "Not done yet"),
-    ("running", "Rendering"),
-    ("waiting", "Waiting"),
-    ("paused", "Paused"),
-    ("failed", "Failed"),
-    ("done", "Done"),
-    ("cancelled", "Stopped"),
+    ("", say_later("All renders")),
+    ("open", say_later("Not done yet")),
+    ("running", say_later("Rendering")),
+    ("waiting", say_later("Waiting")),
+    ("paused", say_later("Paused")),
+    ("failed", say_later("Failed")),
+    ("done", say_later("Done")),
+    ("cancelled", say_later("Stopped")),
 )
 Job = Any  # of the farm: in memory, or its sum
 
@@ -53,7 +55,7 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
     return shell.page(
         call,
         "rendering.html",
-        title="Rendering",
+        title=say("Rendering"),
         here="Rendering",
         project=project,
         due=mine.late(shell, [project] if project else shell.services.projects.list()),
@@ -68,7 +70,12 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
         filtered=bool(base),
         before="?" + urlencode({**base, "from": max(0, start - CARDS)}) if start else "",
         more="?" + urlencode({**base, "from": start + CARDS}) if start + CARDS < len(found) else "",
-        shown=f"{start + 1:,} to {start + len(shown):,} of {words.number(len(found), 'render')}",
+        shown=say(
+            "{first:,} to {last:,} of {renders}",
+            first=start + 1,
+            last=start + len(shown),
+            renders=words.number(len(found), "render"),
+        ),
         priorities=priorities(shell, project),
         computers=computers.figure(nodes),
         computers_more=computers.summary(nodes),
@@ -100,11 +107,14 @@ def choices(
     counts["open"] = sum(counts[state] for state in OPEN)
     counts[""] = len(jobs)
     there = [(name, word) for name, word in STATES if counts[name] or name == asked["state"]]
-    states = [(name, f"{word} ({counts[name]:,})") for name, word in there]
-    found = [("state", "Which", states), ("mine", "Whose", [("", "Everybody’s"), ("1", "Mine")])]
+    states = [(name, f"{told(word)} ({words.figure(counts[name])})") for name, word in there]
+    found = [
+        ("state", say("Which"), states),
+        ("mine", say("Whose"), [("", say("Everybody’s")), ("1", say("Mine"))]),
+    ]
     if not ident:
         projects = [(one.ident, one.title) for one in shell.services.projects.list()]
-        found.append(("project", "Project", [("", "All projects"), *projects]))
+        found.append(("project", say("Project"), [("", say("All projects")), *projects]))
     return found
 
 
@@ -121,11 +131,15 @@ def next_up(shell: Shell) -> list[dict[str, str]]:
 def figure(found: list[Any], ends: View | None, now: datetime.datetime) -> str:
     """The one figure of the page: when all of it will be there."""
     if ends:
-        return words.done_between(ends, now).capitalize()
-    for state, word in (("running", "Rendering"), ("waiting", "Waiting"), ("paused", "Paused")):
+        return words.capital(words.done_between(ends, now))
+    for state, word in (
+        ("running", say("Rendering")),
+        ("waiting", say("Waiting")),
+        ("paused", say("Paused")),
+    ):
         if any(job.state == state for job in found):
             return word
-    return "All done" if found else "Nothing to render"
+    return say("All done") if found else say("Nothing to render")
 
 
 def summary(sums: Mapping[str, int], nodes: Sequence[View], untold: int = 0) -> str:
@@ -134,15 +148,24 @@ def summary(sums: Mapping[str, int], nodes: Sequence[View], untold: int = 0) -> 
     here = sum(1 for node in nodes if node["state"] not in computers.GONE)
     parts = []
     if sums["jobs"]:
-        renders, frames = words.number(sums["jobs"], "render"), words.number(sums["total"], "frame")
-        parts.append(f"{renders}: {sums['done']:,} of {frames} done")
+        renders = words.number(sums["jobs"], "render")
+        parts.append(
+            count(
+                "{renders}: {done:,} of {n} frame done",
+                "{renders}: {done:,} of {n} frames done",
+                sums["total"],
+                renders=renders,
+                done=sums["done"],
+            )
+        )
     if sums["failed"]:
-        parts.append(f"{sums['failed']:,} failed")
+        parts.append(words.number(sums["failed"], "failed", "failed"))
     if untold:
-        parts.append(f"the end of {untold:,} can’t be told yet")
+        parts.append(count("the end of {n} can’t be told yet", "the end of {n} can’t be told yet", untold))
     if not here:
-        return " · ".join(
-            [*parts, "no computer is on" if nodes else "no computer has reported yet"]
-        ).capitalize()
-    parts.append(f"{busy} of {words.number(here, 'computer')} rendering")
+        parts.append(say("no computer is on") if nodes else say("no computer has reported yet"))
+        return words.capital(" · ".join(parts))
+    parts.append(
+        count("{busy:,} of {n} computer rendering", "{busy:,} of {n} computers rendering", here, busy=busy)
+    )
     return " · ".join(parts)

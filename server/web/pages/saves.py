@@ -9,6 +9,8 @@ import bottle
 
 from server.disk import paths
 from server.disk.encoding import quote
+from server.disk.speech import say as say_later
+from server.web.languages import say
 from server.web.pages import words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
@@ -21,11 +23,11 @@ SHOWN = 10  # the rest is folded away
 MOST = 200
 DELETED_MOST = 500
 KINDS = {  # glyph and what it is
-    "checkpoint": ("done", "Kept"),
-    "version": ("done", "Published as {id}"),
-    "render": ("running", "Rendered as {comment}"),
-    "deleted": ("skipped", "Deleted"),
-    "backup": ("waiting", "From the backup"),
+    "checkpoint": ("done", say_later("Kept")),
+    "version": ("done", say_later("Published as {id}")),
+    "render": ("running", say_later("Rendered as {comment}")),
+    "deleted": ("skipped", say_later("Deleted")),
+    "backup": ("waiting", say_later("From the backup")),
 }
 
 
@@ -51,9 +53,13 @@ def row(shell: Shell, save: Save, api: str) -> dict[str, Any]:
     glyph, word = KINDS.get(save.kind, ("waiting", save.kind))
     rendered = save.kind == "render"
     if rendered and not save.comment:
-        word = "Rendered"
+        word = say("Rendered")
     when = words.when(save.at, shell.now())
-    comment = f"It was so until {words.when(save.until, shell.now())}." if save.until else save.comment
+    comment = (
+        say("It was so until {when}.", when=words.when(save.until, shell.now()))
+        if save.until
+        else save.comment
+    )
     return {
         "id": save.id,
         "when": when,
@@ -62,8 +68,8 @@ def row(shell: Shell, save: Save, api: str) -> dict[str, Any]:
         "who": shell.titles().get(save.who, save.who),
         "comment": "" if rendered else comment,
         "size": words.size(save.size),
-        "back": button("Bring it back", f"POST {api}/restore", {"save": save.id}),
-        "beside": button("Open beside", f"POST {api}/restore", {"save": save.id, "beside": True}),
+        "back": button(say("Bring it back"), f"POST {api}/restore", {"save": save.id}),
+        "beside": button(say("Open beside"), f"POST {api}/restore", {"save": save.id, "beside": True}),
     }
 
 
@@ -76,8 +82,8 @@ def missing_actions(shell: Shell, call: Call, a: dict[str, Any]) -> list[dict[st
     newest = next(iter(shell.services.saves.list_for(a["address"], call.user)), None)
     if newest is not None:
         one = row(shell, newest, api)
-        actions.append({**one["back"], "label": f"Bring back the save of {one['when']}"})
-    return [*actions, button("Forget it", f"POST {api}/forget")]
+        actions.append({**one["back"], "label": say("Bring back the save of {when}", when=one["when"])})
+    return [*actions, button(say("Forget it"), f"POST {api}/forget")]
 
 
 def button(label: str, act: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -94,7 +100,7 @@ def gone(shell: Shell, call: Call, project: Project, address: str) -> bottle.HTT
     name = paths.name_of(address)
     return shell.page(
         call, "deleted.html", title=name, here="Files", project=project, rows=rows(shell, project, found),
-        heading=name, said="This file was deleted. It can be brought back.", more=0,
+        heading=name, said=say("This file was deleted. It can be brought back."), more=0,
         may=call.user is not None,
     )  # fmt: skip
 
@@ -104,11 +110,13 @@ def deleted(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
     project = shell.project(ident)
     found = shell.services.saves.deleted(project.ident)
     said = (
-        f"{words.number(len(found), 'file')} can be brought back." if found else "Nothing was deleted here."
+        say("{files} can be brought back.", files=words.number(len(found), "file"))
+        if found
+        else say("Nothing was deleted here.")
     )
     return shell.page(
-        call, "deleted.html", title="Deleted files", here="Files", project=project,
-        rows=rows(shell, project, found[:DELETED_MOST]), heading="Deleted files", said=said,
+        call, "deleted.html", title=say("Deleted files"), here="Files", project=project,
+        rows=rows(shell, project, found[:DELETED_MOST]), heading=say("Deleted files"), said=said,
         more=len(found) - DELETED_MOST, may=call.user is not None,
     )  # fmt: skip
 
@@ -122,7 +130,7 @@ def rows(shell: Shell, project: Project, found: Any) -> list[dict[str, Any]]:
             "when": words.when(item.at, shell.now()),
             "who": shell.titles().get(item.who, item.who),
             "size": words.size(item.size),
-            "what": "" if item.kind == "file" else "what was known of it",
+            "what": "" if item.kind == "file" else say("what was known of it"),
             "body": json.dumps({"folder": item.folder}),
         }
 

@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Any
 import bottle
 
 from server.disk.errors import NotSignedIn
+from server.disk.speech import say as say_later
+from server.web.languages import say
 
 if TYPE_CHECKING:
     from server.web.pages.shell import Shell
     from server.web.requests import Call
 
 GLYPHS = {"right": "done", "note": "done", "todo": "waiting", "wrong": "failed"}
-WORDS = {"right": "Right", "note": "Right", "todo": "To do", "wrong": "Not right"}
+WORDS = {
+    "right": say_later("Right"),
+    "note": say_later("Right"),
+    "todo": say_later("To do"),
+    "wrong": say_later("Not right"),
+}
 OF_CHECK = {"right": "done", "note": "needs", "todo": "waiting", "wrong": "failed"}
 CODE_LENGTH = 40
 
@@ -26,7 +33,7 @@ def page(shell: Shell, call: Call) -> bottle.HTTPResponse:
         if not services.sessions.code_wanted():
             raise NotSignedIn("Sign in as an admin.")
         code = call.query.get("code", "")[:CODE_LENGTH]
-        return shell.page(call, "setup_code.html", title="Set Croft up", here="Sign in", code=code)
+        return shell.page(call, "setup_code.html", title=say("Set Croft up"), here="Sign in", code=code)
     call.require("admin")
     steps = services.setup.steps()
     following = next((step.ident for step in steps if step.state in ("todo", "wrong")), "")
@@ -34,10 +41,10 @@ def page(shell: Shell, call: Call) -> bottle.HTTPResponse:
     return shell.page(
         call,
         "setup.html",
-        title="Setting up",
+        title=say("Setting up"),
         here="Setting up",
         steps=[shown(number, step, following) for number, step in enumerate(steps, 1)],
-        summary=f"{done} of {len(steps)} steps are right.",
+        summary=say("{done} of {steps} steps are right.", done=done, steps=len(steps)),
         finished=done == len(steps),
         folder=str(services.setup.data),
         named=services.data_named,

@@ -15,8 +15,12 @@ from typing import Any
 from markupsafe import Markup
 
 from server.disk.encoding import quote
+from server.disk.speech import key
+from server.disk.speech import say as say_later
 from server.farm.frames import Frames
 from server.farm.jobs import inputs
+from server.web import languages
+from server.web.languages import count, say
 from server.web.pages import words
 
 NOTICES = 4  # of each kind
@@ -34,24 +38,45 @@ PEOPLES_WORDS |= {
     "the farm is": "all computers are",
 }
 REASONS = {  # of the wire, said to people
-    "renderer error": "Blender ended with an error",
-    "crash": "Blender crashed",
-    "out of memory": "the computer’s memory was full",
-    "time-out": "it took longer than it may",
-    "missing file": "a file is missing",
-    "bad output": "the picture wasn’t whole",
-    "the node was not heard of any more": "the computer was switched off or lost its network",
+    "renderer error": say_later("Blender ended with an error"),
+    "crash": say_later("Blender crashed"),
+    "out of memory": say_later("the computer’s memory was full"),
+    "time-out": say_later("it took longer than it may"),
+    "missing file": say_later("a file is missing"),
+    "bad output": say_later("the picture wasn’t whole"),
+    "the node was not heard of any more": say_later("the computer was switched off or lost its network"),
 }
+IT_FAILED = say_later("it failed")
+KEPT = (
+    key("{computer} is kept from this render: {why}."),
+    key("{computer} is kept from some frames of it: {why}."),
+)
+KEPT_UNTIL = (
+    key("{computer} is kept from this render until {when}: {why}."),
+    key("{computer} is kept from some frames of it until {when}: {why}."),
+)
 TELLING = ("renderer error", "time-out")  # reasons that say less than the node's own words
-MEND = "Read the last lines of its log, mend the scene, and render it again."
+MEND = say_later("Read the last lines of its log, mend the scene, and render it again.")
 MENDS = {  # the one thing to do
-    "renderer error": "Read the last lines: they say what is wrong. Mend the scene, save it, render again.",
-    "crash": "Render it again. If it crashes everywhere, open this frame in Blender and make it simpler.",
-    "out of memory": "Make the textures smaller or hide what the camera can’t see, then render it again.",
-    "time-out": "Look what is heavy in this frame, such as hair, smoke or samples, then render it again.",
-    "missing file": "Put the file back into the project’s folder, save the scene, render it again.",
-    "bad output": "Render it again. If it stays so, ask whoever looks after the server: is the disk full?",
-    "the node was not heard of any more": "Render it again, now that other computers are there.",
+    "renderer error": say_later(
+        "Read the last lines: they say what is wrong. Mend the scene, save it, render again."
+    ),
+    "crash": say_later(
+        "Render it again. If it crashes everywhere, open this frame in Blender and make it simpler."
+    ),
+    "out of memory": say_later(
+        "Make the textures smaller or hide what the camera can’t see, then render it again."
+    ),
+    "time-out": say_later(
+        "Look what is heavy in this frame, such as hair, smoke or samples, then render it again."
+    ),
+    "missing file": say_later(
+        "Put the file back into the project’s folder, save the scene, render it again."
+    ),
+    "bad output": say_later(
+        "Render it again. If it stays so, ask whoever looks after the server: is the disk full?"
+    ),
+    "the node was not heard of any more": say_later("Render it again, now that other computers are there."),
 }
 _FARM_WORDS = re.compile(r"\b(the farm is|nodes?|jobs?|tasks?|cancelled)\b")
 
@@ -97,7 +122,7 @@ def card(
         "file_name": str(job["file"]).rpartition("/")[2],
         "told": told(job, now),
         "forgiving": bool(job.get("avoided")),
-        "failed_words": f"{words.number(int(counts.get('failed', 0)), 'frame')} failed",
+        "failed_words": count("{n} frame failed", "{n} frames failed", int(counts.get("failed", 0))),
     }
 
 
@@ -116,7 +141,7 @@ def about(job: View, now: datetime.datetime, titles: Mapping[str, str]) -> str:
     """'version 3 · Ana · today 14:05'."""
     version = str(job.get("version") or "")
     number = version.removeprefix("v").partition("-")[0]
-    said = f"version {int(number)}" if number.isdigit() else ""
+    said = say("version {number}", number=int(number)) if number.isdigit() else ""
     user = str(job.get("user") or "")
     parts = (said, titles.get(user, user), words.when(job.get("submitted"), now))
     return " · ".join(part for part in parts if part)
@@ -124,77 +149,81 @@ def about(job: View, now: datetime.datetime, titles: Mapping[str, str]) -> str:
 
 def because(job: View, titles: Mapping[str, str]) -> str:
     """'Waiting because no computer is running.': the farm's reason in people's words; '' without one."""
-    why = in_peoples_words(str(job.get("why") or "")).strip().rstrip(".")
+    why = str(job.get("why") or "").strip()
     if not why:
         return ""
-    before, by, who = why.rpartition(" by ")
+    before, by, who = why.rstrip(".").rpartition(" by ")
     if by and who in titles:
         why = f"{before} by {titles[who]}"
+    why = in_peoples_words(why).rstrip(".")
     if job["state"] in ("waiting", "running"):
-        return f"Waiting because {why}."
-    return f"{why[0].upper()}{why[1:]}."
+        return say("Waiting because {why}.", why=why)
+    return f"{words.capital(why)}."
 
 
 def told(job: View, now: datetime.datetime) -> list[str]:
     """What happened while it rendered: files that changed, computers that are kept from it."""
-    changes = [str(one["sentence"]) for one in job.get("changes") or () if one.get("sentence")]
+    changes = [one["sentence"] for one in job.get("changes") or () if one.get("sentence")]
     if not changes and job.get("changed") and job["state"] in OPEN:
         changes = [inputs.sentence(list(job["changed"]))]
-    found = [in_peoples_words(f"{capital(text.rstrip('.'))}.") for text in changes[:NOTICES]]
+    found = [f"{words.capital(in_peoples_words(text)).rstrip('.')}." for text in changes[:NOTICES]]
     held = job.get("held")
     if held and held.get("why"):
-        found.append(in_peoples_words(f"It rests until {words.when(held.get('until'), now)}: {held['why']}."))
+        until, why = words.when(held.get("until"), now, today=False), in_peoples_words(held["why"])
+        found.append(say("It rests until {when}: {why}.", when=until, why=why.rstrip(".")))
     for one in list(job.get("avoided") or ())[:NOTICES]:
-        until = words.when(one.get("until"), now).removeprefix("today ")
-        kept = "this render" if one.get("whole") else "some frames of it"
-        kept += f" until {until}" if until else ""
-        said = f"{one['node']} is kept from {kept}: {one.get('why') or 'it failed'}"
-        found.append(f"{in_peoples_words(said).rstrip('.')}.")
+        until = words.when(one.get("until"), now, today=False)
+        why = in_peoples_words(one.get("why") or IT_FAILED).rstrip(".")
+        whole, part = KEPT_UNTIL if until else KEPT
+        found.append(say(whole if one.get("whole") else part, computer=one["node"], when=until, why=why))
     return found
 
 
 def reason(text: str) -> str:
     """Why a frame failed, in people's words."""
-    return REASONS.get(text) or in_peoples_words(text)
+    return str(languages.told(REASONS.get(text)) or in_peoples_words(text))
 
 
 def what_failed(failure: View) -> str:
     """The same of one failure as the farm tells it: what a rule, or the node itself, says of it is more."""
     told = str(failure.get("reason") or "")
     if failure.get("say") and (failure.get("rule") or told in TELLING):
-        return in_peoples_words(str(failure["say"])).rstrip(".")
+        return in_peoples_words(failure["say"]).rstrip(".")
     return reason(told)
 
 
 def mend(task: View) -> str:
     """The one thing to do about a frame that failed."""
-    return str(task.get("to_do") or task.get("say") or MENDS.get(str(task.get("reason") or ""), MEND))
-
-
-def capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return languages.known(
+        task.get("to_do") or task.get("say") or MENDS.get(str(task.get("reason") or ""), MEND)
+    )
 
 
 def in_peoples_words(text: str) -> str:
-    """The farm's own words exchanged for those of people: 'computer', not 'node'."""
-    return _FARM_WORDS.sub(lambda found: PEOPLES_WORDS[found[0]], text)
+    """What the farm says in its own words, said in those of people: 'computer', not 'node'; in other
+    languages their sentences see to that."""
+    if languages.reading() is languages.IN_ENGLISH:
+        return _FARM_WORDS.sub(lambda found: PEOPLES_WORDS[found[0]], text)
+    return languages.known(text)
 
 
 def progress(job: View) -> str:
     """'12 of 24 frames · 3.2 s a frame', with failed and left out ones named."""
     counts, total = job["counts"], int(job["total"])
     done, failed, skipped = (int(counts.get(key, 0)) for key in ("done", "failed", "skipped"))
-    parts = [words.number(total, "frame") if done == total else f"{done:,} of {words.number(total, 'frame')}"]
+    parts = [words.number(total, "frame")]
+    if done != total:
+        parts = [count("{done:,} of {n} frame", "{done:,} of {n} frames", total, done=done)]
     if failed:
-        parts.append(f"{failed:,} failed")
+        parts.append(words.number(failed, "failed", "failed"))
     if skipped:
-        parts.append(f"{skipped:,} left out")
+        parts.append(words.number(skipped, "left out", "left out"))
     each = job.get("seconds_per_task")
     if done and isinstance(each, (int, float)):
-        parts.append(f"{words.duration(each)} a frame")
+        parts.append(say("{time} a frame", time=words.duration(each)))
     begun, ended = words.moment(job.get("started")), words.moment(job.get("ended"))
     if begun and ended and job["state"] == "done":
-        parts.append(f"{words.duration((ended - begun).total_seconds())} in all")
+        parts.append(say("{time} in all", time=words.duration((ended - begun).total_seconds())))
     return " · ".join(parts)
 
 
@@ -261,15 +290,16 @@ def rows(project: str, job_id: str, tasks: Sequence[View]) -> list[dict[str, Any
     for task in tasks:
         glyph, word = words.TASK_STATES.get(task["state"], ("waiting", task["state"]))
         attempts = int(task.get("attempts") or 0)
-        tried = "once" if attempts == 1 else f"{attempts} times" if attempts else ""
+        tried = count("once", "{n} times", attempts) if attempts else ""
         time = words.duration(task.get("seconds")) if task["state"] == "done" else ""
         page = f"/p/{quote(project, safe='')}/job/{quote(job_id)}/frame/{task['n']}"
         frame = task.get("frame", task.get("frames"))
-        frame = f"{frame[0]} to {frame[1]}" if isinstance(frame, list) else "" if frame is None else frame
+        if isinstance(frame, list):
+            frame = say("{first} to {last}", first=frame[0], last=frame[1])
         more = {
-            "frame": frame,
+            "frame": "" if frame is None else frame,
             "glyph": glyph,
-            "word": word.capitalize(),
+            "word": words.capital(word),
             "tried": tried,
             "time": time,
             "page": page,
@@ -281,25 +311,24 @@ def rows(project: str, job_id: str, tasks: Sequence[View]) -> list[dict[str, Any
 def sums(job: View) -> list[tuple[str, str]]:
     """What a render took, as pairs of word and value."""
     done, seconds = int(job["counts"].get("done", 0)), job.get("seconds")
-    found = [("A frame, in the middle", words.duration(job.get("median_seconds")))]
+    found = [(say("A frame, in the middle"), words.duration(job.get("median_seconds")))]
     if done and seconds:
-        found.append(("A frame, on average", words.duration(float(seconds) / done)))
-        found.append(("Fastest", words.duration(job.get("seconds_shortest"))))
-        found.append(("Slowest", words.duration(job.get("seconds_longest"))))
-        cost = "It has cost so far" if job["state"] in OPEN else "It cost"
-        found.append((cost, f"{words.duration(float(seconds))} of a computer"))
+        found.append((say("A frame, on average"), words.duration(float(seconds) / done)))
+        found.append((say("Fastest"), words.duration(job.get("seconds_shortest"))))
+        found.append((say("Slowest"), words.duration(job.get("seconds_longest"))))
+        cost = say("It has cost so far") if job["state"] in OPEN else say("It cost")
+        found.append((cost, say("{time} of a computer", time=words.duration(float(seconds)))))
     begun, ended = words.moment(job.get("started")), words.moment(job.get("ended"))
     if begun and ended:
-        found.append(("From start to end", words.duration((ended - begun).total_seconds())))
+        found.append((say("From start to end"), words.duration((ended - begun).total_seconds())))
     nodes = sorted(job.get("nodes") or {})
-    more = f" and {len(nodes) - 8} more" if len(nodes) > 8 else ""
-    found.append(("Computers", ", ".join(nodes[:8]) + more))
+    found.append((say("Computers"), words.some(nodes, 8)))
     if job.get("peak_memory_mb"):
-        found.append(("Memory, at most", f"{int(job['peak_memory_mb']):,} MB"))
-    found.append(("All pictures", words.size(job.get("output_bytes") or None)))
+        found.append((say("Memory, at most"), words.size(int(job["peak_memory_mb"]) * 1_000_000)))
+    found.append((say("All pictures"), words.size(job.get("output_bytes") or None)))
     tried = int(job.get("failed_attempts") or 0) + int(job.get("lost_attempts") or 0)
     if tried:
-        found.append(("Tried again", words.number(tried, "time")))
+        found.append((say("Tried again"), words.number(tried, "time")))
     return [(word, value) for word, value in found if value]
 
 
@@ -307,11 +336,11 @@ def whole(renders: View) -> list[tuple[str, str]]:
     """Of all renders of a file: what the scene's whole range would take, and what they cost together."""
     found, span = [], renders.get("whole")
     if span:
-        time = f"{words.duration(span['seconds'])} of a computer"
+        time = say("{time} of a computer", time=words.duration(span["seconds"]))
         if span.get("elapsed") and span.get("slots"):
-            time = f"about {words.duration(span['elapsed'])} by the computers that are here"
-        found.append((f"All of {span['first']} to {span['last']}", time))
+            time = say("about {time} by the computers that are here", time=words.duration(span["elapsed"]))
+        found.append((say("All of {first} to {last}", first=span["first"], last=span["last"]), time))
     hours = float((renders.get("all") or {}).get("hours") or 0)
     if int(renders.get("count") or 0) > 1 and hours:
-        found.append(("All its renders", f"{words.duration(hours * 3600)} of a computer"))
+        found.append((say("All its renders"), say("{time} of a computer", time=words.duration(hours * 3600))))
     return found

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.errors import CroftError
+from server.disk.speech import say as say_later
+from server.web.languages import say
 from server.web.pages import words
 from server.web.pages.shell import Shell
 
@@ -15,14 +17,21 @@ if TYPE_CHECKING:
 
 SHOWN = 30  # of each list
 KINDS = {
-    "library": "linked scene", "image": "picture", "sound": "sound", "film": "film", "font": "font",
-    "cache": "cache", "volume": "volume", "text": "text", "asset": "waits for it",
-}  # fmt: skip
+    "library": say_later("linked scene"),
+    "image": "picture",
+    "sound": "sound",
+    "film": "film",
+    "font": "font",
+    "cache": "cache",
+    "volume": "volume",
+    "text": "text",
+    "asset": say_later("waits for it"),
+}
 STATES = {
     "ok": ("done", "there"),
     "missing": ("failed", "missing"),
-    "absolute": ("needs", "by one computer’s path"),
-    "outside": ("needs", "on one computer alone"),
+    "absolute": ("needs", say_later("by one computer’s path")),
+    "outside": ("needs", say_later("on one computer alone")),
 }
 
 
@@ -37,13 +46,17 @@ def section(shell: Shell, a: dict[str, Any], project: Project) -> dict[str, Any]
         if use["status"] == "missing" and use["address"]:
             hint = dependencies.hints.of(dependencies, use["address"]).text
         place = use["address"] or ""
-        uses.append({
-            "name": paths.name_of(place) if place else use["path"],
-            "url": page_of(shell, place),
-            "path": inside(place, project) if place else "",
-            "kind": KINDS.get(use["kind"], "file"),
-            "glyph": glyph, "word": word, "hint": hint,
-        })  # fmt: skip
+        uses.append(
+            {
+                "name": paths.name_of(place) if place else use["path"],
+                "url": page_of(shell, place),
+                "path": inside(place, project) if place else "",
+                "kind": KINDS.get(use["kind"], "file"),
+                "glyph": glyph,
+                "word": word,
+                "hint": hint,
+            }
+        )
     users = [
         {"name": paths.name_of(place), "url": page_of(shell, place), "path": inside(place, project)}
         for place in a["used_by"][:SHOWN]
@@ -55,7 +68,7 @@ def section(shell: Shell, a: dict[str, Any], project: Project) -> dict[str, Any]
         "uses_words": words.number(len(found), "file"),
         "users": users,
         "more_users": len(a["used_by"]) - SHOWN,
-        "waited": f"Waited for by {waiting}." if waiting else "",
+        "waited": say("Waited for by {waiting}.", waiting=waiting) if waiting else "",
         "risen": a["true_priority"] > a["priority"],
     }
 
@@ -65,7 +78,7 @@ def warnings(shell: Shell, address: str) -> list[str]:
     found = shell.services.farm.check("", {"file": address})["notices"]
     said = [f"{notice['text']} {notice['todo']}".strip() for notice in found if told(notice)]
     if len(said) > 5:
-        said = [*said[:4], f"And {len(said) - 4} more like this."]
+        said = [*said[:4], say("And {said} more like this.", said=len(said) - 4)]
     return said
 
 

@@ -8,7 +8,7 @@ autoescape stays on. The words of states are said when they are shown (`language
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from server.disk.speech import key
@@ -175,6 +175,14 @@ def size(count: int | None) -> str:
 def number(n: int, one: str, many: str = "") -> str:
     """'1 frame', '24 frames', '100,000 frames': short for `count("{n} frame", "{n} frames", n)`."""
     return count(f"{{n}} {one}", f"{{n}} {many or one + 's'}", n)
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """'A, B and 3 more'."""
+    if len(names) <= most:
+        return ", ".join(names)
+    said = ", ".join(names[:most])
+    return count("{names} and {n} more", "{names} and {n} more", len(names) - most, names=said)
 
 
 def figure(value: float, digits: int | None = None) -> str:
