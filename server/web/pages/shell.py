@@ -20,6 +20,8 @@ import jinja2
 
 from server.disk.encoding import quote
 from server.disk.errors import NotFound, ReadOnly, ShareAway
+from server.disk.speech import say as say_later
+from server.disk.speech import together
 from server.web import languages
 from server.web.pages import words
 from server.web.requests import Call, etag_matches
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 Person = dict[str, str]
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
-ASK = "Tell whoever looks after the server."
+ASK = say_later("Tell whoever looks after the server.")
 HTML = "text/html; charset=utf-8"
 VARY = "Cookie, Authorization, Accept-Language"
 PERSONS_KEPT = 5000  # names that files say, too
@@ -130,13 +132,13 @@ class Shell:
         try:
             self.services.store.check_writable(project.address, take_in=False)
         except ShareAway as error:
-            said = (
+            said = say_later(
                 "The project’s folder isn’t connected just now. Nothing is lost: what is shown is how it was."
             )
-            return f"{said} {error.message if user and user.at_least('admin') else ASK}"
+            return together([said, error.message if user and user.at_least("admin") else ASK])
         except ReadOnly as error:
-            said = "This project can be looked at, but not changed just now."
-            return f"{said} {error.message if user and user.at_least('admin') else ASK}"
+            said = say_later("This project can be looked at, but not changed just now.")
+            return together([said, error.message if user and user.at_least("admin") else ASK])
         return self.services.farm.trouble(project.ident)
 
     # What words are used
