@@ -16,8 +16,8 @@ CLONE = Path(__file__).resolve().parents[1]
 WINGS = {
     wing: rooms.split()
     for wing, rooms in {
-        "disk": "speech errors encoding records files settings paths backups conflicts faults locks sidecar "
-        "journal merge sites branches probes moves health index snapshot mounts intents deletions "
+        "disk": "speech errors encoding records mistakes files settings paths backups conflicts faults locks "
+        "sidecar journal merge sites branches probes moves health index snapshot mounts intents deletions "
         "checkpoints carry restores arrivals listing entries scan unchanged restart store inotify hearing "
         "identity watcher check",
         "library": "people media names projects search dependencies assets tasks ingest versions creation "

@@ -20,9 +20,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from server.disk import files
+from server.disk import files, mistakes
 from server.disk.errors import BadInput, NotFound
 from server.disk.records import Problem
+from server.disk.speech import say
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "config"
 KINDS = (
@@ -324,17 +325,19 @@ class Settings:
 
     def _parse(self, inside: str, raw: bytes) -> dict[str, Any] | None:
         path = self.folder_path / inside
-        try:
-            data = json.loads(raw.decode("utf-8-sig"))
-            why = "" if isinstance(data, dict) else "it doesn't hold an object in braces"
-        except (ValueError, RecursionError) as error:
-            why = str(error)
-        if why:
-            mend = "Correct it; what it said before is used until then."
-            self._tell(inside, f"The configuration file {path} isn't valid: {why}.", mend)
+        wrong = mistakes.of_object(raw)
+        if wrong is not None:
+            text = say("The configuration file {path} isn't valid: {why}", path=path, why=wrong.text)
+            if wrong.line:
+                text = say(
+                    "The configuration file {path} isn't valid, line {line}: {why}",
+                    path=path, line=wrong.line, why=wrong.text,
+                )  # fmt: skip
+            mend = say("{mend} What it said before is used until then.", mend=wrong.mend)
+            self._tell(inside, text, mend)
             return None
         self._problems.pop(inside, None)
-        return dict(data)
+        return dict(json.loads(raw.decode("utf-8-sig")))
 
     def _tell(self, key: str, text: str, mend: str) -> None:
         self._problems[key] = Problem(f"config:{key}", "config", key, text, mend)

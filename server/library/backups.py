@@ -66,6 +66,15 @@ class Backups:
                 self._trees = Trees(Path(path))
             return self._trees
 
+    def newest(self) -> datetime | None:
+        """When the newest backup was made; None where there is none, or none that can be read."""
+        trees = self.trees()
+        try:
+            known = trees.trees() if trees is not None else ()
+        except OSError:
+            return None
+        return known[0].at if known else None
+
     # A source of saves
 
     def list(self, address: str) -> Sequence[Save]:

@@ -396,6 +396,7 @@ def build(
             ingest=ingest,
             creation=Creation(store, projects, assets),
             saves=saves,
+            backups=backups,
             copies=copies,
             sites=sites,
             notes=notes,

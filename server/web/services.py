@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from server.disk.store import Store
     from server.farm.farm import Farm
     from server.library.assets import Assets
+    from server.library.backups import Backups
     from server.library.copies import Copies
     from server.library.creation import Creation
     from server.library.credits import Credits
@@ -68,6 +69,7 @@ class Services:
     ingest: Ingest
     creation: Creation
     saves: Saves
+    backups: Backups
     copies: Copies
     sites: Sites
     notes: Notes

@@ -20,6 +20,7 @@ from server.disk.errors import CroftError
 from server.disk.speech import say as say_later
 from server.web.languages import say
 from server.web.pages import (
+    admin,
     asset,
     computer,
     computers,
@@ -88,6 +89,8 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/admin/users": lambda: users.page(shell, call()),
         "/admin/users/<ident>": lambda ident: users.one(shell, call(), ident),
         "/setup": lambda: setup.page(shell, services.call()),
+        "/admin": lambda: admin.page(shell, call()),
+        "/admin/configuration": lambda: admin.configuration(shell, call()),
         "/computers": lambda: computers.page(shell, call()),
         "/computers/<name>": lambda name: computer.page(shell, call(), call().path.split("/", 2)[2]),
         "/rendering": lambda: rendering.page(shell, call()),
