@@ -14,7 +14,8 @@ import bottle
 from server.disk.encoding import quote
 from server.disk.records import Entry
 from server.disk.speech import say
-from server.web.pages import sheets, words
+from server.library.history import lines
+from server.web.pages import history, sheets, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 from server.web.session import cookie_value
@@ -28,9 +29,11 @@ NOTED_S = 60  # an open page that is brought up to date isn't noted each time
 KEPT_S = 400 * 86400  # browsers keep no cookie longer
 FUTURE_S = 300  # a clock that is off by less does no harm
 NEWS = 12
+CHANGES = 2  # of one edit
 LOOKED_AT = 200  # of each kind, newest first
 
-ENDED = {"done": "done", "failed": "failed", "cancelled": "skipped"}
+ENDED = {"done": say("is rendered"), "failed": say("failed to render"), "cancelled": say("was stopped")}
+NEW = ("new", "upload")  # what says as much as that a file was saved
 
 
 def times(call: Call) -> tuple[int, int]:
@@ -67,14 +70,41 @@ def set_times(answer: bottle.HTTPResponse, project: Project, first: int, last: i
     answer.add_header("Set-Cookie", f"{COOKIE}={first}.{last}; {kept}")
 
 
-def news(shell: Shell, project: Project, since: int) -> dict[str, Any]:
-    """What came since then, the newest first: files that were saved, renders that ended."""
+def news(shell: Shell, call: Call, project: Project, since: int) -> dict[str, Any]:
+    """What came since then, the newest first: what others did, files that were saved, renders that ended."""
     now = shell.now()
-    found = [*saved(shell, project, since, now), *ended(shell, project, since)]
+    done = did(shell, call, project, since)
+    told = {one["address"] for one in done if one["kind"] in NEW}
+    files = [one for one in saved(shell, project, since, now) if one["address"] not in told]
+    found = [*done, *files, *ended(shell, project, since)]
     found.sort(key=lambda one: one["at"], reverse=True)
     for one in found:
         one["when"] = words.when(one["at"], now)
     return {"rows": found[:NEWS], "more": max(0, len(found) - NEWS)}
+
+
+def did(shell: Shell, call: Call, project: Project, since: int) -> list[dict[str, Any]]:
+    """What others did to the project's files."""
+    begun = datetime.datetime.fromtimestamp(since, datetime.UTC).isoformat(timespec="milliseconds")
+    mine = call.user.ident if call.user else ""
+    rows = []
+    asked = shell.services.history.entries(project.ident, since=begun.replace("+00:00", "Z"), limit=LOOKED_AT)
+    for entry in asked.entries:
+        if entry.who == mine or entry.kind == "render":
+            continue
+        row = history.row(shell, entry, None, whole=True)
+        changes = [(label, after) for label, _, after in row["changes"]]
+        rows.append({
+            "at": lines.seconds(entry.at),
+            "address": entry.address,
+            "kind": entry.kind,
+            "who": entry.who if entry.who in shell.titles() else "",
+            "name": row["name"],
+            "text": row["said"] if not changes else "",
+            "changes": changes[:CHANGES],
+            "url": row["url"],
+        })  # fmt: skip
+    return rows
 
 
 def saved(shell: Shell, project: Project, since: int, now: datetime.datetime) -> list[dict[str, Any]]:
@@ -91,11 +121,8 @@ def saved(shell: Shell, project: Project, since: int, now: datetime.datetime) ->
             break
         view = shell.services.assets.view(entry, project)
         found.append({
-            "at": at,
-            "who": view["owner"] or "",
-            "text": say("{name} was saved.", name=view["name"]),
-            "url": view["url"],
-            "glyph": "",
+            "at": at, "address": entry.address, "who": "", "name": view["name"], "text": say("was saved"),
+            "changes": [], "url": view["url"],
         })  # fmt: skip
     return found
 
@@ -110,16 +137,13 @@ def ended(shell: Shell, project: Project, since: int) -> list[dict[str, Any]]:
         then = words.moment(view.get("ended"))
         if then is None or then.timestamp() <= since:
             continue
-        said = {
-            "done": say("{name} is rendered.", name=view["name"]),
-            "failed": say("The render of {name} failed.", name=view["name"]),
-            "cancelled": say("The render of {name} was stopped.", name=view["name"]),
-        }[job.state]
         found.append({
             "at": then.timestamp(),
+            "address": view["file"],
             "who": str(view.get("user") or ""),
-            "text": said,
+            "name": view["name"],
+            "text": ENDED[job.state],
+            "changes": [],
             "url": sheets.page_of(view),
-            "glyph": ENDED[job.state],
         })  # fmt: skip
     return found
