@@ -10,37 +10,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from server.disk.records import Entry
 from server.disk.settings import Settings
 from server.disk.speech import count, say
 
 from .assets import Assets
-from .projects import AssetSet, Project, Projects
+from .people import SOMEONE
+from .projects import AssetSet, External, Project, Projects
 from .tasks import name_of, supporters
 
 FREE = ("cc0", "public domain", "pd", "unlicense", "0bsd")  # licences that ask for no name
-
-
-class RoleLike(Protocol):
-    @property
-    def title(self) -> str: ...
-    @property
-    def people(self) -> tuple[str, ...]: ...
-
-
-class ExternalLike(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def description(self) -> str: ...
-    @property
-    def licence(self) -> str: ...
-    @property
-    def origin(self) -> str: ...
-    @property
-    def author(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +53,7 @@ class Roll:
     roles: tuple[tuple[str, tuple[str, ...]], ...]  # in their order, with the names of who has them
     others: tuple[str, ...]  # who worked on it and has no role
     made: tuple[tuple[str, tuple[Made, ...]], ...]  # by type, in the order of the set
-    external: tuple[ExternalLike, ...]
+    external: tuple[External, ...]
     missing: tuple[Missing, ...]
     unnamed: int = 0  # people who worked on it and don't want to be named
 
@@ -112,17 +93,16 @@ def compose(
         missing.append(Missing(say("The film has no description.")))
     roles = _roles(project, names, missing)
     made, ownerless = _made(entries, names, words)
-    with_role = {one for role in _role_list(project) for one in role.people}
+    with_role = {one for role in project.roles for one in role.people}
     others = tuple(names.of(one) for one in names.sorted(set(names.seen) - with_role))
     missing += [Missing(say("{name} worked on it and has no role.", name=name)) for name in others]
     if ownerless:
         said = count("{n} file has no owner.", "{n} files have no owner.", ownerless)
         missing.append(Missing(said, "files"))
     for ident in sorted(names.unknown):
-        text = say("Nobody knows who ‘{name}’ is: a file or a role names them.", name=ident)
+        text = say("Nobody knows who ‘{name}’ is, whom a file names.", name=ident)
         missing.append(Missing(text, "people"))
-    external = tuple(getattr(project, "external", ()))
-    missing += [lack for one in external for lack in _lacks(one)]
+    missing += [lack for one in project.external for lack in _lacks(one)]
     return Roll(
         project.title,
         project.description,
@@ -130,7 +110,7 @@ def compose(
         roles,
         others,
         made,
-        external,
+        project.external,
         tuple(missing),
         len(names.hidden),
     )
@@ -147,7 +127,7 @@ class Names:
 
     def of(self, ident: str) -> str:
         """A person's name; '' for who isn't to be named."""
-        if not ident:
+        if not ident or ident == SOMEONE:
             return ""
         data = self._users.get(ident)
         if data is None:
@@ -163,25 +143,25 @@ class Names:
         """The names of several, each once, in their order."""
         return tuple(dict.fromkeys(name for one in idents if (name := self.of(one))))
 
+    def in_role(self, people: Iterable[str]) -> tuple[str, ...]:
+        """Who has a role: users, or plain names, as of those who were forgotten and agreed to be named."""
+        found = (self.of(one) if one in self._users else one for one in people if one != SOMEONE)
+        return tuple(dict.fromkeys(name for name in found if name))
+
     def sorted(self, idents: Iterable[str]) -> list[str]:
         """By name."""
         return sorted(idents, key=lambda one: (self.of(one).casefold(), one))
 
 
-def _role_list(project: Project) -> tuple[RoleLike, ...]:
-    found: Any = project.roles
-    return tuple(found) if isinstance(found, (list, tuple)) else ()
-
-
 def _roles(project: Project, names: Names, missing: list[Missing]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     found = []
-    for role in _role_list(project):
-        people = names.all(role.people)
+    for role in project.roles:
+        people = names.in_role(role.people)
         if people:
             found.append((role.title, people))
         elif not role.people:
             missing.append(Missing(say("Nobody has the role ‘{role}’ yet.", role=role.title)))
-    if not _role_list(project):
+    if not project.roles:
         missing.append(Missing(say("Nobody has a role yet: directing, animation, music …")))
     return tuple(found)
 
@@ -206,7 +186,7 @@ def _made(
     return tuple((title, tuple(files)) for title, files in [*known, *sorted(by_type.items())]), ownerless
 
 
-def _lacks(one: ExternalLike) -> list[Missing]:
+def _lacks(one: External) -> list[Missing]:
     """What has to be known of something that others made."""
     name = one.name or one.description[:60] or "?"
     found = []

@@ -99,9 +99,7 @@ def priority(entry: Entry, true: Mapping[str, float], words: AssetSet) -> float:
     """What a task counts for: its own priority, or what it rises to by those who wait for it."""
     facts = entry.facts
     own = float(facts.priority) if facts is not None else 0.0
-    if facts is None or not getattr(words, "boosting", True):
-        return own
-    if not getattr(words.states.get(facts.state), "boost", True):
+    if facts is None or not words.boosting or not words.state(facts.state).boost:
         return own
     return max(own, true.get(entry.address, own))
 

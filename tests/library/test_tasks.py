@@ -72,7 +72,7 @@ USERS = {
 FILM = {
     "title": "Foxes", "licence": "CC BY 4.0", "description": "Two foxes.",
     "roles": [{"title": "Director", "people": ["ana", "ben"]}, {"title": "Music", "people": []},
-              {"title": "Catering", "people": ["cem"]}, {"title": "Sound", "people": ["gone"]}],
+              {"title": "Catering", "people": ["cem"]}, {"title": "Sound", "people": ["Greta"]}],
     "external": [{"name": "Snow", "licence": "CC0", "origin": "https://a.example"},
                  {"name": "Wind", "licence": "CC BY 4.0"}, {"name": "Font", "origin": "a friend"}],
 }  # fmt: skip
@@ -84,11 +84,11 @@ def test_the_credits_say_who_did_what_and_what_is_missing() -> None:
         entry("lamp", type="prop", owner="dora", support=("ana", "cem")),
         entry("sh010", owner="ana"),
         entry("sh020", creator="ben"),
-        entry("sh030", owner="cem"),
+        entry("sh030", owner="cem", support=("gone", "someone")),
         entry("gone", False, owner="dora"),
     ]
     roll = compose(project, files, USERS, WORDS)
-    assert roll.roles == (("Director", ("Ana", "Ben of RFAM")),)
+    assert roll.roles == (("Director", ("Ana", "Ben of RFAM")), ("Sound", ("Greta",)))  # she was forgotten
     made = {title: [(one.name, one.by, one.helped) for one in rows] for title, rows in roll.made}
     assert list(made) == ["Shot", "Prop"]
     assert made["Shot"] == [("sh010", "Ana", ()), ("sh020", "Ben of RFAM", ())]
@@ -98,7 +98,7 @@ def test_the_credits_say_who_did_what_and_what_is_missing() -> None:
         "Nobody has the role ‘Music’ yet.",
         "Dora worked on it and has no role.",
         "1 file has no owner.",
-        "Nobody knows who ‘gone’ is: a file or a role names them.",
+        "Nobody knows who ‘gone’ is, whom a file names.",
         "Nobody says who made ‘Wind’.",
         "Nobody says where ‘Wind’ comes from.",
         "‘Font’ has no licence: without one it may not be shown.",

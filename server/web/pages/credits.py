@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import bottle
 
 from server.disk.encoding import quote
-from server.library.credits import ExternalLike, Made, Roll
+from server.library.credits import Made, Roll
+from server.library.projects import External
 from server.web import languages
 from server.web.languages import say
 from server.web.pages import listing
@@ -153,12 +154,12 @@ def marked(roll: Roll) -> Iterator[str]:
         yield from (heading, "", *(f"- {safe(shown(one.text))}" for one in roll.missing))
 
 
-def named(one: ExternalLike) -> str:
+def named(one: External) -> str:
     name = one.name or one.description
     return say("{name}, by {author}", name=name, author=one.author) if one.author else name
 
 
-def told(one: ExternalLike, escape: Escape = str) -> Iterator[str]:
+def told(one: External, escape: Escape = str) -> Iterator[str]:
     """What is to be said of something that others made."""
     if one.name and one.description and one.description != one.name:
         yield escape(one.description).replace("\n", " ")

@@ -72,7 +72,7 @@ def page(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
 def line(shell: Shell, project: Project, entry: Entry) -> dict[str, Any]:
     """A task in a row or on a card."""
     view, wording = shell.services.assets.view(entry, project), shell.wording(project)
-    kind = wording.types.get(view["type"])
+    priority = int(view["priority"]) if wording.visible and 1 <= view["priority"] <= 5 else 0
     return {
         "key": listing.key(entry.address),
         "name": view["name"],
@@ -82,9 +82,9 @@ def line(shell: Shell, project: Project, entry: Entry) -> dict[str, Any]:
         "owner": view["owner"] or "",
         "support": tasks.supporters(entry),
         "thumbnail": view["thumbnail"],
-        "type": kind.title if kind else view["type"],
+        "type": wording.type(view["type"]).title,
         "state": state_of(wording, view["state"]),
-        "priority": int(view["priority"]) if 1 <= view["priority"] <= 5 else 0,
+        "priority": priority,
         "priority_word": wording.priorities.get(view["priority"], ""),
         "waited": view["waited_for_by"],
         "due": words.day(view["due"], shell.now()) if view["due"] else "",
@@ -94,8 +94,14 @@ def line(shell: Shell, project: Project, entry: Entry) -> dict[str, Any]:
 
 def state_of(wording: AssetSet, ident: str) -> tuple[str, str]:
     """A state's glyph and colour role, and its word."""
-    state = wording.states.get(ident)
-    return (words.role(state.role), state.title) if state else ("waiting", ident)
+    state = wording.state(ident)
+    return words.role(state.role), state.title
+
+
+def states_of(wording: AssetSet, type: str, present: str) -> list[tuple[str, str]]:
+    """The states that an asset may be given, the present one among them."""
+    found = {state.ident: state.title for state in wording.offered_states(type)}
+    return list({**found, present: wording.state(present).title}.items())
 
 
 def in_full(shell: Shell, project: Project, entry: Entry) -> dict[str, Any]:
@@ -112,9 +118,9 @@ def in_full(shell: Shell, project: Project, entry: Entry) -> dict[str, Any]:
         "description": view["description"],
         "picture": (told["thumbnail"] or "").replace("w=256", "w=1024"),
         "folder": shell.folder_for_people(entry.address.rpartition("/")[0]),
-        "states": [(state.ident, state.title) for state in wording.states.values()],
+        "states": states_of(wording, view["type"], view["state"]),
         "state_now": view["state"],
-        "priorities": sorted(wording.priorities.items(), reverse=True),
+        "priorities": sorted(wording.priorities.items(), reverse=True) if wording.visible else [],
         "priority_now": view["priority"],
         "renders": view["kind"] == "scene" and view["status"] == "ok",
         "render_page": f"/p/{quote(project.ident, safe='')}/render/{quote(view['path'], safe='/')}",

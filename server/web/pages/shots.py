@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 ROWS = 100  # shots of the table, and pictures of the sheet, on one page
 STARS = 5
-STAGES = {"layout": "Layout", "animation": "Animation", "light": "Light", "comp": "Comp"}
 
 
 def page(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
@@ -54,7 +53,8 @@ def page(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
         tiles=[tile(shell, project, shot, fps) for shot in reel.shots[start : start + ROWS]],
         stages=list(stages.items()),
         rows=[row(shell, project, entry, stages) for entry in rows],
-        states=[(state.ident, state.title) for state in wording.states.values()],
+        states=[(state.ident, state.title) for state in wording.offered_states()],
+        offered={state.ident for state in wording.offered_states()},
         stars=[(n, "★" * n + "☆" * (STARS - n)) for n in range(STARS + 1)],
         owners=sorted(shell.titles().items(), key=lambda pair: pair[1].casefold()),
         may_edit=call.user is not None and call.user.at_least("student"),
@@ -65,7 +65,7 @@ def page(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
 
 def stages_of(wording: AssetSet, entries: list[Entry]) -> dict[str, str]:
     """The stages of the pipeline: the set's, and those that a shot here has besides."""
-    found = dict(getattr(wording, "stages", STAGES))
+    found = dict(wording.stages)
     for entry in entries:
         for stage, _ in entry.facts.pipeline if entry.facts is not None else ():
             if stage:
@@ -77,7 +77,6 @@ def row(shell: Shell, project: Project, entry: Entry, stages: dict[str, str]) ->
     """One shot of the table."""
     view = shell.services.assets.view(entry, project)
     pipeline = view["pipeline"]
-    notes = getattr(shell.services.notes, "open_count", None)
     return {
         **home.line(shell, project, entry),
         "etag": view["etag"] or "",
@@ -85,7 +84,7 @@ def row(shell: Shell, project: Project, entry: Entry, stages: dict[str, str]) ->
         "due_day": view["due"],
         "word": pipeline.get("", ""),  # RFAM's, for all of it
         "stages": [(stage, title, pipeline.get(stage, "")) for stage, title in stages.items()],
-        "notes": notes(entry.address) if notes is not None else 0,
+        "notes": shell.services.notes.open_count(entry.address),
     }
 
 
