@@ -41,6 +41,7 @@ from server.farm.statistics import disagreements
 BEGAN = datetime.datetime(2026, 11, 23, 8, tzinfo=datetime.UTC).timestamp()
 LEASE_S = 90.0
 IDLE_S = 10.0
+CHECKED = 1.0  # of all that go without, so many of a farm's size are looked at again
 BLENDER = frozenset({"blender", "ffmpeg"})
 
 
@@ -308,7 +309,7 @@ class Simulation:
                 rest = machine.real.sickness.rests_until
                 self.at(max(self.now + 5, rest + 0.1), lambda m=machine: self._hungry.setdefault(m))
         for machine, bundle in bundles:
-            if bundle.wants > len(bundle.answers) and self.rng.random() < 0.05:
+            if bundle.wants > len(bundle.answers) and self.rng.random() < CHECKED / len(self.machines):
                 self._check_idle(machine)
 
     def _check_idle(self, machine: Machine) -> None:
@@ -318,15 +319,16 @@ class Simulation:
         if node.closed(self.now):
             return
         limits = self.board.line._limits
-        out = Counter((live.record["user"]) for live in self.board.live.values() for _ in live.job.claims)
-        teams = Counter(live.record["project"] for live in self.board.live.values() for _ in live.job.claims)
+        going = [live for live in self.board.live.values() if live.job.open or live.job.claims]
+        out = Counter((live.record["user"]) for live in going for _ in live.job.claims)
+        teams = Counter(live.record["project"] for live in going for _ in live.job.claims)
         licences = Counter(
             name
-            for live in self.board.live.values()
+            for live in going
             for task in live.job.claims
             for name in live.works[live.job.stage_of(task).index].need.licences
         )
-        for live in self.board.live.values():
+        for live in going:
             job, user, project = live.job, live.record["user"], live.record["project"]
             if not job.open or job.plan.start > BEGAN + self.now or live.held_until > self.now:
                 continue
