@@ -1,4 +1,4 @@
-"""One Blender that stays alive from frame to frame of one file; see `loop.py` for its inside.
+"""One Blender that stays alive from frame to frame of one file; see `inside/loop.py`.
 
 Used by one slot's thread; `cancel` may be called from any. A Renderer that has failed, was cancelled or
 grew too large is stopped by its slot and replaced.
@@ -25,10 +25,10 @@ from .progress import ANY, BLENDER, MOST_LINE, Progress, patterns_of
 from .wire import Message
 from .work import Attempt, Cancelled, Failed, Output, Result
 
-LOOP = Path(__file__).with_name("loop.py")
+LOOP = Path(__file__).with_name("inside") / "__main__.py"
 WISHES = ("format", "camera", "scene", "view_layer", "width", "height", "percentage", "samples")
 OWN = ("tile", "parts", "columns", "rows")  # what only some commands are told
-MARK = b"\x1ecroft %b\x1e\n"  # on standard output, after a frame's last line; `loop.py` writes the same
+MARK = b"\x1ecroft %b\x1e\n"  # ends a frame's log; `inside/channel.py` writes it
 MARK_S = 2.0  # a Blender that doesn't say it within this time has closed its output
 BETWEEN_BYTES = 64 << 10
 LOOK_S = 30.0  # how often its limits are looked at, at least
@@ -224,7 +224,7 @@ class Renderer:
 
 
 class _Cut:
-    """Gives each attempt what Blender says while it renders it: `loop.py` marks the end of each."""
+    """Gives each attempt what Blender says while it renders it: `inside/channel.py` marks the end of each."""
 
     def __init__(self, output: Optional[Capture]) -> None:
         self._lock = threading.Lock()
