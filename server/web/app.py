@@ -366,7 +366,7 @@ def build(
     farm.subscribe(lambda changes: tell_of_frames(changes, media, events))
     media.subscribe(lambda address: events.notify([Change("thumbnail", address)]))
     history = History(store, projects, saves)
-    history.changed = lambda: events.notify([Change("history", "all")])
+    history.changed = lambda files: events.notify([Change("history", address) for address in files])
     ingest.start()
     copies.start()
     sites.start()

@@ -106,7 +106,7 @@ class Farm:
             uses=uses,
         )
         presence = Presence(settings.folder_path / "cache" / "presence.json", disk)
-        self._renders: dict[str, tuple[float, dict[str, Any]]] = {}  # address -> when, what
+        self._renders: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}  # address -> when, what
         self._advice: dict[str, tuple[float, list[str]]] = {}  # job id -> when, what
         self.figures = Figures(self.board, self.forecast, monotonic, wall, presence)
         self.keeper.duties.append(self.figures.look)
@@ -299,14 +299,14 @@ class Farm:
             known = self._advice[job_id] = (now, [one.text for one in self.figures.advice(live)])
         return known[1]
 
-    def renders(self, address: str, span: list[int] | None) -> dict[str, Any]:
+    def renders(self, address: str, span: list[int] | None, since: str = "") -> dict[str, Any]:
         """What is known of a file's renders; it may be some seconds old: pages ask again and again."""
         now = self.board.monotonic()
-        known = self._renders.get(address)
+        known = self._renders.get((address, since))
         if known is None or now - known[0] > ADVICE_S:
             if len(self._renders) > ADVICES:
                 self._renders.clear()
-            known = self._renders[address] = (now, self.figures.renders(address, span))
+            known = self._renders[address, since] = (now, self.figures.renders(address, span, since))
         return known[1]
 
     def log(self, job_id: str, n: int, attempt: int = 0, offset: int = 0) -> LogPart:

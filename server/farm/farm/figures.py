@@ -128,10 +128,15 @@ class Figures:
 
     # -- one file -------------------------------------------------------------------------------------
 
-    def renders(self, address: str, span: Sequence[int] | None = None) -> dict[str, Any]:
-        """What is known of a file's renders; `span` is the scene's own range, for what all of it takes."""
+    def renders(self, address: str, span: Sequence[int] | None = None, since: str = "") -> dict[str, Any]:
+        """What is known of a file's renders that were asked for after `since`; `span` is the scene's own
+        range, for what all of it takes."""
         jobs = sorted(
-            (job for job in self._jobs() if job.address == address),
+            (
+                job
+                for job in self._jobs()
+                if job.address == address and str(job.record.get("created") or "") >= since
+            ),
             key=lambda job: (str(job.record.get("created") or ""), job.id),
             reverse=True,
         )

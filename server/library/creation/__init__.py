@@ -30,6 +30,7 @@ LOADS_MOST = 16  # as many as the composite has places for
 TRIES = 1000  # numbers behind a made name
 NOT_COPIED = frozenset({  # what a copy's record doesn't take over
     "uuid", "schema", "derived_from", "creator", "render_time", "time_spent", "rating", "protect",
+    "statistics_since",
 })  # fmt: skip
 
 

@@ -39,7 +39,8 @@ class Links:
         roots: list[tuple[str, str, bool]] = []  # beginning with its slash, share, whether case counts
         for share in shares:
             known = configured.get(share.name, {})
-            names: list[object] = [str(share.root), share.real_root, known.get("people")]
+            named = ("people", "windows", "macos", "linux")
+            names: list[object] = [str(share.root), share.real_root, *(known.get(name) for name in named)]
             more = known.get("aliases")
             names += more if isinstance(more, list) else [more]
             for name in names:

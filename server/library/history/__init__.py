@@ -38,6 +38,7 @@ FILE_MOST = 1000  # of one file
 FILE_BYTES = 256 << 10  # of each site's history of a file, read for all of them together
 ALL_BYTES = 4 << 20  # the same, for who asks for one file's
 BATCH = 200  # files between two takings over
+TOLD = 50  # files that are named
 REST_S = 0.005  # after a batch: pages come first
 
 
@@ -50,7 +51,8 @@ class Found:
 
 
 class History:
-    """`start` to `close`; everything else is thread-safe. `changed` is called when there is more to see."""
+    """`start` to `close`; everything else is thread-safe. `changed` is called with the files of
+    which there is more to see, `["all"]` where these are many."""
 
     def __init__(
         self, store: Store, projects: Projects, saves: Saves, kept: int = KEPT,
@@ -70,7 +72,7 @@ class History:
         self._busy = self._closed = False
         self._thread: threading.Thread | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
-        self.changed: Callable[[], None] = lambda: None
+        self.changed: Callable[[list[str]], None] = lambda addresses: None
         self.failures = 0
 
     def start(self) -> None:
@@ -150,7 +152,7 @@ class History:
             ):
                 continue
             if len(found) == limit:
-                return Found(found, f"{found[-1].at}~{found[-1].id}")
+                return Found(found, "~".join(map(str, found[-1].key)))
             found.append(entry)
         return Found(found, "")
 
@@ -281,7 +283,8 @@ class History:
         if len(everything) > self._most + self._most // 10:
             everything = self._let_go(everything)
         self._all = everything
-        self.changed()
+        of = {entry.address for entry in fresh}
+        self.changed(list(of) if 0 < len(of) <= TOLD else ["all"])
 
     def _let_go(self, everything: list[Entry]) -> list[Entry]:
         """Only the newest stay."""
@@ -322,12 +325,12 @@ def tell_upload(
         store.tell(paths.join(project, paths.PROJECT_FILE), who, {"uploaded": name, "file": inside, **said})
 
 
-def _key_of(entry: Entry) -> tuple[str, str]:
-    return (entry.at, entry.id)
+def _key_of(entry: Entry) -> tuple[str, int, str]:
+    return entry.key
 
 
-def _key(cursor: str) -> tuple[str, str]:
-    at, mark, id = cursor.partition("~")
-    if not mark or len(cursor) > 200:
+def _key(cursor: str) -> tuple[str, int, str]:
+    parts = cursor.split("~")
+    if len(parts) != 3 or not parts[1].isdecimal() or len(cursor) > 200:
         raise BadInput("This cursor isn't one of ours.", field="cursor")
-    return (at, id)
+    return (parts[0], int(parts[1]), parts[2])

@@ -11,7 +11,7 @@ import datetime
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from server.disk import encoding, paths
@@ -45,10 +45,11 @@ class Entry:
     fields: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)  # before, after; None: not there
     more: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""  # folded: what a search looks in
+    place: int = 0  # among those of the same file that were written down in the same millisecond
 
     @property
-    def key(self) -> tuple[str, str]:
-        return (self.at, self.id)
+    def key(self) -> tuple[str, int, str]:
+        return (self.at, self.place, self.id)
 
 
 def entries(address: str, site: str, lines: Iterable[Mapping[str, Any]]) -> list[Entry]:
@@ -61,6 +62,8 @@ def entries(address: str, site: str, lines: Iterable[Mapping[str, Any]]) -> list
         last = found[-1] if found else None
         if last is not None and entry.kind == "upload" and last.kind == "new" and last.who == entry.who:
             found.pop()  # the record that an upload got: said by the upload
+        elif last is not None and last.at == entry.at:
+            entry = replace(entry, place=last.place + 1)
         found.append(entry)
     return found
 

@@ -1,6 +1,7 @@
 """The API's calls. Each room lists its own; `ROUTES` is all of them."""
 
 from server.web.api import (
+    asset_acts,
     assets,
     creation,
     failures,
@@ -36,6 +37,7 @@ ROUTES: list[Route] = [
     *film.ROUTES,
     *saves.ROUTES,
     *notes.ROUTES,
+    *asset_acts.ROUTES,
     *assets.ROUTES,
     *search.ROUTES,
     *creation.ROUTES,

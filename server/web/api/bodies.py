@@ -46,6 +46,28 @@ BODIES: dict[str, Schema] = {
         "properties": {"address": {"type": "string", "minLength": 1, "maxLength": 2000}, **ASSET_FIELDS},
         "additionalProperties": False,
     },
+    "Support": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "user": {"type": "string", "maxLength": 100, "description": "oneself, if not given"},
+            "on": {"type": "boolean", "description": "false: no longer"},
+        },
+    },
+    "Hours": {
+        "type": "object",
+        "required": ["hours"],
+        "additionalProperties": False,
+        "properties": {"hours": {"type": "number", "minimum": -100_000, "maximum": 100_000}},
+    },
+    "Clone": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "name": {"type": "string", "maxLength": 200, "description": "'… copy', if not given"},
+            "file": {"type": "string", "maxLength": 400, "description": "a file name, else one by its name"},
+        },
+    },
     "Mend": {
         "type": "object",
         "required": ["mend", "address"],

@@ -83,8 +83,9 @@ def plain(text: str) -> str:
 def list_renders(services: Services, call: Call) -> Answer:
     address = call.params["address"]
     entry = services.assets.get(address)
-    span = services.assets.facts(entry.address).get("frames")
-    data = services.farm.figures.renders(entry.address, span if isinstance(span, list) else None)
+    asset = services.assets.one(entry.address)
+    span, since = asset["facts"].get("frames"), asset["statistics_since"]
+    data = services.farm.figures.renders(entry.address, span if isinstance(span, list) else None, since)
     return Answer(data, f"{data['count']} renders.")
 
 

@@ -8,9 +8,23 @@ from typing import TYPE_CHECKING, Any
 import bottle
 
 from server.disk.encoding import quote
-from server.disk.errors import NotFound
+from server.disk.errors import CroftError, NotFound
 from server.library.assets.listing import becomes_asset
-from server.web.pages import cards, content, film, listing, problems, saves, sheets, uses, words
+from server.web.languages import count, known, say
+from server.web.pages import (
+    about,
+    cards,
+    content,
+    film,
+    history,
+    listing,
+    problems,
+    saves,
+    sheets,
+    uses,
+    versions,
+    words,
+)
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -44,13 +58,10 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
     tracked, api = bool(a["etag"]), "/api/assets/" + quote(a["address"], safe="/:")
     is_asset = tracked or becomes_asset(a["address"])
     wording = shell.wording(project)
-    status = listing.STATUS.get(a["status"])
-    if status is None:
-        state = wording.states.get(a["state"])
-        status = (words.role(state.role), state.title) if state else ("waiting", a["state"] or "No state yet")
     made = cards.cards(shell, call, views)
     troubles = problems.of_asset(shell, call, a["address"])
     told = any(trouble["kind"] == "sidecar" for trouble in troubles)
+    here, student = a["status"] != "missing", call.user is not None and call.user.at_least("student")
     return shell.page(
         call,
         "asset.html",
@@ -58,18 +69,17 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         here="Files",
         project=project,
         a=a,
-        status=status,
-        notice=None
-        if told
-        else notice(a, saves.missing_actions(shell, call, a) if a["status"] == "missing" else []),
-        folder=shell.folder_for_people(a["address"].rpartition("/")[0]),
+        status=status_of(a, wording),
+        owner=shell.person(a["owner"]) if a["owner"] else None,
+        notice=None if told else notice(a, [] if here else saves.missing_actions(shell, call, a)),
         picture=picture(a),
         movie="/files/" + quote(a["address"], safe="/:")
         if a["kind"] == "film" and a["status"] == "ok"
         else "",
         small=a["kind"] != "image",
-        picture_words=f"Picture of {a['name']}",
-        no_picture="No picture yet." if a["kind"] != "file" else "This kind of file has no picture.",
+        no_picture=say("No picture yet.")
+        if a["kind"] != "file"
+        else say("This kind of file has no picture."),
         film=film.film(
             shell, call, view, fps=cards.scene_of(shell, view)[0], may=made[views.index(view)]["may"]
         )
@@ -78,30 +88,85 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         newest=made[views.index(view)] if view else None,
         failed=cards.failures(shell, view) if view else [],
         jobs=made,
-        more_jobs=f"and {len(found) - JOBS} earlier ones" if len(found) > JOBS else "",
+        more_jobs=count("and {n} earlier one", "and {n} earlier ones", len(found) - JOBS)
+        if len(found) > JOBS
+        else "",
         priorities=cards.priorities(shell, project),
+        versions=versions.section(shell, call, a),
         saves=saves.section(shell, call, a),
         uses=uses.section(shell, a, project),
+        did=history.of_file(shell, call, a["address"], project),
         troubles=troubles,
         render=render_box(shell, a, facts) if a["kind"] == "scene" and a["status"] == "ok" else None,
         api=api,
-        fields=fields(shell, a, wording) if is_asset else [],
-        may_edit=call.user is not None and a["status"] in ("ok", "arriving"),
-        mine=button("Mine", "POST", api + "/mine") if call.user and tracked and not a["owner"] else None,
-        make_asset=button("Make it an asset", "POST", "/api/assets", {"address": a["address"]})
-        if call.user and not is_asset and a["status"] == "ok"
+        tracked=tracked,
+        fields=about.fields(shell, a, wording, call.user) if is_asset else [],
+        helpers=about.supporters(shell, a, project, call.user),
+        hours=about.hours(a, student),
+        lies=about.lies(shell, call, a["address"]),
+        may_edit=student and a["status"] in ("ok", "arriving"),
+        mine=button(say("Mine"), "POST", api + "/mine") if student and tracked and not a["owner"] else None,
+        make_asset=button(say("Make it an asset"), "POST", "/api/assets", {"address": a["address"]})
+        if student and not is_asset and a["status"] == "ok"
         else None,
         facts=in_words(shell, a, facts),
-        download="/files/" + quote(a["address"], safe="/:")
-        if a["status"] != "missing" and a["kind"] != "sequence"
-        else "",
-        statistics=[*sheets.sums(view), *all_renders(shell, a, facts)] if view else [],
+        download="/files/" + quote(a["address"], safe="/:") if here and a["kind"] != "sequence" else "",
+        figures=figures(shell, a, facts, view, student and tracked),
+        copying={"act": f"POST {api}/clone", "name": say("{name} copy", name=a["name"])}
+        if student and is_asset and a["status"] == "ok" and a["kind"] != "sequence"
+        else None,
+        deleting=button(say("Delete this file"), "DELETE", api) if student and here else None,
     )
 
 
-def all_renders(shell: Shell, a: Thing, facts: Thing) -> list[tuple[str, str]]:
-    """What the whole of it would take, and what all its renders cost."""
-    return sheets.whole(shell.services.farm.renders(a["address"], facts.get("frames")))
+def status_of(a: Thing, wording: AssetSet) -> tuple[str, str]:
+    """The production state of a file that is there, else what is the matter with it: glyph and word."""
+    status = listing.STATUS.get(a["status"])
+    if status is not None:
+        return status
+    if not a["state"]:
+        return ("waiting", say("No state yet"))
+    state = wording.state(a["state"])
+    return (words.role(state.role), known(state.title))
+
+
+def figures(shell: Shell, a: Thing, facts: Thing, view: Thing | None, may: bool) -> Thing:
+    """What rendering it took: the newest render, all of them, the whole range; and counting anew."""
+    since, api = a["statistics_since"], about.api_of(a)
+    counts = view is not None and str(view.get("submitted") or "") >= since
+    renders = shell.services.farm.renders(a["address"], facts.get("frames"), since)
+    rows = [*(sheets.sums(view) if view is not None and counts else []), *sheets.whole(renders)]
+    rows = rows or ([] if since else rfam_times(shell, a))
+    acts = []
+    before = (f"PATCH {api}", {"statistics_since": since})
+    if may and rows:
+        acts.append(button(say("Count from now on"), "PATCH", api, {"statistics_since": "now"}, *before))
+    if may and since:
+        acts.append(button(say("Count all again"), "PATCH", api, {"statistics_since": ""}, *before))
+    return {"rows": rows, "since": words.when(since, shell.now()) if since else "", "acts": acts}
+
+
+def rfam_times(shell: Shell, a: Thing) -> list[tuple[str, str]]:
+    """What RFAM noted of its renders: for each frame how long each of them took."""
+    try:
+        said = shell.services.store.read(a["address"]).data.get("render_time") if a["etag"] else None
+    except CroftError:
+        return []
+    frames = {
+        frame: float(times[-1])
+        for frame, times in (said.items() if isinstance(said, dict) else ())
+        if isinstance(times, list) and times and isinstance(times[-1], (int, float)) and 0 <= times[-1] < 1e9
+    }
+    if not frames:
+        return []
+    low, high = min(frames, key=frames.__getitem__), max(frames, key=frames.__getitem__)
+    return [
+        (say("Frames"), words.figure(len(frames))),
+        (say("A frame, on average"), words.duration(sum(frames.values()) / len(frames))),
+        (say("Fastest"), say("{time}, frame {n}", time=words.duration(frames[low]), n=low[:20])),
+        (say("Slowest"), say("{time}, frame {n}", time=words.duration(frames[high]), n=high[:20])),
+        (say("All of them"), say("{time} of a computer", time=words.duration(sum(frames.values())))),
+    ]
 
 
 def newest_render(views: list[Thing]) -> Thing | None:
@@ -122,22 +187,25 @@ def picture(a: dict[str, Any]) -> str:
 def notice(a: dict[str, Any], gone: list[Thing]) -> dict[str, Any] | None:
     """What is the matter with the file, and what to do."""
     if a["incomplete"]:
-        text = (
-            f"This file is incomplete: its copy was broken off after {words.size(a['size'])}. It isn’t used. "
+        text = say(
+            "This file is incomplete: its copy was broken off after {size}. It isn’t used. Copy it again.",
+            size=words.size(a["size"]),
         )
-        path = "/api/assets/" + quote(a["address"], safe="/:")
-        actions = [button("Delete it", "DELETE", path)]
-        return {"bad": True, "text": text + "Copy it again.", "actions": actions}
+        return {"bad": True, "text": text, "actions": [button(say("Delete it"), "DELETE", about.api_of(a))]}
     if a["status"] == "arriving":
-        text = "This file is still arriving. It can be used a moment after the copy has ended."
+        text = say("This file is still arriving. It can be used a moment after the copy has ended.")
         return {"bad": False, "text": text, "actions": []}
     if a["status"] == "missing":
-        text = "The file is gone; what is known of it stays. "
-        text += "Put it back under this name, and all is as it was."
+        text = say(
+            "The file is gone; what is known of it stays. Put it back under this name, and all is as it was."
+        )
         return {"bad": True, "text": text, "actions": gone}
     if a["status"] == "broken":
-        text = f"What Croft wrote down of this file can’t be read: {a.get('broken') or 'it isn’t valid'}. "
-        text += "It is shown as it was last. Mend the .json file beside it, or restore it from the backup."
+        text = say(
+            "What Croft wrote down of this file can’t be read: {why}. It is shown as it was last. Mend the "
+            ".json file beside it, or restore it from the backup.",
+            why=a.get("broken") or say("it isn’t valid"),
+        )
         return {"bad": True, "text": text, "actions": []}
     return None
 
@@ -165,66 +233,31 @@ def render_box(shell: Shell, a: dict[str, Any], facts: dict[str, Any]) -> dict[s
     """The form that renders: prefilled from the scene, and saying what it will do."""
     frames = facts.get("frames")
     first, last = (frames[0], frames[1]) if isinstance(frames, list) and len(frames) == 2 else ("", "")
-    said = []
+    shown, told = [], []
     if facts.get("scene"):
-        said.append(str(facts["scene"]))
+        shown.append(str(facts["scene"]))
     if facts.get("resolution"):
-        said.append("{} × {} pixels".format(*facts["resolution"]))
+        width, height = facts["resolution"]
+        shown.append(say("{width} × {height} pixels", width=width, height=height))
     if facts.get("fps"):
-        said.append(f"{facts['fps']:g} frames a second")
+        shown.append(say("{n} frames a second", n=f"{facts['fps']:g}"))
     if facts.get("engine"):
-        said.append(ENGINES.get(str(facts["engine"]), str(facts["engine"])))
-    text = " · ".join(said)
+        shown.append(ENGINES.get(str(facts["engine"]), str(facts["engine"])))
     if not facts:
-        text = "The scene hasn’t been read yet: say which frames."
+        told.append(say("The scene hasn’t been read yet: say which frames."))
     elif facts.get("camera") is False:
-        text += ". This scene has no camera: add one in Blender and save, else every frame fails."
+        told.append(say("This scene has no camera: add one in Blender and save, else every frame fails."))
     elif facts.get("format") in ("FFMPEG", "AVI_JPEG", "AVI_RAW"):
-        text += ". The scene asks for a film: frames are made as pictures."
+        told.append(say("The scene asks for a film: frames are made as pictures."))
     return {
-        "first": first,
-        "last": last,
-        "words": text,
+        "first": first if a["start"] is None else a["start"],
+        "last": last if a["end"] is None else a["end"],
+        "words": shown,
+        "told": told,
         "warnings": uses.warnings(shell, a["address"]),
         "body": json.dumps({"file": a["address"]}),
         "page": render_page(a),
     }
-
-
-def fields(shell: Shell, a: dict[str, Any], wording: AssetSet) -> list[dict[str, Any]]:
-    """What people may change, each with its value."""
-    people = sorted(shell.titles().items(), key=lambda pair: pair[1].casefold())
-
-    def field(name: str, label: str, **more: Any) -> dict[str, Any]:
-        base: Thing = {
-            "name": name,
-            "label": label,
-            "value": a.get(name) or "",
-            "options": [],
-            "number": False,
-        }
-        return {**base, "long": False, "wide": False, "list": False, "date": False, **more}
-
-    def offered(name: str, options: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
-        value = a.get(name) or ""
-        if value in (option for option, _ in options):
-            return options
-        words = {"state": wording.state(str(value)).title, "type": wording.type(str(value)).title}
-        return [(value, words.get(name, str(value)) or "–"), *options]
-
-    states = [(state.ident, state.title) for state in wording.offered_states(a["type"])]
-    types = [(kind.ident, kind.title) for kind in wording.offered_types]
-    priorities = list(wording.priorities.items())
-    return [
-        field("name", "Name", wide=True),
-        field("state", "State", options=offered("state", states)),
-        field("owner", "Owner", options=offered("owner", [("", "Nobody yet"), *people])),
-        field("type", "Type", options=offered("type", types)),
-        field("priority", "Priority", number=True, options=offered("priority", priorities)),
-        field("due", "To be delivered on", date=True),
-        field("description", "Description", long=True, wide=True),
-        field("tags", "Tags, with commas between", wide=True, list=True, value=", ".join(a["tags"])),
-    ]
 
 
 def scenes_in_words(scenes: Any) -> str:
@@ -232,24 +265,27 @@ def scenes_in_words(scenes: Any) -> str:
     if not isinstance(scenes, list) or len(scenes) < 2:
         return ""
     framed = [(one["name"], one.get("frames")) for one in scenes[:12]]
-    return ", ".join("{} ({} to {})".format(name, *frames) if frames else name for name, frames in framed)
+    return ", ".join(
+        say("{scene} ({first} to {last})", scene=name, first=frames[0], last=frames[1]) if frames else name
+        for name, frames in framed
+    )
 
 
 def in_words(shell: Shell, a: Thing, facts: Thing) -> list[tuple[str, str]]:
     """The facts of the file and of its content."""
     frames, resolution = facts.get("frames"), facts.get("resolution")
     found = [
-        ("Size", words.size(a["size"])),
-        ("Changed", words.when(a["modified"], shell.now())),
-        ("Named", ", ".join(f"{field} {value}" for field, value in a["named"].items())),
-        ("Made by", shell.titles().get(a["creator"] or "", "")),
-        ("Saved with", f"Blender {facts['blender']}" if facts.get("blender") else ""),
-        ("Frames", f"{frames[0]} to {frames[1]}" if frames else ""),
-        ("Frames a second", f"{facts['fps']:g}" if facts.get("fps") else ""),
-        ("Picture", "{} × {}".format(*resolution) if resolution else ""),
-        ("Rendered by", ENGINES.get(str(facts.get("engine")), str(facts.get("engine") or ""))),
-        ("Writes to", str(facts.get("output") or "")),
-        ("Scenes", scenes_in_words(facts.get("scenes"))),
+        (say("Size"), words.size(a["size"])),
+        (say("Changed"), words.when(a["modified"], shell.now())),
+        (say("Named"), ", ".join(f"{field} {value}" for field, value in a["named"].items())),
+        (say("Made by"), shell.titles().get(a["creator"] or "", "")),
+        (say("Saved with"), f"Blender {facts['blender']}" if facts.get("blender") else ""),
+        (say("Frames"), say("{first} to {last}", first=frames[0], last=frames[1]) if frames else ""),
+        (say("Frames a second"), about.figure(float(facts["fps"])) if facts.get("fps") else ""),
+        (say("Picture"), "{} × {}".format(*resolution) if resolution else ""),
+        (say("Rendered by"), ENGINES.get(str(facts.get("engine")), str(facts.get("engine") or ""))),
+        (say("Writes to"), str(facts.get("output") or "")),
+        (say("Scenes"), scenes_in_words(facts.get("scenes"))),
         *content.in_words(a["kind"], facts),
     ]
     return [(word, value) for word, value in found if value]
