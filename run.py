@@ -182,6 +182,15 @@ def command_line() -> argparse.ArgumentParser:
     people.add_argument("file", help="the list as CSV, '-' for standard input")
     people.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
+    forget = command(
+        "forget", "take a person's name out of everything that Croft wrote, for good", server=True
+    )
+    forget.add_argument("user", help="the person's short name")
+    forget.add_argument(
+        "--credits", choices=("keep", "remove"), help="their name there (default: as they said)"
+    )
+    forget.add_argument("--yes", action="store_true", help="don't ask")
+
     wheels = command("wheels", "fetch what Croft needs, to install it without internet", places=False)
     wheels.add_argument("folder", help="where to; name it in CROFT_WHEELS, or put it beside run.py")
     wheels.add_argument("--machine", choices=sorted(PLATFORMS), help="for another kind of computer")

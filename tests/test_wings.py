@@ -23,7 +23,7 @@ WINGS = {
         "library": "people media names projects search dependencies assets tasks ingest versions creation "
         "saves copies backups problems sites notes credits history uploads setup",
         "farm": "frames stages room failures job_types jobs scheduler nodes power statistics committer "
-        "reasons checks watching farm",
+        "reasons checks watching farm forgetting",
         "web": "requests static session languages events reel services finding join trial due pages api "
         "wire openapi app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings

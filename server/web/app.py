@@ -26,6 +26,7 @@ from server.disk.settings import Settings
 from server.disk.store import Store, configured_shares
 from server.disk.watcher import Watcher
 from server.farm.farm import Farm
+from server.farm.forgetting import Forgetting
 from server.farm.jobs.states import ENDED
 from server.library.assets import Assets
 from server.library.backups import Backups
@@ -408,6 +409,7 @@ def build(
             mending=mending,
             uploads=uploads,
             farm=farm,
+            forgetting=Forgetting(store, settings, people, projects, notes, farm),
             reels=Reels(store, assets, farm),
             sessions=Sessions(config, settings, people),
             events=events,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from server.disk.settings import Settings
     from server.disk.store import Store
     from server.farm.farm import Farm
+    from server.farm.forgetting import Forgetting
     from server.library.assets import Assets
     from server.library.backups import Backups
     from server.library.copies import Copies
@@ -81,6 +82,7 @@ class Services:
     mending: Mending
     uploads: Uploads
     farm: Farm
+    forgetting: Forgetting
     reels: Reels
     sessions: Sessions
     events: Events

@@ -231,6 +231,10 @@ class People(Tokens):
             while len(self._removed) > REMOVED_KEPT:
                 del self._removed[next(iter(self._removed))]
 
+    def check_removable(self, ident: str) -> None:
+        """Conflict where nobody could configure Croft without this person."""
+        self._check_admins(ident, None)
+
     def bring_back(self, ident: str) -> User:
         """Take `remove` back, as long as this process remembers it. NotFound where it doesn't."""
         with self._changing:

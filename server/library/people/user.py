@@ -16,7 +16,7 @@ from server.disk.speech import say
 
 ROLES = ("guest", "student", "supervisor", "admin")  # each may do what those before it may
 IDENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # user and token names: they are file names too
-SOMEONE = "someone"  # stands where a person was who is forgotten; nobody can be called so
+SOMEONE = "somebody"  # stands where a person was who is forgotten; nobody can be called so
 TITLE_LIMIT = 200  # characters
 LANGUAGES = {"english": "en", "french": "fr", "dutch": "nl", "german": "de"}  # as RFAM's files call them
 OWN = ("language", "credit", "email", "color")  # what everybody may say of themselves

@@ -111,6 +111,16 @@ def bring_back(services: Services, call: Call) -> Answer:
     return told(services, user, say("{name} is back.", name=user.title))
 
 
+def forget(services: Services, call: Call) -> Answer:
+    ident = call.params["user"]
+    credit = {"keep": True, "remove": False}.get(call.body.get("credits", ""))
+    done = services.forgetting.forget(ident, credit=credit)
+    services.events.notify([Change("people", ident)])
+    said = say("{name} is forgotten. What still names them, and why: {left}", name=ident,
+               left=" ".join(done.left))  # fmt: skip
+    return Answer(done.view(), said)
+
+
 # Doors
 
 
@@ -210,6 +220,9 @@ ROUTES = [
           data=ref("UserGone"), errors=(409,), tag="people"),
     Route("POST", "/api/users/{user}/back", bring_back, "take that back", role="admin", errors=(409,),
           data=WHOLE, tag="people"),
+    Route("POST", "/api/users/{user}/forget", forget,
+          "take somebody's name out of everything that Croft wrote, for good", role="admin",
+          body=ref("Forget"), data=ref("Forgotten"), errors=(409,), tag="people"),
     Route("PUT", "/api/users/{user}/password", set_password,
           "set one's password; supervisors also students', admins anybody's", role="student",
           body=ref("Password"), errors=(409,), data=WHOLE, tag="people"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from server.library.people import ROLES
 from server.web.api.schema import TEXT, TEXTS, TRUTH, Schema, shape, texts
+from server.web.api.schema import WHOLE as WHOLE_NUMBER
 
 DOORS = ["tap", "pin", "password", "closed"]
 FIELDS: dict[str, Schema] = {
@@ -49,6 +50,14 @@ UNDO: Schema = {
 PEOPLE_SHAPES: dict[str, Schema] = {
     "User": shape("id title role", **USER),
     "UserWhole": shape("id title role door etag", **WHOLE, undo=UNDO),
+    "Forgotten": shape(
+        "user files histories notes renders versions tokens credits left",
+        user=TEXT,
+        **dict.fromkeys(
+            ("files", "histories", "notes", "renders", "versions", "tokens", "credits"), WHOLE_NUMBER
+        ),
+        left={**TEXTS, "description": "what still names them, and what to do about it"},
+    ),
     "UserGone": shape("id title undo", **USER, undo=UNDO),
 }
 PIN: Schema = {"type": "string", "minLength": 1, "maxLength": 20, "description": "four to eight digits"}
@@ -70,6 +79,15 @@ PEOPLE_BODIES: dict[str, Schema] = {
         "minProperties": 1,
         "additionalProperties": False,
         "properties": FIELDS,
+    },
+    "Forget": {
+        "type": "object",
+        "required": ["sure"],
+        "additionalProperties": False,
+        "properties": {
+            "sure": {"type": "string", "enum": ["yes"], "description": "it can't be undone"},
+            "credits": {"type": "string", "enum": ["keep", "remove"], "description": "else as they said"},
+        },
     },
     "Pin": {"type": "object", "required": ["pin"], "additionalProperties": False, "properties": {"pin": PIN}},
 }
