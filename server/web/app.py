@@ -442,13 +442,13 @@ def tell_of_frames(changes: list[Change], media: Media, events: Events) -> None:
 
 def remember_renders(history: History, farm: Farm) -> None:
     """The history tells who had what rendered, as the farm knows it."""
-    known: dict[str, str] = {}
+    known: dict[str, tuple[str, str]] = {}
 
     def put(job: Any) -> None:
-        if known.get(job.id) != job.address:
-            known[job.id] = job.address
+        at, who = job.record.get("created"), str(job.record.get("user") or "")
+        if known.get(job.id) != (job.address, who):
+            known[job.id] = (job.address, who)
             said = {"version": str(job.record.get("version") or ""), "job": job.id}
-            at, who = job.record.get("created"), str(job.record.get("user") or "")
             history.put(f"job:{job.id}", [make("render", at, who, job.address, job.id, more=said)])
 
     def changed(changes: list[Change]) -> None:

@@ -86,6 +86,7 @@ def test_nothing_names_who_is_forgotten_but_the_credits(house: House, zoe: Brows
     assert zoe.get("/api/session").status == 401, "the token is no good any more"
     admin = house.browser("admin")
     assert admin.post(f"/api/users/{IDENT}/back").status == 404, "nor can they be brought back"
+    house.until(lambda: IDENT.encode() not in admin.get("/api/history").body)
     for page in ("/api/jobs", "/api/assets?project=demo", "/api/history", "/p/demo/home", "/p/demo/credits"):
         reply = admin.get(page)
         assert reply.status == 200, page

@@ -256,7 +256,7 @@ class Forgetting:
                 job.result.update(replaced(job.result, ident, SOMEONE))
             elif job.job.by == ident:
                 job.job.by = SOMEONE
-            self._store.notify([Change("job", job.id)])
+            self._farm.board.tell("job", job.id)
 
     # The configuration
 

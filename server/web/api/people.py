@@ -222,7 +222,7 @@ ROUTES = [
           data=WHOLE, tag="people"),
     Route("POST", "/api/users/{user}/forget", forget,
           "take somebody's name out of everything that Croft wrote, for good", role="admin",
-          body=ref("Forget"), data=ref("Forgotten"), errors=(409,), tag="people"),
+          body=ref("Forget"), data=ref("PersonForgotten"), errors=(409,), tag="people"),
     Route("PUT", "/api/users/{user}/password", set_password,
           "set one's password; supervisors also students', admins anybody's", role="student",
           body=ref("Password"), errors=(409,), data=WHOLE, tag="people"),

@@ -50,7 +50,7 @@ UNDO: Schema = {
 PEOPLE_SHAPES: dict[str, Schema] = {
     "User": shape("id title role", **USER),
     "UserWhole": shape("id title role door etag", **WHOLE, undo=UNDO),
-    "Forgotten": shape(
+    "PersonForgotten": shape(
         "user files histories notes renders versions tokens credits left",
         user=TEXT,
         **dict.fromkeys(
