@@ -30,6 +30,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str], str]
     (made.data / "demo/project.json").write_text('{"title": "Foxes"}')
     people = People(Settings(made.config))
     made.token, made.node_token = people.make_token(user="student"), people.make_token(node="*")
+    people.set_password("admin", "long enough")
     with serving(made.config, made.data) as base:
         made.base = base
         yield made
@@ -204,3 +205,94 @@ def test_a_files_page_becomes_its_newest_render(studio: Studio, window: Window) 
     assert window.run("return window.kept")
     assert window.violations() == []
     studio.ask("DELETE", f"/api/jobs/{second}")
+
+
+STEPPED = """const s = document.getElementById("scrub");
+s.value = 0; s.dispatchEvent(new Event("input", {bubbles: true}))"""
+SLATE = (
+    "const p = document.querySelector('#stage img'); return p.src.includes('gap.svg') && p.naturalWidth > 1"
+)
+SEEN = """window.seen = new Set();
+new MutationObserver(() => seen.add(document.querySelector('#stage img')?.getAttribute('src') ?? ''))
+  .observe(document.getElementById('stage'), {subtree: true, attributes: true, childList: true});"""
+PLAYED = "return ['gap.svg', 'sh010', 'sh030'].every(part => [...seen].some(src => src.includes(part)))"
+TYPED = """const c = document.querySelector("form[data-edit$='/sh010.blend']").elements[arguments[0]];
+c.focus(); c.value = arguments[1];
+for (const kind of ["input", "change"]) c.dispatchEvent(new Event(kind, {bubbles: true}));"""
+SAVED = """return document.querySelector("form[data-edit$='/sh010.blend']").elements[arguments[0]]
+  .closest(".field").querySelector("output").className == "done" """
+SIGN_IN = """const [body, done] = arguments; fetch('/api/session',
+  {method: 'POST', headers: {'Content-Type': 'application/json'}, body}).then(done)"""
+
+
+def test_the_shots_play_as_one_film(studio: Studio, window: Window) -> None:
+    """Shot after shot: three frames, a gap of four, two frames."""
+    shots = "/api/assets/data::demo/shots/"
+    for name in ("sh010", "sh020", "sh030"):
+        studio.ask("PATCH", f"{shots}{name}.blend", {"render": True, "type": "shot"})
+    studio.ask("PATCH", f"{shots}sh020.blend", {"start": 1, "end": 4})
+    for job in studio.ask("GET", "/api/jobs?limit=1000"):
+        if job["state"] in ("waiting", "running", "paused"):
+            studio.ask("DELETE", f"/api/jobs/{job['id']}")
+    painter = studio.painter("film")
+    for name, frames, count in (("sh010", "1-3", 3), ("sh030", "21-22", 2)):
+        studio.render(f"shots/{name}.blend", frames)
+        for _ in range(count):
+            painter.paint()
+    window.go("/p/demo/shots")
+    window.until("return document.querySelector('#scrub').max == 8")
+    window.run("window.kept = true")
+    tiles = window.all(".contact a")
+    assert [tile.text.splitlines() for tile in tiles] == [["sh010"], ["No picture yet", "sh020"], ["sh030"]]
+    tiles[2].click()
+    window.until("return document.querySelector('#stage img')?.alt == 'Frame 8'")
+    window.until("return location.search == '?frame=8'")
+    window.until_text("#caption", "frame 1 of 2")
+    window.run("document.activeElement.blur()")
+    keys(window, Keys.ARROW_LEFT)
+    window.until(SLATE)
+    window.until_text("#caption", "sh020")
+    window.run(STEPPED)
+    window.until("return document.querySelector('#stage img').alt == 'Frame 1'")
+    window.run(SEEN)
+    window.button("Play").click()
+    window.until(PLAYED)
+    window.button("Pause").click()
+    studio.render("shots/sh020.blend", "1-4")
+    painter.paint()
+    window.until("return document.querySelectorAll('.contact .gap-tile').length == 0")
+    assert window.run("return window.kept") is True
+    window.go("/p/demo/home")
+    window.until("return document.querySelector('#last-picture')?.getAttribute('src').includes('/sh020')")
+    before = window.run("return document.querySelector('#last-picture').getAttribute('src')")
+    painter.paint()
+    window.until("return document.querySelector('#last-picture').getAttribute('src') != arguments[0]", before)
+    assert [line for line in window.logged() if "SEVERE" in line] == []
+
+
+def test_a_shots_stars_and_stages_save_themselves(studio: Studio, window: Window) -> None:
+    window.go("/p/demo/shots")
+    for name, value in (("rating", "4"), ("due", "2026-12-24")):
+        window.run(TYPED, name, value)
+        window.until(SAVED, name)
+    told = studio.ask("GET", "/api/assets/data::demo/shots/sh010.blend")
+    assert (told["rating"], told["due"]) == (4, "2026-12-24")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_admins_pages_are_accessible_and_fit(
+    studio: Studio, window: Window, width: int, scheme: str
+) -> None:
+    wrong = studio.config / "sets" / "mine.json"
+    wrong.write_text('{\n "title": "Mine",\n}')
+    window.look(width, scheme)
+    window.driver.execute_async_script(SIGN_IN, '{"user": "admin", "password": "long enough"}')
+    for page in ("/admin", "/admin/configuration"):
+        window.go(page)
+        assert window.violations() == [], page
+        assert window.run("return document.documentElement.scrollWidth - window.innerWidth") <= 0, page
+    window.go("/admin")
+    window.until_text("h1", "Health")
+    window.until_text(".wrong", "This comma is one too many.")
+    wrong.unlink()
+    window.until("return !document.querySelector('.wrong .listing')")
