@@ -273,6 +273,7 @@ class Store:
                 file=path.name[:40],
                 size=size - paths.NAME_BYTES,
             )
+        told: list[Change] = []
         try:
             with self.locks(share.name).hold(paths.lock_key(address), timeout_s) as held:
                 old = self._present(address, path, beside)
@@ -309,9 +310,12 @@ class Store:
                 self.clocks.wrote(share.name, st.st_mtime)
                 made = Sidecar(new, raw, sidecar.etag(raw), Stat.of(st))
                 self._record(journal, address, who, _changed(old.data, new), vector, made.etag)
+                told = [Change("companion", address)]
                 return made
         finally:
             self._look(address)
+            # Race: the watcher may have told of the sidecar before its history had the line.
+            self.notify(told)
 
     def write_json(self, address: str, data: Mapping[str, Any]) -> None:
         """Write one of Croft's own JSON files, its folders included. The caller holds what lock it needs.
