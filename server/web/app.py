@@ -48,7 +48,7 @@ from server.library.setup import Setup
 from server.library.sites import Sites
 from server.library.tasks import Tasks
 from server.library.uploads import Uploads
-from server.web import api, join, languages, openapi, pages, trial
+from server.web import api, do, join, languages, openapi, pages, trial
 from server.web.api.files import drop_unfinished
 from server.web.events import Events
 from server.web.languages import Languages
@@ -192,6 +192,8 @@ class Croft:
             if call.user is None:
                 raise NotSignedIn("Sign in first.")
             self.services.sessions.guard(call)
+        if call.path == "/do" and call.method == "POST":
+            return do.answer(self.table, self.services, call, self._error)
         if call.path == "/sign-out" and call.method == "POST":
             self.services.sessions.sign_out(call)
             headers = [("Location", "/sign-in"), self.services.sessions.cookie_header("", secure=call.secure)]
@@ -266,7 +268,7 @@ class Croft:
             headers.append(("ETag", f'"{error.facts.get("etag", "")}"'))
         elif status == 503:
             headers.append(("Retry-After", str(RETRY_AFTER_S)))
-        if call is None or is_table(call.path) or call.path.startswith("/static/"):
+        if call is None or is_table(call.path) or call.path.startswith("/static/") or asks_for_json(call):
             return Answer(data, error.message, status, headers)
         if status == 401 and call.method in SAFE_METHODS:
             goal = call.path + ("?" + environ["QUERY_STRING"] if environ.get("QUERY_STRING") else "")
@@ -467,6 +469,11 @@ def remember_renders(history: History, farm: Farm) -> None:
 def is_table(path: str) -> bool:
     """Whether the API's table answers this path, rather than a page."""
     return path in TABLE_PATHS or path.startswith(TABLE_PREFIXES)
+
+
+def asks_for_json(call: Call) -> bool:
+    """A page's script, which sends forms to a page's address."""
+    return call.path == "/do" and "json" in call.header("accept")
 
 
 def missing(headers: Headers) -> Headers:

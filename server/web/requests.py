@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from server.disk import encoding, errors
+from server.web import forms
 
 if TYPE_CHECKING:
     from server.library.people import User
@@ -161,7 +162,7 @@ class Call:
     """One request as handlers see it. `user` and `via` are filled by the session room."""
 
     __slots__ = (
-        "_form",
+        "_pairs",
         "_query",
         "body",
         "csrf",
@@ -187,7 +188,7 @@ class Call:
         self.session = ""
         self.body: Any = None
         self._query: dict[str, str] | None = None
-        self._form: dict[str, str] | None = None
+        self._pairs: list[tuple[str, str]] | None = None
 
     @property
     def query(self) -> dict[str, str]:
@@ -227,14 +228,18 @@ class Call:
             raise errors.BadContent("Send the body as application/json, not {kind}.", kind=kind)
         return loads(body or (b"{}" if optional else b""))
 
-    def form(self, limit: int = 1 << 16) -> dict[str, str]:
-        """The fields of an HTML form."""
-        if self._form is not None:
-            return self._form
-        if self.content_type != "application/x-www-form-urlencoded":
-            raise errors.BadContent("Send the form as application/x-www-form-urlencoded.")
-        self._form = parse_form(read_body(self.environ, limit).decode("utf-8", "replace"))
-        return self._form
+    def form(self) -> dict[str, str]:
+        """The fields of an HTML form, each one's last value."""
+        return dict(self.pairs())
+
+    def pairs(self, limit: int = MAX_BODY_BYTES) -> list[tuple[str, str]]:
+        """The fields of an HTML form in their order."""
+        if self._pairs is None:
+            if self.content_type != "application/x-www-form-urlencoded":
+                raise errors.BadContent("Send the form as application/x-www-form-urlencoded.")
+            text = read_body(self.environ, limit).decode("utf-8", "replace")
+            self._pairs = forms.pairs_of(text)
+        return self._pairs
 
     def require(self, role: str) -> User:
         """The signed-in user, if they may do what `role` may."""

@@ -1,162 +1,135 @@
-// Buttons that do something at once, say what happened, and offer Undo. Marks:
-//   data-act="PATCH /api/jobs/x" data-body='{"paused": true}'   what to do
-//   data-undo="PATCH /api/jobs/x" data-undo-body='{…}'          what takes it back
-//   select[data-act][data-field]                                the chosen value goes into that field
-//   form[data-act]                                              its fields become the body
-//   form button[data-to="POST /api/…"]                          the form goes there instead
-//   data-copy="text"                                            copy, and say so
+// Buttons and forms that do something at once, say what happened, and offer Undo. They say what they do
+// themselves and are sent to /do, which also answers browsers without scripts:
+//   <button form="do" name="do" value='PATCH /api/jobs/x {"paused": true}' data-undo="PATCH …">
+//   <form action="/do"> with <input name="do" value="POST /api/jobs">, and its fields
+//   form[data-send]            is sent as soon as a field of it changes
+//   form[data-auto]            a filter: goes into the page's address
+//   a[data-within]             a link to another view of the same page
+//   [data-copy="text"]         copy, and say so
 
-const csrf = document.querySelector('meta[name="croft-csrf"]')?.content ?? "";
+export const csrf = document.querySelector('meta[name="croft-csrf"]')?.content ?? "";
+
+// What scripts say, in the reader's language: base.html has it.
+const sentences = JSON.parse(document.body.dataset.words || "{}");
+export const words = (name, values = {}) => fill(sentences[name] ?? name, values);
+export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (all, key) => values[key] ?? all);
+export const emit = (name, detail) => document.dispatchEvent(new CustomEvent(`croft-${name}`, { detail }));
+export const lookAgain = () => emit("look-again");
+
+export function make(tag, text, { className, ...rest } = {}) {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  if (className) made.className = className;
+  return Object.assign(made, rest);
+}
 
 // Ask the server. Never throws: a lost connection is status 0 with a sentence.
-export async function ask(method, url, body, headers = {}) {
-  const request = { method, headers: { Accept: "application/json", "X-Croft-CSRF": csrf, ...headers } };
-  if (body !== undefined) {
+export async function ask(method, url, body, options = {}) {
+  const request = { method, headers: { Accept: "application/json", "X-Croft-CSRF": csrf }, ...options };
+  if (body instanceof URLSearchParams) request.body = body;
+  else if (body !== undefined) {
     request.body = JSON.stringify(body);
     request.headers["Content-Type"] = "application/json";
   }
   try {
     const response = await fetch(url, request);
     const answer = await response.json().catch(() => ({}));
-    return {
-      ok: response.ok, status: response.status, data: answer.data, next: answer.next,
-      message: answer.message || `The server answered ${response.status}.`, etag: response.headers.get("ETag"),
-    };
+    const message = answer.message || words("answered", { status: response.status });
+    return { ...answer, ok: response.ok, status: response.status, message };
   } catch {
-    return { ok: false, status: 0, message: "The server can't be reached. Nothing was changed." };
+    return { ok: false, status: 0, message: words("unreachable") };
   }
 }
 
 // Say what happened. With `undo`, a button takes it back; it stays long enough to be read and reached.
 export function say(text, undo) {
   const box = document.getElementById("toasts");
-  const toast = document.createElement("div");
-  toast.className = "toast";
-  const words = document.createElement("span");
-  words.textContent = text;
-  toast.append(words);
-  const leave = () => toast.remove();
+  const toast = make("div", "", { className: "toast" });
   let timer;
-  const later = () => { clearTimeout(timer); timer = setTimeout(leave, undo ? 15000 : 8000); };
-  const stay = () => clearTimeout(timer);
-  if (undo) {
-    const button = document.createElement("button");
-    button.textContent = "Undo";
-    button.addEventListener("click", async () => { leave(); await undo(); });
-    toast.append(button);
-  }
-  const close = document.createElement("button");
-  close.textContent = "Close";
-  close.addEventListener("click", leave);
-  toast.append(close);
-  toast.addEventListener("pointerenter", stay);
-  toast.addEventListener("focusin", stay);
-  toast.addEventListener("pointerleave", later);
-  toast.addEventListener("focusout", later);
+  const leave = () => toast.remove();
+  const later = () => { timer = setTimeout(leave, undo ? 15000 : 8000); };
+  const button = (label, job) => make("button", label, { onclick: () => { leave(); job?.(); } });
+  toast.append(make("span", text), ...(undo ? [button(words("undo"), undo)] : []), button(words("close")));
+  for (const name of ["pointerenter", "focusin"]) toast.addEventListener(name, () => clearTimeout(timer));
+  for (const name of ["pointerleave", "focusout"]) toast.addEventListener(name, later);
   box.append(toast);
   while (box.children.length > 3) box.firstChild.remove();
   later();
 }
 
-const changed = () => document.dispatchEvent(new Event("croft-look-again"));
-
-async function act(element, text, body) {
-  const [method, url] = text.split(" ");
-  element.setAttribute("aria-busy", "true");
-  const answer = await ask(method, url, body);
-  element.removeAttribute("aria-busy");
-  changed();
+// Do a call such as 'PATCH /api/jobs/x {"paused": true}', by whatever stands on the page for it.
+export async function act(call, by = document.body, fields = []) {
+  by.ariaBusy = "true";
+  const answer = await ask("POST", "/do", new URLSearchParams([...fields, ["do", call]]));
+  by.ariaBusy = null;
+  lookAgain();
   return answer;
 }
 
-function undoOf(element) {
-  const { undo, undoBody } = element.dataset;
-  if (!undo) return undefined;
-  return async () => say((await act(element, undo, undoBody ? JSON.parse(undoBody) : undefined)).message);
+// Says what came of it, with what takes it back: the server's word, or the element's own.
+export function tell(answer, undo) {
+  const back = answer.data?.undo;
+  const call = back ? `${back.method} ${back.path} ${back.body ? JSON.stringify(back.body) : ""}` : undo;
+  say(answer.message, answer.ok && call ? async () => tell(await act(call)) : undefined);
 }
 
-// What takes it back, where the server says so: {"undo": {"method", "path", "body"}} in the answer's data.
-function undoIn(element, answer) {
-  const undo = answer.data?.undo;
-  if (!undo) return undefined;
-  return async () => say((await act(element, `${undo.method} ${undo.path}`, undo.body)).message);
+// Where something of the form is wrong, it says so itself.
+async function send(form, by) {
+  if (by.ariaBusy) return;
+  const wrong = form.querySelector("[role=alert]");
+  const fields = [...new FormData(form)].filter(([name]) => name !== "do");
+  const call = form.dataset.act ? called(form) : by.name === "do" ? by.value : form.querySelector("input[name=do]").value;
+  const answer = await act(call, by, fields);
+  if (wrong) wrong.textContent = answer.ok ? "" : answer.message;
+  if (!answer.ok && form.dataset.send !== undefined) form.reset();
+  if (!answer.ok && wrong) return;
+  if (answer.go) { location.assign(answer.go); return; }
+  if (answer.ok && form.matches("[data-clear], [data-close]")) {
+    if (form.dataset.clear !== undefined) form.reset();
+    form.closest("details")?.removeAttribute("open");
+  }
+  const id = form.dataset.undo === "delete" && answer.data?.id;
+  tell(answer, id ? `DELETE ${call.split(" ")[1]}/${id}` : by.dataset.undo ?? form.dataset.undo);
 }
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.dataset.auto !== undefined) filter(form);
+  else if (form.dataset.act || (form.getAttribute("action") === "/do" && form.dataset.edit === undefined && form.id !== "many")) send(form, event.submitter ?? form);
+  else return;
+  event.preventDefault();
+});
+
+// What says what it does by data-act and data-body instead.
+const called = ({ dataset }) => `${dataset.act} ${dataset.body ?? ""}`;
 
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest("button[data-act]");
-  if (button) {
-    const undo = undoOf(button);
-    if (button.getAttribute("aria-busy")) return;
-    const answer = await act(button, button.dataset.act, button.dataset.body ? JSON.parse(button.dataset.body) : undefined);
-    say(answer.message, answer.ok ? undo ?? undoIn(button, answer) : undefined);
-    return;
-  }
+  const old = event.target.closest("button[data-act]");
+  if (old && !old.ariaBusy) tell(await act(called(old), old), old.dataset.undo && `${old.dataset.undo} ${old.dataset.undoBody ?? ""}`);
   const copy = event.target.closest("[data-copy]");
-  if (copy) {
-    say(await toClipboard(copy.dataset.copy) ? copy.dataset.copied || "Copied. Paste it into your file manager." : `Copy it by hand: ${copy.dataset.copy}`);
-  }
+  if (copy) say(await copyText(copy.dataset.copy) ? copy.dataset.copied || words("copied") : words("by-hand", { text: copy.dataset.copy }));
+  const link = event.target.closest("a[data-within]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  event.preventDefault();
+  // A double click on one of several that can be shown or not (data-solo) shows that one alone.
+  const again = event.detail > 1;
+  if (again && link.dataset.solo === undefined) return;
+  history[again ? "replaceState" : "pushState"](null, "", again ? link.dataset.solo : link.href);
+  lookAgain();
 });
 
 // navigator.clipboard is missing on plain http, so an invisible field is selected and copied instead.
-async function toClipboard(text) {
-  if (window.isSecureContext && navigator.clipboard) {
-    return navigator.clipboard.writeText(text).then(() => true, () => false);
-  }
-  const field = document.createElement("textarea");
-  field.value = text;
-  field.className = "aside";
-  document.body.append(field);
+export async function copyText(text) {
+  if (window.isSecureContext) return navigator.clipboard.writeText(text).then(() => true, () => false);
+  const field = make("textarea", text, { className: "aside" });
   const before = document.activeElement;
+  document.body.append(field);
   field.select();
   const done = document.execCommand("copy");
   field.remove();
   before?.focus({ preventScroll: true });
   return done;
 }
-
-document.addEventListener("change", async (event) => {
-  const select = event.target.closest("select[data-act]");
-  if (!select) {
-    const form = event.target.closest("form[data-auto]");
-    if (form) filter(form);
-    return;
-  }
-  const { field, was } = select.dataset;
-  const value = (text) => ({ [field]: /^\d+$/.test(text) ? Number(text) : text });
-  const answer = await act(select, select.dataset.act, value(select.value));
-  if (!answer.ok) select.value = was;
-  say(answer.message, answer.ok
-    ? async () => say((await act(select, select.dataset.act, value(was))).message)
-    : undefined);
-});
-
-document.addEventListener("submit", async (event) => {
-  const form = event.target.closest("form[data-act]");
-  const auto = event.target.closest("form[data-auto]");
-  if (auto) { event.preventDefault(); filter(auto); return; }
-  if (!form) return;
-  event.preventDefault();
-  const button = form.querySelector("button:not([type=button])");
-  const wrong = form.querySelector("[role=alert]");
-  if (wrong) wrong.textContent = "";
-  const body = JSON.parse(form.dataset.body || "{}");
-  for (const [name, value] of new FormData(form)) if (value !== "") body[name] = value;
-  if ("first" in body || "last" in body) {
-    const { first, last, step, ...rest } = body;
-    const range = (last ?? first) === first ? `${first}` : `${first ?? last}-${last}`;
-    Object.assign(body, rest, { frames: range + (step && step !== "1" ? `x${step}` : "") });
-    delete body.first; delete body.last; delete body.step;
-  }
-  button.disabled = true;
-  const answer = await act(form, event.submitter?.dataset.to ?? form.dataset.act, body);
-  button.disabled = false;
-  if (answer.ok) for (const field of form.querySelectorAll("input[name=comment]")) field.value = "";
-  if (!answer.ok && wrong) { wrong.textContent = answer.message; return; }
-  const [, path] = form.dataset.act.split(" ");
-  const undo = answer.ok && form.dataset.undo === "delete" && answer.data?.id
-    ? async () => say((await act(form, `DELETE ${path}/${answer.data.id}`)).message) : undefined;
-  say(answer.message, answer.ok ? undo ?? undoIn(form, answer) : undefined);
-});
 
 // Filters are used as soon as they are chosen or typed: they go into the page's address, whose inside is
 // then fetched. An empty one doesn't belong in the address. Without this, their form has a button.
@@ -166,15 +139,19 @@ function filter(form) {
   const address = asked.size ? `?${asked}` : location.pathname;
   if (address === (location.search || location.pathname)) return;
   history.pushState(null, "", address);
-  changed();
+  lookAgain();
 }
 let typing;
-document.addEventListener("input", (event) => {
-  const form = event.target.closest("form[data-auto]");
-  if (!form || !event.target.matches("input[type=search]")) return;
-  clearTimeout(typing);
-  typing = setTimeout(() => filter(form), 300);
-});
+for (const name of ["change", "input"]) {
+  document.addEventListener(name, ({ target }) => {
+    const { form } = target;
+    if (form?.dataset.auto !== undefined) {
+      clearTimeout(typing);
+      typing = setTimeout(() => filter(form), name === "input" && target.type === "search" ? 300 : 0);
+    }
+    if (form?.dataset.send !== undefined && name === "change") form.requestSubmit();
+  });
+}
 addEventListener("popstate", () => location.reload());
 for (const button of document.querySelectorAll("[data-without-script]")) button.hidden = true;
 for (const fold of document.querySelectorAll("[data-fold]")) {

@@ -1,14 +1,14 @@
-// Every page loads this one module; each part below looks for its own marks in the page and otherwise
-// does nothing. Pages work for reading, filtering and signing in without it.
+// Every page loads this one module. What only some pages need comes with what it is for: an element with
+// data-module="film" brings film.js, whenever it appears. Without scripts pages can be read and forms sent.
 import "./act.js";
 import "./edit.js";
-import "./hours.js";
-import "./drop.js";
-import "./film.js";
-import "./sheet.js";
-import "./log.js";
-import "./render.js";
-import "./within.js";
-import "./list.js";
+import "./keys.js";
 import "./live.js";
-for (const part of document.querySelectorAll("[data-module]")) import(`./${part.dataset.module}.js`);
+
+const bring = () => {
+  for (const { dataset } of document.querySelectorAll("[data-module]")) {
+    for (const name of dataset.module.split(" ")) import(`./${name}.js`);
+  }
+};
+document.addEventListener("croft-looked", bring);
+bring();

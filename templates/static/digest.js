@@ -1,125 +1,83 @@
-// Checksums of files, worked out beside the page: CRC-32 of each part (as zlib and PNG have it) and SHA-256
-// of the whole (FIPS 180-4). Browsers have the latter only on https, which a school's network has not.
-// As a worker it answers {key, op: "part", file, start, end, first} with {key, start, crc, bytes, sha}.
+// Checksums of files, worked out beside the page: CRC-32 of each part (as zlib has it) and SHA-256 of the whole
+// (FIPS 180-4). Browsers have the latter only on https, which a school's network has not. As a worker it answers
+// {ask, key, file, start, end} with {ask, crc, sha, bytes}; sha is there once all of the file was read in order.
 
-const TABLES = (() => {
-  // Eight tables, so that eight bytes are taken at once.
-  const tables = Array.from({ length: 8 }, () => new Int32Array(256));
-  for (let n = 0; n < 256; n += 1) {
-    let c = n;
-    for (let k = 0; k < 8; k += 1) c = c & 1 ? (c >>> 1) ^ 0xedb88320 : c >>> 1;
-    tables[0][n] = c;
-  }
-  for (let n = 0; n < 256; n += 1) {
-    for (let k = 1; k < 8; k += 1) {
-      const c = tables[k - 1][n];
-      tables[k][n] = (c >>> 8) ^ tables[0][c & 255];
-    }
-  }
-  return tables;
-})();
+const range = (count) => [...Array(count).keys()];
+const CRC = Int32Array.from(range(256), (n) => range(8).reduce((c) => (c & 1 ? (c >>> 1) ^ 0xedb88320 : c >>> 1), n));
+const hex = (word) => (word >>> 0).toString(16).padStart(8, "0");
 
-// The CRC-32 of some bytes, as eight hexadecimal digits.
 export function crc32(bytes) {
-  const [t0, t1, t2, t3, t4, t5, t6, t7] = TABLES;
   let c = -1;
-  let at = 0;
-  for (const end = bytes.length - 7; at < end; at += 8) {
-    const low = c ^ (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24));
-    c = t7[low & 255] ^ t6[(low >>> 8) & 255] ^ t5[(low >>> 16) & 255] ^ t4[low >>> 24]
-      ^ t3[bytes[at + 4]] ^ t2[bytes[at + 5]] ^ t1[bytes[at + 6]] ^ t0[bytes[at + 7]];
-  }
-  for (; at < bytes.length; at += 1) c = (c >>> 8) ^ t0[(c ^ bytes[at]) & 255];
-  return ((c ^ -1) >>> 0).toString(16).padStart(8, "0");
+  for (let at = 0; at < bytes.length; at += 1) c = (c >>> 8) ^ CRC[(c ^ bytes[at]) & 255];
+  return hex(~c);
 }
 
-// The first 32 bits of the fractional parts of the roots of the first primes: FIPS 180-4, 4.2.2 and 5.3.3.
-const primes = [];
-for (let n = 2; primes.length < 64; n += 1) if (primes.every((p) => n % p)) primes.push(n);
-const fraction = (x) => ((x - Math.floor(x)) * 2 ** 32) | 0;
-const K = Int32Array.from(primes, (p) => fraction(Math.cbrt(p)));
-const H = Int32Array.from(primes.slice(0, 8), (p) => fraction(Math.sqrt(p)));
+// The first 32 bits of the fractional parts of the roots of the first primes: 4.2.2 and 5.3.3 there.
+const PRIMES = range(312).filter((n) => n > 1 && range(n).every((p) => p < 2 || n % p)).slice(0, 64);
+const roots = (root) => Int32Array.from(PRIMES, (p) => ((root(p) % 1) * 2 ** 32) | 0);
+const K = roots(Math.cbrt);
+const r = (x, n) => (x >>> n) | (x << (32 - n));
+const w = new Int32Array(64);
 
 export class Sha256 {
   constructor() {
-    this.state = H.slice();
+    this.state = roots(Math.sqrt).slice(0, 8);
     this.size = 0; // bytes taken so far
-    this.rest = new Uint8Array(64);
-    this.words = new Int32Array(64);
+    this.rest = new Uint8Array(0); // fewer than a block of 64
   }
 
   update(bytes) {
-    let at = 0;
-    const held = this.size % 64;
-    this.size += bytes.length;
-    if (held) {
-      at = Math.min(64 - held, bytes.length);
-      this.rest.set(bytes.subarray(0, at), held);
-      if (held + at < 64) return this;
-      this.blocks(this.rest, 0, 64);
+    let all = bytes;
+    if (this.rest.length) {
+      all = new Uint8Array(this.rest.length + bytes.length);
+      all.set(this.rest);
+      all.set(bytes, this.rest.length);
     }
-    const whole = bytes.length - ((bytes.length - at) % 64);
-    this.blocks(bytes, at, whole);
-    this.rest.set(bytes.subarray(whole));
+    this.size += bytes.length;
+    const whole = all.length - (all.length % 64);
+    const view = new DataView(all.buffer, all.byteOffset);
+    for (let at = 0; at < whole; at += 64) this.block(view, at);
+    this.rest = all.slice(whole);
     return this;
   }
 
-  blocks(bytes, from, to) {
-    const w = this.words;
-    const h = this.state;
-    for (let at = from; at < to; at += 64) {
-      for (let n = 0, b = at; n < 16; n += 1, b += 4) {
-        w[n] = (bytes[b] << 24) | (bytes[b + 1] << 16) | (bytes[b + 2] << 8) | bytes[b + 3];
-      }
-      for (let n = 16; n < 64; n += 1) {
-        const x = w[n - 15];
-        const y = w[n - 2];
-        const s0 = ((x >>> 7) | (x << 25)) ^ ((x >>> 18) | (x << 14)) ^ (x >>> 3);
-        const s1 = ((y >>> 17) | (y << 15)) ^ ((y >>> 19) | (y << 13)) ^ (y >>> 10);
-        w[n] = (w[n - 16] + s0 + w[n - 7] + s1) | 0;
-      }
-      let a = h[0], b = h[1], c = h[2], d = h[3], e = h[4], f = h[5], g = h[6], i = h[7];
-      for (let n = 0; n < 64; n += 1) {
-        const s1 = ((e >>> 6) | (e << 26)) ^ ((e >>> 11) | (e << 21)) ^ ((e >>> 25) | (e << 7));
-        const t1 = (i + s1 + ((e & f) ^ (~e & g)) + K[n] + w[n]) | 0;
-        const s0 = ((a >>> 2) | (a << 30)) ^ ((a >>> 13) | (a << 19)) ^ ((a >>> 22) | (a << 10));
-        const t2 = (s0 + ((a & b) ^ (a & c) ^ (b & c))) | 0;
-        i = g; g = f; f = e; e = (d + t1) | 0; d = c; c = b; b = a; a = (t1 + t2) | 0;
-      }
-      h[0] += a; h[1] += b; h[2] += c; h[3] += d; h[4] += e; h[5] += f; h[6] += g; h[7] += i;
+  block(view, at) {
+    const { state: t } = this;
+    let a = t[0], b = t[1], c = t[2], d = t[3], e = t[4], f = t[5], g = t[6], h = t[7];
+    for (let n = 0; n < 16; n += 1) w[n] = view.getInt32(at + 4 * n);
+    for (let n = 16; n < 64; n += 1) {
+      const x = w[n - 15], y = w[n - 2];
+      w[n] = w[n - 16] + w[n - 7] + (r(x, 7) ^ r(x, 18) ^ (x >>> 3)) + (r(y, 17) ^ r(y, 19) ^ (y >>> 10));
     }
+    for (let n = 0; n < 64; n += 1) {
+      const one = (h + (r(e, 6) ^ r(e, 11) ^ r(e, 25)) + ((e & f) ^ (~e & g)) + K[n] + w[n]) | 0;
+      const two = ((r(a, 2) ^ r(a, 13) ^ r(a, 22)) + ((a & b) ^ (a & c) ^ (b & c))) | 0;
+      h = g; g = f; f = e; e = (d + one) | 0; d = c; c = b; b = a; a = (one + two) | 0;
+    }
+    t[0] += a; t[1] += b; t[2] += c; t[3] += d; t[4] += e; t[5] += f; t[6] += g; t[7] += h;
   }
 
   // The digest as 64 hexadecimal digits. Nothing can be added afterwards.
   hex() {
-    const size = this.size;
-    const end = new Uint8Array(((size % 64) < 56 ? 64 : 128) - (size % 64));
-    end[0] = 0x80;
-    const view = new DataView(end.buffer);
-    view.setUint32(end.length - 8, Math.floor(size / 2 ** 29));
-    view.setUint32(end.length - 4, (size * 8) >>> 0);
-    this.update(end);
-    return [...this.state].map((word) => (word >>> 0).toString(16).padStart(8, "0")).join("");
+    const end = new DataView(new ArrayBuffer(this.rest.length < 56 ? 64 - this.rest.length : 128 - this.rest.length));
+    end.setUint8(0, 0x80);
+    end.setBigUint64(end.byteLength - 8, BigInt(this.size) * 8n);
+    this.update(new Uint8Array(end.buffer));
+    return [...this.state].map(hex).join("");
   }
 }
 
-if (typeof WorkerGlobalScope !== "undefined" && self instanceof WorkerGlobalScope) {
-  const wholes = new Map(); // key -> the digest of what was read so far, without a gap
-  self.onmessage = async ({ data: { ask, key, op, file, start, end } }) => {
-    try {
-      if (op === "forget") { wholes.delete(key); return; }
-      const bytes = new Uint8Array(await file.slice(start, end).arrayBuffer());
-      if (bytes.length !== end - start) throw new Error("the file became shorter");
-      if (start === 0) wholes.set(key, new Sha256());
-      const whole = wholes.get(key);
-      let sha = "";
-      if (whole?.size === start) {
-        whole.update(bytes);
-        if (end === file.size) { sha = whole.hex(); wholes.delete(key); }
-      }
-      self.postMessage({ ask, crc: crc32(bytes), sha, bytes }, [bytes.buffer]);
-    } catch (error) {
-      self.postMessage({ ask, error: String(error?.message ?? error) });
-    }
-  };
-}
+const wholes = new Map(); // key -> the digest of what was read so far, without a gap
+globalThis.onmessage = async ({ data: { ask, key, file, start, end } }) => {
+  try {
+    const bytes = new Uint8Array(await file.slice(start, end).arrayBuffer());
+    if (bytes.length !== end - start) throw new Error("the file became shorter");
+    if (!start) wholes.set(key, new Sha256());
+    const whole = wholes.get(key);
+    const sha = whole?.size === start && whole.update(bytes).size === file.size ? whole.hex() : "";
+    if (end === file.size) wholes.delete(key);
+    postMessage({ ask, crc: crc32(bytes), sha, bytes }, [bytes.buffer]);
+  } catch (error) {
+    postMessage({ ask, error: String(error) });
+  }
+};

@@ -1,99 +1,124 @@
-// Fields that save themselves. form[data-edit] names the record, its data-etag the version that was read;
-// data-in the object inside the record that its fields are of. A field that somebody else changed meanwhile is shown with both values and never overwritten unasked.
-import { ask } from "./act.js";
+// Fields that save themselves, half a second after the last key. form[data-edit] names the record, data-etag
+// the version of it that the page knows. A field's default is what the server last told, its value what the
+// person has: where they differ it is theirs, and nothing but a person's choice takes it away. Changes of
+// other fields are taken in silently; one of the same field is shown, to keep the one or the other.
+import { ask, emit, make, words } from "./act.js";
 
-const base = new WeakMap(); // control -> the value that its person began with
-const read = (control) => (control.type === "checkbox" ? control.checked : control.value);
-const write = (control, value) => {
-  if (control.type === "checkbox") control.checked = Boolean(value);
-  else control.value = value ?? "";
+const QUIET_MS = 500; // after the last key
+const editable = (c) => c?.name && c.type !== "hidden" && c.form?.dataset.edit !== undefined && c;
+const list = (form) => [...form.elements].filter(editable);
+
+export const has = (c) => (c.type === "checkbox" ? String(c.checked) : c.value);
+export const told = (c) => {
+  if (c.type === "checkbox") return String(c.defaultChecked);
+  return c.options ? ([...c.options].find((o) => o.defaultSelected) ?? c.options[0])?.value ?? "" : c.defaultValue;
 };
-const asText = (value) => (Array.isArray(value) ? value.join(", ") : String(value ?? ""));
-const say = (control, text, kind = "") => {
-  const output = control.closest(".field").querySelector("output");
-  output.className = kind;
-  output.textContent = text;
-};
+export const mine = (c) => has(c) !== told(c);
+export const anyMine = (form) => list(form).some((c) => mine(c) || c.dataset.state);
 
-// A form somebody works in is not redrawn under their hands.
-export const inUse = (form) => form.dataset.saving || form.querySelector(".theirs")
-  || [...form.elements].some((c) => c === document.activeElement && base.has(c) && read(c) !== base.get(c));
-
-document.addEventListener("focusin", (event) => {
-  const control = event.target;
-  if (control.name && control.closest("form[data-edit]") && !base.has(control)) base.set(control, read(control));
-});
-document.addEventListener("focusout", (event) => {
-  const control = event.target;
-  if (base.has(control) && read(control) === base.get(control)) base.delete(control);
-});
-document.addEventListener("submit", (event) => {
-  if (event.target.closest("form[data-edit]")) event.preventDefault();
-});
-document.addEventListener("keydown", (event) => {
-  const control = event.target;
-  if (event.key !== "Escape" || !base.has(control)) return;
-  write(control, base.get(control));
-  say(control, "As it was.");
-});
-document.addEventListener("change", (event) => {
-  const form = event.target.closest("form[data-edit]");
-  if (form && event.target.name) queue(form, () => save(form, event.target));
-});
-
-// One save at a time for each form, so that each is made on the ETag that the last one gave.
-const tails = new WeakMap();
-function queue(form, job) {
-  form.dataset.saving = "1";
-  const tail = (tails.get(form) ?? Promise.resolve()).then(job).finally(() => {
-    if (tails.get(form) === tail) delete form.dataset.saving;
-  });
-  tails.set(form, tail);
-}
-
-async function save(form, control, tries = 3) {
-  const value = read(control);
-  const sent = control.dataset.number !== undefined ? Number(value)
-    : control.dataset.list !== undefined ? value.split(",").map((part) => part.trim()).filter(Boolean) : value;
-  say(control, "Saving…", "quiet");
-  const one = { [control.name]: sent };
-  const answer = await ask("PATCH", form.dataset.edit, form.dataset.in ? { [form.dataset.in]: one } : one, { "If-Match": form.dataset.etag });
-  if (answer.ok) {
-    form.dataset.etag = answer.data.etag;
-    base.set(control, value);
-    if (control !== document.activeElement) base.delete(control);
-    say(control, "Saved", "done");
-  } else if (answer.status === 412 && answer.data) {
-    const theirs = asText(answer.data[control.name]);
-    form.dataset.etag = answer.data.etag;
-    // Somebody changed another field: ours is still what we think, so it is saved on the new version.
-    if (theirs === asText(base.get(control)) && tries > 0) return save(form, control, tries - 1);
-    if (theirs === asText(value)) { base.delete(control); say(control, "Saved", "done"); return; }
-    choose(form, control, answer.data[control.name]);
-  } else {
-    say(control, `Not saved: ${answer.message}`, "failed");
+function put(c, value) {
+  if (c.type === "checkbox") c.checked = value === "true";
+  else if (c.value !== value) {
+    const at = c === document.activeElement && c.selectionStart;
+    c.value = value;
+    if (typeof at === "number") c.setSelectionRange(at, at);
   }
 }
 
-function choose(form, control, theirs) {
-  say(control, "Changed by somebody else", "needs");
-  const field = control.closest(".field");
-  field.querySelector(".theirs")?.remove();
-  const box = document.createElement("div");
-  box.className = "theirs";
-  const words = document.createElement("span");
-  const shown = control.tagName === "SELECT"
-    ? [...control.options].find((o) => o.value === asText(theirs))?.textContent ?? asText(theirs) : asText(theirs);
-  words.textContent = `It is now “${shown}”.`;
-  const button = (text, job) => {
-    const made = document.createElement("button");
-    made.type = "button";
-    made.textContent = text;
-    made.addEventListener("click", () => { box.remove(); job(); control.focus(); });
-    return made;
-  };
-  box.append(words,
-    button("Take theirs", () => { write(control, asText(theirs)); base.delete(control); say(control, ""); }),
-    button("Save mine", () => { base.set(control, asText(theirs)); queue(form, () => save(form, control)); }));
-  field.append(box);
+// The server's word: it shows unless the person has another.
+export function tellField(c, value, keep = mine(c)) {
+  const now = has(c);
+  if (c.type === "checkbox") c.defaultChecked = value === "true";
+  else if (c.options) for (const o of c.options) o.defaultSelected = o.value === value;
+  else c.defaultValue = value;
+  put(c, keep ? now : value);
+}
+
+const asText = (value) => (Array.isArray(value) ? value.join(", ") : String(value ?? ""));
+const inside = (record, name) => asText(name.split(".").reduce((value, part) => value?.[part], record));
+const shown = (c, value) => (c.type === "checkbox" ? words(value === "true" ? "on" : "off")
+  : [...c.options ?? []].find((o) => o.value === value)?.textContent ?? value);
+
+function say(c, state, text = words(state), ...buttons) {
+  if (["saving", "failed", "conflict"].includes(state)) c.dataset.state = state;
+  else delete c.dataset.state;
+  const output = c.closest(".field")?.querySelector("output");
+  if (!output) return;
+  output.className = { saving: "quiet", saved: "done", failed: "failed", conflict: "needs theirs" }[state] ?? "";
+  output.replaceChildren(make("span", text), ...buttons);
+}
+
+// ---- when
+
+const timers = new Map();
+function soon(c, ms) {
+  clearTimeout(timers.get(c));
+  timers.set(c, setTimeout(() => { timers.delete(c); queue(c); }, ms));
+}
+function flush() {
+  for (const [c, timer] of timers) { clearTimeout(timer); timers.delete(c); queue(c); }
+}
+const began = new WeakMap(); // control -> what it said when its person came to it
+document.addEventListener("focusin", ({ target }) => { if (editable(target)) began.set(target, has(target)); });
+document.addEventListener("input", ({ target }) => { if (editable(target)) soon(target, QUIET_MS); });
+document.addEventListener("change", ({ target }) => { if (editable(target)) soon(target, 0); });
+document.addEventListener("submit", (event) => { if (event.target.dataset.edit !== undefined) { event.preventDefault(); flush(); } });
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !editable(event.target) || has(event.target) === began.get(event.target)) return;
+  put(event.target, began.get(event.target));
+  soon(event.target, 0);
+});
+document.addEventListener("visibilitychange", flush);
+addEventListener("pagehide", flush);
+// What couldn't be saved is tried again once the server answers again.
+document.addEventListener("croft-looked", () => {
+  for (const c of document.querySelectorAll("form[data-edit] [data-state=failed][data-lost]")) soon(c, 0);
+});
+
+// ---- saving: one at a time for each form, so that each is made on the ETag that the last one gave
+
+const tails = new WeakMap();
+function queue(c) {
+  tails.set(c.form, (tails.get(c.form) ?? Promise.resolve()).then(() => save(c)));
+}
+
+async function save(c, tries = 3) {
+  const { form } = c;
+  if (!form || c.dataset.state === "conflict") return;
+  const value = has(c);
+  if (value === told(c)) { if (c.dataset.state) say(c, "saved"); return; }
+  say(c, "saving");
+  const fields = new URLSearchParams([["do", `PATCH ${form.dataset.edit}`], ["etag", form.dataset.etag], [c.name, value]]);
+  const answer = await ask("POST", "/do", fields, { keepalive: value.length < 5000 });
+  c.toggleAttribute("data-lost", !answer.status);
+  const record = answer.data;
+  if (answer.ok) {
+    form.dataset.etag = record.etag ?? "";
+    tellField(c, value, true);
+    say(c, "saved");
+    emit("saved", c);
+  } else if (answer.status === 412 && record) {
+    const before = told(c);
+    form.dataset.etag = record.etag;
+    for (const one of list(form)) if (one !== c) heard(one, record);
+    const theirs = inside(record, c.name);
+    // Somebody changed another field: ours is still what we think, so it is saved on the new version.
+    if (theirs === before && tries) { await save(c, tries - 1); return; }
+    heard(c, record);
+  } else say(c, "failed", words("failed", { why: answer.message }));
+}
+
+// A field as the record has it now, which somebody else may have changed.
+function heard(c, record) {
+  const theirs = inside(record, c.name);
+  if (theirs === told(c)) return;
+  const ours = has(c);
+  const conflict = mine(c) && ours !== theirs;
+  tellField(c, theirs);
+  if (!conflict) { if (c.dataset.state) say(c, "saved"); return; }
+  const by = record.changed_by?.[c.name];
+  const pick = (name, job) => make("button", words(name, { user: by }), { type: "button", onclick: () => { job(); c.focus(); } });
+  say(c, "conflict", words(by ? "changed" : "changed-by-somebody", { user: by, value: shown(c, theirs) }),
+    pick(by ? "keep-theirs" : "keep-somebodys", () => { put(c, told(c)); say(c, "saved", ""); }),
+    pick("keep-yours", () => { delete c.dataset.state; put(c, ours); queue(c); }));
 }

@@ -1,27 +1,24 @@
 // Keeps a page true while things change: main[data-live] names the kinds of change that concern it. Changes
 // are gathered for half a second, the page's own address is asked for its inside, and that is morphed in.
+import { emit, words } from "./act.js";
 import { morph } from "./morph.js";
 
 const main = document.querySelector("main[data-live]");
-const GATHER_MS = 500;
+const GATHER_MS = 100; // the server has gathered for half a second already
 const SPEAK_MS = 10000; // a summary now and then, not a stream
 const ONLY_LIMIT = 40; // more changed rows than this: ask for the whole page
 
 let waiting = null; // null, or what changed since the last look: {all, only}
 let busy = false;
 
-export function lookAgain(change = { all: true, only: [] }) {
-  if (!main) return;
+function lookAgain({ all = true, only = [] } = {}) {
   const first = waiting === null;
   waiting ??= { all: false, only: [] };
-  waiting.all ||= change.all;
-  waiting.only.push(...change.only);
+  waiting.all ||= all;
+  waiting.only.push(...only);
   // A page that nobody looks at is brought up to date when it is looked at again.
-  if (document.hidden) return;
-  if (first && !busy) setTimeout(look, change.all ? 0 : GATHER_MS);
+  if (first && !busy && !document.hidden) setTimeout(look, all ? 0 : GATHER_MS);
 }
-
-document.addEventListener("visibilitychange", () => { if (!document.hidden && waiting && !busy) look(); });
 
 async function look() {
   if (!waiting) return;
@@ -30,24 +27,23 @@ async function look() {
   busy = true;
   const address = new URL(location.href);
   address.hash = "";
+  // What a form would ask for is looked over while it is filled in.
+  const form = main.querySelector("form[data-look]");
+  if (form) for (const [name, value] of new FormData(form)) if (!["csrf", "do", "then"].includes(name)) address.searchParams.append(name, value);
   address.searchParams.set("part", "1");
   const rows = main.querySelector("[data-rows]");
   if (rows && !all && only.length <= ONLY_LIMIT) {
-    for (const id of new Set(only)) address.searchParams.append("only", id);
-    if (!only.length) address.searchParams.append("only", "");
+    for (const id of only.length ? new Set(only) : [""]) address.searchParams.append("only", id);
   }
   try {
     const response = await fetch(address, { headers: { Accept: "text/html" } });
     if (response.status === 401 || response.redirected) { location.reload(); return; }
     if (response.ok) {
-      const fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("main");
-      if (fresh) morph(main, fresh);
-      if (rows?.dataset.holes) {
-        delete rows.dataset.holes;
-        lookAgain();
-      }
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      morph(main, page.querySelector("main"));
+      if (rows?.dataset.holes) { delete rows.dataset.holes; lookAgain(); }
       speak();
-      document.dispatchEvent(new Event("croft-looked"));
+      emit("looked");
     }
   } catch {
     // The stream notices a lost connection too, says so, and asks to look again when it is back.
@@ -58,21 +54,22 @@ async function look() {
 }
 
 // The summary of the page, said at most every ten seconds and only when it is another one.
-let spoken = document.querySelector("[data-summary]")?.textContent.trim();
+const summary = () => main.querySelector("[data-summary]")?.textContent.trim();
+let spoken;
 let spokenAt = -SPEAK_MS;
 let later = null;
 function speak() {
-  const text = main.querySelector("[data-summary]")?.textContent.trim();
-  if (!text || text === spoken || later) return;
-  later = setTimeout(() => {
+  if (!summary() || summary() === spoken) return;
+  later ??= setTimeout(() => {
     later = null;
-    spoken = main.querySelector("[data-summary]")?.textContent.trim();
+    spoken = summary();
     spokenAt = performance.now();
     document.getElementById("spoken").textContent = spoken;
   }, Math.max(0, spokenAt + SPEAK_MS - performance.now()));
 }
 
 function hear(message) {
+  emit("heard", message);
   if ("lost" in message) showLost(message.lost);
   else if (message.reload) lookAgain();
   else if (message.kind === "thumbnail") message.ids.forEach(drawAgain);
@@ -88,18 +85,18 @@ function drawAgain(address) {
     const source = picture.getAttribute("src");
     // A scene's picture is a frame of its newest render (of=…), which is named otherwise.
     if (picture.naturalWidth > 1 || !(source.startsWith(path) || source.includes("&of="))) continue;
-    picture.src = `${picture.getAttribute("src").replace(/&t=\d+$/, "")}&t=${drawn += 1}`;
+    picture.src = `${source.replace(/&t=\d+$/, "")}&t=${drawn += 1}`;
   }
 }
+
+// Who uses a file concerns the same pages as a change of the file itself.
+const ofFiles = (kind) => ["asset", "uses", "note"].includes(kind);
 
 // Which rows a change is of: a table of renders says so; others are of files.
 function ofRows(kind) {
   const rows = main.querySelector("[data-rows]")?.dataset.rows;
   return rows ? rows === kind : ofFiles(kind);
 }
-
-// Who uses a file concerns the same pages as a change of the file itself.
-const ofFiles = (kind) => kind === "asset" || kind === "uses";
 
 function concerns({ kind, ids }) {
   const of = main.dataset;
@@ -117,43 +114,39 @@ function showLost(lost) {
   const bar = document.getElementById("offline");
   clearTimeout(patience);
   if (!lost) { bar.hidden = true; since = null; return; }
-  since ??= new Date();
+  since ??= new Date().toTimeString().slice(0, 5);
   // A reconnect of a moment is nobody's concern.
-  patience = setTimeout(() => {
-    bar.textContent = `Connection lost. This is how it was at ${since.toTimeString().slice(0, 5)}. Trying again…`;
-    bar.hidden = false;
-  }, 1500);
-}
-
-// Where there are no shared workers (some phones), a tab listens for itself, and only while it is looked at.
-function alone() {
-  let source = null;
-  let lost = false;
-  const listen = () => {
-    if (document.hidden) { source?.close(); source = null; return; }
-    if (source) return;
-    source = new EventSource("/api/events");
-    source.onopen = () => { if (lost) lookAgain(); lost = false; showLost(false); };
-    source.addEventListener("change", (event) => hear(JSON.parse(event.data)));
-    source.addEventListener("reload", () => lookAgain());
-    source.onerror = () => {
-      lost = true;
-      showLost(true);
-      if (source?.readyState === EventSource.CLOSED) { source = null; setTimeout(listen, 5000); }
-    };
-  };
-  document.addEventListener("visibilitychange", () => { lost ||= document.hidden; listen(); });
-  listen();
+  patience = setTimeout(() => { bar.textContent = words("lost", { time: since }); bar.hidden = false; }, 1500);
 }
 
 if (main) {
+  spoken = summary();
   document.addEventListener("croft-look-again", () => lookAgain());
+  document.addEventListener("visibilitychange", () => { if (!document.hidden && !busy) look(); });
+  let typing;
+  document.addEventListener("input", ({ target }) => {
+    if (target.form?.dataset.look === undefined) return;
+    clearTimeout(typing);
+    typing = setTimeout(lookAgain, 400);
+  });
+  if (main.dataset.stream) listen();
+}
+
+async function listen() {
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   if (window.SharedWorker) {
-    const worker = new SharedWorker(main.dataset.stream, { name: "croft" });
-    worker.port.onmessage = (event) => hear(event.data);
-    window.addEventListener("pagehide", () => worker.port.postMessage("bye"));
-    window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
-  } else {
-    alone();
+    const { port } = new SharedWorker(main.dataset.stream, { name: "croft" });
+    port.onmessage = ({ data }) => hear(data);
+    addEventListener("pagehide", () => port.postMessage("bye"));
+    return;
   }
+  // Without shared workers a tab listens for itself, and only while it is looked at.
+  await import(main.dataset.stream);
+  const tab = { postMessage: hear };
+  const change = () => {
+    if (document.hidden) window.croftStream.leave(tab);
+    else { window.croftStream.join(tab); lookAgain(); }
+  };
+  document.addEventListener("visibilitychange", change);
+  window.croftStream.join(tab);
 }

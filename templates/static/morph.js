@@ -1,32 +1,42 @@
 // Makes an old tree look like a new one by changing as little as possible, so that focus, scrolling, open
 // details and half-typed text stay. Elements are known again by their id; [data-keep] is left alone.
-import { inUse } from "./edit.js";
-
-// Attributes that belong to the browser's side of the page.
-const MINE = [["details", "open"], ["[data-without-script]", "hidden"]];
+import { anyMine, mine, tellField, told } from "./edit.js";
 
 export function morph(old, fresh) {
   const active = document.activeElement;
-  const marks = active && "selectionStart" in active && active.type !== "number" ? [active.selectionStart, active.selectionEnd] : null;
+  const marks = active?.selectionStart ?? null;
   const strips = [...document.querySelectorAll(".strip")].map((strip) => [strip, strip.scrollLeft]);
   patch(old, fresh);
   if (active !== document.activeElement && active?.isConnected) {
     active.focus({ preventScroll: true });
-    if (marks?.[0] != null) active.setSelectionRange(...marks);
+    if (marks !== null) active.setSelectionRange(marks, marks);
   }
   for (const [strip, left] of strips) if (strip.scrollLeft !== left) strip.scrollLeft = left;
 }
 
 function patch(old, fresh) {
-  if (old.isEqualNode(fresh)) return;
-  if (old.dataset?.keep !== undefined) return;
-  if (old.matches?.("form[data-edit]") && inUse(old)) return;
-  if (old.dataset?.cells !== undefined) { cells(old, fresh); return; }
+  if (old.isEqualNode(fresh) && !("value" in old)) return;
+  const { dataset } = old;
+  if (dataset?.keep !== undefined || ["OUTPUT", "NOSCRIPT"].includes(old.tagName)) return;
+  if (dataset?.cells !== undefined) { cells(old, fresh); return; }
+  if (["INPUT", "TEXTAREA", "SELECT"].includes(old.tagName) && old.type !== "hidden" && old.type !== "file") { field(old, fresh); return; }
+  // What somebody works on was made on the version that they saw.
+  if (dataset?.edit !== undefined && anyMine(old)) fresh.dataset.etag = dataset.etag;
   attributes(old, fresh);
   if (fresh.dataset?.order !== undefined) rows(old, fresh);
   else children(old, fresh);
-  if (old.tagName === "SELECT" && old !== document.activeElement) old.value = fresh.value;
 }
+
+function field(old, fresh) {
+  const keep = mine(old);
+  if (old.form?.dataset.edit !== undefined && (keep || old.dataset.state)) return;
+  attributes(old, fresh);
+  if (old.options) children(old, fresh);
+  tellField(old, told(fresh), keep);
+}
+
+// Attributes that belong to the browser's side of the page.
+const own = (old, name) => (name === "open" && old.tagName === "DETAILS") || (name === "hidden" && old.dataset.withoutScript !== undefined);
 
 function attributes(old, fresh) {
   for (const { name, value } of [...fresh.attributes]) {
@@ -35,13 +45,7 @@ function attributes(old, fresh) {
     // live.js has asked for this picture again, under an address that only it knows.
     if (before !== value && before?.replace(/&t=\d+$/, "") !== value) old.setAttribute(name, value);
   }
-  for (const { name } of [...old.attributes]) {
-    if (!fresh.hasAttribute(name) && !MINE.some(([tag, own]) => name === own && old.matches(tag))) old.removeAttribute(name);
-  }
-  if (old === document.activeElement || !("value" in old)) return;
-  if (old.type === "checkbox") old.checked = fresh.hasAttribute("checked");
-  else if (old.tagName === "INPUT" && old.type !== "file") old.value = fresh.getAttribute("value") ?? "";
-  else if (old.tagName === "TEXTAREA") old.value = fresh.textContent;
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && !own(old, name)) old.removeAttribute(name);
 }
 
 function children(old, fresh) {
@@ -59,9 +63,7 @@ function children(old, fresh) {
       if (at.nodeType === Node.ELEMENT_NODE) patch(at, wanted);
       else if (at.data !== wanted.data) at.data = wanted.data;
       at = next;
-    } else {
-      old.insertBefore(document.importNode(wanted, true), at);
-    }
+    } else old.insertBefore(document.importNode(wanted, true), at);
   }
   while (at) { const next = at.nextSibling; at.remove(); at = next; }
 }
@@ -73,10 +75,10 @@ function cells(old, fresh) {
     old.replaceChildren(...[...fresh.childNodes].map((node) => document.importNode(node, true)));
     return;
   }
-  const made = fresh.children;
   [...old.children].forEach((cell, at) => {
-    if (cell.className !== made[at].className) cell.className = made[at].className;
-    if (cell.tagName === "B" && cell.textContent !== made[at].textContent) cell.textContent = made[at].textContent;
+    const made = fresh.children[at];
+    if (cell.className !== made.className) cell.className = made.className;
+    if (cell.tagName === "B" && cell.textContent !== made.textContent) cell.textContent = made.textContent;
   });
 }
 
@@ -85,9 +87,8 @@ function cells(old, fresh) {
 function rows(old, fresh) {
   const here = new Map([...old.children].map((row) => [row.id, row]));
   const there = new Map([...fresh.children].map((row) => [row.id, row]));
-  const order = fresh.dataset.order.split(" ").filter(Boolean);
   let at = old.firstElementChild;
-  for (const id of order) {
+  for (const id of fresh.dataset.order.split(" ").filter(Boolean)) {
     const made = there.get(id);
     let row = here.get(id);
     here.delete(id);

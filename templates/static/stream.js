@@ -1,9 +1,10 @@
-// A shared worker: one event stream for all tabs of this browser. It needs no secure context, so it works
-// on http://nas. It tells its tabs {kind, ids}, {reload} and {lost}; when the last tab closes, it ends.
-// Where the server's streams are all taken, it asks every few seconds instead.
+// One event stream for all tabs of a browser, as a shared worker: it needs no secure context, so it works on
+// http://nas. It tells its tabs {kind, ids}, {reload} and {lost}; when the last one goes, it ends. Where all the
+// server's streams are taken, it asks every few seconds instead. A browser without shared workers (some
+// phones) loads it into the tab.
+const POLL_MS = 3000;
 const tabs = new Set();
 const tell = (message) => { for (const tab of tabs) tab.postMessage(message); };
-const POLL_MS = 3000;
 let source = null;
 let lost = false;
 let wait = 1000;
@@ -22,40 +23,44 @@ function open() {
   source.addEventListener("change", (event) => { last = event.lastEventId; tell(JSON.parse(event.data)); });
   source.addEventListener("reload", (event) => { last = event.lastEventId; tell({ reload: true }); });
   source.onerror = () => {
-    if (source.readyState === EventSource.CLOSED) poll();
+    if (source?.readyState === EventSource.CLOSED) poll();
     else setLost(true);
   };
 }
 
 // The stream was refused: one question now and then, and the stream tried again later.
 async function poll() {
-  let asked = false;
-  try {
-    const response = await fetch(`/api/events?since=${encodeURIComponent(last)}`, { headers: { Accept: "application/json" } });
-    if (response.status === 401) {
-      // Signed out: the tabs look again, and find the sign-in page.
-      source = null;
-      tell({ reload: true });
-      return;
-    }
-    if (response.ok && response.headers.get("Content-Type")?.includes("json")) {
-      asked = true;
-      const { data } = await response.json();
-      setLost(false);
-      if (data.reload) tell({ reload: true });
-      for (const change of data.changes) tell(change);
-      last = String(data.id);
-    }
-  } catch { /* not reachable: said below */ }
-  if (!asked) setLost(true);
-  wait = asked ? POLL_MS : Math.min(wait * 2, 30000);
-  setTimeout(Math.random() < 0.2 || !asked ? open : poll, wait);
+  if (!tabs.size) return;
+  const response = await fetch(`/api/events?since=${encodeURIComponent(last)}`, { headers: { Accept: "application/json" } }).catch(() => ({}));
+  if (response.status === 401) {
+    // Signed out: the tabs look again, and find the sign-in page.
+    source = null;
+    tell({ reload: true });
+    return;
+  }
+  const answer = response.ok ? await response.json().catch(() => null) : null;
+  setLost(!answer);
+  if (answer?.data.reload) tell({ reload: true });
+  for (const change of answer?.data.changes ?? []) tell(change);
+  last = answer ? String(answer.data.id) : last;
+  wait = answer ? POLL_MS : Math.min(wait * 2, 30000);
+  setTimeout(Math.random() < 0.2 || !answer ? open : poll, wait);
 }
 
-onconnect = (event) => {
-  const tab = event.ports[0];
-  tabs.add(tab);
-  tab.onmessage = (message) => { if (message.data === "bye") tabs.delete(tab); };
-  tab.postMessage({ lost });
-  if (!source) open();
+self.croftStream = {
+  join(tab) {
+    tabs.add(tab);
+    tab.postMessage({ lost });
+    if (!source) open();
+  },
+  leave(tab) {
+    tabs.delete(tab);
+    if (tabs.size) return;
+    source?.close();
+    source = null;
+  },
+};
+self.onconnect = ({ ports: [tab] }) => {
+  tab.onmessage = () => self.croftStream.leave(tab);
+  self.croftStream.join(tab);
 };

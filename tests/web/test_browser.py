@@ -32,7 +32,7 @@ PAGES += ["/history", "/p/demo/history?who=student", "/p/demo/history?q=nothing+
 PAGES += ["/p/demo/team", "/p/demo/shots", "/p/demo/credits"]
 PAGES += ["/computers", "/me", "/api/docs", "/nowhere", "/statistics", "/p/demo/statistics?days=30"]
 SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
-TARGETS = "button, a.button, input:not([type=hidden], [type=checkbox]), label.tick, select, nav a"
+TARGETS = "button, a.button, input:not([type=hidden], [type=checkbox], .aside), label.tick, select, nav a"
 SMALL = (
     f"return [...document.querySelectorAll('{TARGETS}')]"
     + """
@@ -89,7 +89,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str], str]
     made = Studio(folder / "config", folder / "data")
     made.asset("shots/sh010.blend", owner="student", description="Two foxes meet.")
     made.asset("shots/sh020.blend", state="review", priority=5)
-    made.asset("characters/fox.blend", type="character", state="done")
+    made.asset("characters/fox.blend", type="character", state="po")
     (made.data / "demo/project.json").write_text('{"title": "Foxes"}')
     Image.new("RGB", (320, 180), "#8a5300").save(made.data / "demo/shots/board.png")
     people = People(Settings(made.config))
@@ -215,14 +215,14 @@ def test_frames_are_looked_at_with_the_arrow_keys(window: Window, rendered: tupl
 
 def test_a_field_saves_itself(studio: Studio, window: Window) -> None:
     window.go(ASSET)
-    window.find("#f-state").send_keys("For review")
+    window.find("#f-state").send_keys("Usable")
     window.until_text("output[for=f-state]", "Saved")
     field = window.find("#f-description")
     field.clear()
     field.send_keys("They meet at night." + Keys.TAB)
     window.until_text("output[for=f-description]", "Saved")
     saved = json.loads((studio.data / "demo/shots/sh010.blend.json").read_text())
-    assert (saved["state"], saved["description"]) == ("review", "They meet at night.")
+    assert (saved["state"], saved["description"]) == ("us", "They meet at night.")
 
 
 def test_a_save_is_kept_brought_back_opened_beside_and_deleted_with_undo(
@@ -269,16 +269,18 @@ def test_a_save_is_kept_brought_back_opened_beside_and_deleted_with_undo(
 
 def test_somebody_elses_change_is_told_and_nobodys_is_lost(studio: Studio, window: Window) -> None:
     window.go(ASSET)
+    window.run("const real = fetch; window.fetch = async (...asked) => { await held; return real(...asked) }")
+    window.run("window.held = new Promise((go) => { window.release = go; })")
     field = window.find("#f-description")
     field.click()
     field.send_keys(" Mine.")
     studio.ask("PATCH", "/api/assets/data::demo/shots/sh010.blend", {"description": "Theirs."})
-    field.send_keys(Keys.TAB)
-    window.until_text("output[for=f-description]", "Changed by somebody else")
-    window.until_text(".theirs", "Theirs.")
+    window.run("window.release()")
+    window.until_text("output[for=f-description]", "Supervisor changed this to “Theirs.”")
     sidecar = studio.data / "demo/shots/sh010.blend.json"
     assert json.loads(sidecar.read_text())["description"] == "Theirs."
-    window.button("Save mine").click()
+    assert window.violations() == []
+    window.button("Keep yours").click()
     window.until_text("output[for=f-description]", "Saved")
     assert json.loads(sidecar.read_text())["description"].endswith(" Mine.")
     window.logged()
@@ -384,7 +386,7 @@ def test_a_supervisor_gives_a_password_and_steers_the_farm(
         window.until("return location.pathname == '/p/demo/rendering'")
         assert window.violations() == []
         row = f"#j-{rendered[0]}"
-        window.find(f"{row} select[data-field=priority]").send_keys("Urgent")
+        window.find(f"{row} select[name=priority]").send_keys("Urgent")
         window.until_text("#toasts", "priority")
         assert studio.ask("GET", f"/api/jobs/{rendered[0]}")["priority"] == 5
         window.button("Undo").click()
@@ -408,14 +410,16 @@ def test_the_keyboard_reaches_everything(window: Window) -> None:
     window.look(1280, "light")
     window.go("/p/demo/assets")
     seen: list[str] = []
-    for _ in range(16):
+    for _ in range(24):
         ActionChains(window.driver).send_keys(Keys.TAB).perform()
         seen.append(window.run("const e = document.activeElement; return e.name || e.textContent.trim()"))
         ring = window.run("return getComputedStyle(document.activeElement).outlineStyle")
         assert ring != "none", f"no visible focus on {seen[-1]}"
     seen = [name for name in seen if not name.startswith("Problems")]  # where there are some just now
-    assert seen[:7] == ["Skip to the page", "Foxes", "Home", "Files", "Drop", "Rendering", "Not Student?"]
-    filters = [name for name in seen if name in ("q", "state", "owner", "sort")]
+    seen = [name for name in seen if name not in ("Shots", "Team", "Project")]
+    assert seen[:6] == ["Skip to the page", "Foxes", "Home", "Files", "Rendering", "q"]
+    assert seen[7:9] == ["St", "Not Student?"], "the bell stands before them"
+    filters = [name for name in seen[6:] if name in ("q", "state", "owner", "sort")]
     assert filters == ["q", "state", "owner", "sort"]
     assert "Shot" in seen
 
@@ -436,8 +440,8 @@ def test_a_shot_is_rendered_with_the_keyboard_alone(window: Window) -> None:
 def test_filters_go_into_the_address(window: Window) -> None:
     window.go("/p/demo/assets")
     window.run("window.kept = true")
-    window.find("select[name=state]").send_keys("Done")
-    window.until("return location.search == '?state=done'")
+    window.find("select[name=state]").send_keys("Polished")
+    window.until("return location.search == '?state=po'")
     window.until("return document.querySelectorAll('tbody tr').length == 1")
     assert window.find("tbody th a").text == "fox"
     window.find("input[name=q]").send_keys("nothing like it")

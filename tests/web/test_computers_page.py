@@ -183,20 +183,19 @@ def test_how_one_is_to_work(window: Window, lab: Lab, job: str) -> None:
     groups.send_keys("render-room, night" + Keys.TAB)
     window.until_text("output", "Saved")
     assert lab.ask("GET", "/api/nodes/bear")["groups"] == ["night", "render-room"]
-    window.find("input[name=shutdown]").send_keys(Keys.SPACE)
-    window.until("return document.querySelector('form[data-in=power] output').textContent == 'Saved'")
-    minutes = window.find("#f-idle_minutes")
+    window.find("input[type=checkbox][name='power.shutdown']").send_keys(Keys.SPACE)
+    window.until("return document.querySelector('#power output').textContent == 'Saved'")
+    minutes = window.find("[name='power.idle_minutes']")
     minutes.clear()
     minutes.send_keys("45" + Keys.TAB)
-    window.until("return document.querySelector('.field:has(#f-idle_minutes) output').textContent == 'Saved'")
+    window.until("return document.querySelector('#power .fields output').textContent == 'Saved'")
     power = lab.ask("GET", "/api/nodes/bear")["power"]
     assert (power["shutdown"], power["wake"], power["idle_minutes"]) == (True, False, 45.0)
     # …hours by their button, with the keyboard alone, and with Undo.
     window.run("document.querySelector('#own-hours').open = true")
-    window.find("[data-more-hours]").send_keys(Keys.ENTER)
-    sunday = window.find("form[data-hours] li input[value=sun]")
-    sunday.send_keys(Keys.SPACE)
-    window.find("form[data-hours] button.primary").send_keys(Keys.ENTER)
+    for day in window.all("#hours li input[type=checkbox]")[:6]:
+        day.send_keys(Keys.SPACE)
+    window.find("#hours button.primary").send_keys(Keys.ENTER)
     window.until_text("#toasts", "in its hours alone")
     window.until_text("main", "20:00–07:00 Mon–Sat")
     (hours,) = lab.ask("GET", "/api/nodes/bear")["schedule"]

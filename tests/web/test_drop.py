@@ -399,7 +399,7 @@ def test_it_is_paused_gone_on_with_and_stopped_by_keyboard(studio: Studio, desk:
 def test_a_scene_is_added_and_rendered(studio: Studio, desk: Desk) -> None:
     desk.choose(studio.file("walk.blend", REAL))
     desk.state("walk.blend", "ready")
-    desk.row("walk.blend").find_element("name", "render").send_keys(Keys.SPACE)
+    desk.row("walk.blend").find_element("css selector", "[type=checkbox]").send_keys(Keys.SPACE)
     desk.until_text("output", "Saved")
     desk.press("walk.blend", "Add")
     desk.until_text("#toasts", "It waits to be rendered.")

@@ -291,7 +291,7 @@ def test_textures_and_other_files_are_a_tick_away(house: House) -> None:
 
 def test_who_may_not_drop_is_not_offered_it(house: House, ana: Browser) -> None:
     house.croft.services.settings.write("users", "eve", {"role": "guest"})
-    for page in ("/p/demo/home", "/p/demo/assets"):
+    for page in ("/p/demo/assets", "/p/demo/assets?view=thumbs"):
         mine, theirs = ana.get(page), house.browser("eve").get(page)
         assert (mine.status, theirs.status) == (200, 200)
         assert b'href="/p/demo/drop"' in mine.body

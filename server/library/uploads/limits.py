@@ -6,11 +6,13 @@ pretty one stays as the asset's title.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from server.disk import paths
 from server.disk.errors import BadContent, BadInput, TooLarge
 from server.disk.settings import Settings
+from server.disk.speech import say
 
 from ..media import kinds
 
@@ -18,6 +20,7 @@ WAITING_MOST = 2000  # uploads that one person may have waiting
 CLOSED = (paths.RENDER, paths.OLD)  # folders that only Croft fills
 NO_FILES = ("project.json",)
 EVERYTHING = "*"
+FEW = 4  # names that a sentence lists
 
 # What may be uploaded if nobody says otherwise: what studios make. No sidecars (Croft's own), no programs, no
 # web pages.
@@ -34,12 +37,65 @@ def told(settings: Settings) -> dict[str, Any]:
     """The limits as a page tells and checks them before anything is sent."""
     return {
         "max_bytes": int(settings.get("max_upload_bytes")),
-        "kinds": endings(settings),
         "chunk_bytes": int(settings.get("upload_chunk_bytes")),
-        "ignored": [*paths.IGNORED, *settings.get("ignore")],
-        "closed": list(CLOSED),
-        "waiting": WAITING_MOST,
     }
+
+
+def sort_out(settings: Settings, files: list[dict[str, Any]], most: str) -> tuple[list[int], list[str]]:
+    """Which of the files of a drop can be taken, by their place, and sentences of what is left out and why.
+
+    A file is its path inside what was dropped and its size, None for one that can't be read.
+    """
+    taken: list[int] = []
+    left: dict[str, list[str]] = {}
+    for n, one in enumerate(files):
+        why = refusal(settings, str(one["path"]), one.get("size"))
+        if why is None:
+            taken.append(n)
+        else:
+            name = str(one["path"]).rpartition("/")[2]
+            large = f" ({math.ceil(one['size'] / 1e6):,} MB)" if why == "size" else ""
+            left.setdefault(why, []).append(name + large)
+    said = {
+        "own": say(
+            "Left out, because programs keep them for themselves: {files}.", files=few(left.get("own", []))
+        ),
+        "closed": say(
+            "Left out, because these folders are for renders and for what was deleted: {files}.",
+            files=few(left.get("closed", [])),
+        ),
+        "kind": say("Not taken here, because of their kind: {files}.", files=few(left.get("kind", []))),
+        "size": say(
+            "Too large, at most {most} can be sent; copy them to the folder instead: {files}.",
+            most=most, files=few(left.get("size", [])),
+        ),
+        "gone": say("Can’t be read any more: {files}.", files=few(left.get("gone", []))),
+    }  # fmt: skip
+    return taken, [sentence for why, sentence in said.items() if why in left]
+
+
+def refusal(settings: Settings, path: str, size: int | None) -> str | None:
+    """Why a file can't be taken: own, closed, kind, size or gone."""
+    *folders, name = path.split("/")
+    if size is None:
+        return "gone"
+    ignored = settings.get("ignore")
+    if any(paths.is_ignored(part, ignored) for part in (*folders, name)):
+        return "own"
+    if set(folders) & set(CLOSED):
+        return "closed"
+    allowed = endings(settings)
+    suffix = kinds.suffix(paths.safe_name(name))
+    if suffix == ".json" or (allowed and suffix not in allowed):
+        return "kind"
+    return "size" if size > int(settings.get("max_upload_bytes")) else None
+
+
+def few(names: list[str]) -> str:
+    """The first of some names, and how many more there are."""
+    if len(names) <= FEW:
+        return ", ".join(names)
+    return say("{files} and {n} more", files=", ".join(names[:FEW]), n=len(names) - FEW)
 
 
 def endings(settings: Settings) -> list[str]:

@@ -117,6 +117,7 @@ def change_asset(services: Services, call: Call) -> Answer:
         data = services.assets.edit(address, call.body, user, etag=etag)
     except Stale as error:
         record = services.assets.one(address)
+        record |= {"changed_by": changed_by(services, address)}
         raise Stale(error.message, etag=record["etag"], record=record) from error
     return Answer(data, f"{data['name']} is changed.", headers=etag_of(data))
 
@@ -186,6 +187,16 @@ def stop_renders(services: Services, address: str, who: str) -> None:
                 services.farm.cancel(job.id, who)
             except CroftError as error:
                 log.info("%s goes on although its file is deleted: %s", job.id, error.message)
+
+
+def changed_by(services: Services, address: str) -> dict[str, str]:
+    """Who changed each field last, by the name that people know: for who edits the same one."""
+    users = services.settings.folder("users")
+    found: dict[str, str] = {}
+    for event in services.assets.history(address):
+        who = str(event["who"] or "")
+        found.setdefault(str(event["field"]), str(users.get(who, {}).get("title") or who))
+    return found
 
 
 def etag_of(data: dict[str, Any]) -> Headers:

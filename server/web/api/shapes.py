@@ -32,6 +32,7 @@ from server.web.api.schema import (
     shape,
     texts,
 )
+from server.web.api.upload_shapes import UPLOAD_BODIES, UPLOAD_SHAPES
 
 UNDO: Schema = {
     "anyOf": [
@@ -356,6 +357,8 @@ SHAPES: dict[str, Schema] = {
     **FIGURE_SHAPES,
     **NOTE_SHAPES,
     **FILM_SHAPES,
+    **UPLOAD_SHAPES,
+    **UPLOAD_BODIES,
     "JobCheck": shape(
         "ok notices frames total",
         ok=TRUTH,

@@ -7,9 +7,11 @@ from typing import Any
 
 from server.disk.encoding import quote
 from server.disk.errors import BadInput, Busy, NotFound
-from server.library.uploads import Misfit, Upload
+from server.disk.speech import count
+from server.library.uploads import Misfit, Upload, limits
 from server.web.api.files import blank
 from server.web.api.table import PAGING, TEXT, Route, ref
+from server.web.pages import words
 from server.web.requests import Answer, Call, Headers, number, page_of, read_body, too_large
 from server.web.services import Services
 
@@ -32,6 +34,15 @@ def list_uploads(services: Services, call: Call) -> Answer:
     rows, following = page_of(found, call.query)
     text = f"{len(found)} of your files wait."
     return Answer(services.uploads.views(list(rows)), text, next=following, is_list=True)
+
+
+def check_files(services: Services, call: Call) -> Answer:
+    """Nothing is begun: a folder is looked over by its names and sizes."""
+    settings = services.settings
+    most = words.size_limit(int(settings.get("max_upload_bytes")))
+    taken, left = limits.sort_out(settings, call.body["files"], most)
+    said = count("{n} file can be sent.", "{n} files can be sent.", len(taken))
+    return Answer({"taken": taken, "left": left}, said)
 
 
 def begin_upload(services: Services, call: Call) -> Answer:
@@ -150,6 +161,9 @@ ROUTES = [
     Route("POST", "/api/uploads/add", add_uploads,
           "move uploads into place; each says by itself what came of it", role="student", body=ref("Adding"),
           data={"type": "array", "items": ref("Added")}, errors=(404, 409), tag="uploads"),
+    Route("POST", "/api/uploads/check", check_files,
+          "which files of a drop can be sent, and why not the others", role="student", body=ref("Drop"),
+          body_limit=16 << 20, data=ref("SortedOut"), tag="uploads"),
     Route("GET", "/api/uploads/{id}", show_upload, "one upload, with what of it is here", role="student",
           data=ref("Upload"), tag="uploads"),
     Route("PUT", "/api/uploads/{id}", send_chunk, "the next part; 409 says from where to go on",

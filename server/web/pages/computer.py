@@ -47,6 +47,7 @@ def page(shell: Shell, call: Call, name: str) -> bottle.HTTPResponse:
     admin = user is not None and user.at_least("admin")
     row = computers.row(view, now)
     hours = schedule.read(view["schedule"])
+    shown = hours.view()
     return shell.page(
         call,
         "computer.html",
@@ -66,7 +67,7 @@ def page(shell: Shell, call: Call, name: str) -> bottle.HTTPResponse:
         programs=programs(farm.machines.versions(name), now),
         may=supervisor,
         admin=admin,
-        hours=hours.view(),
+        hours=[(one, json.dumps(shown[:n] + shown[n + 1 :])) for n, one in enumerate(shown)],
         hours_json=json.dumps(hours.view()),
         hours_words=hours.words(),
         week=week(hours),

@@ -55,7 +55,7 @@ def page(shell: Shell, call: Call, rows: listing.Listing, ident: str) -> bottle.
         call,
         "drop.html",
         title=say("Drop files into {project}", project=project.title),
-        here="Drop",
+        here="Files",
         project=project,
         mine=f"{user.ident}/",
         under=project.address + "/",

@@ -7,7 +7,6 @@ frame around it for all that stands there, each compared by identity, so an edit
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import time
 from collections import OrderedDict
@@ -273,10 +272,8 @@ class Listing:
 def upload_limits(settings: Settings) -> tuple[str, Said]:
     """What may be uploaded, for the page's scripts and in words: said before anything is sent."""
     told = limits.told(settings)
-    most = int(told["max_bytes"])
-    units = {1 << 30: "GB", 1 << 20: "MB"}  # as an admin means them: 64 << 30 is 64 GB
-    said = next((f"{most // one} {unit}" for one, unit in units.items() if most % one == 0), words.size(most))
-    return json.dumps({**told, "most": said}), say("Up to {size} each.", size=said)
+    said = words.size_limit(int(told["max_bytes"]))
+    return str(told["chunk_bytes"]), say("Up to {size} each.", size=said)
 
 
 def page_of(project: str) -> str:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import bottle
 
-from server.disk import paths
+from server.disk import paths, speech
 from server.disk.encoding import quote
-from server.disk.errors import NotFound
+from server.disk.errors import CroftError, NotFound
 from server.disk.speech import say as say_later
+from server.web import forms
 from server.web.languages import known, say, told
 from server.web.pages import cards
 from server.web.pages.shell import Shell
@@ -74,7 +75,8 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         action=here,
         kinds=[{"ident": one.ident, "title": known(one.title), "chosen": one is job_type} for one in types],
         kind=job_type,
-        base=json.dumps({"file": a["address"], "type": job_type.ident}),
+        base=json.dumps({"file": a["address"]}),
+        notices=notices(shell, call, {"file": a["address"], "type": job_type.ident}),
         jobs=f"/p/{quote(ident, safe='')}/job/",
         frames=_as_text(first, last) if job_type.frames == "range" else str(first),
         settings=[field(setting) for setting in job_type.settings.values() if not setting.advanced],
@@ -87,6 +89,21 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         else [],
         picture=(a["thumbnail"] or "").replace("w=256", "w=1024"),
     )
+
+
+def notices(shell: Shell, call: Call, base: Thing) -> list[Thing]:
+    """What to know before it is asked for, as the form has it: its fields stand in the page's address."""
+    user = call.require("guest")
+    asked = forms.pairs_of(call.environ.get("QUERY_STRING", ""))
+    body = forms.body_of([(name, value) for name, value in asked if name != "part"], {}, {})
+    try:
+        told = {**body, **base}
+        found = shell.services.farm.check(user, {key: one for key, one in told.items() if one is not None})
+    except CroftError as error:
+        return [{"severity": "error", "text": error.message}]
+    total = int(found.get("total") or 0)
+    count = [{"severity": "note", "text": speech.count("{n} frame.", "{n} frames.", total)}] if total else []
+    return [*count, *found["notices"]]
 
 
 def _as_text(first: Any, last: Any) -> str:
@@ -104,6 +121,7 @@ def field(setting: Setting) -> Thing:
         "title": ", ".join(known(text) for text in (setting.title, setting.unit) if text),
         "help": known(setting.help),
         "value": "" if default is None else default,
+        "kind": ":text" if default is None else "",
         "choices": [
             {"value": json.dumps(value), "title": known(str(title)), "chosen": value == default}
             for value, title in zip(setting.choices, setting.labels, strict=True)

@@ -22,7 +22,7 @@ from server.disk.encoding import quote
 from server.disk.errors import NotFound, ReadOnly, ShareAway
 from server.disk.speech import say as say_later
 from server.disk.speech import together
-from server.web import languages
+from server.web import languages, said
 from server.web.pages import words
 from server.web.requests import Call, etag_matches
 
@@ -32,10 +32,15 @@ if TYPE_CHECKING:
     from server.web.services import Services
 
 Person = dict[str, str]
+NAV_KEYS = {
+    "Home": "h", "Files": "f", "Shots": "s", "Team": "t", "Rendering": "r", "Project": "p", "Problems": "b",
+    "Computers": "c",
+}  # fmt: skip
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
 ASK = say_later("Tell whoever looks after the server.")
 HTML = "text/html; charset=utf-8"
 VARY = "Cookie, Authorization, Accept-Language"
+TOASTS = b'<div id="toasts" class="toasts" role="status">'  # where what just happened is said
 PERSONS_KEPT = 5000  # names that files say, too
 
 
@@ -91,6 +96,9 @@ class Shell:
             trouble=self.trouble(project, call.user),
             lang=languages.reading(),
             languages=self.services.languages.choices(),
+            project_url=f"/p/{quote(project.ident, safe='')}" if project else "",
+            nav_keys=NAV_KEYS,
+            script_words=script_words,
             **context,
         )
 
@@ -100,6 +108,14 @@ class Shell:
 
     def answer(self, call: Call, body: bytes) -> bottle.HTTPResponse:
         """The body with its ETag, or 304 where the browser has it. Never kept without asking again."""
+        told, forget = said.read(self.services, call)
+        if forget is not None:
+            if told is not None:
+                toast = str(self.macro("toast.html", "toast")(told)).encode()
+                body = body.replace(TOASTS, TOASTS + toast, 1)
+            found = bottle.HTTPResponse(body, 200, {"Content-Type": HTML, "Cache-Control": "no-store"})
+            found.add_header(*forget)
+            return found
         etag = hashlib.blake2b(body, digest_size=12).hexdigest()
         headers = {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache", "Vary": VARY}
         if etag_matches(call.header("if-none-match"), etag):
@@ -115,8 +131,6 @@ class Shell:
             found.append(("Files", f"{base}/assets", 0))
             found.append(("Shots", f"{base}/shots", 0))
             found.append(("Team", f"{base}/team", 0))
-            if user is not None and user.at_least("student"):
-                found.append(("Drop", f"{base}/drop", 0))
         found.append(("Rendering", f"{base}/rendering", 0))
         if project is None and user is not None and user.at_least("supervisor"):
             found.append(("Computers", "/computers", len(self.services.farm.machines.waiting)))
@@ -215,6 +229,31 @@ class Shell:
 def joined(context: jinja2.nodes.EvalContext, parts: Iterable[Any], *how: Any, **more: Any) -> str:
     """jinja's own join, for parts that may be sentences."""
     return jinja2.filters.sync_do_join(context, [languages.told(part) for part in parts], *how, **more)
+
+
+def script_words() -> dict[str, str]:
+    """What the scripts of every page say, in the reader's language; they fill the {places}."""
+    say = languages.say
+    user, value = "{user}", "{value}"
+    return {
+        "undo": say("Undo"),
+        "close": say("Close"),
+        "copied": say("Copied. Paste it into your file manager."),
+        "by-hand": say("Copy it by hand: {text}", text="{text}"),
+        "unreachable": say("The server can’t be reached. Nothing was changed."),
+        "answered": say("The server answered {status}.", status="{status}"),
+        "lost": say("Connection lost. This is how it was at {time}. Trying again…", time="{time}"),
+        "saving": say("Saving…"),
+        "saved": say("Saved"),
+        "failed": say("Not saved: {why}", why="{why}"),
+        "changed": say("{user} changed this to “{value}”.", user=user, value=value),
+        "changed-by-somebody": say("Somebody changed this to “{value}”.", value=value),
+        "keep-theirs": say("Keep {user}’s", user=user),
+        "keep-somebodys": say("Keep theirs"),
+        "keep-yours": say("Keep yours"),
+        "on": say("on"),
+        "off": say("off"),
+    }
 
 
 def all_values(call: Call, name: str) -> list[str] | None:

@@ -158,6 +158,13 @@ def duration(seconds: float | None) -> str:
     return count("{n} day {hours} h", "{n} days {hours} h", days, hours=hours)
 
 
+def size_limit(most: int) -> str:
+    """A limit of bytes as an admin means it: 64 << 30 is 64 GB."""
+    units = {1 << 30: "{n} GB", 1 << 20: "{n} MB"}
+    found = next((say(unit, n=most // one) for one, unit in units.items() if most % one == 0), None)
+    return found or size(most)
+
+
 def size(count: int | None) -> str:
     """Bytes as '740 bytes', '12.4 MB'."""
     if count is None:
