@@ -32,18 +32,21 @@ CONNECTIONS = 4
 TURNS = 3
 MOST = 1000  # rows that one page holds
 STATES = ("todo", "working", "review", "done")
-KINDS = (("shots", "shot"), ("characters", "character"), ("props", "prop"), ("sets", "set"))
+FOLDERS = (("shots", "shot"), ("characters", "character"), ("props", "prop"), ("sets", "set"))
 OWNERS = ("student", "supervisor", "")
 
 
-def film(root: Path, count: int) -> None:
-    """A fake film: the folders of the kinds, 50 files in each of their folders, each with its sidecar."""
+def film(root: Path, count: int, *, known: bool = False) -> None:
+    """A fake film: the folders of the kinds, 50 files in each of their folders, each with its sidecar.
+    `known`: with what was read of each too, so that a server has nothing to do with them."""
+    from server.library.media import kinds
+
     (root / "demo").mkdir(parents=True)
     (root / "demo" / "project.json").write_text('{"title": "Fake film"}')
     for n in range(count):
-        folder, kind = KINDS[n % len(KINDS)]
+        folder, kind = FOLDERS[n % len(FOLDERS)]
         place = root / "demo" / folder / f"{n // 200:03d}"
-        if n % 200 < len(KINDS):
+        if n % 200 < len(FOLDERS):
             place.mkdir(parents=True, exist_ok=True)
         (place / f"{kind}{n:06d}.blend").write_bytes(b"BLENDER-v304" + b"ENDB" + bytes(20))
         record = {
@@ -54,6 +57,14 @@ def film(root: Path, count: int) -> None:
             "uuid": f"00000000-0000-4000-8000-{n:012d}",
         }  # fmt: skip
         (place / f"{kind}{n:06d}.blend.json").write_text(json.dumps(record, indent=2))
+        if known:
+            scene = place / f"{kind}{n:06d}.blend"
+            st = scene.stat()
+            companion = place / ".croft" / scene.name
+            companion.mkdir(parents=True)
+            read = {"schema": 1, "reader": kinds.READER, "size": st.st_size, "mtime_ns": st.st_mtime_ns}
+            read |= {"facts": {}, "hash": "blake2b-160:" + "0" * 40}
+            (companion / "file.json").write_text(json.dumps(read))
 
 
 @contextlib.contextmanager

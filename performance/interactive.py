@@ -32,7 +32,7 @@ FLAGS = (
 )  # fmt: skip
 WATCH = """
 window.slow = [];
-new PerformanceObserver((list) => { for (const one of list.getEntries()) slow.push(one.startTime + one.duration); })
+new PerformanceObserver((list) => list.getEntries().forEach((one) => slow.push(one.startTime + one.duration)))
   .observe({ type: "longtask", buffered: true });
 """
 FACTS = """
@@ -45,8 +45,11 @@ USE = """
 const done = arguments[arguments.length - 1];
 const said = document.querySelector("[data-summary]");
 const before = said.textContent, begun = performance.now();
-new MutationObserver((_, all) => { if (said.textContent !== before) { all.disconnect(); done(performance.now() - begun); } })
-  .observe(said, { childList: true, characterData: true, subtree: true });
+new MutationObserver((_, all) => {
+  if (said.textContent === before) return;
+  all.disconnect();
+  done(performance.now() - begun);
+}).observe(said, { childList: true, characterData: true, subtree: true });
 document.querySelector("a[data-solo]").click();
 """
 SIGN_IN = """
@@ -123,7 +126,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="croft-interactive-") as folder:
         for count in (given.few, given.many):
             root = Path(folder) / str(count)
-            film(root / "data", count)
+            film(root / "data", count, known=True)
             key = token(root)
             with server(root) as url:
                 settled(f"{url}/p/demo/assets", count, key)
