@@ -313,6 +313,16 @@ def safe_name(text: str, fallback: str = "file") -> str:
     return name
 
 
+def plain_name(text: str, most: int = 80) -> str:
+    """Letters in small, digits and underscores, for names that programs take too: `Héro's 2nd walk!` gives
+    `heros_2nd_walk`. '' where nothing is left."""
+    letters = unicodedata.normalize("NFKD", text.replace("'", "").replace("’", ""))
+    bare = "".join(c for c in letters if not unicodedata.combining(c))
+    folded = unicodedata.normalize("NFC", bare.casefold())
+    parts = "".join(c if c.isalnum() or c in "_-" else " " for c in folded).split()
+    return "_".join(parts)[:most].strip("_-")
+
+
 @functools.lru_cache(maxsize=1 << 15)
 def own_stem(name: str) -> str:
     """What Croft calls that which it makes of a file: `sh010` of `sh010.blend`.

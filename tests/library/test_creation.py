@@ -171,7 +171,7 @@ def test_a_given_file_name_is_taken_as_it_is_or_refused(
 def test_a_made_name_is_good_everywhere(name: str) -> None:
     made = names.made("{type}_{name}", name, "Shot", "Green")
     assert names.given(made, "") == made + ".blend"
-    assert made == names.plain(made)
+    assert made == paths.plain_name(made)
     assert made.startswith("shot")
 
 

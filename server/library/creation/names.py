@@ -12,28 +12,16 @@ from server.disk import paths
 from server.disk.errors import BadInput
 
 ENDING = ".blend"
-STEM_MOST = 80  # characters of a made name
 GIVEN_MOST = 1000  # of one that a person gives, folders included
-KEPT = frozenset("_-")
 
 
 def made(pattern: str, name: str, type: str, project: str) -> str:
     """A file's name without its ending, from a type's pattern such as `{type}_{name}`."""
-    words = {"{name}": plain(name), "{type}": plain(type), "{project}": plain(project)}
     text = pattern if "{name}" in pattern else "{name}"
-    for field, value in words.items():
-        text = text.replace(field, value)
-    stem = plain(text.replace("{", "").replace("}", "")) or plain(type) or "new"
+    for field, value in (("{name}", name), ("{type}", type), ("{project}", project)):
+        text = text.replace(field, paths.plain_name(value))
+    stem = paths.plain_name(text.replace("{", "").replace("}", "")) or paths.plain_name(type) or "new"
     return paths.safe_name(stem)
-
-
-def plain(text: str) -> str:
-    """`Héro's 2nd walk!` as `heros_2nd_walk`."""
-    letters = unicodedata.normalize("NFKD", text.replace("'", "").replace("’", ""))
-    bare = "".join(c for c in letters if not unicodedata.combining(c))
-    folded = unicodedata.normalize("NFC", bare.casefold())
-    parts = "".join(c if c.isalnum() or c in KEPT else " " for c in folded).split()
-    return "_".join(parts)[:STEM_MOST].strip("_-")
 
 
 def given(text: str, folder: str) -> str:

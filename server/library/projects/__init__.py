@@ -8,24 +8,28 @@ what it read until the file's stat changes; writes only when `prepare` is asked 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from server.disk import faults, paths
-from server.disk.errors import BadInput, CroftError, NotFound
+from server.disk import faults, files, paths, sidecar
+from server.disk.errors import BadInput, Conflict, CroftError, NotFound, Stale
 from server.disk.records import Problem, Stat
 from server.disk.settings import DEFAULTS, IDENT, Settings
+from server.disk.speech import say
 from server.disk.store import Store
 
 from ..names import Pattern, Patterns
-from . import rfam, sets
+from ..people import User, require
+from . import changes, rfam, sets
 from .record import External, Project, Role, read_project
 from .sets import DEFAULT_SET, EMPTY_SET, AssetSet, AssetType, State, read_set
 
 log = logging.getLogger(__name__)
 
 DEFAULT_SHARE = "data"
+MAX_BYTES = 4 << 20  # of project.json
 SET_FILE = "set.json"  # in a project's folder: its own set
 
 
@@ -35,7 +39,8 @@ class Projects:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self._files: dict[str, tuple[Stat, dict[str, Any]]] = {}  # address of project.json: as last read
+        self._files: dict[str, tuple[Stat, dict[str, Any], str]] = {}  # address: as last read, and its ETag
+        self._prepared: object = None  # the configured projects whose folders were made
         self._rfam = rfam.Defaults(settings.folder_path)
         self._sets: tuple[tuple[object, ...], dict[str, AssetSet]] = ((), {})
         self._own: dict[str, tuple[object, AssetSet, AssetSet]] = {}  # folder: file, like which, set
@@ -96,21 +101,35 @@ class Projects:
         """What the API tells of a project."""
         return {**project.view(), "set_title": self.set_of(project).title}
 
-    def prepare(self) -> None:
-        """Make the folder and `project.json` of each configured project that lacks them, where it may."""
-        for name, data in self._settings.folder("projects").items():
+    def prepare(self, folders: bool = False) -> None:
+        """Make the folder and `project.json` of each configured project that lacks them, where it may;
+        `folders`: one for each of its types, too."""
+        configured = self._settings.folder("projects")
+        if configured is self._prepared:
+            return
+        put_off = False
+        for name, data in configured.items():
             place = _place(name, data)
             address = paths.join(place, paths.PROJECT_FILE)
             try:
-                if self._store.away(paths.parse(place)[0]) or self._store.path(address).exists():
+                if self._store.away(paths.parse(place)[0]):
+                    put_off = True
+                    continue
+                if self._store.path(address).exists():
                     continue
                 kept = {key: data[key] for key in ("title", "description", "licence", "set") if data.get(key)}
-                self._store.write_json(address, kept)
+                self._make(place, kept, folders)
             except CroftError as error:
+                put_off = True
                 log.warning("project %s: %s", name, error.message)
+        self._prepared = None if put_off else configured
 
     def problems(self) -> tuple[Problem, ...]:
-        """Projects whose file can't be read: they are shown as they were last. Patterns with a mistake."""
+        """Projects whose file can't be read: they are shown as they were last. Patterns with a mistake.
+
+        Also the moment when projects that the configuration names since a while get their folders.
+        """
+        self.prepare(folders=True)
         self._all()
         self._all_sets()
         index = self._store.index
@@ -126,6 +145,84 @@ class Projects:
         kept = self._files.get(address)
         return dict(kept[1]) if kept is not None else {}
 
+    # Changing
+
+    def change(
+        self, ident: str, make: changes.Change, user: User, etag: str | None = None
+    ) -> tuple[Project, Any]:
+        """Change what `project.json` says, under its lock; the project as it is then, and what `make` tells.
+
+        `make` gets what the file says and the project of it. Stale where the file isn't the one of `etag`.
+        """
+        require(user, "student")
+        project = self.get(ident)
+        address = paths.join(project.address, paths.PROJECT_FILE)
+        share = self._store.check_writable(project.address)
+        with self._store.locks(share.name).hold(paths.lock_key(address)):
+            data, present = self._present(address)
+            now = self._made(ident, project.address, data, True, present)
+            if etag is not None and etag != present:
+                said = say("{title} was changed by somebody else meanwhile. Look at it.", title=now.title)
+                raise Stale(said, etag=present, record=self.view(now))
+            new, told = make(dict(data), now)
+            if new != data:
+                self._store.write_json(address, new)
+        if new != data:
+            before, after = now.view(), self._made(ident, project.address, new, True).view()
+            fields = {key: [before[key], after[key]] for key in after if after[key] != before[key]}
+            self._store.tell(address, user.ident, {"fields": fields})
+        return self.get(ident), told
+
+    def create(self, title: str, user: User, *, ident: str = "", set: str = "") -> Project:
+        """A new project: its folder on the default share, `project.json`, a folder for each asset type.
+
+        Conflict where there is such a folder, also one whose letters differ in case alone.
+        """
+        require(user, "admin")
+        name = paths.plain_name(ident or title) or "project"
+        if paths.is_ignored(name) or name in (paths.OLD, paths.RENDER) or paths.safe_name(name) != name:
+            raise BadInput(say("A project can’t be called {name}.", name=name[:60]), field="title")
+        data = changes.fields({}, {"title": title, **({"set": set} if set else {})}, user, self.sets())
+        address = paths.address(DEFAULT_SHARE, name)
+        share = self._store.check_writable(address)
+        with self._store.locks(share.name).hold(paths.lock_key(address)):
+            there = {one.casefold() for one in os.listdir(share.root)}
+            if name in self._all() or name.casefold() in there:
+                raise Conflict(say("There is a project or folder called {name} already.", name=name))
+            self._make(address, data, True)
+        self._store.tell(paths.join(address, paths.PROJECT_FILE), user.ident, {"created": title})
+        return self.get(name)
+
+    def _make(self, address: str, data: dict[str, Any], folders: bool) -> None:
+        """A project's folder, and one for each of its types."""
+        self._store.write_json(paths.join(address, paths.PROJECT_FILE), data)
+        if not folders:
+            return
+        words = self.set_of(read_project("", address, rfam.of_project(data), True))
+        for kind in words.offered_types:
+            try:
+                if kind.folder:
+                    self._store.make_folder(paths.join(address, kind.folder.strip("/")))
+            except CroftError as error:  # a set's file may name anything
+                log.warning("%s: no folder %s: %s", address, kind.folder, error.message)
+
+    def _present(self, address: str) -> tuple[dict[str, Any], str]:
+        """What a file says just now, and its ETag; both empty where there is none. Broken."""
+        path = self._store.path(address)
+        try:
+            raw, _ = files.read_bounded(path, MAX_BYTES)
+        except FileNotFoundError:
+            return {}, ""
+        except OSError as error:
+            files.fail(error, path)
+        return sidecar.parse(raw, path), sidecar.etag(raw)
+
+    def _made(self, ident: str, place: str, data: dict[str, Any], here: bool, etag: str = "") -> Project:
+        """A project from what its file says, and the configuration where that is silent."""
+        named = self._settings.folder("projects")
+        said = next((one for name, one in named.items() if _ident(name, one) == ident), {})
+        return read_project(ident, place, {**rfam.of_project(said), **rfam.of_project(data)}, here, etag)
+
     def _all(self) -> dict[str, Project]:
         configured = self._settings.folder("projects")
         stamp = (self._store.index.generation, configured)
@@ -139,15 +236,14 @@ class Projects:
             ident, place = _ident(name, data), _place(name, data)
             claimed.add(place)
             here = place in tops or self._store.index.has_folder(place)
-            said = {**rfam.of_project(data), **rfam.of_project(self._file(place))}
-            found[ident] = read_project(ident, place, said, here)
+            found[ident] = self._made(ident, place, self._file(place), here, self._etag(place))
         # The default share's folders keep their plain names where another share has the same.
         for place in sorted(tops, key=lambda top: (not top.startswith(DEFAULT_SHARE + "::"), top)):
             if place in claimed:
                 continue
             share, name = place.split(paths.SEPARATOR)
             ident = name if name not in found else f"{name}.{share}"
-            found[ident] = read_project(ident, place, rfam.of_project(self._file(place)), True)
+            found[ident] = self._made(ident, place, self._file(place), True, self._etag(place))
         ordered = dict(sorted(found.items()))
         self._known = (stamp, ordered)
         return ordered
@@ -166,14 +262,18 @@ class Projects:
         if kept is not None and kept[0] == stat:
             return kept[1]
         try:
-            data: dict[str, Any] = self._store.read_json(address)
+            data, etag = self._present(address)
             self._broken.pop(address, None)
         except CroftError as error:
             log.warning("%s: %s", address, error.message)
             self._broken[address] = str(error.facts.get("why") or error.message)
-            data = kept[1] if kept is not None else {}
-        self._files[address] = (stat, data)
+            data, etag = (kept[1], kept[2]) if kept is not None else ({}, "")
+        self._files[address] = (stat, data, etag)
         return data
+
+    def _etag(self, place: str) -> str:
+        kept = self._files.get(paths.join(place, paths.PROJECT_FILE))
+        return kept[2] if kept is not None else ""
 
     def _all_sets(self) -> dict[str, AssetSet]:
         stamp = (self._settings.folder("sets"), self._rfam.sets(), self._settings.get("name_patterns"))

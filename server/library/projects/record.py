@@ -6,9 +6,12 @@ wrong kind counts as not there.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from server.disk import encoding
 
 from .sets import DEFAULT_SET, number
 
@@ -23,6 +26,11 @@ class Role:
 
     def view(self) -> dict[str, Any]:
         return {"id": self.id, "title": self.title, "people": list(self.people)}
+
+    @property
+    def etag(self) -> str:
+        """Of what it says, that an edit can name what it was made on."""
+        return etag_of(self.view())
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,11 @@ class External:
             "author": self.author,
             "files": list(self.files),
         }
+
+    @property
+    def etag(self) -> str:
+        """Of what it says, that an edit can name what it was made on."""
+        return etag_of(self.view())
 
 
 @dataclass(frozen=True)
@@ -111,6 +124,11 @@ def read_project(ident: str, place: str, data: Mapping[str, Any], here: bool, et
         image=_text(data.get("image")),
         etag=etag,
     )
+
+
+def etag_of(view: Mapping[str, Any]) -> str:
+    """The hash of a record that has no file of its own."""
+    return hashlib.blake2b(encoding.dumps(view), digest_size=8).hexdigest()
 
 
 def _roles(value: Any) -> list[Role]:

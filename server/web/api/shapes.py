@@ -71,7 +71,6 @@ SHAPES: dict[str, Schema] = {
         csrf=TEXT,
         via={"type": "string", "enum": ["", "cookie", "token"]},
     ),
-    "Project": shape("id address title", id=TEXT, address=TEXT, title=TEXT, description=TEXT, licence=TEXT),
     "Asset": shape(
         "address project path name status kind etag",
         address=TEXT,
