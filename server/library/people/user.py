@@ -123,9 +123,14 @@ def checked_role(role: str) -> str:
     return role
 
 
+def seen(text: str) -> bool:
+    """Whether a line of text has no characters that nobody can see or write: marks of direction are fine."""
+    return not any(unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") for one in text)
+
+
 def _title(field: str, value: Any) -> str:
     text = " ".join(str(value).translate(TURNING).split())
-    if not text or len(text) > TITLE_LIMIT or any(unicodedata.category(one) in ("Cc", "Cs") for one in text):
+    if not text or len(text) > TITLE_LIMIT or not seen(text):
         raise BadInput(
             say("A name has 1 to {most} characters, and none that can't be seen.", most=TITLE_LIMIT),
             field=field,
@@ -140,8 +145,8 @@ def _color(field: str, value: Any) -> str:
 
 
 def _line(field: str, value: Any) -> str:
-    text = str(value or "").strip()
-    if len(text) > TITLE_LIMIT or not text.isprintable():
+    text = str(value or "").translate(TURNING).strip()
+    if len(text) > TITLE_LIMIT or not seen(text):
         raise BadInput(say("That is too long, or holds odd characters."), field=field)
     return text
 
@@ -155,7 +160,7 @@ def _language(field: str, value: Any) -> str:
 
 def _names(field: str, value: Any) -> list[str]:
     names = list(dict.fromkeys(str(one).strip() for one in value or () if str(one).strip()))
-    if len(names) > 100 or any(len(name) > TITLE_LIMIT or not name.isprintable() for name in names):
+    if len(names) > 100 or any(len(name) > TITLE_LIMIT or not seen(name) for name in names):
         raise BadInput(say("That is too long, or holds odd characters."), field=field)
     return names
 
