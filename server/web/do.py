@@ -112,6 +112,9 @@ def way_back(services: Services, call: Call, found: Answer, goal: str) -> Answer
         written = json.dumps(undo["body"]) if undo.get("body") else ""
         line = f"{undo.get('method')} {undo.get('path')} {written}".strip()
     headers: Headers = [("Location", goal or came_from(call)), said.keep(services, found.message, line)]
+    headers += [
+        pair for pair in found.headers if pair[0] == "Set-Cookie"
+    ]  # another password, the same session
     return Answer(status=303, headers=headers, body=[])
 
 
