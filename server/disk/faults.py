@@ -15,6 +15,7 @@ from typing import Any
 
 from server.disk import encoding, paths
 from server.disk.records import Action, Problem
+from server.disk.speech import say
 
 MEND = "/api/problems/mend"
 LONGEST = paths.NAME_BYTES - len(".json")  # bytes of a name beside which a record fits
@@ -41,23 +42,28 @@ def broken(address: str, why: str, *actions: Action, of: str = "") -> Problem:
     """A file of Croft's that isn't what it should be: its own address, and that of what it tells `of`."""
     name = paths.name_of(address)
     if name == paths.PROJECT_FILE:
-        what = "What the project says of itself"
+        what = say("What the project says of itself")
     elif paths.file_of_companion(address):
-        what = f"What Croft noted of {paths.name_of(paths.file_of_companion(address))}"
+        what = say("What Croft noted of {file}", file=paths.name_of(paths.file_of_companion(address)))
     else:
-        what = f"What people said of {name.removesuffix('.json')}"
-    text = f"{what} can’t be read: {why}. It is shown as it was last, and stays as it is."
-    mend = f"Correct {name} in a text editor, or copy it back from a backup."
+        what = say("What people said of {file}", file=name.removesuffix(".json"))
+    text = say(
+        "{what} can’t be read: {why}. It is shown as it was last, and stays as it is.", what=what, why=why
+    )
+    mend = say("Correct {name} in a text editor, or copy it back from a backup.", name=name)
     if actions:
-        mend = f"Put the last good one back. Or: {mend}"
+        mend = say("Put the last good one back. Or: {mend}", mend=mend)
     return problem("sidecar", of or address, text, mend, *actions)
 
 
 def orphan(address: str, *actions: Action) -> Problem:
     """A record without its file."""
-    text = f"{paths.name_of(address)} is gone. What people said of it, and its renders, are still there."
+    text = say(
+        "{address} is gone. What people said of it, and its renders, are still there.",
+        address=paths.name_of(address),
+    )
     return problem(
-        "orphan", address, text, "Put the file back under this name, or let its record go.", *actions
+        "orphan", address, text, say("Put the file back under this name, or let its record go."), *actions
     )
 
 
@@ -75,13 +81,17 @@ def clashes(names: Iterable[str]) -> Iterator[tuple[str, str]]:
 def clash(folder: str, name: str, other: str, *actions: Action) -> Problem:
     """Two names that differ in case, or in how an accent is stored, alone."""
     if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other):
-        text = f"Two files are named {name}: they store its accents differently. A Mac shows one."
-    else:
-        text = (
-            f"{name} and {other} differ in upper and lower case alone: Windows and macOS show one of them, "
-            "and may save into the wrong one."
+        text = say(
+            "Two files are named {name}: they store its accents differently. A Mac shows one.", name=name
         )
-    return problem("case-clash", paths.join(folder, name), text, "Rename one.", *actions)
+    else:
+        text = say(
+            "{name} and {other} differ in upper and lower case alone: Windows and macOS show one "
+            "of them, and may save into the wrong one.",
+            name=name,
+            other=other,
+        )
+    return problem("case-clash", paths.join(folder, name), text, say("Rename one."), *actions)
 
 
 def fits_a_record(name: str) -> bool:
@@ -94,66 +104,79 @@ def odd_name(folder: str, name: str) -> Problem | None:
     if name.isascii() and len(name) <= LONGEST:
         return None
     address = paths.join(folder, name)
-    action = mending("Give it a readable name", "readable-name", address)
+    action = mending(say("Give it a readable name"), "readable-name", address)
     shown = encoding.shown(name)
     if shown != name:
-        text = f"The name of {shown} isn’t text that every program reads: Windows and macOS may not open it."
-        return problem("name", address, text, "Give it a name in letters that all know.", action)
+        text = say(
+            "The name of {shown} isn’t text that every program reads: Windows and macOS may not open it.",
+            shown=shown,
+        )
+        return problem("name", address, text, say("Give it a name in letters that all know."), action)
     if fits_a_record(name):
         return None
     size = len(os.fsencode(name))
-    text = (
-        f"{name[:40]}… has a name of {size} bytes. No record fits beside it, so nobody can own it or give it "
-        "a state. It can be opened, fetched and rendered."
+    text = say(
+        "{name}… has a name of {size} bytes. No record fits beside it, so nobody can own it "
+        "or give it a state. It can be opened, fetched and rendered.",
+        name=name[:40],
+        size=size,
     )
     action = mending("Shorten its name", "readable-name", address)
-    return problem("name", address, text, "Give it a shorter name.", action)
+    return problem("name", address, text, say("Give it a shorter name."), action)
 
 
 def leftover(address: str, *actions: Action) -> Problem:
     """A temporary file of Croft's that is too old to be written still."""
-    text = f"{paths.name_of(address)} is a temporary file that a crash left behind."
-    return problem("leftover", address, text, "It may be deleted.", *actions)
+    text = say("{address} is a temporary file that a crash left behind.", address=paths.name_of(address))
+    return problem("leftover", address, text, say("It may be deleted."), *actions)
 
 
 def interrupted(address: str) -> Problem:
     """Something that a crash cut off, in a folder that isn't there any more."""
     name, folder = paths.name_of(address), paths.folder_of(address)
-    text = f"Croft was cut off while {name} was deleted, kept or brought back, and {folder} is gone since."
-    mend = "Put the folder back, under any name, and start Croft again: then it is finished."
+    text = say(
+        "Croft was cut off while {name} was deleted, kept or brought back, and {folder} is gone since.",
+        name=name,
+        folder=folder,
+    )
+    mend = say("Put the folder back, under any name, and start Croft again: then it is finished.")
     return problem("interrupted", address, text, mend)
 
 
 def conflict(address: str, *actions: Action) -> Problem:
     """A copy that a synchronising program made."""
-    text = f"{paths.name_of(address)} is a copy that a synchronising program made of a conflict."
-    mend = "Compare it with the original, keep the better one, delete the other."
+    text = say(
+        "{address} is a copy that a synchronising program made of a conflict.", address=paths.name_of(address)
+    )
+    mend = say("Compare it with the original, keep the better one, delete the other.")
     return problem("conflict", address, text, mend, *actions)
 
 
 def unreadable(address: str, why: str, path: Path | None = None, *actions: Action) -> Problem:
     """A folder or file that can't be looked at. With its path, the command that lets Croft in."""
-    text = f"{address} can’t be seen: {why}. What Croft knew of it is shown as it was."
+    text = say(
+        "{address} can’t be seen: {why}. What Croft knew of it is shown as it was.", address=address, why=why
+    )
     command = ""
     if path is not None:
         place, above = shlex.quote(str(path)), shlex.quote(str(path.parent))
         # The group of the folder above is the one that students and Croft share.
         command = f"sudo chgrp -R --reference={above} {place} && sudo chmod -R g+rwX {place}"
     return problem(
-        "unreadable", address, text, "Give Croft’s user the right to read it.", *actions, command=command
+        "unreadable", address, text, say("Give Croft’s user the right to read it."), *actions, command=command
     )
 
 
 def newer(address: str, schema: int) -> Problem:
     """A file of a Croft that is newer than this one."""
-    text = f"A newer Croft wrote it (schema {schema}): this one only reads it."
-    return problem("newer", address, text, "Bring this Croft up to date.")
+    text = say("A newer Croft wrote it (schema {schema}): this one only reads it.", schema=schema)
+    return problem("newer", address, text, say("Bring this Croft up to date."))
 
 
 def same_uuid(address: str, first: str) -> Problem:
     """Two sidecars that claim to be one asset."""
-    text = f"It holds the same uuid as {first}: one is a copy."
-    return problem("identity", address, text, "Start Croft: the copy gets a uuid of its own.")
+    text = say("It holds the same uuid as {first}: one is a copy.", first=first)
+    return problem("identity", address, text, say("Start Croft: the copy gets a uuid of its own."))
 
 
 def as_data(problem: Problem) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from server.disk import faults, paths
 from server.disk.paths import Share
 from server.disk.records import Problem
+from server.disk.speech import count, say
 
 LOW_BYTES = 1 << 30  # less room than this is told as full
 SOON_BYTES = 10 << 30  # and less than this, if it is also less than SOON_SHARE of the disk, as nearly full
@@ -25,7 +26,7 @@ OLD_DAYS = 30  # deletions that are older are what an admin may do without
 JUMP_S = 30.0  # steps of the clock that matter
 SHARE_OFF_S = 10.0  # of a share's clock; some count in steps of two seconds
 JUMP_TOLD_S = 3600.0
-MAKE_ROOM = "Delete old renders, empty old/ folders, or add a disk."
+MAKE_ROOM = say("Delete old renders, empty old/ folders, or add a disk.")
 EMPTY_OLD = r".*/old/[0-9]{8}-[0-9]{6}-[0-9a-f]{6}"
 
 Room = Callable[[Path], os.statvfs_result]
@@ -36,9 +37,9 @@ def disks(share: Share, room: Room = os.statvfs) -> Iterator[Problem]:
     address = paths.address(share.name)
     whole = _look(share.root, room)
     if whole is not None:
-        yield from _fullness(share, share.root, whole, f"The share {share.name}", address)
+        yield from _fullness(share, share.root, whole, say("The share {share}", share=share.name), address)
         if whole.f_flag & os.ST_RDONLY and not share.read_only:
-            yield _read_only(share.root, f"The disk of the share {share.name}", address)
+            yield _read_only(share.root, say("The disk of the share {share}", share=share.name), address)
     for branch in share.branches:
         found = _look(branch, room)
         if found is None:
@@ -48,12 +49,15 @@ def disks(share: Share, room: Room = os.statvfs) -> Iterator[Problem]:
             yield _read_only(branch, f"{branch}, a disk of the share {share.name},", place)
         elif free(found) < LOW_BYTES and whole is not None and free(whole) >= LOW_BYTES:
             # Where the whole pool is full this says nothing new.
-            text = (
-                f"{branch}, a disk of the share {share.name}, has {size(free(found))} left. Others have "
-                "room: new files go there; what lies here can’t grow."
+            text = say(
+                "{branch}, a disk of the share {share}, has {size} left. Others have room: new files "
+                "go there; what lies here can’t grow.",
+                branch=branch,
+                share=share.name,
+                size=size(free(found)),
             )
             yield _of_share(
-                "full", place, text, "Move some of it to another disk of the pool.", severity="warning",
+                "full", place, text, say("Move some of it to another disk of the pool."), severity="warning",
                 command=_empty(branch),
             )  # fmt: skip
 
@@ -65,7 +69,7 @@ def free(found: os.statvfs_result) -> int:
 
 def size(count: int) -> str:
     """`700 MB`, `3.2 GB`."""
-    return f"{count >> 20} MB" if count < 1 << 30 else f"{count / (1 << 30):.1f} GB"
+    return say("{n} MB", n=count >> 20) if count < 1 << 30 else say("{n:.1f} GB", n=count / (1 << 30))
 
 
 def _look(path: Path, room: Room) -> os.statvfs_result | None:
@@ -80,16 +84,21 @@ def _fullness(
 ) -> Iterator[Problem]:
     left, whole = free(found), found.f_blocks * found.f_frsize
     if left < LOW_BYTES:
-        text = f"{what} has {size(left)} left: saving and rendering will fail."
+        text = say("{what} has {size} left: saving and rendering will fail.", what=what, size=size(left))
         yield _of_share("full", address, text, MAKE_ROOM, command=_empty(root))
     elif left < SOON_BYTES and left < whole * SOON_SHARE:
-        text = f"{what} is nearly full: {size(left)} of {size(whole)} are left."
+        text = say(
+            "{what} is nearly full: {left} of {whole} are left.",
+            what=what,
+            left=size(left),
+            whole=size(whole),
+        )
         yield _of_share("full", address, text, MAKE_ROOM, severity="warning", command=_empty(root))
 
 
 def _read_only(path: Path, what: str, address: str) -> Problem:
-    text = f"{what} can only be read now. The kernel does this to a disk that fails."
-    mend = "Look at what the kernel says (dmesg) before you let it be written to again."
+    text = say("{what} can only be read now. The kernel does this to a disk that fails.", what=what)
+    mend = say("Look at what the kernel says (dmesg) before you let it be written to again.")
     return _of_share(
         "read-only", address, text, mend, command=f"sudo mount -o remount,rw {shlex.quote(str(path))}"
     )
@@ -151,26 +160,37 @@ class Clocks:
         """A clock that jumped, for an hour or until it jumps back; shares whose clock is off."""
         step_s = self._step_s()
         if abs(step_s) > JUMP_S:
-            direction = "ahead" if step_s > 0 else "back"
             yield Problem(
                 "clock:server",
                 "clock",
                 "",
-                f"The server’s clock was set {direction} by {duration(step_s)}. What was saved or rendered "
-                "around then may show in the wrong order.",
-                "If the time is right now, all is well: say so. Let it be set by a time server.",
-                (faults.mending("The time is right now", "accept-clock", "", "admin"),),
+                say(
+                    "The server’s clock was set ahead by {time}. What was saved or rendered around then may "
+                    "show in the wrong order."
+                    if step_s > 0
+                    else "The server’s clock was set back by {time}. What was saved or rendered around then "
+                    "may show in the wrong order.",
+                    time=duration(step_s),
+                ),
+                say("If the time is right now, all is well: say so. Let it be set by a time server."),
+                (faults.mending(say("The time is right now"), "accept-clock", "", "admin"),),
                 command="sudo timedatectl set-ntp true",
             )
         for share, off in sorted(self._off.items()):
-            direction = "ahead of" if off > 0 else "behind"
             yield Problem(
                 f"clock:{share}",
                 "clock",
                 paths.address(share),
-                f"The clock of the disk that the share {share} lies on is {duration(off)} {direction} the "
-                "server’s: files that are saved there get wrong times.",
-                "Let both be set by the same time server; then look again.",
+                say(
+                    "The clock of the disk that the share {share} lies on is {time} ahead of the server’s: "
+                    "files that are saved there get wrong times."
+                    if off > 0
+                    else "The clock of the disk that the share {share} lies on is {time} behind the "
+                    "server’s: files that are saved there get wrong times.",
+                    share=share,
+                    time=duration(off),
+                ),
+                say("Let both be set by the same time server; then look again."),
                 (faults.mending("Look again", "look-at-clock", paths.address(share)),),
                 command="sudo timedatectl set-ntp true",
             )
@@ -192,8 +212,11 @@ class Clocks:
 
 def duration(seconds: float) -> str:
     """`40 s`, `12 min`, `3 h`, `2 days`."""
-    count = abs(seconds)
-    for unit, length, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
-        if count < length * most:
-            return f"{count / length:.0f} {unit}"
-    return f"{count / 86400:.0f} days"
+    long = abs(seconds)
+    if long < 120:
+        return say("{n} s", n=round(long))
+    if long < 7200:
+        return say("{minutes} min", minutes=round(long / 60))
+    if long < 48 * 3600:
+        return say("{hours} h", hours=round(long / 3600))
+    return count("{n} day", "{n} days", round(long / 86400))

@@ -22,6 +22,7 @@ from server.disk import paths
 from server.disk.entries import CLOSED, CREATED, FOLDER, GONE, MOVED
 from server.disk.inotify import Inotify, LimitReached, limit
 from server.disk.records import Problem
+from server.disk.speech import say
 
 log = logging.getLogger(__name__)
 
@@ -169,23 +170,32 @@ class Hearing:
             (
                 self.deaf,
                 "inotify",
-                f"The kernel gives no notices of changes ({self._why_deaf}); folders are looked at instead, "
-                "and new files show up later.",
-                "Raise fs.inotify.max_user_instances and start Croft again.",
+                say(
+                    "The kernel gives no notices of changes ({why_deaf}); folders are looked at instead, "
+                    "and new files show up later.",
+                    why_deaf=self._why_deaf,
+                ),
+                say("Raise fs.inotify.max_user_instances and start Croft again."),
             ),
             (
                 self.limit_reached,
                 "watches",
-                f"The kernel allows {limit():,} watched folders, and there are more on the shares: changes "
-                "in the others show up later.",
-                "Raise it: sysctl fs.inotify.max_user_watches=1000000 (and in /etc/sysctl.d).",
+                say(
+                    "The kernel allows {limit:,} watched folders, and there are more on the shares: "
+                    "changes in the others show up later.",
+                    limit=limit(),
+                ),
+                say("Raise it: sysctl fs.inotify.max_user_watches=1000000 (and in /etc/sysctl.d)."),
             ),
             (
                 self._clock() - self._overflow_at < OVERFLOW_SHOWN_S,
                 "overflow",
-                f"More changed at once than the kernel could tell ({self._overflows} times since the "
-                "start); everything was looked at again.",
-                "If it happens often, raise fs.inotify.max_queued_events.",
+                say(
+                    "More changed at once than the kernel could tell ({overflows} times since the "
+                    "start); everything was looked at again.",
+                    overflows=self._overflows,
+                ),
+                say("If it happens often, raise fs.inotify.max_queued_events."),
             ),
         ]
         return [Problem(ident, "watcher", "", text, mend) for is_so, ident, text, mend in told if is_so]

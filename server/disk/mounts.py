@@ -23,6 +23,7 @@ from server.disk.errors import BadInput, CroftError, DiskFull, NotFound, ReadOnl
 from server.disk.paths import Share
 from server.disk.records import Problem
 from server.disk.settings import Settings
+from server.disk.speech import say
 
 log = logging.getLogger("croft.mounts")
 
@@ -119,17 +120,28 @@ class Mounts:
         for share in self.all():
             place = share.name + paths.SEPARATOR
             if self.away(share.name):
-                text = f"The share {share.name} isn't there: {self._gone.get(share.name, '')}."
-                mend = (
-                    f"Mount it at {share.root}. If it was emptied on purpose, remove "
-                    f"{self._settings.folder_path}/shares/{share.name}.json and it begins anew."
+                text = say(
+                    "The share {share} isn't there: {get}.",
+                    share=share.name,
+                    get=self._gone.get(share.name, ""),
+                )
+                mend = say(
+                    "Mount it at {root}. If it was emptied on purpose, remove "
+                    "{folder_path}/shares/{share}.json and it begins anew.",
+                    root=share.root,
+                    folder_path=self._settings.folder_path,
+                    share=share.name,
                 )
                 found.append(Problem(f"away:{share.name}", "share", place, text, mend, severity="error"))
                 continue
             share = self._shares[share.name]
             if share.read_only and not self.try_again(share.name):
-                text = f"Nothing can be written to the share {share.name}: {share.read_only}."
-                mend = "Mend the mount or its rights: Croft tries again by itself."
+                text = say(
+                    "Nothing can be written to the share {share}: {read_only}.",
+                    share=share.name,
+                    read_only=share.read_only,
+                )
+                mend = say("Mend the mount or its rights: Croft tries again by itself.")
                 again = faults.mending("Try again now", "try-share", place)
                 found.append(faults.problem("read-only", place, text, mend, again))
             found += health.disks(share)

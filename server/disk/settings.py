@@ -269,7 +269,7 @@ class Settings:
                 continue  # a person's comment
             wrong = check_value(name, value)
             if wrong:
-                self._tell(f"server.json: {name}", wrong, "Correct it; the default is used until then.")
+                self._tell(f"server.json: {name}", wrong, say("Correct it; the default is used until then."))
             else:
                 values[name] = float(value) if KEYS[name].type is float else value
         values["site"] = values["site"] or self._site
@@ -283,7 +283,9 @@ class Settings:
             names = []
         except OSError as error:
             self._tell(
-                kind, f"The folder {folder} can't be read: {error.strerror}.", "Give it its rights back."
+                kind,
+                say("The folder {folder} can't be read: {why}.", folder=folder, why=error.strerror),
+                say("Give it its rights back."),
             )
             return
         old = self._folders[kind]
@@ -318,7 +320,11 @@ class Settings:
             raw, _ = files.read_bounded(path, MAX_BYTES)
         except OSError as error:
             self._seen.pop(inside, None)
-            self._tell(inside, f"{path} can't be read: {error.strerror}.", "Put it back or mend its rights.")
+            self._tell(
+                inside,
+                say("{path} can't be read: {why}.", path=path, why=error.strerror),
+                say("Put it back or mend its rights."),
+            )
             return None
         self._seen[inside] = seen
         return raw
@@ -386,8 +392,8 @@ class Settings:
         self._site = kept.decode("utf-8", "replace").strip()
         if not IDENT.match(self._site):
             self._site = "here"
-            mend = "Delete it, and start Croft again."
-            self._tell("site", f"{path} holds no name for this installation.", mend)
+            mend = say("Delete it, and start Croft again.")
+            self._tell("site", say("{path} holds no name for this installation.", path=path), mend)
 
 
 def check_value(name: str, value: object) -> str:

@@ -51,6 +51,7 @@ from server.disk.scan import Scanner
 from server.disk.settings import Settings
 from server.disk.sidecar import Sidecar
 from server.disk.sites import Sites, Together
+from server.disk.speech import say
 
 __all__ = ["Store", "Watcher", "configured_shares"]
 
@@ -594,7 +595,7 @@ class Store:
                     "history",
                     address,
                     f"A change of {address} is missing in its history: {why}",
-                    "Make room on the disk; the change itself was made.",
+                    say("Make room on the disk; the change itself was made."),
                 )
             )
         found += [

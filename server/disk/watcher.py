@@ -27,6 +27,7 @@ from server.disk.identity import CONTEST_S, Identity
 from server.disk.listing import frame_key
 from server.disk.records import Change, Problem
 from server.disk.scan import Found
+from server.disk.speech import say
 
 if TYPE_CHECKING:
     from server.disk.store import Store
@@ -151,10 +152,16 @@ class Watcher:
                     f"disk:{name}",
                     "share",
                     paths.address(name),
-                    f"{', '.join(lost)} of the pool of share {name} isn't mounted. What lies there is shown "
-                    "as it was, and can't be opened.",
-                    "Mount the disk again, or add it to the pool; if it is broken, copy its files back from "
-                    "the backup; if it was meant to go, start Croft anew.",
+                    say(
+                        "{lost} of the pool of share {name} isn't mounted. What lies there is shown as it "
+                        "was, and can't be opened.",
+                        lost=", ".join(lost),
+                        name=name,
+                    ),
+                    say(
+                        "Mount the disk again, or add it to the pool; if it is broken, copy its files back "
+                        "from the backup; if it was meant to go, start Croft anew."
+                    ),
                 )
             )
         if self._failed > 1:
@@ -162,9 +169,13 @@ class Watcher:
                 faults.problem(
                     "unreadable",
                     "",
-                    f"A look at the shares failed {self._failed} times in a row ({self._why_failed}): what "
-                    "changed since may show up late.",
-                    "The server's log says where; Croft tries again by itself.",
+                    say(
+                        "A look at the shares failed {failed} times in a row ({why_failed}): what changed "
+                        "since may show up late.",
+                        failed=self._failed,
+                        why_failed=self._why_failed,
+                    ),
+                    say("The server's log says where; Croft tries again by itself."),
                     severity="error",
                 )
             )
@@ -175,8 +186,12 @@ class Watcher:
                 continue  # it was never here yet
             unreadable = dict(scanner.lister.unreadable)
             for folder, why in sorted(scanner.failed.copy().items()):
-                text = f"{folder} can’t be understood: {why}. What is known of it stays as it was."
-                mend = "The server's log says where it failed; the rest of the share is served."
+                text = say(
+                    "{folder} can’t be understood: {why}. What is known of it stays as it was.",
+                    folder=folder,
+                    why=why,
+                )
+                mend = say("The server's log says where it failed; the rest of the share is served.")
                 found.append(faults.problem("unreadable", folder, text, mend))
             for address, why in sorted(unreadable.items()):
                 path = share.root / paths.parse(address)[1]

@@ -14,6 +14,7 @@ from typing import Any
 
 from server.disk import paths
 from server.disk.errors import BadContent, CroftError
+from server.disk.speech import say, together
 from server.disk.store import Store
 from server.farm import frames as frame_ranges
 from server.farm.committer.board import Board
@@ -127,7 +128,12 @@ class Checks:
         given = record.get("parameters") or {}
         name = given.get("scene")
         if name and known.present and known.told.get("scenes") and not known.scene(name):
-            yield Notice(ERROR, "scene", f"The file has no scene called {name}.", "Choose one that it has.")
+            yield Notice(
+                ERROR,
+                "scene",
+                say("The file has no scene called {name}.", name=name),
+                say("Choose one that it has."),
+            )
             return
         scene = known.scene(name)
         if scene.get("camera") is False and not given.get("camera") and scene.get("renderable") is not True:
@@ -135,12 +141,14 @@ class Checks:
             yield Notice(
                 ERROR if certain else WARNING,
                 "camera",
-                "The scene has no camera: there is nothing that it could be seen by.",
-                "In Blender: Add › Camera, save, and render again.",
+                say("The scene has no camera: there is nothing that it could be seen by."),
+                say("In Blender: Add › Camera, save, and render again."),
             )
         yield from _of_range(record, known.frames(name), scene.get("step"))
         if known.told and known.told.get("whole") is False:
-            yield Notice(WARNING, "broken", "The file ends in the middle: it may not open.", "Save it again.")
+            yield Notice(
+                WARNING, "broken", say("The file ends in the middle: it may not open."), say("Save it again.")
+            )
 
     def _of_files(self, record: Mapping[str, Any]) -> Iterator[Notice]:
         for use, scene in self._uses(record["file"]):
@@ -158,7 +166,7 @@ class Checks:
                 and record["type"].endswith("frames")
             ):
                 yield Notice(
-                    NOTE, "film", "The scene makes a film: each frame becomes a PNG picture instead."
+                    NOTE, "film", say("The scene makes a film: each frame becomes a PNG picture instead.")
                 )
             return
         raw = scene.get("output")
@@ -166,9 +174,12 @@ class Checks:
             yield Notice(
                 WARNING,
                 "output",
-                f"The scene’s own output path, {raw or 'which is empty'}, lies on each computer by itself: "
-                "the frames would be scattered.",
-                "Let the frames go to a new version, or set a path that begins with // in Blender.",
+                say(
+                    "The scene’s own output path, {raw}, lies on each computer by itself: the frames "
+                    "would be scattered.",
+                    raw=raw or say("which is empty"),
+                ),
+                say("Let the frames go to a new version, or set a path that begins with // in Blender."),
                 suggest=(("output", "version"),),
             )
 
@@ -182,8 +193,8 @@ class Checks:
                 yield Notice(
                     WARNING,
                     "computers",
-                    f"No computer can render it now: {why}.",
-                    "It waits until one can. Start one, or tell whoever looks after the farm.",
+                    say("No computer can render it now: {why}.", why=why),
+                    say("It waits until one can. Start one, or tell whoever looks after the farm."),
                     lasting=False,
                 )
                 return
@@ -193,18 +204,25 @@ class Checks:
         have = sorted(filter(None, (version(node.programs.get("blender")) for node in self._here())))
         if have and have[0] < saved:
             older = have[-1] < saved
-            text = (
-                f"The file was saved with Blender {shown(saved)}; "
-                f"{'the computers have' if older else 'some computers have only'} {shown(have[0])}."
+            text: str = say(
+                "The file was saved with Blender {saved}; the computers have {have}."
+                if older
+                else "The file was saved with Blender {saved}; some computers have only {have}.",
+                saved=shown(saved),
+                have=shown(have[0]),
             )
             if least and have[-1] < least:
-                text += f" It needs {shown(least)} at least."
+                text = together([text, say("It needs {least} at least.", least=shown(least))])
             yield Notice(
                 WARNING,
                 "blender",
                 text,
-                f"What is new in {shown(saved)} would be missing: save it with {shown(have[0])}, or ask for "
-                "the computers to be updated.",
+                say(
+                    "What is new in {saved} would be missing: save it with {have}, or ask for the "
+                    "computers to be updated.",
+                    saved=shown(saved),
+                    have=shown(have[0]),
+                ),
             )
 
     def _here(self) -> list[Node]:
@@ -217,15 +235,15 @@ class Checks:
             yield Notice(
                 WARNING,
                 "saving",
-                "Blender is saving the file just now: the save before this one would be rendered.",
-                "Wait a moment.",
+                say("Blender is saving the file just now: the save before this one would be rendered."),
+                say("Wait a moment."),
                 lasting=False,
             )
         elif not known.present and path.suffix.casefold() == ".blend":
             yield Notice(
                 NOTE,
                 "reading",
-                "It was saved just now: what it uses is still being looked at.",
+                say("It was saved just now: what it uses is still being looked at."),
                 lasting=False,
             )
         folder = record.get("writes") or paths.folder_of(record["file"])
@@ -233,11 +251,15 @@ class Checks:
         low = self._board.room.why(folder)
         if low:
             yield Notice(
-                WARNING, "room", f"The render would wait: {low}.", "Delete old renders.", lasting=False
+                WARNING,
+                "room",
+                say("The render would wait: {low}.", low=low),
+                say("Delete old renders."),
+                lasting=False,
             )
         if self._board.nodes.farm_paused:
             yield Notice(
-                NOTE, "paused", "All computers are paused: it waits until they go on.", lasting=False
+                NOTE, "paused", say("All computers are paused: it waits until they go on."), lasting=False
             )
 
 
@@ -257,12 +279,17 @@ def _of_range(record: Mapping[str, Any], frames: tuple[int, int] | None, step: o
     span = f"{first}-{last}" if first != last else str(first)
     if beyond:
         inside = any(part[-1] >= first and part[0] <= last for part in asked.ranges)
-        what = "Some frames lie" if inside else "All of these frames lie"
         yield Notice(
             WARNING,
             "range",
-            f"{what} outside of the scene, which runs from {first} to {last}.",
-            f"Render {span}, or change the scene’s range in Blender.",
+            say(
+                "Some frames lie outside of the scene, which runs from {first} to {last}."
+                if inside
+                else "All of these frames lie outside of the scene, which runs from {first} to {last}.",
+                first=first,
+                last=last,
+            ),
+            say("Render {span}, or change the scene’s range in Blender.", span=span),
             suggest=(("frames", span),),
         )
     elif (
@@ -271,7 +298,7 @@ def _of_range(record: Mapping[str, Any], frames: tuple[int, int] | None, step: o
         yield Notice(
             NOTE,
             "step",
-            f"The scene renders every {step}. frame only: this asks for more of them.",
+            say("The scene renders one of {step} frames only: this asks for more of them.", step=step),
             suggest=(("frames", f"{span}x{step}"),),
         )
 

@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.disk import branches, paths
+from server.disk import branches, paths, speech
 from server.disk.branches import Pool
 from server.disk.errors import CroftError
 from server.disk.health import free, size
 from server.disk.records import Problem
 from server.disk.settings import Settings
+from server.disk.speech import say
 from server.disk.store import Store
 
 GB = 1 << 30
@@ -108,9 +109,18 @@ class Room:
                 f"room:{place}",
                 "room",
                 paths.address(paths.parse(folder)[0]),
-                f"{count} {'render waits' if count == 1 else 'renders wait'}: {place} has {size(low.left)} "
-                f"of {size(low.whole)} left. {size(low.needed)} are kept free, so that people can save.",
-                "Delete old renders or earlier saves there, or add a disk. They go on by themselves.",
+                speech.count(
+                    "{n} render waits: {place} has {left} of {whole} left. {needed} are kept free, so that "
+                    "people can save.",
+                    "{n} renders wait: {place} has {left} of {whole} left. {needed} are kept free, so that "
+                    "people can save.",
+                    count,
+                    place=place,
+                    left=size(low.left),
+                    whole=size(low.whole),
+                    needed=size(low.needed),
+                ),
+                say("Delete old renders or earlier saves there, or add a disk. They go on by themselves."),
                 severity="error",
             )
             for place, (low, folder, count) in sorted(found.items())

@@ -22,6 +22,7 @@ from server.disk.backups import Tree
 from server.disk.errors import Forbidden, NotFound
 from server.disk.records import Problem
 from server.disk.settings import Settings
+from server.disk.speech import say
 from server.disk.store import Store
 
 from .people import User
@@ -197,8 +198,8 @@ class Backups:
             known = trees.trees()
         except OSError as error:
             yield problem(
-                f"The backups in {place} can’t be read: {error.strerror}.",
-                "Mount the backup’s disk, or give Croft’s user the right to read there.",
+                say("The backups in {place} can’t be read: {why}.", place=place, why=error.strerror),
+                say("Mount the backup’s disk, or give Croft’s user the right to read there."),
             )
             return
         last = trees.last_run()
@@ -207,7 +208,7 @@ class Backups:
         if not known:
             yield problem(
                 f"There is no backup in {place} yet.{said}",
-                "Run misc/backup once by hand, then enable croft-backup.timer.",
+                say("Run misc/backup once by hand, then enable croft-backup.timer."),
             )
             return
         age_s = self._clock() - known[0].at.timestamp()
@@ -217,13 +218,13 @@ class Backups:
         if age_s > late * 60:
             yield problem(
                 f"The newest backup is {_in_words(age_s)} old.{said}",
-                "Look at it: systemctl status croft-backup.timer, journalctl -u croft-backup.",
+                say("Look at it: systemctl status croft-backup.timer, journalctl -u croft-backup."),
                 "error" if age_s > 86400 else "warning",
             )
         elif code:
             yield problem(
                 f"The last backup isn’t as it should be.{said}",
-                "Mend what it says; docs/backup.md lists what each answer means.",
+                say("Mend what it says; docs/backup.md lists what each answer means."),
                 "warning",
             )
 

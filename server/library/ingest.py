@@ -27,6 +27,7 @@ from server.disk import conflicts, faults, paths
 from server.disk.encoding import quote
 from server.disk.errors import Broken, Busy, CroftError, DiskFull, NotFound, ReadOnly, ShareAway
 from server.disk.records import Action, Change, Entry, Problem, Stat
+from server.disk.speech import say
 from server.disk.store import Store
 
 from .assets import Assets, rfc3339, tells_of
@@ -153,7 +154,11 @@ class Ingest:
 
     def _incomplete(self, entry: Entry) -> Problem:
         name, size = paths.name_of(entry.address), entry.stat.size if entry.stat else 0
-        text = f"{name} is incomplete: its copy was broken off after {size:,} bytes. It isn’t used."
+        text = say(
+            "{name} is incomplete: its copy was broken off after {size:,} bytes. It isn’t used.",
+            name=name,
+            size=size,
+        )
         actions: tuple[Action, ...] = ()
         if self._projects.of(entry.address) is not None:
             path = "/api/assets/" + quote(entry.address, safe="/:@")
@@ -164,7 +169,7 @@ class Ingest:
                     path,
                 ),
             )
-        return faults.problem("incomplete", entry.address, text, "Copy it again.", *actions)
+        return faults.problem("incomplete", entry.address, text, say("Copy it again."), *actions)
 
     def _changed(self, changes: list[Change]) -> None:
         """In whichever thread made the change: only note what to look at."""

@@ -21,6 +21,7 @@ from typing import Any
 from server.disk import faults
 from server.disk.errors import BadInput
 from server.disk.records import Problem
+from server.disk.speech import say
 
 from .media import kinds
 
@@ -146,7 +147,7 @@ def _made_of(where: str, texts: tuple[Any, ...]) -> tuple[tuple[Pattern, ...], l
         except BadInput as error:
             place = f"{where}, pattern {number}"
             at = f" (character {error.facts.get('position', 0) + 1} of {str(text)[:LONGEST]!r})"
-            mend = "Correct it; what was there before is used until then."
+            mend = say("Correct it; what was there before is used until then.")
             problems.append(faults.problem("name", place, f"In {place}: {error.message}{at}", mend))
     return tuple(patterns), problems
 
@@ -158,9 +159,9 @@ def _wrong(sentence: str, position: int) -> BadInput:
 def _parts(text: str) -> list[_Field | str]:
     """Fields and the text between them, checked."""
     if not isinstance(text, str) or not text:
-        raise _wrong("A name pattern is a text with fields in braces, such as {shot}_{task}.", 0)
+        raise _wrong(say("A name pattern is a text with fields in braces, such as {shot}_{task}."), 0)
     if len(text) > LONGEST:
-        raise _wrong(f"A name pattern has {LONGEST} characters at most.", LONGEST)
+        raise _wrong(say("A name pattern has {longest} characters at most.", longest=LONGEST), LONGEST)
     parts: list[_Field | str] = []
     place = 0
     while place < len(text):
@@ -173,17 +174,17 @@ def _parts(text: str) -> list[_Field | str]:
             parts.append(found)
             place = text.index("}", place) + 1
         elif character == "}":
-            raise _wrong("There is a } without its {. A brace in a name is written }}.", place)
+            raise _wrong(say("There is a } without its {. A brace in a name is written }}."), place)
         elif NO_NAME.match(character):
-            raise _wrong("No file name holds this character.", place)
+            raise _wrong(say("No file name holds this character."), place)
         else:
             place = _add_text(parts, character, place)
     fields = [part for part in parts if isinstance(part, _Field)]
     if not fields:
-        raise _wrong(f"No field is in it: put one of {', '.join(FIELDS)} in braces.", 0)
+        raise _wrong(say("No field is in it: put one of {fields} in braces.", fields=", ".join(FIELDS)), 0)
     texts = [one for one in fields if one.type == "text"]
     if len(texts) > TEXTS:
-        raise _wrong(f"{TEXTS} fields of the type text at most.", texts[TEXTS].position)
+        raise _wrong(say("{texts} fields of the type text at most.", texts=TEXTS), texts[TEXTS].position)
     return parts
 
 
@@ -198,21 +199,27 @@ def _add_text(parts: list[_Field | str], character: str, place: int) -> int:
 def _field_at(text: str, place: int) -> _Field:
     end = text.find("}", place)
     if end < 0 or "{" in text[place + 1 : end]:
-        raise _wrong("This { has no }. A brace in a name is written {{.", place)
+        raise _wrong(say("This { has no }. A brace in a name is written {{."), place)
     name, colon, kind = text[place + 1 : end].partition(":")
     if name not in FIELDS:
-        raise _wrong(f"There is no field {name[:40]!r}: use {', '.join(FIELDS)}.", place + 1)
+        raise _wrong(
+            say("There is no field {name}: use {fields}.", name=repr(name[:40]), fields=", ".join(FIELDS)),
+            place + 1,
+        )
     if not colon:
         kind = "number" if name == "version" else "word"
     if kind not in TYPES or (name == "version" and kind != "number"):
         can = "number" if name == "version" else ", ".join(TYPES)
-        raise _wrong(f"{name} can’t be of the type {kind[:40]!r}: use {can}.", place + 2 + len(name))
+        raise _wrong(
+            say("{name} can’t be of the type {kind}: use {can}.", name=name, kind=repr(kind[:40]), can=can),
+            place + 2 + len(name),
+        )
     return _Field(name, kind, place)
 
 
 def _check_beside(parts: list[_Field | str], new: _Field) -> None:
     if any(isinstance(part, _Field) and part.name == new.name for part in parts):
-        raise _wrong(f"{new.name} is there twice.", new.position)
+        raise _wrong(say("{new} is there twice.", new=new.name), new.position)
     before = parts[-1] if parts else None
     if isinstance(before, _Field) and {before.type, new.type} != {"number", "letters"}:
         sentence = (

@@ -26,6 +26,7 @@ from server.disk.errors import BadInput, Broken, Busy, Conflict, CroftError, Not
 from server.disk.merge import Rival
 from server.disk.records import Action, Change, Problem
 from server.disk.sites import events_of
+from server.disk.speech import say
 from server.disk.store import Store
 
 from .assets.fields import SUPERVISORS
@@ -113,14 +114,19 @@ class Sites:
 
     def _of_field(self, address: str, name: str, rivals: tuple[Rival, ...]) -> Problem:
         said = "; ".join(f"{_shown(rival.value)} ({self._whose(rival)})" for rival in rivals)
-        text = f"{name.capitalize()} of {paths.name_of(address)} was changed in two places at once: {said}."
+        text = say(
+            "{name} of {address} was changed in two places at once: {said}.",
+            name=name.capitalize(),
+            address=paths.name_of(address),
+            said=said,
+        )
         actions = tuple(
             faults.mending(
                 f"Take {_shown(rival.value)}", "decide", address, field=name, value=json.dumps(rival.value)
             )
             for rival in rivals
         )
-        mend = "Until somebody decides it stays as it is; the other is kept."
+        mend = say("Until somebody decides it stays as it is; the other is kept.")
         told = faults.problem("conflict", address, text, mend, *actions)
         return Problem(
             f"conflict:{address}#{name}", told.kind, address, text, mend, actions, severity=told.severity
@@ -129,13 +135,17 @@ class Sites:
     def _of_copy(self, address: str, original: str) -> Problem:
         name, first = paths.name_of(address), paths.name_of(original)
         there = (entry := self._store.index.get(original)) is not None and entry.stat is not None
-        text = f"{first} was saved in two places at once. The other one is kept as {name}."
-        mend = "Look at both. What isn’t kept goes to old/, so either can be brought back."
+        text = say(
+            "{first} was saved in two places at once. The other one is kept as {name}.",
+            first=first,
+            name=name,
+        )
+        mend = say("Look at both. What isn’t kept goes to old/, so either can be brought back.")
         mine = faults.mending(f"Keep {first} as it is", "keep-mine", address)
         theirs = faults.mending("Take the other one", "keep-theirs", address)
         both = faults.mending("Keep both", "keep-both", address)
         if first == paths.PROJECT_FILE:
-            mend = "Copy what you want to keep from the other into it by hand."
+            mend = say("Copy what you want to keep from the other into it by hand.")
             return faults.problem("conflict", address, text, mend, mine)
         return faults.problem("conflict", address, text, mend, *((mine, theirs, both) if there else (both,)))
 
@@ -174,7 +184,9 @@ class Sites:
         if before != value:
             path = f"/api/assets/{quote(address, safe='/:@')}"
             undo = Action("Undo", "PATCH", path, {str(name): before})
-        return Mended(f"{str(name).capitalize()} is {_shown(value)} now, everywhere.", undo)
+        return Mended(
+            say("{name} is {shown} now, everywhere.", name=str(name).capitalize(), shown=_shown(value)), undo
+        )
 
     def _keep_mine(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         """The conflict copy goes to `old/`."""
@@ -184,7 +196,14 @@ class Sites:
                 self._mending.movable(name, user)
         folder = self._put_away(address, user.ident)
         undo = Action("Undo", "POST", "/api/restore", {"folder": folder})
-        return Mended(f"{paths.name_of(original)} stays as it is; the other one lies in {folder}.", undo)
+        return Mended(
+            say(
+                "{original} stays as it is; the other one lies in {folder}.",
+                original=paths.name_of(original),
+                folder=folder,
+            ),
+            undo,
+        )
 
     def _keep_theirs(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         """The conflict copy's content in the original's place; what was there is kept first."""
@@ -198,7 +217,10 @@ class Sites:
         self._put_away(address, user.ident)
         path = f"/api/assets/{quote(original, safe='/:@')}/restore"
         undo = Action("Undo", "POST", path, {"save": kept}) if kept else None
-        return Mended(f"{paths.name_of(original)} is the other one now; what it was is kept.", undo)
+        return Mended(
+            say("{original} is the other one now; what it was is kept.", original=paths.name_of(original)),
+            undo,
+        )
 
     def _keep_both(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         """The conflict copy becomes a file of its own."""
@@ -215,7 +237,7 @@ class Sites:
             raise Conflict("There are too many files like {first}.", first=first)
         self._copies.pop(address, None)
         undo = Action("Undo", "DELETE", f"/api/assets/{quote(new, safe='/:@')}")
-        return Mended(f"The other one is {name} now.", undo)
+        return Mended(say("The other one is {name} now.", name=name), undo)
 
     def _original(self, address: str) -> str:
         folder, name = paths.split(address)

@@ -23,6 +23,7 @@ from server.disk.encoding import quote
 from server.disk.errors import BadInput, CroftError, Forbidden, NotFound, NotSignedIn, Stale
 from server.disk.records import Change
 from server.disk.settings import Settings
+from server.disk.speech import say
 from server.disk.store import Store, configured_shares
 from server.disk.watcher import Watcher
 from server.farm.farm import Farm
@@ -281,7 +282,7 @@ class Croft:
         self.services.counts.errors += 1
         path = masked(environ.get("PATH_INFO", ""))
         log.error("Error %s at %s %s", number, environ.get("REQUEST_METHOD"), path, exc_info=error)
-        text = f"Something went wrong in the server. Its log says more under {number}."
+        text = say("Something went wrong in the server. Its log says more under {number}.", number=number)
         if call is None or is_table(call.path):
             return Answer(None, text, 500)
         return self._html(call, 500, text, [])
@@ -295,8 +296,8 @@ class Croft:
         """What bottle itself answers with: no such page, wrong method."""
         call = self.services.call()
         bottle.response.content_type = "text/html; charset=utf-8"
-        sentences = {404: "There is no page here.", 405: "That isn't possible on this page."}
-        sentence = sentences.get(found.status_code, "This page can't be shown.")
+        sentences = {404: say("There is no page here."), 405: say("That isn't possible on this page.")}
+        sentence = sentences.get(found.status_code, say("This page can't be shown."))
         return self._error_page(call, found.status_code, sentence)
 
     # Sending

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from server.disk.speech import count, say
 from server.farm.statistics import deliveries as found_deliveries
 from server.farm.statistics import moments
 from server.farm.statistics.deliveries import Delivery, Shot
@@ -79,24 +80,26 @@ def text(one: Delivery, why: str = "") -> str:
     """A sentence that says what becomes of it."""
     ends = one.ends
     if one.verdict == found_deliveries.DELIVERED:
-        return "Delivered."
+        return say("Delivered.")
     if one.verdict == found_deliveries.PAST:
-        return "Its day has passed."
+        return say("Its day has passed.")
     if one.verdict == found_deliveries.NOTHING:
-        return "Nothing of it is being rendered."
+        return say("Nothing of it is being rendered.")
     if one.verdict == found_deliveries.UNKNOWN or ends is None:
-        return f"Nobody can say when it will be done{': ' + why if why else ''}."
+        if why:
+            return say("Nobody can say when it will be done: {why}.", why=why)
+        return say("Nobody can say when it will be done.")
     if one.verdict == found_deliveries.MISSED:
-        return f"The present queue misses it by about {_span(ends.likely - one.due)}."
+        return say("The present queue misses it by about {span}.", span=_span(ends.likely - one.due))
     if one.verdict == found_deliveries.TIGHT:
-        return f"It may be {_span(ends.latest - one.due)} late."
-    return f"It will be there, {_span(one.due - ends.latest)} before the day is over."
+        return say("It may be {span} late.", span=_span(ends.latest - one.due))
+    return say("It will be there, {span} before the day is over.", span=_span(one.due - ends.latest))
 
 
 def _span(seconds: float) -> str:
     hours = seconds / 3600
     if hours < 1:
-        return f"{max(1, round(seconds / 60))} min"
+        return say("{minutes} min", minutes=max(1, round(seconds / 60)))
     if hours < 36:
-        return f"{round(hours)} h"
-    return f"{round(hours / 24)} days"
+        return say("{hours} h", hours=round(hours))
+    return count("{n} day", "{n} days", round(hours / 24))

@@ -17,6 +17,7 @@ from typing import Any
 
 from server.disk.errors import Busy
 from server.disk.records import Change
+from server.disk.speech import say
 from server.web.requests import dumps
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class Events:
         """Server-sent events until the client goes or the server stops. Busy when all streams are taken."""
         with self._news:
             if self._open >= self._streams or self._closed.is_set():
-                text = "All event streams are taken: ask /api/events?since=… now and then."
+                text = say("All event streams are taken: ask /api/events?since=… now and then.")
                 raise Busy(text, path="events")
             self._open += 1
             number = self._number_of(last_id) if last_id else self._number

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server.disk.errors import Conflict, CroftError
+from server.disk.speech import say
 from server.library.setup.records import Check, note, right, todo, wrong
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def told(farm: Farm, listens: str = "") -> dict[str, list[Check]]:
     """The checks of the two steps that only a running farm knows of."""
     alone = []
     if listens and is_loopback(listens):
-        text = f"Croft listens at {listens}, so only this machine reaches it."
-        alone.append(note(text, "Start it with --host 0.0.0.0, as the unit of the service does."))
+        text = say("Croft listens at {listens}, so only this machine reaches it.", listens=listens)
+        alone.append(note(text, say("Start it with --host 0.0.0.0, as the unit of the service does.")))
     return {"nodes": [*computers(farm.nodes()), *alone], "render": rendered(farm)}
 
 
@@ -47,24 +48,36 @@ def computers(nodes: list[dict[str, Any]]) -> list[Check]:
     for node in nodes:
         name, programs = node["name"], node.get("programs") or {}
         if node["state"] == "away":
-            mend = "Is it switched on, and its node started?"
-            checks.append(note(f"{name} was there, and is away now.", mend))
+            mend = say("Is it switched on, and its node started?")
+            checks.append(note(say("{name} was there, and is away now.", name=name), mend))
         elif node["wrong_shares"]:
             shares = ", ".join(node["wrong_shares"])
-            text = f"{name} answers, but its {shares} is another folder than the server's."
-            checks.append(wrong(text, "Mount the server's share there, and paste the line again."))
+            text = say(
+                "{name} answers, but its {shares} is another folder than the server's.",
+                name=name,
+                shares=shares,
+            )
+            checks.append(wrong(text, say("Mount the server's share there, and paste the line again.")))
         elif node["protocol"] < 2:
-            checks.append(note(f"{name} answers (a node of RFAM's, which can't prove what it sees)."))
+            checks.append(
+                note(say("{name} answers (a node of RFAM's, which can't prove what it sees).", name=name))
+            )
         elif "blender" not in programs:
-            text = f"{name} answers and sees the same folder, but has no Blender."
-            checks.append(note(text, "Install it there, or name it in the node's config.json as 'blender'."))
+            text = say("{name} answers and sees the same folder, but has no Blender.", name=name)
+            checks.append(
+                note(text, say("Install it there, or name it in the node's config.json as 'blender'."))
+            )
         else:
             told = sorted(programs.items(), key=lambda pair: (pair[0] != "blender", pair[0]))
             having = ", ".join(f"{program} {version}".strip() for program, version in told)
-            checks.append(right(f"{name} answers, sees the same folder, and has {having}."))
+            checks.append(
+                right(
+                    say("{name} answers, sees the same folder, and has {having}.", name=name, having=having)
+                )
+            )
     if not any(check.state == "right" for check in checks):
-        text = "No computer that could render has answered yet."
-        checks.append(todo(text, "Paste the line below on each."))
+        text = say("No computer that could render has answered yet.")
+        checks.append(todo(text, say("Paste the line below on each.")))
     return checks
 
 
@@ -72,7 +85,7 @@ def rendered(farm: Farm) -> list[Check]:
     """How the newest test render went."""
     jobs = sorted(farm.jobs(project=PROJECT), key=lambda job: job.id)
     if not jobs:
-        return [todo("Nothing was rendered for a test yet.", "Start one below; it takes seconds.")]
+        return [todo(say("Nothing was rendered for a test yet."), say("Start one below; it takes seconds."))]
     view = farm.view(jobs[-1])
     counts, (tasks, _) = view["counts"], farm.tasks(view["id"], limit=100)
     if view["state"] == "done":
@@ -83,7 +96,7 @@ def rendered(farm: Farm) -> list[Check]:
         return [todo(f"{counts['done']} of {view['total']} frames are rendered{why}")]
     reasons = [str(task.get("reason") or "") for task in tasks if task["state"] == "failed"]
     reason = reasons[0] if reasons and reasons[0] else "no reason was given"
-    return [wrong(f"The test render is {view['state']}: {reason}", "Mend it, then start another below.")]
+    return [wrong(f"The test render is {view['state']}: {reason}", say("Mend it, then start another below."))]
 
 
 def start_render(services: Services, user: User, wait: Callable[[float], None] = time.sleep) -> str:

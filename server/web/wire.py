@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from server.disk import encoding
 from server.disk.errors import BadInput, CroftError, Forbidden, NotFound, NotSignedIn
+from server.disk.speech import say
 from server.farm.farm import Farm
 from server.library.people import Token
 from server.web import join
@@ -114,11 +115,12 @@ class Wire:
         found = waiting.ask(told, str(environ.get("REMOTE_ADDR", "")), self._make_token)
         status = 200 if found["state"] == "admitted" else 202
         if status == 200:
-            said = f"{found['name']} is one of the farm's computers now."
+            said = say("{name} is one of the farm's computers now.", name=found["name"])
         else:
-            said = (
-                f"{found['name']} asks to join, with the code {found['code']}. "
-                "An admin admits it on the page Computers."
+            said = say(
+                "{name} asks to join, with the code {code}. An admin admits it on the page Computers.",
+                name=found["name"],
+                code=found["code"],
             )
         return status, JSON, encoding.dumps({"data": found, "message": said})
 

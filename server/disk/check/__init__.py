@@ -19,6 +19,7 @@ from server.disk.errors import Broken, CroftError
 from server.disk.faults import NOTES
 from server.disk.paths import Share
 from server.disk.records import Problem
+from server.disk.speech import say
 
 __all__ = ["NOTES", "JobJudge", "Walk", "check", "main"]
 
@@ -83,21 +84,27 @@ class Walk:
             marker = probes.read_marker(root)
         except Broken as error:
             yield self.parts.problem(
-                "marker", paths.SHARE_MARKER, error.message, "Copy it back from a backup."
+                "marker", paths.SHARE_MARKER, error.message, say("Copy it back from a backup.")
             )
             marker = None
         else:
             if marker is None:
                 yield self.parts.problem(
-                    "away", "", f"{root} has no {paths.SHARE_MARKER}: it isn't mounted, or was never opened.",
-                    "Mount it; a new share gets its marker when Croft is started.",
-                )  # fmt: skip
+                    "away",
+                    "",
+                    say(
+                        "{root} has no {share_marker}: it isn't mounted, or was never opened.",
+                        root=root,
+                        share_marker=paths.SHARE_MARKER,
+                    ),
+                    say("Mount it; a new share gets its marker when Croft is started."),
+                )
         if marker is None:
             return
         for pointer in deletions.pending(self.parts.share):
             yield self.parts.problem(
-                "leftover", f"{paths.LOCKS}/{pointer.name}", "A deletion was begun and not finished.",
-                "Start Croft: it finishes it.",
+                "leftover", f"{paths.LOCKS}/{pointer.name}", say("A deletion was begun and not finished."),
+                say("Start Croft: it finishes it."),
             )  # fmt: skip
         yield from self._folder("")
 

@@ -12,6 +12,7 @@ from server.disk import faults, files, paths, sidecar
 from server.disk.check.parts import Parts, names_in
 from server.disk.check.renders import Renders
 from server.disk.records import Problem
+from server.disk.speech import say
 
 JobJudge = Callable[[Path], str]  # what is wrong with the request in a job's folder; '' when nothing is
 
@@ -74,17 +75,19 @@ class Companions:
         first = self.jobs.setdefault(ident, place)
         if first != place:
             yield self.parts.problem(
-                "job", place, f"The job {ident} lies in {first} too: one is a copy.",
-                "Nothing runs twice. Delete the copy if it isn't wanted as history.",
-            )  # fmt: skip
+                "job",
+                place,
+                say("The job {ident} lies in {first} too: one is a copy.", ident=ident, first=first),
+                say("Nothing runs twice. Delete the copy if it isn't wanted as history."),
+            )
         names = names_in(folder)
         record = None
         if "job.json" not in names:
             yield self.parts.problem(
                 "job",
                 place,
-                "The job has no job.json: nobody knows what was asked.",
-                "Copy the folder back from a backup, or delete it.",
+                say("The job has no job.json: nobody knows what was asked."),
+                say("Copy the folder back from a backup, or delete it."),
             )
         else:
             request = paths.join(place, "job.json")
@@ -93,8 +96,10 @@ class Companions:
             readable = record is not None and sidecar.schema_of(record) <= sidecar.SCHEMA
             why = self.judge(folder) if readable else ""
             if why:
-                text = f"This request can't be trusted: {why}. Nothing is done with it."
-                yield self.parts.problem("job", request, text, "Copy the job's folder back from a backup.")
+                text = say("This request can't be trusted: {why}. Nothing is done with it.", why=why)
+                yield self.parts.problem(
+                    "job", request, text, say("Copy the job's folder back from a backup.")
+                )
         if "journal.jsonl" in names:
             events = yield from self.parts.journal(paths.join(place, "journal.jsonl"))
             yield from self.renders.frames(place, record or {}, events)
@@ -103,8 +108,8 @@ class Companions:
             if result is not None and not self._sums_up(result, folder / "journal.jsonl"):
                 yield self.parts.problem(
                     "result", paths.join(place, "result.json"),
-                    "It is not the sum of the journal beside it (one of them was restored).",
-                    "It is ignored, the journal counts. It may be deleted.",
+                    say("It is not the sum of the journal beside it (one of them was restored)."),
+                    say("It is ignored, the journal counts. It may be deleted."),
                 )  # fmt: skip
 
     def _sums_up(self, result: dict[str, Any], journal: Path) -> bool:

@@ -14,6 +14,7 @@ from server.disk.errors import Broken, CroftError, NotFound
 from server.disk.journal import Journal
 from server.disk.paths import Share
 from server.disk.records import Problem
+from server.disk.speech import say
 
 RECORD_BYTES = 64 << 20
 
@@ -55,8 +56,8 @@ class Parts:
             self.share.path(place)
         except NotFound:
             yield self.problem(
-                "link", place, "It is a link that leads outside the share: Croft doesn't follow it.",
-                "Copy what it leads to onto the share, or delete it.",
+                "link", place, say("It is a link that leads outside the share: Croft doesn't follow it."),
+                say("Copy what it leads to onto the share, or delete it."),
             )  # fmt: skip
 
     def leftover(self, place: str, entry: os.DirEntry[str]) -> Iterator[Problem]:
@@ -69,15 +70,20 @@ class Parts:
 
     def journal(self, place: str) -> Generator[Problem, None, list[dict[str, Any]]]:
         """Yields what is wrong, returns the events."""
-        mend = "Copy it back from a backup if that has them; else nothing needs doing."
+        mend = say("Copy it back from a backup if that has them; else nothing needs doing.")
         try:
             events, end, bad = Journal(self.share.root / place).read()
             torn = os.path.getsize(self.share.root / place) > end
         except (CroftError, OSError) as error:
-            yield self.problem("journal", place, f"It can't be read: {error}", "Copy it back from a backup.")
+            yield self.problem(
+                "journal", place, f"It can't be read: {error}", say("Copy it back from a backup.")
+            )
             return []
         if bad or torn:
-            text = f"{count(bad + torn, 'line')} can't be read, as after a power cut; all others count."
+            text = say(
+                "{count} can't be read, as after a power cut; all others count.",
+                count=count(bad + torn, "line"),
+            )
             yield self.problem("journal", place, text, mend)
         return events
 
@@ -90,9 +96,11 @@ class Parts:
             return
         if not st.st_mode & stat.S_IWGRP and above.st_mode & stat.S_IWGRP:
             yield self.problem(
-                "rights", place, "Its group may not write to this folder: only Croft can move or delete it.",
+                "rights",
+                place,
+                say("Its group may not write to this folder: only Croft can move or delete it."),
                 f"chmod -R g+rwX '{path}'",
-            )  # fmt: skip
+            )
 
     def list(self, inside: str) -> list[os.DirEntry[str]] | Problem:
         try:

@@ -10,6 +10,7 @@ from typing import Any
 from server.disk import files, paths
 from server.disk.check.parts import Parts, count, is_plain, names_in
 from server.disk.records import Problem
+from server.disk.speech import say
 
 PASSING = ("preview", "part")  # kinds of outputs that may go: made again, or put together into others
 
@@ -46,8 +47,8 @@ class Renders:
         folder = self.parts.share.root / place.removesuffix(".json")
         if not folder.is_dir():
             yield self.parts.problem(
-                "version", place, f"The version's folder {folder.name} is gone.",
-                "Copy it back from a backup, or delete its sidecar.",
+                "version", place, say("The version's folder {folder} is gone.", folder=folder.name),
+                say("Copy it back from a backup, or delete its sidecar."),
             )  # fmt: skip
             return
         outputs = record.get("outputs")
@@ -104,7 +105,14 @@ class Renders:
                 yield self.parts.problem(
                     "version",
                     place,
-                    f"Of its {count(len(sizes), 'file')} {len(names)} {'is' if len(names) == 1 else 'are'} "
-                    f"{words}: {', '.join(names[:3])}{more}.",
-                    "Copy them back from a backup, or render them again.",
+                    say(
+                        "Of its {count} {names} {words} {words2}: {names2}{more}.",
+                        count=count(len(sizes), "file"),
+                        names=len(names),
+                        words="is" if len(names) == 1 else "are",
+                        words2=words,
+                        names2=", ".join(names[:3]),
+                        more=more,
+                    ),
+                    say("Copy them back from a backup, or render them again."),
                 )

@@ -22,6 +22,7 @@ from server.disk.carry import CROFT, is_derived
 from server.disk.errors import BadInput, Conflict, CroftError, NotFound
 from server.disk.records import Entry, Problem, Stat
 from server.disk.scan import Found
+from server.disk.speech import say
 
 from .giving import Giving
 from .looks import TICK_NS, can_be_known, is_one_file, is_there, looks_of, share_of, since, told, told_apart
@@ -158,9 +159,12 @@ class Identity:
                 faults.problem(
                     "identity",
                     address,
-                    f"{name} is gone; what was known of it stayed. It may have become "
-                    f"{' or '.join(told_apart(other, candidates) for other in candidates)}.",
-                    "Say which one it is: owner, state, notes and renders come back to it.",
+                    say(
+                        "{name} is gone; what was known of it stayed. It may have become {candidates}.",
+                        name=name,
+                        candidates=" or ".join(told_apart(other, candidates) for other in candidates),
+                    ),
+                    say("Say which one it is: owner, state, notes and renders come back to it."),
                     *actions,
                 )
             )

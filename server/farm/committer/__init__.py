@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.disk.errors import Busy, CroftError, NotFound, ShareAway
+from server.disk.speech import say
 from server.farm.committer.board import Board
 from server.farm.committer.decide import Op, Turn, give, handle, may_give, settle
 from server.farm.committer.live import Live
@@ -131,7 +132,7 @@ class Committer:
     def put(self, bundle: Bundle) -> None:
         """Have a bundle committed; the caller waits for it."""
         if self._closed:
-            raise _busy("This server is stopping. Try again in a moment.")
+            raise _busy(say("This server is stopping. Try again in a moment."))
         self._queue.put(bundle)
 
     def busy_s(self) -> float:
@@ -170,7 +171,7 @@ class Committer:
                 self.faults += 1
                 log.exception("a commit failed")
                 for bundle in bundles:
-                    bundle.error = _busy("The farm failed at this. Try again.")
+                    bundle.error = _busy(say("The farm failed at this. Try again."))
             self._began = 0.0
             for bundle in bundles:
                 bundle.release()
@@ -215,7 +216,7 @@ class Committer:
         try:
             what()
         except Exception as error:
-            bundle.error = error if isinstance(error, CroftError) else _busy("The farm failed at this.")
+            bundle.error = error if isinstance(error, CroftError) else _busy(say("The farm failed at this."))
             log.exception("a change of the board failed")
 
     def _offer(self, hungry: list[Bundle], ended: list[Bundle]) -> dict[str, list[Offer]]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from server.disk.speech import say
 from server.farm.committer.board import Board
 from server.farm.committer.live import Live
 from server.farm.committer.turn import Op, Turn
@@ -248,7 +249,7 @@ def expire(turn: Turn, op: Op) -> None:
         }
     )
     if op.attempt in turn.board.texts:
-        op.data = {"log": f"The computer {claim.node} was not heard of any more."}
+        op.data = {"log": say("The computer {node} was not heard of any more.", node=claim.node)}
         keep_log(turn, op, claim.node, "lost", failed=True)
 
 

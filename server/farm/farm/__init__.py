@@ -19,6 +19,7 @@ from server.disk import files, paths
 from server.disk.errors import BadInput, Conflict, CroftError, NotFound
 from server.disk.records import Change, JobPlace, Problem
 from server.disk.settings import Settings
+from server.disk.speech import say
 from server.disk.store import Store
 from server.farm import statistics
 from server.farm.checks import NOTE, Checks, UsesOf
@@ -523,22 +524,30 @@ class Farm:
                 f"job:{job_id}",
                 "job",
                 job_id,
-                f"The job {job_id} is not shown: {why}",
-                "Put its folder back from a backup, or delete it.",
+                say("The job {job} is not shown: {why}", job=job_id, why=why),
+                say("Put its folder back from a backup, or delete it."),
             )
             for job_id, why in sorted({**self._unshown(), **self.board.broken}.items())
         ]
         found += [
-            Problem("config:limits", "config", "server.json", f"server.json: {why}", "Correct it there.")
+            Problem(
+                "config:limits",
+                "config",
+                "server.json",
+                say("server.json: {why}", why=why),
+                say("Correct it there."),
+            )
             for why in self.board.wrong_limits
         ]
         self.types.all()  # as they are now
         for ident, why in sorted(self.types.wrong.items()):
-            mend = "Correct the file; what it said before is used until then."
+            mend = say("Correct the file; what it said before is used until then.")
             found.append(Problem(f"job-type:{ident}", "config", ident, why, mend))
         found += self.board.room.problems(self.board.writes(live.job) for live in self._held_up())
         for ident, why in sorted(self.board.rules.wrong.items()):
-            found.append(Problem(f"failure-rules:{ident}", "config", ident, why, "Correct it in its folder."))
+            found.append(
+                Problem(f"failure-rules:{ident}", "config", ident, why, say("Correct it in its folder."))
+            )
         for live in list(self.board.live.values()):
             if live.place.bad or live.job.bad:
                 found.append(
@@ -546,9 +555,13 @@ class Farm:
                         f"journal:{live.job.id}",
                         "job",
                         live.job.address,
-                        f"{live.place.bad + live.job.bad} lines of the journal of job {live.job.id} make "
-                        "no sense and are passed over. What they said is lost, the rest counts.",
-                        "Nothing needs to be done; frames that are missing can be rendered again.",
+                        say(
+                            "{bad} lines of the journal of job {id} make no sense and are passed over. What "
+                            "they said is lost, the rest counts.",
+                            bad=live.place.bad + live.job.bad,
+                            id=live.job.id,
+                        ),
+                        say("Nothing needs to be done; frames that are missing can be rendered again."),
                     )
                 )
             if live.job.why.startswith("restored"):
@@ -557,17 +570,23 @@ class Farm:
                         f"restored:{live.job.id}",
                         "job",
                         live.job.address,
-                        f"The job {live.job.id} was put back from a backup, to an earlier state.",
-                        "Look at its frames, then resume or cancel it.",
+                        say("The job {id} was put back from a backup, to an earlier state.", id=live.job.id),
+                        say("Look at its frames, then resume or cancel it."),
                     )
                 )
         for node in self.powering.lost():
-            text = f"The node {node.name} {node.power_words.partition(';')[0]}."
-            mend = "Look whether it has power and its cable, and whether Wake-on-LAN is on in its BIOS."
+            text = say("The node {node} {did}.", node=node.name, did=node.power_words.partition(";")[0])
+            mend = say("Look whether it has power and its cable, and whether Wake-on-LAN is on in its BIOS.")
             found.append(Problem(f"lost:{node.name}", "node", node.name, text, mend))
         for ident, why in sorted(self._nodes.wrong.items()):
-            text = f"In the configuration file nodes/{ident}.json something makes no sense: {why}"
-            found.append(Problem(f"node-file:{ident}", "config", ident, text, "Correct it; the rest counts."))
+            text = say(
+                "In the configuration file nodes/{ident}.json something makes no sense: {why}",
+                ident=ident,
+                why=why,
+            )
+            found.append(
+                Problem(f"node-file:{ident}", "config", ident, text, say("Correct it; the rest counts."))
+            )
         for node in self._nodes.present():
             if node.means.wrong_shares:
                 names = ", ".join(sorted(node.means.wrong_shares))
@@ -576,8 +595,12 @@ class Farm:
                         f"node:{node.name}",
                         "node",
                         node.name,
-                        f"The node {node.name} has other data than this server under the name {names}.",
-                        "Correct the paths in its config.json; until then it gets no task there.",
+                        say(
+                            "The node {node} has other data than this server under the name {names}.",
+                            node=node.name,
+                            names=names,
+                        ),
+                        say("Correct the paths in its config.json; until then it gets no task there."),
                     )
                 )
         return found
@@ -612,7 +635,7 @@ class Farm:
         """What holds up all renders of a project, or some, for a person; "" where nothing does."""
         for live in self._held_up():
             if live.record.get("project") == project:
-                return f"Renders wait: {self.board.room.why(self.board.writes(live.job))}."
+                return say("Renders wait: {why}.", why=self.board.room.why(self.board.writes(live.job)))
         return ""
 
     def short_of_room(self) -> bool:

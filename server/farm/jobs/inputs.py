@@ -19,6 +19,7 @@ from server.disk import checkpoints, encoding, files, paths
 from server.disk.errors import CroftError
 from server.disk.listing import frame_key
 from server.disk.paths import Share
+from server.disk.speech import count, say
 from server.farm.jobs import facts, snapshots
 from server.library.dependencies import Use
 
@@ -138,20 +139,36 @@ def sentence(names: list[str]) -> str:
     if not names:
         return ""
     some = ", ".join(os.path.basename(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
-    what = "a file that it links was" if len(names) == 1 else f"{len(names)} files that it links were"
-    return f"{what} changed while it was rendered: {some}"
+    return count(
+        "a file that it links was changed while it was rendered: {files}",
+        "{n} files that it links were changed while it was rendered: {files}",
+        len(names),
+        files=some,
+    )
 
 
 def told(change: Mapping[str, Any]) -> str:
     """What to tell of one change, with the frames that came before it."""
     name = os.path.basename(str(change.get("file", "")))
-    what = "is gone" if change.get("what") == "gone" else "was changed"
+    gone = change.get("what") == "gone"
     done, before = change.get("done") or 0, change.get("before") or ""
     if not done:
-        return f"{name} {what} after this was submitted, before its first frame was done."
-    frames = f"frame {before}" if before.isdigit() else f"the frames {before}"
-    earlier = frames if before else f"{done} frames"
-    return f"{name} {what} while this is rendered: {earlier} had it as it was, the others don't."
+        if gone:
+            return say("{file} is gone after this was submitted, before its first frame was done.", file=name)
+        return say("{file} was changed after this was submitted, before its first frame was done.", file=name)
+    frames = (
+        say("frame {frame}", frame=before) if before.isdigit() else say("the frames {frames}", frames=before)
+    )
+    earlier = frames if before else count("{n} frame", "{n} frames", done)
+    if gone:
+        return say(
+            "{file} is gone while this is rendered: {frames} had it as it was, the others don't.",
+            file=name, frames=earlier,
+        )  # fmt: skip
+    return say(
+        "{file} was changed while this is rendered: {frames} had it as it was, the others don't.",
+        file=name, frames=earlier,
+    )  # fmt: skip
 
 
 # -- which files --------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from typing import Any
 
 from server.disk.errors import BadInput, NotFound
 from server.disk.settings import IDENT, Settings
+from server.disk.speech import say
 from server.farm.nodes import wishes
 from server.farm.nodes.node import AWAY_HEARTBEATS, NOT_OPEN, UPDATE_S, Node
 from server.farm.nodes.pace import Pace, pace
@@ -192,7 +193,9 @@ class Nodes:
         for node in self.present():
             here = node.state(now, heartbeat_s) not in NOT_OPEN
             if here and node.name.casefold() == name.casefold():
-                return f"There is a computer called {node.name} already: give this one another name."
+                return say(
+                    "There is a computer called {node} already: give this one another name.", node=node.name
+                )
         return ""
 
     def heard_of(self, name: str) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.disk.errors import BadInput, Busy, Conflict, Forbidden, NotFound
+from server.disk.speech import say
 
 MOST = 200  # that wait at once
 MOST_OF_ONE = 40  # … from one address: a class may sit behind one router
@@ -132,7 +133,7 @@ class Waiting:
 
     def _another(self, one: Asking) -> str:
         if any(o is not one and o.name == one.name and o.state == ADMITTED for o in self._asking.values()):
-            return f"Another computer called {one.name} was just admitted."
+            return say("Another computer called {it} was just admitted.", it=one.name)
         return ""
 
     def _enter(self, key: str, name: str, told: Mapping[str, Any], address: str, now: float) -> Asking:
@@ -140,7 +141,10 @@ class Waiting:
         if why:
             raise Conflict(why)
         if any(o.name.casefold() == name.casefold() for k, o in self._asking.items() if k != key):
-            text = f"Another computer that is called {name} asks to join already: give this one another name."
+            text = say(
+                "Another computer that is called {name} asks to join already: give this one another name.",
+                name=name,
+            )
             raise Conflict(text)
         of_one = sum(one.address == address for one in self._asking.values())
         if key not in self._asking and (len(self._asking) >= MOST or of_one >= MOST_OF_ONE):
@@ -174,7 +178,7 @@ class Waiting:
         """Busy for an address that asks too often."""
         asks = self._asks.setdefault(address, deque(maxlen=ASKS_A_MINUTE))
         if len(asks) == ASKS_A_MINUTE and now - asks[0] < 60.0:
-            text = "This address asks too often. Try again in a minute."
+            text = say("This address asks too often. Try again in a minute.")
             raise Busy(text, path="", holder="", waited_s=0.0, status=429)
         asks.append(now)
         if len(self._asks) > 4 * MOST:

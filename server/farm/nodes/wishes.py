@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from server.disk.errors import BadInput, CroftError
+from server.disk.speech import say
 from server.farm.nodes import schedule
 from server.farm.nodes.schedule import Schedule
 
@@ -136,7 +137,7 @@ def _power(power: Power, value: Any) -> Power:
             changes[key] = said
         elif key == "mac":
             if said and not (isinstance(said, str) and MAC.match(said)):
-                text = f"{str(said)[:40]!r} is no network address like 0a:1b:2c:3d:4e:5f."
+                text = say("{said} is no network address like 0a:1b:2c:3d:4e:5f.", said=repr(str(said)[:40]))
                 raise BadInput(text, field="power")
             changes[key] = str(said or "").lower().replace("-", ":")
         elif key in ("idle_minutes", "least_up_minutes", "least_down_minutes"):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from server.disk import files
+from server.disk.speech import say
 
 log = logging.getLogger("croft.farm")
 
@@ -86,7 +87,7 @@ class Ledger:
                     os.fsync(file.fileno())
                 self.trouble = ""
             except OSError as error:
-                self.trouble = f"{self._path} can't be written: {error.strerror}."
+                self.trouble = say("{path} can't be written: {why}.", path=self._path, why=error.strerror)
                 log.warning("%s", self.trouble)
 
     def _ends_whole(self) -> bool:
@@ -119,7 +120,7 @@ class Ledger:
         except FileNotFoundError:
             return
         except Exception as error:
-            self.trouble = f"{self._path} can't be read: {error}."
+            self.trouble = say("{path} can't be read: {why}.", path=self._path, why=error)
             log.warning("%s", self.trouble)
             return
         for text in raw.decode("utf-8", "replace").splitlines():

@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from server.disk.speech import say
 from server.farm.scheduler.line import Work
 
 KEPT_EACH = 20  # newest choices of a node
@@ -47,12 +48,12 @@ class Choice(NamedTuple):
         """A sentence or a few."""
         work = self.work
         if self.kind == FIRST:
-            return "Its first frame comes ahead of others' later ones, to show early what breaks."
+            return say("Its first frame comes ahead of others' later ones, to show early what breaks.")
         if self.kind == STAY:
-            return "This computer was at it already, and nobody who waits had fewer computers."
-        said = []
+            return say("This computer was at it already, and nobody who waits had fewer computers.")
+        said: list[str] = []
         if self.rarity and (self.rival or self.rival_user or self.rivals):
-            said.append("Few computers can do it, so those that can prefer it.")
+            said.append(say("Few computers can do it, so those that can prefer it."))
         if self.rival:
             mine = f"{work.project or 'no project'} had {_computers(self.project_in_use, work.weight)}"
             other = f"{self.rival} {_computers(self.rival_in_use, self.rival_weight)}"
@@ -62,14 +63,24 @@ class Choice(NamedTuple):
             where = f"In {work.project} " if work.project else "There "
             had, count = self.user_in_use, self.rival_user_in_use
             more_of_it = LATELY if had >= count else ""
-            said.append(f"{where}{work.user or 'nobody'} had {had}, {self.rival_user} {count}{more_of_it}.")
+            said.append(
+                say(
+                    "{where}{user} had {had}, {rival_user} {count}{more_of_it}.",
+                    where=where,
+                    user=work.user or "nobody",
+                    had=had,
+                    rival_user=self.rival_user,
+                    count=count,
+                    more_of_it=more_of_it,
+                )
+            )
         if self.rivals:
             whose = f"{work.user}'s" if work.user else "the"
             if self.kind == WAITED:
-                said.append(f"Of {whose} renders it has waited longest for a computer.")
+                said.append(say("Of {whose} renders it has waited longest for a computer.", whose=whose))
             else:
-                said.append(f"Of {whose} renders it comes first, by priority and age.")
-        return " ".join(said) or "Nothing else that this computer can do was waiting."
+                said.append(say("Of {whose} renders it comes first, by priority and age.", whose=whose))
+        return " ".join(said) or say("Nothing else that this computer can do was waiting.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from server.disk.speech import count, say, together
+
 LEAST_FRAMES = 8  # done, before anything is said of their times
 SLOW_TIMES = 2.5  # the median, from which on a frame counts as slow
 SLOW_S = 2.0  # and so many seconds more
@@ -93,8 +95,19 @@ def _slow_frames(frames: Sequence[Frame], paces: Mapping[str, float]) -> list[Ad
         return []
     mean = sum(times[at] for at in best) / len(best)
     first, last = ordered[best[0]].frame, ordered[best[-1]].frame
-    which = f"Frame {first} takes" if first == last else f"Frames {first} to {last} take"
-    return [Advice("slow frames", f"{which} {_times(mean / middle)} as long as a frame in the middle.")]
+    times_as = _times(mean / middle)
+    if first == last:
+        text = say(
+            "Frame {frame} takes {times} as long as a frame in the middle.", frame=first, times=times_as
+        )
+    else:
+        text = say(
+            "Frames {first} to {last} take {times} as long as a frame in the middle.",
+            first=first,
+            last=last,
+            times=times_as,
+        )
+    return [Advice("slow frames", text)]
 
 
 def _slow_node(paces: Mapping[str, float]) -> list[Advice]:
@@ -102,10 +115,11 @@ def _slow_node(paces: Mapping[str, float]) -> list[Advice]:
     if not slow:
         return []
     name = max(slow, key=lambda one: slow[one])
-    more = f" ({len(slow) - 1} more are slow, too)" if len(slow) > 1 else ""
-    return [
-        Advice("slow computer", f"{name} takes {_times(slow[name])} as long for a frame as the others{more}.")
-    ]
+    text = say(
+        "{computer} takes {times} as long for a frame as the others.", computer=name, times=_times(slow[name])
+    )
+    more = count("{n} more is slow, too.", "{n} more are slow, too.", max(0, len(slow) - 1))
+    return [Advice("slow computer", together([text, more if len(slow) > 1 else ""]))]
 
 
 def _loading(frames: Sequence[Frame], waited_s: float) -> list[Advice]:
@@ -114,9 +128,15 @@ def _loading(frames: Sequence[Frame], waited_s: float) -> list[Advice]:
     if not LOADING <= part <= 1:
         return []
     return [
-        Advice("loading", f"{part:.0%} of the time goes into opening the scene: a smaller file, or more "
-                          "frames in one go, would save most of it.")
-    ]  # fmt: skip
+        Advice(
+            "loading",
+            say(
+                "{part:.0%} of the time goes into opening the scene: a smaller file, or more frames "
+                "in one go, would save most of it.",
+                part=part,
+            ),
+        )
+    ]
 
 
 def _memory(frames: Sequence[Frame], memory_mb: Mapping[str, float]) -> list[Advice]:
@@ -129,9 +149,17 @@ def _memory(frames: Sequence[Frame], memory_mb: Mapping[str, float]) -> list[Adv
     if part < FULL:
         return []
     return [
-        Advice("memory", f"Up to {_gigabytes(peak)} of memory are needed, and {node} has "
-                         f"{_gigabytes(memory_mb[node])}: a little more, and frames fail there.")
-    ]  # fmt: skip
+        Advice(
+            "memory",
+            say(
+                "Up to {need} of memory are needed, and {computer} has {has}: a little more, "
+                "and frames fail there.",
+                need=_gigabytes(peak),
+                computer=node,
+                has=_gigabytes(memory_mb[node]),
+            ),
+        )
+    ]
 
 
 def _failing(frames: Sequence[Frame], failed: Mapping[str, int]) -> list[Advice]:
@@ -145,16 +173,25 @@ def _failing(frames: Sequence[Frame], failed: Mapping[str, int]) -> list[Advice]
     if not worst or failed[worst] < FAILS or others < FAILS or others_failed * 3 > failed[worst]:
         return []
     return [
-        Advice("failing computer", f"{failed[worst]} tries failed on {worst}, where others do well: "
-                                   "have somebody look at it.")
-    ]  # fmt: skip
+        Advice(
+            "failing computer",
+            count(
+                "{n} try failed on {computer}, where others do well: have somebody look at it.",
+                "{n} tries failed on {computer}, where others do well: have somebody look at it.",
+                failed[worst],
+                computer=worst,
+            ),
+        )
+    ]
 
 
 def _times(value: float) -> str:
     if value < 3:
-        return f"{value:.1f} times".replace(".0", "")
-    return f"{value:.0f} times"
+        return say("{n:.1f} times", n=value) if round(value, 1) % 1 else say("{n:.0f} times", n=value)
+    return say("{n:.0f} times", n=value)
 
 
 def _gigabytes(megabytes: float) -> str:
-    return f"{megabytes / 1024:.1f} GB" if megabytes < 10_240 else f"{megabytes / 1024:.0f} GB"
+    if megabytes < 10_240:
+        return say("{n:.1f} GB", n=megabytes / 1024)
+    return say("{n:.0f} GB", n=megabytes / 1024)

@@ -70,7 +70,11 @@ def _one_of(field: str, value: Any, known: Mapping[str, Any]) -> str:
     if isinstance(value, str) and value in known:
         return value
     near = difflib.get_close_matches(str(value), known, 1, 0.5)
-    hint = f"Did you mean '{near[0]}'?" if near else f"Use one of {', '.join(known)}."
+    hint = (
+        say("Did you mean '{near}'?", near=near[0])
+        if near
+        else say("Use one of {known}.", known=", ".join(known))
+    )
     raise BadInput("'{value}' isn't a {field} here. {hint}", field=field, value=str(value)[:100], hint=hint)
 
 

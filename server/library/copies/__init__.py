@@ -21,6 +21,7 @@ from server.disk import faults, paths
 from server.disk.encoding import quote
 from server.disk.errors import BadInput, Broken, Conflict, CroftError, NotFound
 from server.disk.records import Action, Change, Entry, Problem, Stat
+from server.disk.speech import say
 from server.disk.store import Store
 
 from ..assets import Assets, tells_of
@@ -130,7 +131,9 @@ class Copies:
         """What was seen."""
         holds = "holds the same" if offer.same else "holds something else"
         name, original = paths.name_of(offer.address), paths.name_of(offer.original)
-        return f"{name} looks like a copy of {original}, and {holds}."
+        return say(
+            "{name} looks like a copy of {original}, and {holds}.", name=name, original=original, holds=holds
+        )
 
     # Doing
 
@@ -164,7 +167,10 @@ class Copies:
                     original=paths.name_of(original.address),
                 )
             folder = self._assets.delete(address, user)
-            return Done(f"{name} is discarded.", Action("Undo", "POST", "/api/restore", {"folder": folder}))
+            return Done(
+                say("{name} is discarded.", name=name),
+                Action("Undo", "POST", "/api/restore", {"folder": folder}),
+            )
         return self._make_version(entry, original, user)
 
     def _make_version(self, entry: Entry, original: Entry, user: User) -> Done:
@@ -174,14 +180,27 @@ class Copies:
         folder = self._assets.delete(entry.address, user)
         body = {"do": "undo", "save": save, "folder": folder}
         undo = Action("Undo", "POST", _path(original.address), body)
-        return Done(f"{name} is what {paths.name_of(entry.address)} was. What it was before is kept.", undo)
+        return Done(
+            say(
+                "{name} is what {entry} was. What it was before is kept.",
+                name=name,
+                entry=paths.name_of(entry.address),
+            ),
+            undo,
+        )
 
     def _put_back(self, address: str, user: User, save: str, folder: str) -> Done:
         if not save or not folder:
             raise BadInput("'save' and 'folder' say what to undo.", field="save")
         self._saves.restore(address, save, user)
         copy = self._saves.bring_back(folder, user)
-        return Done(f"{paths.name_of(address)} and {paths.name_of(copy)} are as they were.")
+        return Done(
+            say(
+                "{address} and {copy} are as they were.",
+                address=paths.name_of(address),
+                copy=paths.name_of(copy),
+            )
+        )
 
     def _mark(self, entry: Entry, own: bool, user: User) -> None:
         if self._projects.of(entry.address) is None:
@@ -343,7 +362,11 @@ class Copies:
         return False
 
     def _problem(self, offer: Offer) -> Problem:
-        mend = "Discard it, or keep it." if offer.same else "Say which: a new version, or a file of its own."
+        mend = (
+            say("Discard it, or keep it.")
+            if offer.same
+            else say("Say which: a new version, or a file of its own.")
+        )
         kind = "duplicate" if offer.same else "copy"
         return faults.problem(
             kind, offer.address, self.sentence(offer), mend, *self.actions(offer), severity="note"

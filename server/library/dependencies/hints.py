@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from server.disk import deletions, faults, paths, sidecar
 from server.disk.errors import CroftError
 from server.disk.records import Action, Problem
+from server.disk.speech import count, key, say, together
 from server.disk.store import Store
 
 from .links import alike
@@ -26,11 +27,27 @@ if TYPE_CHECKING:
     from . import Dependencies, Use
 
 EFFECT = {
-    "scene": "What it holds will be missing in the picture.",
-    "texture": "What it covers will be pink in the picture.",
-    "file": "The picture will lack it.",
+    "scene": say("What it holds will be missing in the picture."),
+    "texture": say("What it covers will be pink in the picture."),
+    "file": say("The picture will lack it."),
 }
 WORDS = {"library": "scene", "image": "texture", "texture": "texture"}
+LACKING = {
+    "scene": (key("The scene {file} isn’t there."), key("The scene {file}, which {user} uses, isn’t there.")),
+    "texture": (
+        key("The texture {file} isn’t there."),
+        key("The texture {file}, which {user} uses, isn’t there."),
+    ),
+    "file": (key("The file {file} isn’t there."), key("The file {file}, which {user} uses, isn’t there.")),
+}
+OUTSIDE = (
+    key("{path} lies on one computer alone: others render without it."),
+    key("{path}, which {user} uses, lies on one computer alone: others render without it."),
+)
+ABSOLUTE = (
+    key("{path} is the path of one computer: others may not find it."),
+    key("{path}, which {user} uses, is the path of one computer: others may not find it."),
+)
 MOST = 1000  # problems of a kind
 HINTS_MOST = 200  # of which it is told where the file may be
 LOOK_S = 3.0  # before a hint is looked for again, if anything changed at all
@@ -65,11 +82,27 @@ class Hints:
         for place, target in enumerate(absent[:MOST]):
             yield self._missing(dependencies, target, absent, place < HINTS_MOST)
         if len(absent) > MOST:
-            yield more("missing-texture", len(absent) - MOST, "files that scenes use aren’t there")
+            n = len(absent) - MOST
+            yield more(
+                "missing-texture",
+                count(
+                    "{n} more file that scenes use isn’t there.",
+                    "{n} more files that scenes use aren’t there.",
+                    n,
+                ),
+            )
         for address, uses in list(odd.items())[:MOST]:
             yield self._absolute(address, uses)
         if len(odd) > MOST:
-            yield more("absolute-path", len(odd) - MOST, "scenes name files by one computer’s paths")
+            n = len(odd) - MOST
+            yield more(
+                "absolute-path",
+                count(
+                    "{n} more scene names files by one computer’s paths.",
+                    "{n} more scenes name files by one computer’s paths.",
+                    n,
+                ),
+            )
 
     def of(self, dependencies: Dependencies, target: str, absent: Iterable[str] = ()) -> Hint:
         """Where this missing file may be."""
@@ -88,12 +121,10 @@ class Hints:
         )
         hint = self.of(dependencies, target, absent) if hinted else Hint()
         name = paths.name_of(target)
-        text = f"{name} isn’t there. {listed(users)} it."
-        if hint.text:
-            text += f" {hint.text}"
-        mend = (
-            f"Put it back as {target.partition(paths.SEPARATOR)[2]}. Or open the scene in Blender: "
-            "File › External Data › Find Missing Files."
+        text = together([listed(name, users), hint.text])
+        mend = say(
+            "Put it back as {path}. Or open the scene in Blender: File › External Data › Find Missing Files.",
+            path=target.partition(paths.SEPARATOR)[2],
         )
         command = self._relink(users, target, hint.address) if hint.address else ""
         return faults.problem(
@@ -104,17 +135,24 @@ class Hints:
     def _absolute(self, address: str, uses: tuple[Use, ...]) -> Problem:
         """One problem for a scene's paths that only some computers know."""
         name, paths_of = paths.name_of(address), [use.raw for use in uses]
-        some = ", ".join(paths_of[:3]) + (f" and {len(uses) - 3} more" if len(uses) > 3 else "")
+        some: str = ", ".join(paths_of[:3])
+        if len(uses) > 3:
+            some = count("{names} and {n} more", "{names} and {n} more", len(uses) - 3, names=some)
         outside = [use for use in uses if use.status == "outside"]
-        what = "a file" if len(uses) == 1 else f"{len(uses)} files"
-        text = f"{name} names {what} by a path of one computer: {some}."
+        text = count(
+            "{name} names a file by a path of one computer: {some}.",
+            "{name} names {n} files by a path of one computer: {some}.",
+            len(uses),
+            name=name,
+            some=some,
+        )
         if outside:
-            mend = (
-                "Copy them into the project’s folder; then in Blender: File › External Data › Find Missing "
-                "Files, and Make Paths Relative."
+            mend = say(
+                "Copy them into the project’s folder; then in Blender: File › External Data › Find "
+                "Missing Files, and Make Paths Relative."
             )
             return faults.problem("absolute-path", address, text, mend)
-        mend = "In Blender: File › External Data › Make Paths Relative, then save."
+        mend = say("In Blender: File › External Data › Make Paths Relative, then save.")
         pairs = [(use.raw, self._path(use.address)) for use in uses]
         return faults.problem("absolute-path", address, text, mend, command=self._command([address], pairs))
 
@@ -125,27 +163,29 @@ class Hints:
         moved = dependencies.moved(target)
         if moved:
             inside = moved.partition(paths.SEPARATOR)[2]
-            back = faults.mending("Move it back", "move-back", moved, to=target)
-            return Hint(f"It was moved: it is {inside} now.", moved, (back,))
+            back = faults.mending(say("Move it back"), "move-back", moved, to=target)
+            return Hint(say("It was moved: it is {inside} now.", inside=inside), moved, (back,))
         other = self._spelled_otherwise(target)
         if other:
             spelled = paths.name_of(other) if paths.folder_of(other) == paths.folder_of(target) else other
-            label = f"Rename {paths.name_of(other)} to {name}"
+            label = say("Rename {old} to {new}", old=paths.name_of(other), new=name)
             beside = paths.folder_of(other) == paths.folder_of(target)
             acts = (faults.mending(label, "move-back", other, to=target),) if beside else ()
-            return Hint(f"It is there as {spelled}: upper and lower case differ.", other, acts)
+            return Hint(
+                say("It is there as {spelled}: upper and lower case differ.", spelled=spelled), other, acts
+            )
         deleted = self._deleted(target)
         if deleted:
-            bring = Action("Bring it back", "POST", "/api/restore", {"folder": deleted})
-            return Hint("Somebody deleted it; it is kept.", "", (bring,))
+            bring = Action(say("Bring it back"), "POST", "/api/restore", {"folder": deleted})
+            return Hint(say("Somebody deleted it; it is kept."), "", (bring,))
         there = self._of_that_name(name, target, absent)
         if len(there) == 1:
             inside = there[0].partition(paths.SEPARATOR)[2]
-            return Hint(f"A file of that name is {inside}.", there[0])
+            return Hint(say("A file of that name is {inside}.", inside=inside), there[0])
         if there:
-            lie = [paths.folder_of(a).partition(paths.SEPARATOR)[2] or "the share" for a in there[:3]]
+            lie = [paths.folder_of(a).partition(paths.SEPARATOR)[2] or say("the share") for a in there[:3]]
             folders = ", ".join(lie)
-            return Hint(f"Files of that name lie in {folders}.")
+            return Hint(say("Files of that name lie in {folders}.", folders=folders))
         return Hint()
 
     def _spelled_otherwise(self, target: str) -> str:
@@ -219,26 +259,35 @@ class Hints:
         return f'for scene in {files}; do blender -b "$scene" --python {script} -- {said}; done'
 
 
-def listed(users: list[str]) -> str:
-    """'sh010.blend uses', 'sh010.blend, sh020.blend and 3 more use'."""
+def listed(name: str, users: list[str]) -> str:
+    """'wood.png isn’t there. sh010.blend, sh020.blend and 3 more use it.'"""
     names = [paths.name_of(user) for user in users]
-    if len(names) < 2:
-        return f"{names[0]} uses" if names else "Nothing uses"
+    if not names:
+        return say("{file} isn’t there. Nothing uses it.", file=name)
+    if len(names) == 1:
+        return say("{file} isn’t there. {user} uses it.", file=name, user=names[0])
     if len(names) <= 3:
-        return f"{', '.join(names[:-1])} and {names[-1]} use"
-    return f"{', '.join(names[:2])} and {len(names) - 2} more use"
+        some = ", ".join(names[:-1])
+        return say("{file} isn’t there. {users} and {user} use it.", file=name, users=some, user=names[-1])
+    return count(
+        "{file} isn’t there. {users} and {n} more use it.",
+        "{file} isn’t there. {users} and {n} more use it.",
+        len(names) - 2,
+        file=name,
+        users=", ".join(names[:2]),
+    )
 
 
-def more(kind: str, count: int, what: str) -> Problem:
+def more(kind: str, text: str) -> Problem:
     """The rest of a list that is too long to be of use."""
-    return Problem(f"{kind}:more", kind, "", f"{count:,} more {what}.", "Mend these first.")
+    return Problem(f"{kind}:more", kind, "", text, say("Mend these first."))
 
 
 def too_many(most: int) -> Problem:
     """There are more uses than are followed."""
-    text = f"Scenes name more than {most:,} files: what the newest of them use isn’t followed."
+    text = say("Scenes name more than {most:,} files: what the newest of them use isn’t followed.", most=most)
     return Problem(
-        "uses:more", "setup", "", text, "Split the share in several, each with a server of its own."
+        "uses:more", "setup", "", text, say("Split the share in several, each with a server of its own.")
     )
 
 
@@ -250,18 +299,18 @@ def word(use: Use) -> str:
 def lacks(use: Use, through: str = "") -> tuple[str, str] | None:
     """What a picture lacks for this use, or may lack on some computers, and what to do; None where all is
     well. `through`: the library that uses it."""
-    by = f", which {through} uses," if through else ""
+    by = 1 if through else 0
     if use.status == "missing" and use.kind != "asset":
         what = word(use)
-        return f"The {what} {paths.name_of(use.address)}{by} isn’t there.", EFFECT[what]
+        return say(LACKING[what][by], file=paths.name_of(use.address), user=through), EFFECT[what]
     if use.status == "outside":
         return (
-            f"{use.raw}{by} lies on one computer alone: others render without it.",
-            "Copy it into the project’s folder and use it from there.",
+            say(OUTSIDE[by], path=use.raw, user=through),
+            say("Copy it into the project’s folder and use it from there."),
         )
     if use.status == "absolute":
         return (
-            f"{use.raw}{by} is the path of one computer: others may not find it.",
-            "In Blender: File › External Data › Make Paths Relative.",
+            say(ABSOLUTE[by], path=use.raw, user=through),
+            say("In Blender: File › External Data › Make Paths Relative."),
         )
     return None

@@ -21,6 +21,7 @@ from server.disk import deletions, encoding, faults, files, moves, paths, sideca
 from server.disk.errors import BadInput, Broken, Conflict, CroftError, Forbidden, NotFound, ReadOnly
 from server.disk.paths import Share
 from server.disk.records import Action, plain, utc_now
+from server.disk.speech import say
 from server.disk.store import Store
 
 from ..assets import Assets
@@ -113,9 +114,13 @@ class Mending:
                 )
             files.write_atomic(path, sidecar.dump(record), disk=self._store.disk)
         self._look(address, subject)
-        said = "What was said last is back." if known else "Nothing older was known: it begins anew."
+        said = (
+            say("What was said last is back.") if known else say("Nothing older was known: it begins anew.")
+        )
         undo = faults.mending("Undo", "undo-put-back", address, kept=share.address(kept))
-        return Mended(f"{said} The broken one is kept in {share.address(kept)}.", undo)
+        return Mended(
+            say("{said} The broken one is kept in {address}.", said=said, address=share.address(kept)), undo
+        )
 
     def _undo_put_back(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         """The broken record as it was: what came in its place is kept in its turn."""
@@ -134,7 +139,7 @@ class Mending:
                 self._keep(share, inside, user)
                 files.write_atomic(path, raw, disk=self._store.disk)
         self._look(address, subject)
-        return Mended("It is as it was before.")
+        return Mended(say("It is as it was before."))
 
     def _last_good(self, address: str, subject: str) -> tuple[dict[str, Any], bool]:
         """The record, and whether anything was known of it."""
@@ -217,7 +222,7 @@ class Mending:
         new = paths.join(folder, free_name(name, there))
         self._store.move(address, new, user.ident)
         undo = faults.mending("Undo", "rename-back", new, to=address)
-        return Mended(f"{name} is named {paths.name_of(new)} now.", undo)
+        return Mended(say("{name} is named {new} now.", name=name, new=paths.name_of(new)), undo)
 
     def _rename_back(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         to = more.get("to")
@@ -226,7 +231,7 @@ class Mending:
         self.movable(address, user)
         self.movable(to, user)
         self._store.move(address, to, user.ident)
-        return Mended(f"It is named {paths.name_of(to)} again.")
+        return Mended(say("It is named {to} again.", to=paths.name_of(to)))
 
     def _move_back(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         """A file goes to the name that others look for it under."""
@@ -243,7 +248,9 @@ class Mending:
         self.movable(to, user)
         self._store.move(address, to, user.ident)
         undo = faults.mending("Undo", "move-back", to, to=address)
-        return Mended(f"{paths.name_of(address)} is {project.inside(to)} now.", undo)
+        return Mended(
+            say("{address} is {inside} now.", address=paths.name_of(address), inside=project.inside(to)), undo
+        )
 
     def _readable_name(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         """A name that is no text, or too long, becomes one that every program can show."""
@@ -260,7 +267,7 @@ class Mending:
         new = paths.join(folder, free_name(new, there) if new in there else new)
         self._store.move(address, new, user.ident)
         undo = faults.mending("Undo", "rename-back", new, to=address)
-        return Mended(f"It is named {paths.name_of(new)} now.", undo)
+        return Mended(say("It is named {new} now.", new=paths.name_of(new)), undo)
 
     # Times and leftovers
 
@@ -279,7 +286,10 @@ class Mending:
             files.fail(error, path)
         self._store.refresh(address)
         undo = faults.mending("Undo", "touch", address, at=str(before.st_mtime_ns))
-        return Mended(f"{path.name} has the time of now." if at is None else "It has its old time.", undo)
+        return Mended(
+            say("{path} has the time of now.", path=path.name) if at is None else say("It has its old time."),
+            undo,
+        )
 
     def _drop(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         """A temporary file that a crash left goes to `old/`."""
@@ -299,7 +309,7 @@ class Mending:
         kept = deletions.delete(share, self._store.locks(share.name), inside, user.ident, self._store.disk)
         place = paths.address(share.name, kept)
         undo = Action("Undo", "POST", "/api/restore", {"folder": place})
-        return Mended(f"It is kept as {place}.", undo)
+        return Mended(say("It is kept as {place}.", place=place), undo)
 
     # Disks and clocks
 
@@ -311,11 +321,11 @@ class Mending:
             raise ReadOnly(
                 "Nothing can be written to the share {share} still: {why}.", share=share.name, why=why
             )
-        return Mended(f"The share {share.name} can be written to.")
+        return Mended(say("The share {share} can be written to.", share=share.name))
 
     def _accept_clock(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         self._store.clocks.accept()
-        return Mended("From now on this time counts.")
+        return Mended(say("From now on this time counts."))
 
     def _look_at_clock(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         """A small file tells what time the share's disk has."""
@@ -327,7 +337,7 @@ class Mending:
             path.unlink()
         except OSError as error:
             files.fail(error, path)
-        return Mended("Croft has looked: what is wrong still is said here.")
+        return Mended(say("Croft has looked: what is wrong still is said here."))
 
     # Within
 

@@ -16,6 +16,7 @@ from server.disk import encoding, faults, paths
 from server.disk.encoding import quote
 from server.disk.errors import CroftError
 from server.disk.records import Action, Change, Problem
+from server.disk.speech import count, say
 from server.disk.store import Store
 
 FUTURE_S = 300.0  # a computer's clock that is off by less does no harm
@@ -119,7 +120,16 @@ class Standing:
                 )
             )
         if len(gone) > MOST:
-            found.append(more("orphan", len(gone) - MOST, "files are gone whose records are still there"))
+            found.append(
+                more(
+                    "orphan",
+                    count(
+                        "{n} more file is gone whose record is still there.",
+                        "{n} more files are gone whose records are still there.",
+                        len(gone) - MOST,
+                    ),
+                )
+            )
         return found
 
     def _leftovers(self) -> list[Problem]:
@@ -153,16 +163,20 @@ class Standing:
                 faults.problem(
                     "clock",
                     address,
-                    f"{paths.name_of(address)} says that it was changed on {when} UTC: that is still "
-                    "to come. Lists that are sorted by time show it first, and programs that compare times "
-                    "may keep an older copy.",
-                    "Set the clock of the computer that saved it; then set this file’s time.",
+                    say(
+                        "{address} says that it was changed on {when} UTC: that is still to come. Lists that "
+                        "are sorted by time show it first, and programs that compare times may keep an older "
+                        "copy.",
+                        address=paths.name_of(address),
+                        when=when,
+                    ),
+                    say("Set the clock of the computer that saved it; then set this file’s time."),
                     faults.mending("Set its time to now", "touch", address),
                 )
             )
         return found
 
 
-def more(kind: str, count: int, what: str) -> Problem:
+def more(kind: str, text: str) -> Problem:
     """The rest of a list that is too long to be of use."""
-    return Problem(f"{kind}:more", kind, "", f"{count:,} more {what}.", "Mend these first.")
+    return Problem(f"{kind}:more", kind, "", text, say("Mend these first."))

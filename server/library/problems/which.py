@@ -7,6 +7,7 @@ from typing import Any
 
 from server.disk import faults, paths
 from server.disk.errors import BadInput, Conflict
+from server.disk.speech import say
 from server.disk.store import Knowing, Store
 
 from ..people import User
@@ -26,22 +27,28 @@ class Which:
     def _same(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         other = self._other(more.get("other"))
         self._identity().decide(address, other, user.ident)
-        text = f"{paths.name_of(other)} is what {paths.name_of(address)} was: all that was known is back."
+        text = say(
+            "{other} is what {address} was: all that was known is back.",
+            other=paths.name_of(other),
+            address=paths.name_of(address),
+        )
         return Mended(text, faults.mending("Undo", "undo-same", address, other=other))
 
     def _undo_same(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         self._identity().undecide(address, self._other(more.get("other")), user.ident)
-        return Mended(f"{paths.name_of(address)} is missing again.")
+        return Mended(say("{address} is missing again.", address=paths.name_of(address)))
 
     def _not_same(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         others = self._others(more)
         self._identity().decide_not(address, others, user.ident)
         undo = faults.mending("Undo", "undo-not-same", address, others=others)
-        return Mended(f"{paths.name_of(address)} stays missing. It isn’t asked again.", undo)
+        return Mended(
+            say("{address} stays missing. It isn’t asked again.", address=paths.name_of(address)), undo
+        )
 
     def _undo_not_same(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         self._identity().decide_not(address, self._others(more), user.ident, undo=True)
-        return Mended(f"Which file {paths.name_of(address)} is now is open again.")
+        return Mended(say("Which file {address} is now is open again.", address=paths.name_of(address)))
 
     def _others(self, more: Mapping[str, Any]) -> list[str]:
         others = more.get("others")

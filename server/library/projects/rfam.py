@@ -18,6 +18,7 @@ from typing import Any
 
 from server.disk import encoding, files
 from server.disk.records import Problem
+from server.disk.speech import say
 
 from .sets import LEVELS, OUTPUT, number
 
@@ -90,8 +91,8 @@ class Defaults:
             except (OSError, ValueError, RecursionError) as error:
                 why = str(error)
             if why:
-                text = f"The configuration file {path} isn't valid: {why}."
-                problems.append(Problem(f"config:{path}", "config", path, text, "Correct it."))
+                text = say("The configuration file {path} isn't valid: {why}.", path=path, why=why)
+                problems.append(Problem(f"config:{path}", "config", path, text, say("Correct it.")))
                 continue
             one = parts.setdefault(inside[0], {"states": [], "asset_types": [], "priority": {}})
             if len(inside) == 2:

@@ -22,6 +22,7 @@ from server.disk.branches import mount_point
 from server.disk.errors import BadInput, CroftError
 from server.disk.mounts import configured_shares
 from server.disk.settings import Settings
+from server.disk.speech import say
 from server.library.people import People
 from server.library.setup import classlist, pool, practice, samba, service, speed
 from server.library.setup.machine import Machine
@@ -43,19 +44,24 @@ TITLES = {
     "backup": "The backup",
 }
 ABOUTS = {
-    "you": "The one-time code opens the door once. A password opens it from then on.",
-    "pool": "Where everything lies: on one disk, or on a pool of old disks.",
+    "you": say("The one-time code opens the door once. A password opens it from then on."),
+    "pool": say("Where everything lies: on one disk, or on a pool of old disks."),
     "samba": (
-        "Students reach the folder from Windows, macOS and Linux over Samba. Croft tries it as they would."
+        say(
+            "Students reach the folder from Windows, macOS and Linux over Samba. Croft tries it "
+            "as they would."
+        )
     ),
     "people": (
-        "Everybody who works on films. Students sign in by a tap on their name, others with a password."
+        say("Everybody who works on films. Students sign in by a tap on their name, others with a password.")
     ),
-    "nodes": "One line, pasted on each computer, takes it into the farm. It has to see the same folder.",
-    "render": "A small scene through the whole farm, so that the first student isn’t the one who finds out.",
-    "speed": "What the disk takes for the things that Croft does all day.",
-    "service": "So that Croft is there after a power cut, and runs as a user of its own.",
-    "backup": "Every ten minutes to another disk. A backup is one once something came back from it.",
+    "nodes": say("One line, pasted on each computer, takes it into the farm. It has to see the same folder."),
+    "render": say(
+        "A small scene through the whole farm, so that the first student isn’t the one who finds out."
+    ),
+    "speed": say("What the disk takes for the things that Croft does all day."),
+    "service": say("So that Croft is there after a power cut, and runs as a user of its own."),
+    "backup": say("Every ten minutes to another disk. A backup is one once something came back from it."),
 }
 SAMBA_LOOK_S = 2.0  # how old what testparm said may be
 Told = Mapping[str, Sequence[Check]]
@@ -108,7 +114,7 @@ class Setup:
             told = self._told() if self._told else {}
         checks = list(told.get(ident, ())) or getattr(self, f"_{ident}")()
         if ident in self._busy:
-            checks = [*checks, todo("It is being tried just now …")]
+            checks = [*checks, todo(say("It is being tried just now …"))]
         give = getattr(self, f"_{ident}_texts", None)
         texts: list[tuple[str, str]] = give() if give else []
         return Step(ident, TITLES[ident], ABOUTS[ident], tuple(map(self._whole, checks)), tuple(texts))
@@ -127,11 +133,19 @@ class Setup:
         admins = [user for user in self.people.users() if user.role == "admin" and not user.disabled]
         named = [user.title for user in admins if user.has_password]
         if named:
-            return [right(f"{', '.join(named)} {'have' if len(named) > 1 else 'has'} a password.")]
-        mend = "Give yourself one below, or:"
+            return [
+                right(
+                    say(
+                        "{named} {words} a password.",
+                        named=", ".join(named),
+                        words="have" if len(named) > 1 else "has",
+                    )
+                )
+            ]
+        mend = say("Give yourself one below, or:")
         return [
             todo(
-                "No admin has a password yet.",
+                say("No admin has a password yet."),
                 mend,
                 f"python3 run.py user password {admins[0].ident if admins else 'admin'}",
             )
@@ -140,8 +154,8 @@ class Setup:
     def _pool(self) -> list[Check]:
         inside = self._clone / "var" / "data"
         if self.data == inside and not self._chosen():
-            text = f"The films lie in {self.data}, which is there for trying Croft out."
-            return [todo(text, "Choose a folder on the disks for the films.")]
+            text = say("The films lie in {data}, which is there for trying Croft out.", data=self.data)
+            return [todo(text, say("Choose a folder on the disks for the films."))]
         return self.look_at(self.data)
 
     def look_at(self, path: Path) -> list[Check]:
@@ -153,21 +167,25 @@ class Setup:
 
     def _samba(self) -> list[Check]:
         if not self.data.is_dir():
-            return [todo("First the folder: see the step before.")]
+            return [todo(say("First the folder: see the step before."))]
         checks, name = self._samba_look()
         if name and not self.called():
-            text = f"Pages show students the folder as {self.data}, which their computers don’t know."
-            checks.append(note(text, f"Say what they call it, such as {self.address()}."))
+            text = say(
+                "Pages show students the folder as {data}, which their computers don’t know.", data=self.data
+            )
+            checks.append(
+                note(text, say("Say what they call it, such as {address}.", address=self.address()))
+            )
         if "samba" in self._tried:
             return [*checks, *self._tried["samba"]]
         seen = samba.seen_from_students(self.data, self.user, self.machine)
         if seen is not None:
             return [*checks, seen]
-        mend = (
-            "Try it below with a student’s name and password; or save a file from a student’s computer, and"
-            " look again."
+        mend = say(
+            "Try it below with a student’s name and password; or save a file from a student’s "
+            "computer, and look again."
         )
-        return [*checks, todo("Nobody has saved a file there yet.", mend)]
+        return [*checks, todo(say("Nobody has saved a file there yet."), mend)]
 
     def _samba_look(self) -> tuple[list[Check], str]:
         """Samba's configuration, asked for once a view: testparm takes a moment."""
@@ -215,35 +233,47 @@ class Setup:
         checks = []
         if class_:
             known = " and ".join(f"{n} {role}{'' if n == 1 else 's'}" for role, n in counts.items())
-            checks.append(right(f"Known so far: {known}."))
+            checks.append(right(say("Known so far: {known}.", known=known)))
             left = [user.ident for user in users if user.ident in example and not user.has_password]
             if left:
-                text = f"The example’s {' and '.join(left)} are still there; anybody may tap 'Student'."
+                text = say(
+                    "The example’s {left} are still there; anybody may tap 'Student'.",
+                    left=" and ".join(left),
+                )
                 where = " ".join(f"{self.settings.folder_path}/users/{ident}.json" for ident in left)
-                checks.append(note(text, "Delete them; they stay deleted:", f"rm {where}"))
+                checks.append(note(text, say("Delete them; they stay deleted:"), f"rm {where}"))
             without = [u.title for u in class_ if u.role == "supervisor" and not u.has_password]
             if without:
                 names = ", ".join(without[:5])
                 checks.append(
                     note(
-                        f"Without a password, {names} can’t sign in.", "Give them one on the page Passwords."
+                        say("Without a password, {names} can’t sign in.", names=names),
+                        say("Give them one on the page Passwords."),
                     )
                 )
         else:
-            checks.append(todo("Nobody is known but the example’s people.", "Paste the class list below."))
+            checks.append(
+                todo(say("Nobody is known but the example’s people."), say("Paste the class list below."))
+            )
         return checks
 
     def _nodes(self) -> list[Check]:
-        return [todo("Which computers render is known once Croft runs.", "Start it:", "python3 run.py serve")]
+        return [
+            todo(
+                say("Which computers render is known once Croft runs."),
+                say("Start it:"),
+                "python3 run.py serve",
+            )
+        ]
 
     def _nodes_texts(self) -> list[tuple[str, str]]:
         return self.joining
 
     def _render(self) -> list[Check]:
-        return [todo("A test render needs a running Croft.", "Start it:", "python3 run.py serve")]
+        return [todo(say("A test render needs a running Croft."), say("Start it:"), "python3 run.py serve")]
 
     def _speed(self) -> list[Check]:
-        return self._tried.get("speed") or [todo("Not measured yet; it takes some seconds.")]
+        return self._tried.get("speed") or [todo(say("Not measured yet; it takes some seconds."))]
 
     def places(self) -> service.Places:
         """What the systemd units name."""
@@ -290,7 +320,7 @@ class Setup:
             configured_shares(self.settings, path)  # none may lie within another
         except CroftError as error:
             self.settings.write("shares", "data", {**known, **({"path": before} if before else {})})
-            return [*checks, wrong(error.message, "Choose another folder.")]
+            return [*checks, wrong(error.message, say("Choose another folder."))]
         return checks
 
     def try_samba(self, user: str = "", password: str = "", share: str = "", port: int = 445) -> list[Check]:
@@ -298,7 +328,7 @@ class Setup:
 
         def act() -> list[Check]:
             if not self.data.is_dir():
-                return [wrong(f"{self.data} isn't there.", "See the step before.")]
+                return [wrong(say("{data} isn't there.", data=self.data), say("See the step before."))]
             if user:
                 name = share or self.share_name()
                 return samba.write_over_smb(self.data, name, user, password, self.machine, port)
@@ -313,7 +343,7 @@ class Setup:
             try:
                 found = speed.measure(self.data)
             except (OSError, CroftError) as error:
-                return [wrong(f"The disk couldn't be tried: {error}", "See the step about the folder.")]
+                return [wrong(f"The disk couldn't be tried: {error}", say("See the step about the folder."))]
             return [*speed.verdict(found), right(found.line() + ".")]
 
         return self._try("speed", act)
@@ -349,7 +379,7 @@ class Setup:
         threading.Thread(
             target=self._try, args=("backup", act), name="a practised restore", daemon=True
         ).start()
-        return [todo("A file is backed up, lost and brought back; what came of it shows here.")]
+        return [todo(say("A file is backed up, lost and brought back; what came of it shows here."))]
 
     def read_list(self, text: str, projects: Mapping[str, str] | None = None) -> classlist.ClassList:
         return classlist.read(text, self.people, projects)
@@ -365,13 +395,13 @@ class Setup:
     def _try(self, ident: str, act: Callable[[], list[Check]]) -> list[Check]:
         with self._guard:
             if ident in self._busy:
-                return [todo("It is being tried already.")]
+                return [todo(say("It is being tried already."))]
             self._busy.add(ident)
         try:
             found = act()
         except Exception as error:  # what nobody foresaw must not end as if it had never been tried
             log.exception("the trial of %s failed", ident)
-            found = [wrong(f"The trial broke off: {error}", "The server's log says more.")]
+            found = [wrong(f"The trial broke off: {error}", say("The server's log says more."))]
         finally:
             self._busy.discard(ident)
         self._tried[ident] = found

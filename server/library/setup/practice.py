@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from server.disk.speech import say
 from server.library.setup.machine import Machine
 from server.library.setup.records import Check, note, right, todo, wrong
 
@@ -47,23 +48,32 @@ def look(
     """Whether there is a backup, on another disk, and how old it is."""
     where = str(configured.get("path") or "")
     if not where:
-        return [todo("There is no backup yet.", "Choose a folder on a disk that isn't the share's.")]
+        return [
+            todo(say("There is no backup yet."), say("Choose a folder on a disk that isn't the share's."))
+        ]
     target = Path(where)
     if not target.is_dir():
-        return [wrong(f"The backup's folder {target} isn't there.", "Mount its disk, or make the folder:",
-                      f"install -d -o croft -m 700 {shlex.quote(where)}")]  # fmt: skip
+        return [
+            wrong(
+                say("The backup's folder {target} isn't there.", target=target),
+                say("Mount its disk, or make the folder:"),
+                f"install -d -o croft -m 700 {shlex.quote(where)}",
+            )
+        ]
     checks = []
     if data.is_dir() and target.stat().st_dev == data.stat().st_dev:
-        text = f"{target} lies on the share's own disk: when that disk dies, both are gone."
-        checks.append(wrong(text, "Choose a folder on another disk."))
+        text = say(
+            "{target} lies on the share's own disk: when that disk dies, both are gone.", target=target
+        )
+        checks.append(wrong(text, say("Choose a folder on another disk.")))
     found = trees(target)
     if not found:
         program = machine.program("croft-backup") or PROGRAM
-        mend = "Practise a restore below, which makes the first; or let the timer:"
+        mend = say("Practise a restore below, which makes the first; or let the timer:")
         return [
             *checks,
             todo(
-                f"There is no backup in {target} yet.",
+                say("There is no backup in {target} yet.", target=target),
                 mend,
                 f"python3 {program}" if program == PROGRAM else str(program),
             ),
@@ -71,11 +81,18 @@ def look(
     made = _when(found[-1])
     age = (time.time() if now is None else now) - (made.timestamp() if made else 0)
     if age > LATE_S:
-        text = f"The newest of {len(found)} backups is {age / 86400:.0f} days old."
-        checks.append(wrong(text, "Is the timer on?", "systemctl status croft-backup.timer"))
+        text = say("The newest of {found} backups is {age:.0f} days old.", found=len(found), age=age / 86400)
+        checks.append(wrong(text, say("Is the timer on?"), "systemctl status croft-backup.timer"))
     else:
         checks.append(
-            right(f"{len(found)} backups are in {target}; the newest is {max(age, 0) / 60:.0f} min old.")
+            right(
+                say(
+                    "{found} backups are in {target}; the newest is {age:.0f} min old.",
+                    found=len(found),
+                    target=target,
+                    age=max(age, 0) / 60,
+                )
+            )
         )
     return checks
 
@@ -89,7 +106,10 @@ def practise(config: Path, data: Path, target: Path, machine: Machine) -> list[C
         (folder / "film.txt").write_text(text)
     except OSError as error:
         return [
-            wrong(f"No file could be made in {data}: {error.strerror}.", "See the step about the folder.")
+            wrong(
+                say("No file could be made in {data}: {why}.", data=data, why=error.strerror),
+                say("See the step about the folder."),
+            )
         ]
     try:
         before = set(trees(target))
@@ -122,14 +142,22 @@ def practise(config: Path, data: Path, target: Path, machine: Machine) -> list[C
         if not lost or (folder / "film.txt").read_text() != text:
             return [
                 wrong(
-                    f"The file came back from {kept} with other content.",
-                    "Look at the backup's disk: `dmesg`.",
+                    say("The file came back from {kept} with other content.", kept=kept),
+                    say("Look at the backup's disk: `dmesg`."),
                 )
             ]
         more = [] if done.returncode == 0 else [note(f"The backup itself said: {done.stdout.strip()}")]
-        return [right(f"A file was backed up to {kept.parent}, deleted, and came back whole."), *more]
+        return [
+            right(say("A file was backed up to {parent}, deleted, and came back whole.", parent=kept.parent)),
+            *more,
+        ]
     except OSError as error:
-        return [wrong(f"The practice broke off: {error}.", "See whether the disks are all there: `df`.")]
+        return [
+            wrong(
+                say("The practice broke off: {why}.", why=error),
+                say("See whether the disks are all there: `df`."),
+            )
+        ]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

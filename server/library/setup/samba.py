@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.disk.speech import say
 from server.library.setup.machine import Machine
 from server.library.setup.records import Check, note, right, todo, wrong
 
@@ -86,13 +87,17 @@ def sections(machine: Machine, conf: str = "") -> tuple[list[Section], str]:
 def look(path: Path, machine: Machine, conf: str = "") -> tuple[list[Check], str]:
     """What is right and wrong with Samba's configuration for this folder; the name of its share."""
     if machine.program("smbd") is None:
-        mend = "Install it; or, where Samba runs on another machine, put the lines below there."
+        mend = say("Install it; or, where Samba runs on another machine, put the lines below there.")
         command = f"apt install samba {MODULES} smbclient"
-        return [todo("Samba isn't on this machine.", mend, command)], ""
+        return [todo(say("Samba isn't on this machine."), mend, command)], ""
     known, why = sections(machine, conf)
     if not known:
         return [
-            wrong(f"Samba's configuration can't be read: {why}.", "See what is wrong with it:", "testparm")
+            wrong(
+                say("Samba's configuration can't be read: {why}.", why=why),
+                say("See what is wrong with it:"),
+                "testparm",
+            )
         ], ""
     root = os.path.realpath(path)
     shares = [s for s in known if s.name != "global" and s.get("path")]
@@ -102,16 +107,28 @@ def look(path: Path, machine: Machine, conf: str = "") -> tuple[list[Check], str
             s.name for s in shares if root.startswith(os.path.realpath(s.get("path")).rstrip("/") + "/")
         ]
         if inside:
-            text = (
-                f"Samba shows {path} inside of the share {inside[0]}: what is true of that share isn't"
-                " checked here."
+            text = say(
+                "Samba shows {path} inside of the share {inside}: what is true of that share isn't "
+                "checked here.",
+                path=path,
+                inside=inside[0],
             )
-            return [note(text, "A share of its own, with the lines below, is safer.")], ""
-        mend = "Add the lines below to /etc/samba/smb.conf, then:"
-        return [todo(f"Samba has no share for {path}.", mend, "testparm && systemctl restart smbd")], ""
+            return [note(text, say("A share of its own, with the lines below, is safer."))], ""
+        mend = say("Add the lines below to /etc/samba/smb.conf, then:")
+        return [
+            todo(say("Samba has no share for {path}.", path=path), mend, "testparm && systemctl restart smbd")
+        ], ""
     checks = _faults(share, path, machine)
     if not checks:
-        checks = [right(f"Samba's share {share.name} shows {path}, with the rights that it needs.")]
+        checks = [
+            right(
+                say(
+                    "Samba's share {share} shows {path}, with the rights that it needs.",
+                    share=share.name,
+                    path=path,
+                )
+            )
+        ]
     return checks, share.name
 
 
@@ -119,31 +136,49 @@ def _faults(share: Section, path: Path, machine: Machine) -> list[Check]:
     found = []
     group = machine.group(os.stat(path).st_gid)
     if share.get("veto files"):
-        text = "'veto files' makes folders undeletable or takes along, unseen, what Croft keeps in them."
-        found.append(wrong(f"{share.name}: {text}", "Take the line out; 'hide files' hides as well."))
-    if share.get("force user"):
-        text = (
-            "with 'force user' everything belongs to one user, and nothing of Croft's is safe from students"
+        text = say("'veto files' makes folders undeletable or takes along, unseen, what Croft keeps in them.")
+        found.append(
+            wrong(
+                say("{share}: {text}", share=share.name, text=text),
+                say("Take the line out; 'hide files' hides as well."),
+            )
         )
-        found.append(wrong(f"{share.name}: {text}.", "Take the line out."))
+    if share.get("force user"):
+        text = say(
+            "With 'force user' everything belongs to one user, and nothing of Croft's is safe from students."
+        )
+        found.append(wrong(say("{share}: {text}", share=share.name, text=text), say("Take the line out.")))
     if share.get("read only", "Yes").lower() == "yes":
-        found.append(wrong(f"{share.name}: nobody may write.", "Set 'read only = no'."))
+        found.append(wrong(say("{share}: nobody may write.", share=share.name), say("Set 'read only = no'.")))
     if share.get("force group").strip('"+@ ') != group:
-        text = f"{share.name}: what students make doesn't belong to the group {group} by itself."
-        found.append(wrong(text, f"Set 'force group = {_quoted(group)}'."))
+        text = say(
+            "{share}: what students make doesn't belong to the group {group} by itself.",
+            share=share.name,
+            group=group,
+        )
+        found.append(wrong(text, say("Set 'force group = {quoted}'.", quoted=_quoted(group))))
     for name, wanted in (("create mask", 0o060), ("directory mask", 0o2070), ("force create mode", 0o060),
                          ("force directory mode", 0o2070)):  # fmt: skip
         if not re.fullmatch(r"[0-7]+", share.get(name)) or int(share.get(name), 8) & wanted != wanted:
             value = "2775" if "directory" in name else "0664"
-            text = f"{share.name}: '{name} = {share.get(name)}' takes rights from the group."
-            found.append(wrong(text, f"Set '{name} = {value}'."))
+            text = say(
+                "{share}: '{name} = {get}' takes rights from the group.",
+                share=share.name,
+                name=name,
+                get=share.get(name),
+            )
+            found.append(wrong(text, say("Set '{name} = {value}'.", name=name, value=value)))
     missing = [name for name in share.get("vfs objects").split() if not _has_module(name)]
     if missing:
-        text = f"{share.name}: Samba has no module {', '.join(missing)}, and can't open the share."
-        found.append(wrong(text, "Install it:", f"apt install {MODULES}"))
+        text = say(
+            "{share}: Samba has no module {missing}, and can't open the share.",
+            share=share.name,
+            missing=", ".join(missing),
+        )
+        found.append(wrong(text, say("Install it:"), f"apt install {MODULES}"))
     if "recycle" not in share.get("vfs objects").split():
-        text = f"{share.name}: what a student deletes is gone at once."
-        found.append(note(text, "The lines with 'recycle' below keep it in #recycle."))
+        text = say("{share}: what a student deletes is gone at once.", share=share.name)
+        found.append(note(text, say("The lines with 'recycle' below keep it in #recycle.")))
     return found
 
 
@@ -161,8 +196,13 @@ def write_over_smb(
     """A student's login makes a folder and a file; Croft changes them; the student renames and deletes."""
     program = machine.program("smbclient")
     if program is None:
-        return [todo("smbclient isn't on this machine, so a student's login can't be tried.", "Install it:",
-                     "apt install smbclient")]  # fmt: skip
+        return [
+            todo(
+                "smbclient isn't on this machine, so a student's login can't be tried.",
+                say("Install it:"),
+                "apt install smbclient",
+            )
+        ]
     name = f".croft-try-{secrets.token_hex(4)}"
     place = path / name
     with tempfile.TemporaryDirectory(prefix="croft-try-") as folder:
@@ -187,9 +227,12 @@ def write_over_smb(
         try:
             failed = ask(f'mkdir {name}; put "{file}" {name}\\file')
             if failed:
-                text = f"{user} came in, but couldn't save a file: {failed}."
+                text = say("{user} came in, but couldn't save a file: {failed}.", user=user, failed=failed)
                 return [
-                    wrong(text, "Compare the share's lines with those below, and the folder's rights above.")
+                    wrong(
+                        text,
+                        say("Compare the share's lines with those below, and the folder's rights above."),
+                    )
                 ]
             checks = _as_croft_finds_it(place, path, user, machine)
             failed = ask(
@@ -197,15 +240,19 @@ def write_over_smb(
                 f" {name}"
             )
             if failed:
-                text = (
-                    f"{user} saved a file, but couldn't rename and delete it again with what Croft made:"
-                    f" {failed}."
+                text = say(
+                    "{user} saved a file, but couldn't rename and delete it again with what Croft made: "
+                    "{failed}.",
+                    user=user,
+                    failed=failed,
                 )
                 checks.append(
-                    wrong(text, "The masks of the share, or an access list on the folder (`getfacl`).")
+                    wrong(text, say("The masks of the share, or an access list on the folder (`getfacl`)."))
                 )
             return checks or [
-                right(f"{user} saved a file over SMB, Croft changed it, {user} deleted it again.")
+                right(
+                    say("{user} saved a file over SMB, Croft changed it, {user} deleted it again.", user=user)
+                )
             ]
         finally:
             _tidy(place, path / "#recycle" / user / name)
@@ -214,18 +261,22 @@ def write_over_smb(
 def _no_way_in(failed: str, share: str, user: str, path: Path, machine: Machine) -> Check:
     group = machine.group(os.stat(path).st_gid)
     if "LOGON_FAILURE" in failed:
-        text = f"Samba doesn't know {user} with this password."
-        return wrong(text, "It has passwords of its own; set one:", f"smbpasswd -a {shlex.quote(user)}")
+        text = say("Samba doesn't know {user} with this password.", user=user)
+        return wrong(text, say("It has passwords of its own; set one:"), f"smbpasswd -a {shlex.quote(user)}")
     if "ACCESS_DENIED" in failed:
-        text = f"Samba doesn't let {user} in."
-        return wrong(text, f"Is {user} in the group?", f"usermod -aG {group} {shlex.quote(user)}")
+        text = say("Samba doesn't let {user} in.", user=user)
+        return wrong(
+            text, say("Is {user} in the group?", user=user), f"usermod -aG {group} {shlex.quote(user)}"
+        )
     if "BAD_NETWORK_NAME" in failed:
-        text = f"Samba can't open the share {share}."
-        return wrong(text, "Is a module missing? Its log says which:", "tail /var/log/samba/log.smbd")
+        text = say("Samba can't open the share {share}.", share=share)
+        return wrong(text, say("Is a module missing? Its log says which:"), "tail /var/log/samba/log.smbd")
     if "CONNECTION_REFUSED" in failed or "HOST_UNREACHABLE" in failed:
-        return wrong("Samba doesn't answer.", "Start it:", "systemctl restart smbd")
+        return wrong(say("Samba doesn't answer."), say("Start it:"), "systemctl restart smbd")
     return wrong(
-        f"{user} couldn't come in: {failed}.", "Samba's log says more:", "tail /var/log/samba/log.smbd"
+        say("{user} couldn't come in: {failed}.", user=user, failed=failed),
+        say("Samba's log says more:"),
+        "tail /var/log/samba/log.smbd",
     )
 
 
@@ -235,27 +286,45 @@ def _as_croft_finds_it(place: Path, root: Path, user: str, machine: Machine) -> 
     try:
         made = {"folder": os.stat(place), "file": os.stat(place / "file")}
     except OSError as error:
-        text = f"{user} saved a file, and it isn't in {root}: Samba shows another folder ({error.strerror})."
-        return [wrong(text, f"Set the share's 'path = {root}'.")]
+        text = say(
+            "{user} saved a file, and it isn't in {root}: Samba shows another folder ({why}).",
+            user=user,
+            root=root,
+            why=error.strerror,
+        )
+        return [wrong(text, say("Set the share's 'path = {root}'.", root=root))]
     for what, st in made.items():
         if st.st_gid != wanted:
-            text = (
-                f"The {what} that {user} made belongs to {machine.group(st.st_gid)}, not to"
-                f" {machine.group(wanted)}."
+            text = say(
+                "The {what} that {user} made belongs to {group}, not to {group2}.",
+                what=what,
+                user=user,
+                group=machine.group(st.st_gid),
+                group2=machine.group(wanted),
             )
             found.append(
-                wrong(text, f"Set 'force group = {machine.group(wanted)}', and setgid on the folder.")
+                wrong(
+                    text,
+                    say(
+                        "Set 'force group = {group}', and setgid on the folder.", group=machine.group(wanted)
+                    ),
+                )
             )
         needed = stat.S_IRWXG | stat.S_ISGID if what == "folder" else stat.S_IRGRP | stat.S_IWGRP
         if st.st_mode & needed != needed:
-            text = (
-                f"The {what} that {user} made has the mode {stat.S_IMODE(st.st_mode):o}: others can't"
-                " change it."
+            text = say(
+                "The {what} that {user} made has the mode {s_imode:o}: others can't change it.",
+                what=what,
+                user=user,
+                s_imode=stat.S_IMODE(st.st_mode),
             )
-            found.append(wrong(text, "Set the four masks of the lines below."))
+            found.append(wrong(text, say("Set the four masks of the lines below.")))
     if made["file"].st_uid == 0:
         found.append(
-            wrong(f"The file that {user} made belongs to root.", "Take 'force user' out of the share.")
+            wrong(
+                say("The file that {user} made belongs to root.", user=user),
+                say("Take 'force user' out of the share."),
+            )
         )
     try:
         fresh = place / "by-croft"
@@ -264,8 +333,8 @@ def _as_croft_finds_it(place: Path, root: Path, user: str, machine: Machine) -> 
         fresh.chmod(0o664)
         (place / "file").write_bytes(b"changed")
     except OSError as error:
-        text = f"Croft can't change what {user} made: {error.strerror}."
-        found.append(wrong(text, "The masks of the share, or an access list on the folder (`getfacl`)."))
+        text = say("Croft can't change what {user} made: {why}.", user=user, why=error.strerror)
+        found.append(wrong(text, say("The masks of the share, or an access list on the folder (`getfacl`).")))
     return found
 
 
@@ -274,35 +343,60 @@ def write_as_another(path: Path, machine: Machine, croft: int) -> list[Check]:
     gid = os.stat(path).st_gid
     group = machine.group(gid)
     if not machine.is_root():
-        mend = "Give a student's name and password above, or as root, which may act as another user:"
+        mend = say("Give a student's name and password above, or as root, which may act as another user:")
         return [
-            todo("Nobody has tried yet whether a student may write.", mend, "sudo python3 run.py setup samba")
+            todo(
+                say("Nobody has tried yet whether a student may write."),
+                mend,
+                "sudo python3 run.py setup samba",
+            )
         ]
     others = [name for name in machine.members(gid) if name not in (machine.user(croft), "root")]
     uid = next((found for found in map(machine.uid, others) if found), None)
     if uid is None:
-        return [todo(f"There is nobody else in the group {group} to try as.", "Put a student's login there:",
-                     f"usermod -aG {group} ana")]  # fmt: skip
+        return [
+            todo(
+                say("There is nobody else in the group {group} to try as.", group=group),
+                say("Put a student's login there:"),
+                f"usermod -aG {group} ana",
+            )
+        ]
     name, place = machine.user(uid), path / f".croft-try-{secrets.token_hex(4)}"
     try:
         done = machine.run_as(uid, gid, AS_STUDENT, str(place))
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no reason was given"])[-1].rpartition(": ")[2]
-            text = f"{name}, who is in the group {group}, can't write to {path}: {reason}."
+            text = say(
+                "{name}, who is in the group {group}, can't write to {path}: {reason}.",
+                name=name,
+                group=group,
+                path=path,
+                reason=reason,
+            )
             return [
                 wrong(
                     text,
-                    "May the group enter every folder above it? See:",
+                    say("May the group enter every folder above it? See:"),
                     f"namei -l {shlex.quote(str(path))}",
                 )
             ]
         found = _as_croft_finds_it(place, path, name, machine)
         done = machine.run_as(uid, gid, FINISH, str(place))
         if done.returncode and not found:
-            text = f"{name} saved a file, but couldn't rename and delete what Croft made beside it."
-            found = [wrong(text, "An access list on the folder? See:", f"getfacl {shlex.quote(str(path))}")]
+            text = say(
+                "{name} saved a file, but couldn't rename and delete what Croft made beside it.", name=name
+            )
+            found = [
+                wrong(text, say("An access list on the folder? See:"), f"getfacl {shlex.quote(str(path))}")
+            ]
         return found or [
-            right(f"{name}, of the group {group}, saved a file, Croft changed it, {name} deleted it.")
+            right(
+                say(
+                    "{name}, of the group {group}, saved a file, Croft changed it, {name} deleted it.",
+                    name=name,
+                    group=group,
+                )
+            )
         ]
     finally:
         _tidy(place, place)
@@ -350,14 +444,24 @@ def seen_from_students(path: Path, croft: int, machine: Machine, most: int = 400
     _, st, where = newest
     inside, who, group = os.path.relpath(where, path), machine.user(st.st_uid), machine.group(st.st_gid)
     if st.st_gid != os.stat(path).st_gid or not st.st_mode & stat.S_IWGRP:
-        text = (
-            f"{inside}, saved by {who}, belongs to {group} with the mode {stat.S_IMODE(st.st_mode):o}: others"
-            " can't change it."
+        text = say(
+            "{inside}, saved by {who}, belongs to {group} with the mode {s_imode:o}: others can't change it.",
+            inside=inside,
+            who=who,
+            group=group,
+            s_imode=stat.S_IMODE(st.st_mode),
         )
         return wrong(
             text,
-            "Set the masks and 'force group' of the lines below, then for what is there already:",
+            say("Set the masks and 'force group' of the lines below, then for what is there already:"),
             f"chgrp -R {machine.group(os.stat(path).st_gid)} {shlex.quote(str(path))} && "
             f"chmod -R g+rwX {shlex.quote(str(path))}",
         )
-    return right(f"{inside}, saved by {who}, may be changed by everybody of the group {group}.")
+    return right(
+        say(
+            "{inside}, saved by {who}, may be changed by everybody of the group {group}.",
+            inside=inside,
+            who=who,
+            group=group,
+        )
+    )

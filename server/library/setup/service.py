@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.disk.speech import say
 from server.library.setup.machine import Machine
 from server.library.setup.records import Check, note, right, todo, wrong
 
@@ -80,8 +81,8 @@ def look(places: Places, machine: Machine) -> list[Check]:
     if systemctl is None:
         return [
             todo(
-                "This machine has no systemd.",
-                "Let its own way of starting programs run the line 'ExecStart' below.",
+                say("This machine has no systemd."),
+                say("Let its own way of starting programs run the line 'ExecStart' below."),
             )
         ]
     file = machine.units / NAME
@@ -89,20 +90,31 @@ def look(places: Places, machine: Machine) -> list[Check]:
     try:
         text = file.read_text("utf-8", "replace")
     except OSError:
-        return [todo("Croft doesn't start with the machine yet.", "Write the unit:", command)]
+        return [todo(say("Croft doesn't start with the machine yet."), say("Write the unit:"), command)]
     checks = []
     for name in ("User", "Group", "ExecStart"):
         found, wanted = _said(text, name), _said(unit(places), name)
         if name == "ExecStart" and _without_port(found) != _without_port(wanted):
             checks.append(note(f"{file} starts it with other paths: {found[:300]}", f"Now it is: {wanted}"))
         elif name != "ExecStart" and found != wanted:
-            checks.append(note(f"{file} says {name}={found}, and now it is {wanted}.", "Which is right?"))
+            checks.append(
+                note(
+                    say(
+                        "{file} says {name}={found}, and now it is {wanted}.",
+                        file=file,
+                        name=name,
+                        found=found,
+                        wanted=wanted,
+                    ),
+                    say("Which is right?"),
+                )
+            )
     if places.user == "root":
-        text = "Croft runs as root: a fault in it, or in a library, would have the whole machine."
+        text = say("Croft runs as root: a fault in it, or in a library, would have the whole machine.")
         checks.append(
             wrong(
                 text,
-                "Give it a user of its own, and the files to that user:",
+                say("Give it a user of its own, and the files to that user:"),
                 "useradd --system --create-home --groups film croft",
             )
         )
@@ -110,17 +122,21 @@ def look(places: Places, machine: Machine) -> list[Check]:
     if state != "enabled":
         checks.append(
             todo(
-                "The unit is there, but doesn't start with the machine.",
-                "Enable it:",
+                say("The unit is there, but doesn't start with the machine."),
+                say("Enable it:"),
                 f"systemctl daemon-reload && systemctl enable --now {NAME}",
             )
         )
     state = machine.run([systemctl, "is-active", NAME]).stdout.strip()
     if state != "active":
         checks.append(
-            wrong(f"The service is {state or 'not running'}.", "See why:", f"journalctl -u {NAME} -n 50")
+            wrong(
+                say("The service is {state}.", state=state or "not running"),
+                say("See why:"),
+                f"journalctl -u {NAME} -n 50",
+            )
         )
-    return checks or [right("Croft runs as a service and starts with the machine.")]
+    return checks or [right(say("Croft runs as a service and starts with the machine."))]
 
 
 def _said(text: str, key: str) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from server.disk import files, paths
 from server.disk.branches import branches_of, filesystem_of
 from server.disk.locks import Locks
+from server.disk.speech import say
 from server.library.setup.records import Check, note, right, wrong
 
 SIDECARS = 300
@@ -120,41 +121,61 @@ def verdict(speed: Speed) -> list[Check]:
     figures = f"about {saves:,.0f} saves a second one after the other, and {pace} to look at 100,000 files"
     found: list[Check] = []
     if speed.flush_ms > FLUSH_SLOW_MS:
-        text = f"A save takes {speed.flush_ms:.0f} ms until it is on the disk; a healthy old disk needs 25."
-        mend = (
-            "Is it failing (`smartctl -a`), asleep, a shingled (SMR) disk, or a USB stick? Replace it in the"
-            " pool."
+        text = say(
+            "A save takes {flush_ms:.0f} ms until it is on the disk; a healthy old disk needs 25.",
+            flush_ms=speed.flush_ms,
+        )
+        mend = say(
+            "Is it failing (`smartctl -a`), asleep, a shingled (SMR) disk, or a USB stick? "
+            "Replace it in the pool."
         )
         found.append(wrong(text, mend))
     elif speed.flush_ms > FLUSH_FINE_MS:
-        text = (
-            f"A save takes {speed.flush_ms:.0f} ms until it is on the disk: enough for a class, slow for a"
-            " big farm."
+        text = say(
+            "A save takes {flush_ms:.0f} ms until it is on the disk: enough for a class, slow "
+            "for a big farm.",
+            flush_ms=speed.flush_ms,
         )
-        found.append(note(text, "An SSD as one disk of the pool, or 'noatime' in /etc/fstab, helps."))
+        found.append(note(text, say("An SSD as one disk of the pool, or 'noatime' in /etc/fstab, helps.")))
     if reads < READS_SLOW:
-        text = f"{reads:,.0f} records a second: looking at 100,000 files takes {start:,.0f} s at each start."
+        text = say(
+            "{reads:,.0f} records a second: looking at 100,000 files takes {start:,.0f} s at each start.",
+            reads=reads,
+            start=start,
+        )
         found.append(wrong(text, _for_reads(speed)))
     elif reads < READS_FINE:
         found.append(
-            note(f"{reads:,.0f} records a second: a start with many files takes a while.", _for_reads(speed))
+            note(
+                say("{reads:,.0f} records a second: a start with many files takes a while.", reads=reads),
+                _for_reads(speed),
+            )
         )
     if speed.lock_us > LOCK_SLOW_US:
-        text = f"A lock takes {speed.lock_us / 1000:.1f} ms, as on a network mount: each change waits for it."
-        found.append(note(text, "Run Croft on the machine that has the disks."))
+        text = say(
+            "A lock takes {lock_us:.1f} ms, as on a network mount: each change waits for it.",
+            lock_us=speed.lock_us / 1000,
+        )
+        found.append(note(text, say("Run Croft on the machine that has the disks.")))
     if not found:
-        return [right(f"Fast enough for a class of thirty and their renders: {figures}.")]
+        return [
+            right(say("Fast enough for a class of thirty and their renders: {figures}.", figures=figures))
+        ]
     grave = any(check.state == "wrong" for check in found)
-    summary = f"Too slow for a class: {figures}." if grave else f"Good enough for a class: {figures}."
-    return [wrong(summary, "See below.") if grave else right(summary), *found]
+    summary = (
+        say("Too slow for a class: {figures}.", figures=figures)
+        if grave
+        else say("Good enough for a class: {figures}.", figures=figures)
+    )
+    return [wrong(summary, say("See below.")) if grave else right(summary), *found]
 
 
 def _for_reads(speed: Speed) -> str:
     if speed.file_system == "fuse.mergerfs" and not speed.branch_reads:
-        return (
-            "Croft doesn't see the pool's disks from here: run it on the machine that has them, not in a"
-            " container, or mount with cache.attr=30,cache.entry=30,cache.readdir=true."
+        return say(
+            "Croft doesn't see the pool's disks from here: run it on the machine that has them, "
+            "not in a container, or mount with cache.attr=30,cache.entry=30,cache.readdir=true."
         )
     if speed.file_system.startswith(("nfs", "cifs", "smb")):
-        return "Run Croft on the machine that has the disks."
-    return "Is the disk busy with something else (`iotop`), or failing (`smartctl -a`)?"
+        return say("Run Croft on the machine that has the disks.")
+    return say("Is the disk busy with something else (`iotop`), or failing (`smartctl -a`)?")

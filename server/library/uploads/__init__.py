@@ -21,6 +21,7 @@ from server.disk import files, paths
 from server.disk.errors import BadInput, Conflict, CroftError, DiskFull, NotFound
 from server.disk.records import Change, Problem, utc_now
 from server.disk.settings import Settings
+from server.disk.speech import say
 from server.disk.store import Store
 
 from ..assets import Assets
@@ -182,7 +183,12 @@ class Uploads:
             raise Conflict("{most} of your files wait already: add or remove some of them first.", most=most)
         free = shutil.disk_usage(share.root).free
         if size > free - ROOM_LEFT:
-            text = f"There is no room for {name[:80]}: it has {size:,} bytes, and only {free:,} are free."
+            text = say(
+                "There is no room for {name}: it has {size:,} bytes, and only {free:,} are free.",
+                name=name[:80],
+                size=size,
+                free=free,
+            )
             raise DiskFull(text, path=str(share.root))
         now = datetime.datetime.fromtimestamp(self._wall(), datetime.UTC)
         ident = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(5)}"
@@ -215,7 +221,7 @@ class Uploads:
             if at != end:
                 raise Misfit("{offset:,} bytes of this file are here: go on from there.", offset=end)
             if chunk.end > upload.size:
-                text = f"The file was said to have {upload.size:,} bytes; this is more."
+                text = say("The file was said to have {size:,} bytes; this is more.", size=upload.size)
                 raise BadInput(text, field="offset")
             if digest and digest != upload.data.get("hash"):
                 upload = self._shelf.write(upload.place, {**upload.data, "hash": digest})

@@ -17,6 +17,7 @@ from typing import Any
 from server.disk import files, moves, paths
 from server.disk.errors import BadInput, Conflict, CroftError, NotFound
 from server.disk.records import utc_now
+from server.disk.speech import say
 from server.disk.store import Store
 
 from ..assets import Assets
@@ -122,7 +123,7 @@ class Adder:
 
     def _left_out(self, upload: Upload, there: There) -> Upload:
         """The same is there already: nothing is to be done."""
-        said = f"The same is there already: {there.name} stays as it is."
+        said = say("The same is there already: {there} stays as it is.", there=there.name)
         added = {"at": utc_now(), "address": there.address, "message": said}
         upload = self._shelf.write(upload.place, {**upload.data, "added": added})
         self._clear(upload)
@@ -149,9 +150,9 @@ class Adder:
         tell_upload(self._store, address, upload.user, upload.size, project=project, kept=kept)
         where = paths.folder_of(address).partition("/")[2] or "the project’s folder"
         name = paths.name_of(address)
-        said = f"{name} is in {where}."
+        said = say("{name} is in {where}.", name=name, where=where)
         if adding.get("replaces"):
-            said = f"{name} in {where} is the new version."
+            said = say("{name} in {where} is the new version.", name=name, where=where)
         added = {
             "at": utc_now(),
             "address": address,
@@ -261,7 +262,11 @@ class Adder:
                 if frames := frames_of(upload.data.get("facts") or {}):
                     request["frames"] = frames
                 job = self.submit(upload.user, request)
-            added |= {"job": job, "render": "done", "message": f"{added['message']} It waits to be rendered."}
+            added |= {
+                "job": job,
+                "render": "done",
+                "message": say("{said} It waits to be rendered.", said=added["message"]),
+            }
         except CroftError as error:
             said = f"{added['message']} It isn’t rendered: {error.message}"
             added |= {"render": "failed", "message": said}

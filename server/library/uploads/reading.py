@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from server.disk.errors import CroftError
+from server.disk.speech import say
 from server.disk.store import Store
 
 from ..media import Media, facts_of
@@ -154,11 +155,11 @@ class Reader:
         if self._closed:
             return
         if not digest:
-            self._begin_again(place, "The disk didn't keep what came. It is sent again.")
+            self._begin_again(place, say("The disk didn't keep what came. It is sent again."))
             return
         said = upload.data.get("hash")
         if said and said != digest:
-            self._begin_again(place, "What came isn't what was sent. It is sent again.")
+            self._begin_again(place, say("What came isn't what was sent. It is sent again."))
             return
         answer = self._media.look_path(folder / CONTENT, upload.kind)
         changes: dict[str, Any] = {"sha256": digest, "facts": facts_of(answer), "why": ""}

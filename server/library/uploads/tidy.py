@@ -15,6 +15,7 @@ from server.disk import paths
 from server.disk.errors import CroftError
 from server.disk.records import Problem, utc_now
 from server.disk.settings import Settings
+from server.disk.speech import say
 from server.disk.store import Store
 
 from . import staging
@@ -101,7 +102,19 @@ class Tidy:
             f"uploads:{project}:{person}",
             "upload",
             paths.folder_of(paths.file_of_companion(found[0].place)),
-            f"{person} dropped {count} for {project} ({names}, {size:,.0f} MB) and hasn’t added them since.",
-            f"{person} adds or removes them on the page Drop. After {days:g} days they go by themselves.",
+            say(
+                "{person} dropped {count} for {project} ({names}, {size:,.0f} MB) and hasn’t added "
+                "them since.",
+                person=person,
+                count=count,
+                project=project,
+                names=names,
+                size=size,
+            ),
+            say(
+                "{person} adds or removes them on the page Drop. After {days:g} days they go by themselves.",
+                person=person,
+                days=days,
+            ),
             severity="note",
         )

@@ -8,6 +8,7 @@ from typing import Any
 from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.index import Index
+from server.disk.speech import say
 
 from ..assets import rfc3339
 from ..projects import AssetSet, Project
@@ -54,7 +55,10 @@ def view(upload: Upload, project: Project | None, words: AssetSet, offset: int) 
 def why(upload: Upload) -> str:
     """What keeps it from being added, or was the matter with it; '' for nothing."""
     if upload.data.get("cut"):
-        return f"{upload.name} is cut off: its end is missing. Save or copy it once more, and drop that one."
+        return say(
+            "{upload} is cut off: its end is missing. Save or copy it once more, and drop that one.",
+            upload=upload.name,
+        )
     return str(upload.data.get("failed") or upload.data.get("why") or "")
 
 

@@ -39,21 +39,26 @@ def search_assets(services: Services, call: Call) -> Answer:
     one = query.get("project", "")
     if one:
         rows, following, total = in_project(services, query, one, limit, cursor)
-        return Answer(rows, f"{total} found.", next=following or None, is_list=True)
+        return Answer(rows, count("{n} found.", "{n} found.", total), next=following or None, is_list=True)
     found: list[Any] = []
     begin, _, inner = cursor.partition("~")
     for project in services.projects.list():
         if project.ident < begin:
             continue
         if len(found) == limit:
-            return Answer(found, f"{limit} found so far.", next=project.ident + "~", is_list=True)
+            return Answer(
+                found,
+                count("{n} found so far.", "{n} found so far.", limit),
+                next=project.ident + "~",
+                is_list=True,
+            )
         part = inner if project.ident == begin else ""
         rows, following, _ = in_project(services, query, project.ident, limit - len(found), part)
         found += rows
         if following:
-            text = f"{len(found)} found so far."
+            text = count("{n} found so far.", "{n} found so far.", len(found))
             return Answer(found, text, next=f"{project.ident}~{following}", is_list=True)
-    return Answer(found, f"{len(found)} found.", is_list=True)
+    return Answer(found, count("{n} found.", "{n} found.", len(found)), is_list=True)
 
 
 def in_project(
@@ -90,7 +95,7 @@ def create_asset(services: Services, call: Call) -> Answer:
     location = ("Location", "/api/assets/" + address)
     if not becomes_asset(address):  # else it would be one again at once
         data = {**data, "undo": undo("POST", f"/api/assets/{quoted(address)}/forget")}
-    return Answer(data, f"{data['name']} is an asset now.", 201, [*etag_of(data), location])
+    return Answer(data, say("{name} is an asset now.", name=data["name"]), 201, [*etag_of(data), location])
 
 
 def take_asset(services: Services, call: Call) -> Answer:
@@ -99,7 +104,7 @@ def take_asset(services: Services, call: Call) -> Answer:
     data = services.assets.take(address, call.require("student"))
     if before.facts is not None and not before.facts.owner:
         data = {**data, "undo": undo("PATCH", f"/api/assets/{quoted(address)}", {"owner": ""})}
-    return Answer(data, f"{data['name']} is yours now.", headers=etag_of(data))
+    return Answer(data, say("{name} is yours now.", name=data["name"]), headers=etag_of(data))
 
 
 def change_asset(services: Services, call: Call) -> Answer:
@@ -119,7 +124,7 @@ def change_asset(services: Services, call: Call) -> Answer:
         record = services.assets.one(address)
         record |= {"changed_by": changed_by(services, address)}
         raise Stale(error.message, etag=record["etag"], record=record) from error
-    return Answer(data, f"{data['name']} is changed.", headers=etag_of(data))
+    return Answer(data, say("{name} is changed.", name=data["name"]), headers=etag_of(data))
 
 
 def change_assets(services: Services, call: Call) -> Answer:
@@ -176,7 +181,14 @@ def delete_asset(services: Services, call: Call) -> Answer:
     kept = services.assets.delete(address, user)
     back = {"method": "POST", "path": "/api/restore", "body": {"folder": kept}}
     data = {"address": kept, "folder": kept, "undo": back}
-    return Answer(data, f"{paths.name_of(call.params['address'])} is deleted. It is kept as {kept}.")
+    return Answer(
+        data,
+        say(
+            "{address} is deleted. It is kept as {kept}.",
+            address=paths.name_of(call.params["address"]),
+            kept=kept,
+        ),
+    )
 
 
 def stop_renders(services: Services, address: str, who: str) -> None:

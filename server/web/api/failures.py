@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from server.disk.speech import count, say
 from server.web.api.jobs import allowed
 from server.web.api.table import Route, ref
 from server.web.requests import Answer, Call
@@ -16,7 +17,7 @@ def requeue(services: Services, call: Call) -> Answer:
     user, ident = allowed(services, call), call.params["id"]
     farm = services.farm
     job = farm.requeue(ident, call.body["tasks"], user.ident)
-    return Answer(farm.view(job), "They are rendered again.")
+    return Answer(farm.view(job), say("They are rendered again."))
 
 
 def skip(services: Services, call: Call) -> Answer:
@@ -25,21 +26,21 @@ def skip(services: Services, call: Call) -> Answer:
     tasks = call.body["tasks"]
     job = services.farm.skip(ident, tasks, user.ident)
     undo = {"method": "POST", "path": f"/api/jobs/{ident}/requeue", "body": {"tasks": tasks}}
-    words = "1 frame is" if len(set(tasks)) == 1 else f"{len(set(tasks))} frames are"
-    return Answer({**services.farm.view(job), "undo": undo}, f"{words} left out.")
+    said = count("{n} frame is left out.", "{n} frames are left out.", len(set(tasks)))
+    return Answer({**services.farm.view(job), "undo": undo}, said)
 
 
 def forgive(services: Services, call: Call) -> Answer:
     user, ident = allowed(services, call), call.params["id"]
     body: dict[str, Any] = call.body or {}
     job = services.farm.forgive(ident, user.ident, body.get("nodes"))
-    return Answer(services.farm.view(job), "Every computer may try its frames again.")
+    return Answer(services.farm.view(job), say("Every computer may try its frames again."))
 
 
 def forgive_node(services: Services, call: Call) -> Answer:
     user, name = call.require("supervisor"), call.params["name"]
     node = services.farm.forgive_node(name, user.ident)
-    return Answer(node, f"{name} may try everything again.")
+    return Answer(node, say("{name} may try everything again.", name=name))
 
 
 ROUTES = [

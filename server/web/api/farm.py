@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from server.disk.speech import say
 from server.web.api.table import Route, ref
 from server.web.requests import Answer, Call
 from server.web.services import Services
@@ -11,12 +12,12 @@ def pause_farm(services: Services, call: Call) -> Answer:
     stop = bool(call.body.get("stop"))
     services.farm.pause(call.require("supervisor").ident, stop)
     then = "what rendered is given back" if stop else "frames that render now are finished"
-    return Answer({"paused": True}, f"The farm is paused: {then}.")
+    return Answer({"paused": True}, say("The farm is paused: {then}.", then=then))
 
 
 def resume_farm(services: Services, call: Call) -> Answer:
     services.farm.resume(call.require("supervisor").ident)
-    return Answer({"paused": False}, "The farm goes on.")
+    return Answer({"paused": False}, say("The farm goes on."))
 
 
 ROUTES = [

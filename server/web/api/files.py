@@ -19,6 +19,7 @@ from server.disk import encoding, paths
 from server.disk import files as disk_files
 from server.disk.encoding import quote
 from server.disk.errors import BadInput, Busy, Conflict, NotFound
+from server.disk.speech import say
 from server.library.history import tell_upload
 from server.library.uploads import limits
 from server.web.api.table import Route, ref
@@ -84,7 +85,7 @@ def send_file(services: Services, call: Call) -> Answer:
         span = byte_range(wanted, size)
     if span == (0, -1):
         os.close(file)
-        error = Answer(None, f"The file has {size} bytes: there is no such part.", 416)
+        error = Answer(None, say("The file has {size} bytes: there is no such part.", size=size), 416)
         error.headers = [("Content-Range", f"bytes */{size}")]
         return error
     first, last = span or (0, size - 1)
@@ -231,7 +232,7 @@ def upload(services: Services, call: Call) -> Answer:
     tell_upload(services.store, address, user.ident, size, project=project.address if project else "")
     url = "/files/" + quote(address, safe="/:")
     data = {"address": address, "size": size, "url": url}
-    return Answer(data, f"{name} is on the share.", 201, [("Location", url)])
+    return Answer(data, say("{name} is on the share.", name=name), 201, [("Location", url)])
 
 
 def keep(services: Services, call: Call, address: str, limit: int, who: str) -> int:

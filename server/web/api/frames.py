@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from server.disk.encoding import quote
+from server.disk.speech import count
 from server.web.api.table import PAGING, Route, ref
 from server.web.requests import Answer, Call, number
 from server.web.services import Services
@@ -22,7 +23,10 @@ def list_frames(services: Services, call: Call) -> Answer:
     found, following = services.farm.records(call.params["id"], start, limit)
     rows = [with_urls(record) for record in found]
     return Answer(
-        rows, f"{len(rows)} frames.", next=None if following is None else str(following), is_list=True
+        rows,
+        count("{n} frame.", "{n} frames.", len(rows)),
+        next=None if following is None else str(following),
+        is_list=True,
     )
 
 
@@ -41,7 +45,7 @@ def show_log(services: Services, call: Call) -> Answer:
     attempt = number(call.query, "attempt", 0, 0, 10**9)
     offset = number(call.query, "offset", 0, 0, 10**15)
     found = services.farm.log(call.params["id"], int(call.params["n"]), attempt, offset)
-    return Answer(dataclasses.asdict(found), f"{len(found.text.splitlines())} lines.")
+    return Answer(dataclasses.asdict(found), count("{n} line.", "{n} lines.", len(found.text.splitlines())))
 
 
 ROUTES = [

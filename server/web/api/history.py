@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from server.disk import faults, paths
-from server.disk.speech import say
+from server.disk.speech import count, say
 from server.library.history import KINDS, Entry
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, number, page_of
@@ -34,7 +34,9 @@ def list_history(services: Services, call: Call) -> Answer:
         cursor=query.get("cursor", ""),
     )
     rows = [view(services, one, call.user) for one in found.entries]
-    return Answer(rows, f"{len(rows)} changes.", next=found.next or None, is_list=True)
+    return Answer(
+        rows, count("{n} change.", "{n} changes.", len(rows)), next=found.next or None, is_list=True
+    )
 
 
 def undo_change(services: Services, call: Call) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from server.disk import paths
+from server.disk.speech import count
 from server.web.api.table import TEXT, Route, ref
 from server.web.requests import Answer, Call
 from server.web.services import Services
@@ -18,7 +19,11 @@ def list_types(services: Services, call: Call) -> Answer:
     address = call.query.get("file", "")
     types = services.farm.types
     found = types.that_take(paths.name_of(address)) if address else list(types.all().values())
-    return Answer([job_type.view() for job_type in found], f"{len(found)} kinds of job.", is_list=True)
+    return Answer(
+        [job_type.view() for job_type in found],
+        count("{n} kind of job.", "{n} kinds of job.", len(found)),
+        is_list=True,
+    )
 
 
 ROUTES = [

@@ -11,6 +11,7 @@ from typing import Any
 from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.errors import BadInput, Forbidden, NotFound
+from server.disk.speech import count, say, together
 from server.farm.farm import Job
 from server.library.people import User
 from server.web.api.schema import JOB_STATES, TASK_STATES
@@ -32,13 +33,15 @@ TASK_FILTERS = {
 
 def list_jobs(services: Services, call: Call) -> Answer:
     found, rows, following = asked_for(services, call)
-    return Answer(services.farm.rows(rows), f"{len(found)} jobs.", next=following, is_list=True)
+    return Answer(
+        services.farm.rows(rows), count("{n} job.", "{n} jobs.", len(found)), next=following, is_list=True
+    )
 
 
 def list_jobs_plain(services: Services, call: Call) -> Answer:
     found, rows, following = asked_for(services, call)
     views = [plain(services.farm.view(job)) for job in rows]
-    return Answer(views, f"{len(found)} jobs.", next=following, is_list=True)
+    return Answer(views, count("{n} job.", "{n} jobs.", len(found)), next=following, is_list=True)
 
 
 def asked_for(services: Services, call: Call) -> tuple[list[Job], Sequence[Job], str | None]:
@@ -64,11 +67,15 @@ def submit_job(services: Services, call: Call) -> Answer:
 def said(view: dict[str, Any]) -> str:
     """What a new job waits for, and what it lacks: to be known before it is rendered."""
     warnings = view["warnings"]
-    text = f"{view['name']} waits for a computer: {view['total']} frames."
-    if warnings:
-        more = f" And {len(warnings) - 1} more like this." if len(warnings) > 1 else ""
-        text += f" But: {warnings[0]}{more}"
-    return text
+    text = count(
+        "{name} waits for a computer: {n} frame.", "{name} waits for a computer: {n} frames.",
+        view["total"], name=view["name"],
+    )  # fmt: skip
+    if not warnings:
+        return text
+    more = count("And {n} more like this.", "And {n} more like this.", max(0, len(warnings) - 1))
+    but = say("But: {warning}", warning=warnings[0])
+    return together([text, but, more if len(warnings) > 1 else ""])
 
 
 def check_job(services: Services, call: Call) -> Answer:
@@ -76,7 +83,7 @@ def check_job(services: Services, call: Call) -> Answer:
     request = {key: value for key, value in dict(call.body).items() if value is not None}
     found = services.farm.check(user, request, wait=True)
     if not found["notices"]:
-        return Answer(found, "All is well.")
+        return Answer(found, say("All is well."))
     return Answer(found, found["notices"][0]["text"])
 
 
@@ -142,46 +149,46 @@ def address_of(services: Services, path: str) -> str:
 
 def show_job(services: Services, call: Call) -> Answer:
     view = services.farm.view(services.farm.job(call.params["id"]))
-    return Answer(view, f"{view['name']} is {view['state']}.")
+    return Answer(view, say("{name} is {state}.", name=view["name"], state=view["state"]))
 
 
 def list_inputs(services: Services, call: Call) -> Answer:
     found = services.farm.inputs(call.params["id"])
     rows, following = page_of(found, call.query)
-    return Answer(rows, f"{len(found)} files.", next=following, is_list=True)
+    return Answer(rows, count("{n} file.", "{n} files.", len(found)), next=following, is_list=True)
 
 
 def change_job(services: Services, call: Call) -> Answer:
     ident, body = call.params["id"], call.body
     user = allowed(services, call)
-    farm, said = services.farm, []
+    farm, said = services.farm, list[str]()
     priority = body.get("priority")
     if priority is not None and not user.at_least("supervisor"):
         raise Forbidden("Only a supervisor may set a job's priority.")
     if priority is not None:
         farm.set_priority(ident, priority, user.ident)
-        said.append(f"Its priority is {priority} now.")
+        said.append(say("Its priority is {priority} now.", priority=priority))
     plan = {key: body[key] for key in ("nodes_most", "start_after", "after") if key in body}
     if plan:
         farm.set_plan(ident, plan, user.ident)
-        said.append("Noted.")
+        said.append(say("Noted."))
     if "requeue" in body:
         farm.requeue(ident, body["requeue"], user.ident)
-        said.append("The frames are waiting again.")
+        said.append(say("The frames are waiting again."))
     if body.get("paused") is True:
         farm.pause_job(ident, user.ident)
-        said.append("It is paused: frames that render now are finished.")
+        said.append(say("It is paused: frames that render now are finished."))
     elif body.get("paused") is False:
         farm.resume_job(ident, user.ident)
-        said.append("It goes on.")
-    return Answer(farm.view(farm.job(ident)), " ".join(said))
+        said.append(say("It goes on."))
+    return Answer(farm.view(farm.job(ident)), together(said))
 
 
 def cancel_job(services: Services, call: Call) -> Answer:
     user = allowed(services, call)
     services.farm.cancel(call.params["id"], user.ident)
     view = services.farm.view(services.farm.job(call.params["id"]))
-    return Answer(view, f"Stopped {view['name']}.")
+    return Answer(view, say("Stopped {name}.", name=view["name"]))
 
 
 def allowed(services: Services, call: Call) -> User:
@@ -203,7 +210,7 @@ def list_tasks(services: Services, call: Call) -> Answer:
     found, total = services.farm.tasks(ident, start, limit, query.get("state", ""), query.get("stage", ""))
     rows = [with_urls(ident, task) for task in found]
     following = str(start + limit) if start + limit < total else None
-    return Answer(rows, f"{total} frames.", next=following, is_list=True)
+    return Answer(rows, count("{n} frame.", "{n} frames.", total), next=following, is_list=True)
 
 
 def with_urls(ident: str, task: dict[str, Any]) -> dict[str, Any]:

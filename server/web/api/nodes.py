@@ -6,6 +6,7 @@ import datetime
 from typing import Any
 
 from server.disk.errors import NotFound
+from server.disk.speech import count, say
 from server.web.api.table import PAGING, Route, ref
 from server.web.requests import Answer, Call, page_of
 from server.web.services import Services
@@ -14,12 +15,23 @@ from server.web.services import Services
 def list_nodes(services: Services, call: Call) -> Answer:
     nodes = services.farm.nodes()
     rows, following = page_of(nodes, call.query)
-    return Answer(list(rows), f"{len(nodes)} computers.", next=following, is_list=True)
+    return Answer(
+        list(rows), count("{n} computer.", "{n} computers.", len(nodes)), next=following, is_list=True
+    )
 
 
 def show_node(services: Services, call: Call) -> Answer:
     node = services.farm.node(call.params["name"])
-    return Answer(node, f"{node['name']} is {node['state']}{': ' if node['closed'] else ''}{node['closed']}.")
+    return Answer(
+        node,
+        say(
+            "{name} is {state}{words}{closed}.",
+            name=node["name"],
+            state=node["state"],
+            words=": " if node["closed"] else "",
+            closed=node["closed"],
+        ),
+    )
 
 
 def change_node(services: Services, call: Call) -> Answer:
@@ -35,10 +47,14 @@ def said(node: dict[str, Any], changes: dict[str, Any]) -> str:
         return f"{name} {'takes no more frames' if node['paused'] else 'takes frames again'}."
     if "draining" in changes:
         if node["draining"]:
-            return f"{name} finishes what it has, and takes nothing more."
-        return f"{name} takes frames again."
+            return say("{name} finishes what it has, and takes nothing more.", name=name)
+        return say("{name} takes frames again.", name=name)
     if "schedule" in changes:
-        return f"{name} works {'in its hours alone' if node['schedule'] else 'at any time'}."
+        return say(
+            "{name} works {words}.",
+            name=name,
+            words="in its hours alone" if node["schedule"] else "at any time",
+        )
     if "power" in changes:
         power = node["power"]
         off, on = power["shutdown"], power["wake"]
@@ -50,35 +66,43 @@ def said(node: dict[str, Any], changes: dict[str, Any]) -> str:
         }
         return f"{name} {words[off, on]}."
     if "idle_only" in changes:
-        return f"{name} works {'only while nobody sits at it' if node['idle_only'] else 'at any time'}."
-    return f"{name} is changed."
+        return say(
+            "{name} works {words}.",
+            name=name,
+            words="only while nobody sits at it" if node["idle_only"] else "at any time",
+        )
+    return say("{name} is changed.", name=name)
 
 
 def wake_node(services: Services, call: Call) -> Answer:
     node = services.farm.machines.wake(call.params["name"], call.require("supervisor").ident)
-    return Answer(node, f"{node['name']} is called: it may take some minutes to start.")
+    return Answer(node, say("{name} is called: it may take some minutes to start.", name=node["name"]))
 
 
 def shut_node_down(services: Services, call: Call) -> Answer:
     node = services.farm.machines.shut_down(call.params["name"], call.require("supervisor").ident)
-    return Answer(node, f"{node['name']} is told to switch itself off.")
+    return Answer(node, say("{name} is told to switch itself off.", name=node["name"]))
 
 
 def update_node(services: Services, call: Call) -> Answer:
     node = services.farm.machines.update(call.params["name"])
-    return Answer(node, f"{node['name']} fetches the server's program, and starts again with it.")
+    return Answer(
+        node, say("{name} fetches the server's program, and starts again with it.", name=node["name"])
+    )
 
 
 def forget_node(services: Services, call: Call) -> Answer:
     kept = services.farm.machines.forget(call.params["name"], services.people.revoke_node)
-    return Answer({"name": kept["name"]}, f"{kept['name']} is forgotten, and its tokens are revoked.")
+    return Answer(
+        {"name": kept["name"]}, say("{name} is forgotten, and its tokens are revoked.", name=kept["name"])
+    )
 
 
 def remember_node(services: Services, call: Call) -> Answer:
     name = call.params["name"]
     node = services.farm.machines.remember(name)
     services.people.restore_node(name)
-    return Answer(node, f"{name} is one of the farm's computers again.")
+    return Answer(node, say("{name} is one of the farm's computers again.", name=name))
 
 
 # Who asks to join
@@ -87,7 +111,12 @@ def remember_node(services: Services, call: Call) -> Answer:
 def list_asking(services: Services, call: Call) -> Answer:
     found = [shown(one) for one in services.farm.machines.asking()]
     rows, following = page_of(found, call.query)
-    return Answer(list(rows), f"{len(found)} computers want to join.", next=following, is_list=True)
+    return Answer(
+        list(rows),
+        count("{n} computer wants to join.", "{n} computers want to join.", len(found)),
+        next=following,
+        is_list=True,
+    )
 
 
 def decide(services: Services, call: Call) -> Answer:
@@ -113,13 +142,13 @@ def shown(one: dict[str, Any]) -> dict[str, Any]:
 def list_tokens(services: Services, call: Call) -> Answer:
     found = services.people.node_tokens(call.params["name"])
     rows, following = page_of(found, call.query)
-    return Answer(list(rows), f"{len(found)} tokens.", next=following, is_list=True)
+    return Answer(list(rows), count("{n} token.", "{n} tokens.", len(found)), next=following, is_list=True)
 
 
 def revoke_token(services: Services, call: Call) -> Answer:
     token = token_of(services, call)
     services.people.revoke(token["id"])
-    return Answer(token, f"The token {token['id']} is revoked: whoever has it is refused.")
+    return Answer(token, say("The token {id} is revoked: whoever has it is refused.", id=token["id"]))
 
 
 def token_of(services: Services, call: Call) -> dict[str, Any]:
@@ -133,7 +162,9 @@ def token_of(services: Services, call: Call) -> dict[str, Any]:
 
 def restore_token(services: Services, call: Call) -> Answer:
     services.people.unrevoke(call.params["token"])
-    return Answer(token_of(services, call), f"The token {call.params['token']} is good again.")
+    return Answer(
+        token_of(services, call), say("The token {token} is good again.", token=call.params["token"])
+    )
 
 
 NODE = "/api/nodes/{name}"

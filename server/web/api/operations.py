@@ -6,6 +6,7 @@ from typing import Any
 
 from server import __version__
 from server.disk.errors import CroftError
+from server.disk.speech import say
 from server.web.api.schema import ANYTHING
 from server.web.api.table import TEXT, Route, ref
 from server.web.requests import Answer, Call
@@ -23,7 +24,7 @@ def follow_events(services: Services, call: Call) -> Answer:
     """Server-sent events; with `since`, what came after it as JSON."""
     since = call.query.get("since")
     if since is not None:
-        return Answer(services.events.since(since), "What changed.")
+        return Answer(services.events.since(since), say("What changed."))
     last = call.header("last-event-id")
     return Answer(headers=list(STREAM), body=services.events.stream(last))
 
@@ -34,8 +35,10 @@ def rescan(services: Services, call: Call) -> Answer:
         services.store.share(share)
     changes = services.store.rescan(share)
     found = [change.id for change in changes if change.kind == "asset"]
-    text = (
-        f"Looked at every file of {share or 'every share'} again: {len(found)} were not as they were known."
+    text = say(
+        "Looked at every file of {share} again: {found} were not as they were known.",
+        share=share or "every share",
+        found=len(found),
     )
     return Answer({"changed": found[:RESCAN_SHOWN]}, text)
 
@@ -44,7 +47,7 @@ def show_health(services: Services, call: Call) -> Answer:
     """200 while the server can do its work; `shares` says which are away."""
     shares = {share.name: share_state(services, share) for share in services.store.shares}
     away = [name for name, state in shares.items() if state != "here"]
-    text = f"{', '.join(away)}: not here." if away else "All is well."
+    text = say("{away}: not here.", away=", ".join(away)) if away else say("All is well.")
     return Answer({"status": "degraded" if away else "ok", "version": __version__, "shares": shares}, text)
 
 

@@ -11,6 +11,7 @@ from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.errors import NotFound
 from server.disk.records import Change
+from server.disk.speech import count, say
 from server.library import versions
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, page_of
@@ -24,20 +25,29 @@ def list_saves(services: Services, call: Call) -> Answer:
     services.assets.get(address)
     found = services.saves.list_for(address, call.user)
     rows, following = page_of(found, call.query)
-    return Answer([row.view() for row in rows], f"{len(found)} earlier saves.", next=following, is_list=True)
+    return Answer(
+        [row.view() for row in rows],
+        count("{n} earlier save.", "{n} earlier saves.", len(found)),
+        next=following,
+        is_list=True,
+    )
 
 
 def keep_save(services: Services, call: Call) -> Answer:
     address = call.params["address"]
     ident = services.saves.checkpoint(address, call.require("student"), call.body.get("comment") or "")
-    return Answer(one_save(services, address, ident), f"This save of {named(address)} is kept.", 201)
+    return Answer(
+        one_save(services, address, ident), say("This save of {named} is kept.", named=named(address)), 201
+    )
 
 
 def publish(services: Services, call: Call) -> Answer:
     address = call.params["address"]
     record = services.saves.publish(address, call.require("student"), call.body.get("comment") or "")
     return Answer(
-        version_view(record, "published"), f"{named(address)} is published as {record['version']}.", 201
+        version_view(record, "published"),
+        say("{named} is published as {version}.", named=named(address), version=record["version"]),
+        201,
     )
 
 
@@ -50,30 +60,34 @@ def bring_back_save(services: Services, call: Call) -> Answer:
     data: dict[str, Any] = {"address": done.address, "kept": done.kept, "beside": done.beside, "undo": None}
     if done.beside:
         data["undo"] = undo("DELETE", f"/api/assets/{quoted(done.address)}")
-        return Answer(data, f"It lies beside {named(address)} as {named(done.address)}.")
+        return Answer(
+            data, say("It lies beside {named} as {named2}.", named=named(address), named2=named(done.address))
+        )
     if done.kept:
         data["undo"] = undo("POST", f"/api/assets/{quoted(address)}/restore", {"save": done.kept})
-        return Answer(data, f"{named(address)} is back as it was. What it was before is kept, too.")
+        return Answer(
+            data, say("{named} is back as it was. What it was before is kept, too.", named=named(address))
+        )
     # It came onto nothing.
     if done.was_missing:
         data["undo"] = undo("POST", f"/api/assets/{quoted(address)}/away")
     else:
         data["undo"] = undo("DELETE", f"/api/assets/{quoted(address)}")
-    return Answer(data, f"{named(address)} is back as it was.")
+    return Answer(data, say("{named} is back as it was.", named=named(address)))
 
 
 def put_away(services: Services, call: Call) -> Answer:
     address = call.params["address"]
     folder = services.saves.put_away(address, call.require("student"))
     data = {"address": folder, "folder": folder, "undo": undo("POST", "/api/restore", {"folder": folder})}
-    return Answer(data, f"{named(address)} is missing again. What is known of it stays.")
+    return Answer(data, say("{named} is missing again. What is known of it stays.", named=named(address)))
 
 
 def forget(services: Services, call: Call) -> Answer:
     address = call.params["address"]
     folder = services.saves.forget(address, call.require("student"))
     data = {"address": folder, "folder": folder, "undo": undo("POST", "/api/restore", {"folder": folder})}
-    return Answer(data, f"What was known of {named(address)} is put away.")
+    return Answer(data, say("What was known of {named} is put away.", named=named(address)))
 
 
 def list_versions(services: Services, call: Call) -> Answer:
@@ -81,7 +95,9 @@ def list_versions(services: Services, call: Call) -> Answer:
     published = [version_view(record, "published") for record in services.saves.versions(address)]
     rendered = [version_view(record, "render") for record in versions.listed(services.store, address)]
     rows, following = page_of([*published, *rendered], call.query)
-    text = f"{len(published)} published, {len(rendered)} rendered."
+    text = say(
+        "{published} published, {rendered} rendered.", published=len(published), rendered=len(rendered)
+    )
     return Answer(rows, text, next=following, is_list=True)
 
 
@@ -101,7 +117,10 @@ def approve(services: Services, call: Call) -> Answer:
         services.store.notify([Change("asset", address)])
         record = version_view({**said, "version": name}, "render")
     services.store.tell(address, user.ident, {"approved": record["id"], "on": approved})
-    return Answer(record, f"{record['id']} is {'approved' if approved else 'not approved any more'}.")
+    return Answer(
+        record,
+        say("{id} is {words}.", id=record["id"], words="approved" if approved else "not approved any more"),
+    )
 
 
 def list_deleted(services: Services, call: Call) -> Answer:
@@ -111,13 +130,15 @@ def list_deleted(services: Services, call: Call) -> Answer:
     if len(projects) > 1:
         found.sort(key=lambda row: (row.at, row.folder), reverse=True)
     rows, following = page_of(found, call.query)
-    return Answer([row.view() for row in rows], f"{len(found)} deleted.", next=following, is_list=True)
+    return Answer(
+        [row.view() for row in rows], say("{found} deleted.", found=len(found)), next=following, is_list=True
+    )
 
 
 def undo_deletion(services: Services, call: Call) -> Answer:
     address = services.saves.bring_back(call.body["folder"], call.require("student"))
     data = {"address": address, "undo": undo("DELETE", f"/api/assets/{quoted(address)}")}
-    return Answer(data, f"{named(address)} is back.")
+    return Answer(data, say("{named} is back.", named=named(address)))
 
 
 def one_save(services: Services, address: str, ident: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from server.disk import paths
 from server.disk.errors import BadInput, Forbidden
 from server.disk.records import Change
-from server.disk.speech import count
+from server.disk.speech import count, say
 from server.library.projects import DEFAULT_SHARE
 from server.library.setup import Step, classlist, computer_name
 from server.library.setup.records import Check, worst
@@ -26,7 +26,11 @@ Act = Callable[[Services, Call], str]
 def show_steps(services: Services, call: Call) -> Answer:
     steps = services.setup.steps()
     open_ = sum(step.state in ("todo", "wrong") for step in steps)
-    text = f"{open_} of {len(steps)} steps are still to do." if open_ else "Everything is set up."
+    text = (
+        say("{open_} of {steps} steps are still to do.", open_=open_, steps=len(steps))
+        if open_
+        else say("Everything is set up.")
+    )
     return Answer([view(step) for step in steps], text)
 
 
@@ -59,7 +63,7 @@ def sentence(checks: Sequence[Check]) -> str:
     """The worst check's words."""
     state = worst(checks)
     found = next((check for check in checks if check.state == state), None)
-    return f"{found.text} {found.mend} {found.command}".strip() if found else "Nothing was found."
+    return f"{found.text} {found.mend} {found.command}".strip() if found else say("Nothing was found.")
 
 
 # What each step does
@@ -72,22 +76,25 @@ def choose_folder(services: Services, call: Call) -> str:
     if "\0" in path:
         raise BadInput("A path can't hold that character.", field="path")
     if services.data_named:
-        text = f"Croft was started with --data {services.setup.data}: change it there, and start Croft again."
+        text = say(
+            "Croft was started with --data {data}: change it there, and start Croft again.",
+            data=services.setup.data,
+        )
         raise BadInput(text)
     checks = services.setup.choose(Path(path))
     if worst(checks) == "wrong":
         raise BadInput(sentence(checks), field="path")
     if services.restart is None:
-        return f"{path} is the folder for the films once Croft is started again."
+        return say("{path} is the folder for the films once Croft is started again.", path=path)
     services.restart()
-    return f"{path} is the folder for the films. Croft starts again with it, some seconds."
+    return say("{path} is the folder for the films. Croft starts again with it, some seconds.", path=path)
 
 
 def try_samba(services: Services, call: Call) -> str:
     body = call.body
     if body.get("called"):
         services.setup.call_it(body["called"])
-        return f"Pages call the folder {body['called'].strip()} from now on."
+        return say("Pages call the folder {called} from now on.", called=body["called"].strip())
     for name in ("student", "password", "share"):
         if any(letter in body.get(name, "") for letter in "\0\r\n"):
             raise BadInput("That holds a character that can't be.", field=name)
@@ -99,7 +106,7 @@ def add_people(services: Services, call: Call) -> str:
     setup, body = services.setup, call.body
     if body.get("remove"):
         gone = setup.take_back(body["remove"])
-        return f"{len(gone)} people are taken out again."
+        return count("{n} person is taken out again.", "{n} people are taken out again.", len(gone))
     known = {project.ident: project.title for project in services.projects.list()}
     listed = setup.read_list(body.get("list", ""), known)
     if listed.faults:
@@ -108,9 +115,14 @@ def add_people(services: Services, call: Call) -> str:
     if body.get("look"):
         there = len(listed.rows) - len(listed.fresh)
         names = ", ".join(f"{row.title} ({row.ident}, {row.role})" for row in listed.fresh[:50])
-        said = f"Would add {len(listed.fresh)}: {names or 'nobody'}. {there} are there already."
+        said = say(
+            "Would add {fresh}: {names}. {there} are there already.",
+            fresh=len(listed.fresh),
+            names=names or "nobody",
+            there=there,
+        )
         films = ", ".join(f"{title} ({ident})" for ident, title in listed.projects.items())
-        return f"{said} Would make the projects {films}." if films else said
+        return say("{said} Would make the projects {films}.", said=said, films=films) if films else said
     if any(row.role == "admin" for row in listed.fresh):
         raise Forbidden("An admin isn't made by a list: python3 run.py user add NAME --role admin.")
 
@@ -131,14 +143,14 @@ def make_line(services: Services, call: Call) -> str:
     ended = services.people.revoke_unused(JOINED)  # a key that nobody used is nobody's any more
     token = services.people.make_token(node="*", title=JOINED)
     services.setup.joining = join.lines(base, token)
-    said = "Here is the line: paste it on each computer that shall render."
-    return f"{said} The one before, which nobody used, is no good any more." if ended else said
+    said = say("Here is the line: paste it on each computer that shall render.")
+    return say("{said} The one before, which nobody used, is no good any more.", said=said) if ended else said
 
 
 def render(services: Services, call: Call) -> str:
     assert call.user is not None
     trial.start_render(services, call.user)
-    return "The test render has begun."
+    return say("The test render has begun.")
 
 
 def measure(services: Services, call: Call) -> str:

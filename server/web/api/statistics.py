@@ -7,6 +7,7 @@ import csv
 import io
 from typing import Any
 
+from server.disk.speech import say
 from server.farm.statistics import tables
 from server.farm.statistics.tables import Table
 from server.web import due
@@ -43,7 +44,14 @@ def show(services: Services, call: Call) -> Answer:
         "reasons": found.reasons,
         "saved_hours": round(figures.saved_hours(), 2),
     }
-    return Answer(data, f"{found.total.frames} frames in {found.total.busy / 3600:.1f} hours of computers.")
+    return Answer(
+        data,
+        say(
+            "{frames} frames in {busy:.1f} hours of computers.",
+            frames=found.total.frames,
+            busy=found.total.busy / 3600,
+        ),
+    )
 
 
 def asked(services: Services, call: Call) -> tuple[str, int, Table]:
@@ -86,21 +94,26 @@ def list_renders(services: Services, call: Call) -> Answer:
     asset = services.assets.one(entry.address)
     span, since = asset["facts"].get("frames"), asset["statistics_since"]
     data = services.farm.figures.renders(entry.address, span if isinstance(span, list) else None, since)
-    return Answer(data, f"{data['count']} renders.")
+    return Answer(data, count("{n} render.", "{n} renders.", data["count"]))
 
 
 def list_deliveries(services: Services, call: Call) -> Answer:
     found = due.of_project(services, services.projects.get(call.params["project"]))
     late = sum(1 for one in found if one["late"])
     rows, following = page_of(found, call.query)
-    return Answer(list(rows), f"{len(found)} files with a day, {late} late.", next=following, is_list=True)
+    return Answer(
+        list(rows),
+        say("{found} files with a day, {late} late.", found=len(found), late=late),
+        next=following,
+        is_list=True,
+    )
 
 
 def list_failures(services: Services, call: Call) -> Answer:
     user = call.require("student")
     found = services.farm.figures.failures(user.ident, call.query.get("project", ""), 1000)
     rows, following = page_of(found, call.query)
-    text = f"{len(found)} of your renders have failed frames."
+    text = say("{found} of your renders have failed frames.", found=len(found))
     return Answer(list(rows), text, next=following, is_list=True)
 
 

@@ -32,7 +32,7 @@ def list_uploads(services: Services, call: Call) -> Answer:
     user = call.require("student")
     found = services.uploads.waiting(user, call.query.get("project", ""))
     rows, following = page_of(found, call.query)
-    text = f"{len(found)} of your files wait."
+    text = count("{n} of your files waits.", "{n} of your files wait.", len(found))
     return Answer(services.uploads.views(list(rows)), text, next=following, is_list=True)
 
 
@@ -48,7 +48,9 @@ def check_files(services: Services, call: Call) -> Answer:
 def begin_upload(services: Services, call: Call) -> Answer:
     upload = services.uploads.begin(call.require("student"), call.body)
     view = services.uploads.view(upload)
-    return Answer(view, f"{view['name']} can be sent.", 201, [("Location", f"/api/uploads/{upload.id}")])
+    return Answer(
+        view, say("{name} can be sent.", name=view["name"]), 201, [("Location", f"/api/uploads/{upload.id}")]
+    )
 
 
 def show_upload(services: Services, call: Call) -> Answer:
@@ -56,7 +58,9 @@ def show_upload(services: Services, call: Call) -> Answer:
     view = services.uploads.view(upload)
     chunks = services.uploads.chunks(upload)
     view["chunks"] = [{"at": one.at, "size": one.size, "crc32": f"{one.crc:08x}"} for one in chunks]
-    return Answer(view, f"{view['offset']:,} of {view['size']:,} bytes are here.")
+    return Answer(
+        view, say("{offset:,} of {size:,} bytes are here.", offset=view["offset"], size=view["size"])
+    )
 
 
 def send_chunk(services: Services, call: Call) -> Answer:
@@ -83,20 +87,29 @@ def send_chunk(services: Services, call: Call) -> Answer:
     finally:
         _chunks.release()
     offset = at + len(data)
-    return Answer({"offset": offset}, f"{offset:,} of {upload.size:,} bytes are here.")
+    return Answer(
+        {"offset": offset}, say("{offset:,} of {size:,} bytes are here.", offset=offset, size=upload.size)
+    )
 
 
 def change_upload(services: Services, call: Call) -> Answer:
     upload = services.uploads.one(call.require("student"), call.params["id"])
     view, count = change(services, call, upload, call.body)
     what = f"{count} pictures are" if count > 1 else f"{view['name']} is"
-    return Answer(view, f"{what} back." if call.body.get("removed") is False else f"{what} changed.")
+    return Answer(
+        view,
+        say("{what} back.", what=what)
+        if call.body.get("removed") is False
+        else say("{what} changed.", what=what),
+    )
 
 
 def remove_upload(services: Services, call: Call) -> Answer:
     upload = services.uploads.one(call.require("student"), call.params["id"])
     view, count = change(services, call, upload, {"removed": True})
-    return Answer(view, f"{f'{count} pictures' if count > 1 else view['name']} won’t be added.")
+    return Answer(
+        view, say("{value} won’t be added.", value=f"{count} pictures" if count > 1 else view["name"])
+    )
 
 
 def change(
@@ -141,9 +154,14 @@ def add_uploads(services: Services, call: Call) -> Answer:
     if len(results) == 1:
         text = str(results[0]["message"])
     elif failed:
-        text = f"{len(there)} of {len(results)} files were added; {failed} need you."
+        text = say(
+            "{there} of {results} files were added; {failed} need you.",
+            there=len(there),
+            results=len(results),
+            failed=failed,
+        )
     else:
-        text = f"{len(there)} files were added."
+        text = count("{n} file was added.", "{n} files were added.", len(there))
     return Answer(results, text)
 
 
