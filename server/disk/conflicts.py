@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from server.disk.speech import say
+
 _ENDING = r"(?P<ending>(?:\.[^./]*)?)"
 _PATTERNS = tuple(
     re.compile(rf"(?P<stem>.+?){middle}{_ENDING}\Z", re.DOTALL | re.IGNORECASE)
@@ -49,4 +51,4 @@ def maker(name: str) -> str:
         return "Syncthing"
     if "'s conflicted copy" in name or "’s conflicted copy" in name:
         return "Dropbox"
-    return "Nextcloud" if "(conflicted copy" in name else "the synchronising program"
+    return "Nextcloud" if "(conflicted copy" in name else say("the synchronising program")

@@ -121,7 +121,7 @@ def odd_name(folder: str, name: str) -> Problem | None:
         name=name[:40],
         size=size,
     )
-    action = mending("Shorten its name", "readable-name", address)
+    action = mending(say("Shorten its name"), "readable-name", address)
     return problem("name", address, text, say("Give it a shorter name."), action)
 
 

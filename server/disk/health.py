@@ -46,7 +46,9 @@ def disks(share: Share, room: Room = os.statvfs) -> Iterator[Problem]:
             continue
         place = f"{address}#{branch}"
         if found.f_flag & os.ST_RDONLY:
-            yield _read_only(branch, f"{branch}, a disk of the share {share.name},", place)
+            yield _read_only(
+                branch, say("{branch}, a disk of the share {share},", branch=branch, share=share.name), place
+            )
         elif free(found) < LOW_BYTES and whole is not None and free(whole) >= LOW_BYTES:
             # Where the whole pool is full this says nothing new.
             text = say(
@@ -191,7 +193,7 @@ class Clocks:
                     time=duration(off),
                 ),
                 say("Let both be set by the same time server; then look again."),
-                (faults.mending("Look again", "look-at-clock", paths.address(share)),),
+                (faults.mending(say("Look again"), "look-at-clock", paths.address(share)),),
                 command="sudo timedatectl set-ntp true",
             )
 

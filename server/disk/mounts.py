@@ -51,7 +51,7 @@ class Mounts:
         self._arrived = arrived
         self._left = left
         self._shares = {share.name: share for share in shares}
-        self._gone = {share.name: "it wasn't opened yet" for share in shares}
+        self._gone: dict[str, str] = {share.name: say("it wasn't opened yet") for share in shares}
         self._devices: dict[str, int] = {}  # what each was on when it appeared
         self._pools: dict[str, list[str]] = {}  # the disks that its pool named then
         self._guard = threading.Lock()
@@ -78,7 +78,9 @@ class Mounts:
             return False
         with self._guard:
             noticed = share.name not in self._gone
-            self._gone.setdefault(share.name, f"{share.root} has no {paths.SHARE_MARKER}")
+            self._gone.setdefault(
+                share.name, say("{root} has no {marker}", root=share.root, marker=paths.SHARE_MARKER)
+            )
         if noticed:
             log.warning("share %s is away: %s", share.name, self._gone.get(share.name))
             self._left(share.name)
@@ -142,7 +144,7 @@ class Mounts:
                     read_only=share.read_only,
                 )
                 mend = say("Mend the mount or its rights: Croft tries again by itself.")
-                again = faults.mending("Try again now", "try-share", place)
+                again = faults.mending(say("Try again now"), "try-share", place)
                 found.append(faults.problem("read-only", place, text, mend, again))
             found += health.disks(share)
         return found
@@ -223,10 +225,12 @@ class Mounts:
         marker = probes.read_marker(share.root)
         if marker is None:
             if before:
-                return None, f"{share.root} has no {paths.SHARE_MARKER}"
+                return None, say(
+                    "{root} has no {share_marker}", root=share.root, share_marker=paths.SHARE_MARKER
+                )
             marker = self._first_marker(share)
         elif before and before != marker.id:
-            return None, f"another share lies at {share.root}: its marker holds another id"
+            return None, say("another share lies at {root}: its marker holds another id", root=share.root)
         if known.get("id") != marker.id or known.get("root") != root:
             try:
                 self._settings.write("shares", share.name, {**known, "id": marker.id, "root": root})
@@ -246,9 +250,12 @@ class Mounts:
         found = self.probes[share.name] = probes.probe(share.root, len(branches))
         why = found.why
         if not why and marker.locks and marker.locks != found.lock_class:
-            why = (
-                f"other servers lock it as {marker.locks}, this one could only as {found.lock_class}; if "
-                f"there are none any more, remove the key locks from {share.root / paths.SHARE_MARKER}"
+            why = say(
+                "other servers lock it as {locks}, this one could only as {lock_class}; if there are "
+                "none any more, remove the key locks from {root}",
+                locks=marker.locks,
+                lock_class=found.lock_class,
+                root=share.root / paths.SHARE_MARKER,
             )
         elif not why and not marker.locks:
             marked = dataclasses.replace(marker, locks=found.lock_class)

@@ -20,6 +20,7 @@ from typing import Any
 from server.disk import files, paths
 from server.disk.branches import filesystem_of
 from server.disk.errors import CroftError, DiskFull, NotFound, ReadOnly, broken
+from server.disk.speech import say
 
 _LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "bcachefs", "tmpfs", "overlay"}
 _LOCAL |= {"exfat", "vfat", "ntfs3", "fuseblk"}
@@ -61,15 +62,17 @@ def probe(root: Path, branches: int = 0) -> Probe:
     except DiskFull:
         return found  # for now: who makes room must not have to start Croft again
     except ReadOnly:
-        return _replace(found, why="the disk is mounted read-only, or this server's user may not write there")
+        return _replace(
+            found, why=say("the disk is mounted read-only, or this server's user may not write there")
+        )
     except (CroftError, OSError) as error:
-        return _replace(found, why=f"nothing can be written there: {str(error).rstrip('.')}")
+        return _replace(found, why=say("nothing can be written there: {why}", why=str(error).rstrip(".")))
     try:
         return _try_out(folder, found)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return found
-        return _replace(found, why=f"the disk answered '{error.strerror}' when it was tried out")
+        return _replace(found, why=say("the disk answered '{why}' when it was tried out", why=error.strerror))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -89,9 +92,9 @@ def _try_out(folder: Path, found: Probe) -> Probe:
     hard_links = _works(lambda: os.link(one, folder / "link"))
     why = ""
     if not excludes:
-        why = "its locks don't exclude anybody"
+        why = say("its locks don't exclude anybody")
     elif not replaces:
-        why = "it can't replace a file by another in one step"
+        why = say("it can't replace a file by another in one step")
     return _replace(
         found,
         exclusion=excludes,

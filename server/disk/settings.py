@@ -400,7 +400,7 @@ def check_value(name: str, value: object) -> str:
     """What is wrong with a value of server.json; '' when nothing is."""
     key = KEYS.get(name)
     if key is None:
-        return f"server.json: there is no key {name!r}."
+        return say("server.json: there is no key {name}.", name=repr(name))
     if key.type is float:
         fits = isinstance(value, (int, float)) and not isinstance(value, bool)
     elif key.type is int:
@@ -410,11 +410,23 @@ def check_value(name: str, value: object) -> str:
     else:
         fits = isinstance(value, key.type)
     if not fits:
-        words = {int: "a whole number", float: "a number", str: "text", list: "a list of texts"}
-        words[dict] = "an object"
-        return f"server.json: {name} must be {words.get(key.type, 'true or false')}, not {value!r}."[:300]
+        words = {
+            int: say("a whole number"),
+            float: say("a number"),
+            str: "text",
+            list: say("a list of texts"),
+        }
+        words[dict] = say("an object")
+        return f"server.json: {name} must be {words.get(key.type, say('true or false'))}, not {value!r}."[
+            :300
+        ]
     if key.least is not None and isinstance(value, (int, float)) and value < key.least:
-        return f"server.json: {name} must be at least {key.least:g}, not {value}."
+        return say(
+            "server.json: {name} must be at least {least:g}, not {value}.",
+            name=name,
+            least=key.least,
+            value=value,
+        )
     return ""
 
 

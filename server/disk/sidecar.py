@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from server.disk import files
 from server.disk.errors import NotFound, broken
 from server.disk.records import Facts, Stat
+from server.disk.speech import say
 
 MAX_BYTES = 4 << 20  # a sidecar is a few hundred bytes; what is longer isn't one
 SCHEMA = 1  # the newest that this Croft writes; newer ones are read-only, older ones are read for ever
@@ -57,7 +58,7 @@ def read(path: Path | str) -> Sidecar:
     except FileNotFoundError as error:
         raise NotFound("There is no {path}.", path=str(path)) from error
     except OSError as error:
-        why = "it is a link" if error.errno == errno.ELOOP else str(error.strerror)
+        why = say("it is a link") if error.errno == errno.ELOOP else str(error.strerror)
         raise broken(path, why) from error
     return Sidecar(parse(raw, path), raw, etag(raw), Stat.of(st))
 
@@ -68,20 +69,20 @@ def parse(raw: bytes, path: Path | str) -> dict[str, Any]:
     try:
         data = json.loads(body.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
         if not isinstance(data, dict):
-            raise broken(path, f"it holds a {_kind(data)}, not an object in braces")
+            raise broken(path, say("it holds a {kind}, not an object in braces", kind=_kind(data)))
         _check_depth(data)
     except UnicodeDecodeError as error:
         if body[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            raise broken(path, "it was saved as UTF-16; save it as UTF-8") from error
-        raise broken(path, f"it isn't UTF-8 at byte {error.start}") from error
+            raise broken(path, say("it was saved as UTF-16; save it as UTF-8")) from error
+        raise broken(path, say("it isn't UTF-8 at byte {start}", start=error.start)) from error
     except json.JSONDecodeError as error:
         if not body.strip():
-            raise broken(path, "it is empty") from error
+            raise broken(path, say("it is empty")) from error
         if body.count(b"\0") == len(body):
-            raise broken(path, "it holds nothing but zeros, as after a power cut") from error
+            raise broken(path, say("it holds nothing but zeros, as after a power cut")) from error
         raise broken(path, f"line {error.lineno}, column {error.colno}: {error.msg}") from error
     except RecursionError as error:
-        raise broken(path, "it is nested too deep") from error
+        raise broken(path, say("it is nested too deep")) from error
     except ValueError as error:
         raise broken(path, str(error)) from error
     return data

@@ -586,7 +586,7 @@ class Store:
         found = [*self.settings.problems(), *self.mounts.problems(), *self.clocks.problems()]
         for entry in self.index.broken():
             beside = paths.sidecar_of(entry.address)
-            put_back = faults.mending("Put the last good one back", "put-back", beside)
+            put_back = faults.mending(say("Put the last good one back"), "put-back", beside)
             found.append(faults.broken(beside, entry.broken, put_back, of=entry.address))
         for address, why in list(self._history.items()):
             found.append(
@@ -594,7 +594,7 @@ class Store:
                     f"history:{address}",
                     "history",
                     address,
-                    f"A change of {address} is missing in its history: {why}",
+                    say("A change of {address} is missing in its history: {why}", address=address, why=why),
                     say("Make room on the disk; the change itself was made."),
                 )
             )

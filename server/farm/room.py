@@ -44,9 +44,11 @@ class Low:
     @property
     def sentence(self) -> str:
         """For people who wait."""
-        return (
-            f"its disk is nearly full: {size(self.left)} of {size(self.whole)} are left. "
-            f"It goes on by itself when {size(self.needed)} are free"
+        return say(
+            "its disk is nearly full: {size} of {size2} are left. It goes on by itself when {size3} are free",
+            size=size(self.left),
+            size2=size(self.whole),
+            size3=size(self.needed),
         )
 
 

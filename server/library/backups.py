@@ -204,10 +204,10 @@ class Backups:
             return
         last = trees.last_run()
         code, line = last.get("code"), str(last.get("line", ""))[:500]
-        said = f" The last run said: {line}" if code and line else ""
+        said = say(" The last run said: {line}", line=line) if code and line else ""
         if not known:
             yield problem(
-                f"There is no backup in {place} yet.{said}",
+                say("There is no backup in {place} yet.{said}", place=place, said=said),
                 say("Run misc/backup once by hand, then enable croft-backup.timer."),
             )
             return
@@ -217,13 +217,13 @@ class Backups:
             late = LATE_MINUTES
         if age_s > late * 60:
             yield problem(
-                f"The newest backup is {_in_words(age_s)} old.{said}",
+                say("The newest backup is {in_words} old.{said}", in_words=_in_words(age_s), said=said),
                 say("Look at it: systemctl status croft-backup.timer, journalctl -u croft-backup."),
                 "error" if age_s > 86400 else "warning",
             )
         elif code:
             yield problem(
-                f"The last backup isn’t as it should be.{said}",
+                say("The last backup isn’t as it should be.{said}", said=said),
                 say("Mend what it says; docs/backup.md lists what each answer means."),
                 "warning",
             )
@@ -268,4 +268,4 @@ def _in_words(seconds: float) -> str:
     for unit, size in (("days", 86400), ("hours", 3600)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 60:.0f} minutes"
+    return say("{seconds:.0f} minutes", seconds=seconds / 60)

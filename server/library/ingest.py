@@ -164,7 +164,7 @@ class Ingest:
             path = "/api/assets/" + quote(entry.address, safe="/:@")
             actions = (
                 Action(
-                    "Delete it",
+                    say("Delete it"),
                     "DELETE",
                     path,
                 ),
@@ -341,7 +341,7 @@ class Ingest:
             if answer.error in UNREADABLE:
                 record["error"] = str(answer.data.get("why", answer.error))
             elif record["facts"].get("whole") is False:
-                record["error"] = str(record["facts"].get("why") or "it ends in the middle")
+                record["error"] = str(record["facts"].get("why") or say("it ends in the middle"))
         if stat.size <= HASH_AT_ONCE_BYTES:
             digest = content_hash(self._store.path(address), stat, lambda: self._closed)
             if digest is None:

@@ -148,7 +148,11 @@ def _made_of(where: str, texts: tuple[Any, ...]) -> tuple[tuple[Pattern, ...], l
             place = f"{where}, pattern {number}"
             at = f" (character {error.facts.get('position', 0) + 1} of {str(text)[:LONGEST]!r})"
             mend = say("Correct it; what was there before is used until then.")
-            problems.append(faults.problem("name", place, f"In {place}: {error.message}{at}", mend))
+            problems.append(
+                faults.problem(
+                    "name", place, say("In {place}: {why}{at}", place=place, why=error.message, at=at), mend
+                )
+            )
     return tuple(patterns), problems
 
 

@@ -122,7 +122,11 @@ class Sites:
         )
         actions = tuple(
             faults.mending(
-                f"Take {_shown(rival.value)}", "decide", address, field=name, value=json.dumps(rival.value)
+                say("Take {shown}", shown=_shown(rival.value)),
+                "decide",
+                address,
+                field=name,
+                value=json.dumps(rival.value),
             )
             for rival in rivals
         )
@@ -141,9 +145,9 @@ class Sites:
             name=name,
         )
         mend = say("Look at both. What isn’t kept goes to old/, so either can be brought back.")
-        mine = faults.mending(f"Keep {first} as it is", "keep-mine", address)
-        theirs = faults.mending("Take the other one", "keep-theirs", address)
-        both = faults.mending("Keep both", "keep-both", address)
+        mine = faults.mending(say("Keep {first} as it is", first=first), "keep-mine", address)
+        theirs = faults.mending(say("Take the other one"), "keep-theirs", address)
+        both = faults.mending(say("Keep both"), "keep-both", address)
         if first == paths.PROJECT_FILE:
             mend = say("Copy what you want to keep from the other into it by hand.")
             return faults.problem("conflict", address, text, mend, mine)
@@ -151,7 +155,7 @@ class Sites:
 
     def _whose(self, rival: Rival) -> str:
         user = next((u for u in self._people.users() if u.ident == rival.who), None)
-        who = user.title if user is not None else rival.who or "by hand"
+        who = user.title if user is not None else rival.who or say("by hand")
         here = not rival.site or rival.site.removesuffix(merge.BY_HAND) == self._store.sites.own
         return f"{who}, {'here' if here else 'at ' + rival.site.removesuffix(merge.BY_HAND)}"
 
@@ -183,7 +187,7 @@ class Sites:
         undo = None
         if before != value:
             path = f"/api/assets/{quote(address, safe='/:@')}"
-            undo = Action("Undo", "PATCH", path, {str(name): before})
+            undo = Action(say("Undo"), "PATCH", path, {str(name): before})
         return Mended(
             say("{name} is {shown} now, everywhere.", name=str(name).capitalize(), shown=_shown(value)), undo
         )
@@ -195,7 +199,7 @@ class Sites:
             if paths.name_of(name) != paths.PROJECT_FILE:
                 self._mending.movable(name, user)
         folder = self._put_away(address, user.ident)
-        undo = Action("Undo", "POST", "/api/restore", {"folder": folder})
+        undo = Action(say("Undo"), "POST", "/api/restore", {"folder": folder})
         return Mended(
             say(
                 "{original} stays as it is; the other one lies in {folder}.",
@@ -216,7 +220,7 @@ class Sites:
         kept = self._saves.replace(original, self._store.path(address), user, "before the other site’s came")
         self._put_away(address, user.ident)
         path = f"/api/assets/{quote(original, safe='/:@')}/restore"
-        undo = Action("Undo", "POST", path, {"save": kept}) if kept else None
+        undo = Action(say("Undo"), "POST", path, {"save": kept}) if kept else None
         return Mended(
             say("{original} is the other one now; what it was is kept.", original=paths.name_of(original)),
             undo,
@@ -228,7 +232,12 @@ class Sites:
         folder, first = paths.split(original)
         stem = paths.stem_of(first)
         for number in range(1, 1000):
-            name = f"{stem} other{f' {number}' if number > 1 else ''}{first[len(stem) :]}"
+            name = say(
+                "{stem} other{value}{first}",
+                stem=stem,
+                value=f" {number}" if number > 1 else "",
+                first=first[len(stem) :],
+            )
             new = paths.join(folder, name)
             with contextlib.suppress(Conflict):
                 self._store.move(address, new, user.ident)
@@ -236,7 +245,7 @@ class Sites:
         else:
             raise Conflict("There are too many files like {first}.", first=first)
         self._copies.pop(address, None)
-        undo = Action("Undo", "DELETE", f"/api/assets/{quote(new, safe='/:@')}")
+        undo = Action(say("Undo"), "DELETE", f"/api/assets/{quote(new, safe='/:@')}")
         return Mended(say("The other one is {name} now.", name=name), undo)
 
     def _original(self, address: str) -> str:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from server.disk.encoding import quote
+from server.disk.speech import say
 
 if TYPE_CHECKING:
     from server.web.services import Services
 
 NODE = Path(__file__).resolve().parents[2] / "node"
-PYTHONS = (("Linux and macOS, in a terminal", "python3"), ("Windows, in PowerShell or cmd", "py"))
+PYTHONS = ((say("Linux and macOS, in a terminal"), "python3"), (say("Windows, in PowerShell or cmd"), "py"))
 
 
 def lines(base: str, token: str) -> list[tuple[str, str]]:

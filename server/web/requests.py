@@ -258,7 +258,7 @@ def rank(role: str) -> int:
 
 
 def plural(role: str) -> str:
-    return "supervisors and admins" if role == "supervisor" else f"{role}s"
+    return say("supervisors and admins") if role == "supervisor" else f"{role}s"
 
 
 def text_of(latin: str) -> str:

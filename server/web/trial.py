@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server.disk.errors import Conflict, CroftError
-from server.disk.speech import say
+from server.disk.speech import count, say
 from server.library.setup.records import Check, note, right, todo, wrong
 
 if TYPE_CHECKING:
@@ -90,13 +90,26 @@ def rendered(farm: Farm) -> list[Check]:
     counts, (tasks, _) = view["counts"], farm.tasks(view["id"], limit=100)
     if view["state"] == "done":
         names = ", ".join(sorted({str(task["node"]) for task in tasks if task.get("node")}))
-        return [right(f"{counts['done']} frames were rendered by {names or 'the farm'}: {view['folder']}")]
+        said = count(
+            "{n} frame was rendered by {computers}: {folder}",
+                "{n} frames were rendered by {computers}: {folder}",
+            counts["done"], computers=names or say("the farm"), folder=view["folder"],
+        )  # fmt: skip
+        return [right(said)]
     if view["state"] in OPEN:
-        why = f": {view['why']}" if view.get("why") else ""
-        return [todo(f"{counts['done']} of {view['total']} frames are rendered{why}")]
+        done, why = counts["done"], view.get("why")
+        said = count(
+            "{done} of {n} frame is rendered", "{done} of {n} frames are rendered", view["total"], done=done
+        )
+        return [todo(say("{said}: {why}", said=said, why=why) if why else said)]
     reasons = [str(task.get("reason") or "") for task in tasks if task["state"] == "failed"]
-    reason = reasons[0] if reasons and reasons[0] else "no reason was given"
-    return [wrong(f"The test render is {view['state']}: {reason}", say("Mend it, then start another below."))]
+    reason = reasons[0] if reasons and reasons[0] else say("no reason was given")
+    return [
+        wrong(
+            say("The test render is {state}: {reason}", state=view["state"], reason=reason),
+            say("Mend it, then start another below."),
+        )
+    ]
 
 
 def start_render(services: Services, user: User, wait: Callable[[float], None] = time.sleep) -> str:

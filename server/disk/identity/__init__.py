@@ -148,11 +148,16 @@ class Identity:
             name = paths.name_of(address)
             several = len(candidates) > 1
             actions = [
-                faults.mending(f"It is {told_apart(other, candidates)}", "same", address, other=other)
+                faults.mending(
+                    say("It is {told_apart}", told_apart=told_apart(other, candidates)),
+                    "same",
+                    address,
+                    other=other,
+                )
                 for other in candidates[:OFFERED]
             ]
             actions.append(
-                faults.mending("Neither" if several else "No, it isn’t", "not-same", address,
+                faults.mending(say("Neither") if several else say("No, it isn’t"), "not-same", address,
                                others=list(candidates))
             )  # fmt: skip
             found.append(

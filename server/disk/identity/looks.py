@@ -9,6 +9,7 @@ from typing import Any
 
 from server.disk import deletions, paths
 from server.disk.records import Entry, Stat
+from server.disk.speech import say
 
 TICK_NS = 100  # what Windows keeps of a time: a copy by Explorer has no finer one
 
@@ -46,7 +47,7 @@ def told_apart(address: str, others: Iterable[str]) -> str:
     """The name, with its folder where another has the same."""
     name = paths.name_of(address)
     alike = sum(paths.name_of(other) == name for other in others)
-    return name if alike < 2 else f"{name} in {paths.folder_of(address)}"
+    return name if alike < 2 else say("{name} in {folder_of}", name=name, folder_of=paths.folder_of(address))
 
 
 def share_of(address: str) -> str:

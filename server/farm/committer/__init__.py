@@ -418,7 +418,7 @@ class Committer:
         live, source = turn.live, turn.job.record.get("source")
         why: str | None = ""
         if self.board.revived_by_others(turn.job):
-            why = "it was asked for again, but not on this server: submit it again"
+            why = say("it was asked for again, but not on this server: submit it again")
         elif live.place.snapshot is not None and isinstance(source, dict):
             why = live.vouched.why(live.place.snapshot, source, self._reader)
         if why and turn.job.state in states.OPEN:

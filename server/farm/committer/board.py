@@ -18,6 +18,7 @@ from server.disk import files, paths
 from server.disk.errors import Broken, CroftError, NotFound, broken
 from server.disk.records import JobPlace
 from server.disk.settings import Settings
+from server.disk.speech import say
 from server.disk.store import Store
 from server.farm import scheduler
 from server.farm.committer.dressing import work_of
@@ -350,7 +351,7 @@ class Board:
             for node in self.nodes.present()
             if node.seen_at and node.state(now, heartbeat_s) != "away"
         ]
-        return "" if "" in whys else min(whys, default="no computer is there")
+        return "" if "" in whys else min(whys, default=say("no computer is there"))
 
     def rest(self, live: Live) -> None:
         """Let a job be for a moment: its lock is held by another, or its disk doesn't answer."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from server.disk import encoding, paths
 from server.disk.errors import CroftError, NotFound
+from server.disk.speech import say
 from server.farm.committer import fail
 from server.farm.committer.board import Board
 from server.farm.committer.dressing import commandment
@@ -84,14 +85,25 @@ def settle(turn: Turn) -> None:
         failed = job.counts["failed"]
         if failed:
             word = "frame" if failed == 1 else "frames"
-            turn.change(states.FAILED, why=f"{failed} {word} of {job.total} could not be rendered")
+            turn.change(
+                states.FAILED,
+                why=say(
+                    "{failed} {word} of {total} could not be rendered",
+                    failed=failed,
+                    word=word,
+                    total=job.total,
+                ),
+            )
         else:
             turn.change(states.DONE, why=_left_out(job))
     elif job.state in states.OPEN and hopeless(job.strikes, job.counts["done"]):
         failed = job.counts["failed"]
-        frames = "1 frame" if failed == 1 else f"{failed} frames"
-        first = "the first" if not job.counts["done"] else "one after the other,"
-        turn.change(states.FAILED, why=f"{first} {frames} could not be rendered, so it was stopped")
+        frames = "1 frame" if failed == 1 else say("{failed} frames", failed=failed)
+        first = say("the first") if not job.counts["done"] else "one after the other,"
+        turn.change(
+            states.FAILED,
+            why=say("{first} {frames} could not be rendered, so it was stopped", first=first, frames=frames),
+        )
 
 
 def _leave_out(turn: Turn) -> None:
@@ -110,7 +122,9 @@ def _leave_out(turn: Turn) -> None:
 def _left_out(job: Job) -> str:
     """Which of the things that nobody insisted on a job is done without."""
     lost = {job.stage_of(task) for task in range(job.total, job.tasks) if job.cells[task] == FAILED}
-    return ", ".join(f"{stage.record.get('title') or stage.name} could not be made" for stage in lost)
+    return ", ".join(
+        say("{title} could not be made", title=stage.record.get("title") or stage.name) for stage in lost
+    )
 
 
 def accepted(attempt: str) -> bytes:
@@ -207,7 +221,11 @@ def _too_many(job: Job, task: int, outputs: object) -> str:
     stage = job.stage_of(task)
     low, high = stage.span(task - stage.first)
     most = MAX_OUTPUTS * (high - low if stage is job.chunked else 1)
-    return f"more than {most} files for one task" if isinstance(outputs, list) and len(outputs) > most else ""
+    return (
+        say("more than {most} files for one task", most=most)
+        if isinstance(outputs, list) and len(outputs) > most
+        else ""
+    )
 
 
 def _incomplete(job: Job, task: int, outputs: object) -> str:
@@ -217,13 +235,13 @@ def _incomplete(job: Job, task: int, outputs: object) -> str:
         return ""
     frames = [output.get("frame") for output in outputs if isinstance(output, dict)]
     if not all(frame is None or _known(frame) for frame in frames):
-        return "a file for a frame that is no number"
+        return say("a file for a frame that is no number")
     told = set(frames)
     if told <= {None}:
         return ""
     low, high = stage.span(task - stage.first)
     lacking = [job.frames[at] for at in range(low, high) if not job.there[at] and job.frames[at] not in told]
-    return f"frame {lacking[0]} was not rendered" if lacking else ""
+    return say("frame {lacking} was not rendered", lacking=lacking[0]) if lacking else ""
 
 
 def _part(turn: Turn, op: Op) -> None:
@@ -280,14 +298,14 @@ def _release(turn: Turn, op: Op) -> None:
 
 def _why_not(job: Job, op: Op) -> str:
     if job.state in states.ENDED:
-        return f"the job is {job.state}"
+        return say("the job is {state}", state=job.state)
     if not 0 <= op.task < job.tasks or job.latest[op.task] >> 16 < op.code >> 16:
-        return "this attempt is not known (was the job restored?)"
+        return say("this attempt is not known (was the job restored?)")
     if job.cells[op.task] == DONE:
-        return "the frame was accepted from another attempt"
+        return say("the frame was accepted from another attempt")
     if job.superseded[op.task]:
-        return "the frame was asked for again"
-    return "the frame was given to another node"
+        return say("the frame was asked for again")
+    return say("the frame was given to another node")
 
 
 # -- from the clock -----------------------------------------------------------------------------------

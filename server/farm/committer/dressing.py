@@ -8,6 +8,7 @@ from typing import Any
 
 from server.disk import encoding, paths
 from server.disk.errors import CroftError
+from server.disk.speech import say
 from server.farm import stages
 from server.farm.committer.live import Live, Work
 from server.farm.job_types import JobTypes, seal
@@ -17,7 +18,7 @@ from server.farm.jobs.job import Job
 from server.farm.scheduler import Need
 from server.farm.stages import Stage
 
-UNSEALED = "its commands were not written by this server: submit it again"
+UNSEALED = say("its commands were not written by this server: submit it again")
 
 
 def work_of(job: Job, stage: Stage, types: JobTypes, secret: bytes) -> Work:
@@ -38,7 +39,7 @@ def work_of(job: Job, stage: Stage, types: JobTypes, secret: bytes) -> Work:
     try:
         job_type = types.get(job.record.get("type"))
     except CroftError:
-        why = f"there is no job type {job.record.get('type')} any more"
+        why = say("there is no job type {type} any more", type=job.record.get("type"))
         return Work(Need(job.share, labels), b"", why=why)
     simple = job_type.simple_nodes and job.output == "scene"
     need = _need(job, stage, labels, job_type.programs, simple)

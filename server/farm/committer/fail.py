@@ -260,8 +260,12 @@ def overrun(turn: Turn, op: Op) -> None:
     if claim is None:
         return
     seconds, usual_s = float(op.data.get("seconds") or 0), turn.live.usual_s(op.task)
-    say = f"it took more than {words_of(seconds)}; such a frame usually takes {words_of(usual_s)}"
-    op.data = {"reason": "time-out", "log": f"{say}\n{claim.line}".strip()}
+    text = say(
+        "it took more than {time}; such a frame usually takes {usual}",
+        time=words_of(seconds),
+        usual=words_of(usual_s),
+    )
+    op.data = {"reason": "time-out", "log": f"{text}\n{claim.line}".strip()}
     fail(turn, op)
 
 
@@ -340,4 +344,4 @@ def words_of(seconds: float) -> str:
     """A time for people."""
     if seconds < 100:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    return say("{seconds:.0f} min", seconds=seconds / 60) if seconds < 6000 else f"{seconds / 3600:.1f} h"

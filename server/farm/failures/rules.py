@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.disk.errors import BadInput
+from server.disk.speech import say
 from server.farm.failures.patterns import compiled
 
 LINES = 60  # from the end of a log that are looked at
@@ -25,13 +26,15 @@ WAIT_S = 60.0  # before a licence is asked for again; doubled each time
 LONGEST_WAIT_S = 900.0
 
 KINDS = {
-    "fatal": "no computer can do better: it has failed for good",
-    "licence": "a licence is missing: tried again later, not counted",
-    "later": "something is missing that will be there later: tried again then, not counted",
-    "memory": "the computer has too little memory: one with more tries it, not counted",
-    "missing": "a file is missing",
-    "lacking": "the computer lacks what this scene asks for: others try it, and it gets no more of the job",
-    "computer": "the computer is at fault: others try it, not counted, and it rests",
+    "fatal": say("no computer can do better: it has failed for good"),
+    "licence": say("a licence is missing: tried again later, not counted"),
+    "later": say("something is missing that will be there later: tried again then, not counted"),
+    "memory": say("the computer has too little memory: one with more tries it, not counted"),
+    "missing": say("a file is missing"),
+    "lacking": say(
+        "the computer lacks what this scene asks for: others try it, and it gets no more of the job"
+    ),
+    "computer": say("the computer is at fault: others try it, not counted, and it rests"),
 }
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from server.disk.speech import say
+
 KEPT_AFTER = 3  # different tasks of a job that failed on a node in a row: it is kept from the job
 MORE_FOR_TIME = 2  # tries that a task has more, one for each that only took too long
 SUSPECTS = 3  # so many times `retries` different nodes are enough, however little is known of them
@@ -79,12 +81,14 @@ def verdict(faults: Sequence[Fault], nodes: Iterable[Candidate], retries: int) -
     sound = {fault.node for fault in counted if fault.node not in known or not known[fault.node].suspect}
     proven = any(name in known and known[name].proven for name in sound)
     if (len(sound) >= retries and proven) or len(failed_on) >= SUSPECTS * retries:
-        return Verdict(True, f"it failed on {_names(failed_on)}")
+        return Verdict(True, say("it failed on {names}", names=_names(failed_on)))
     # A sick node always comes back: what nobody but sick ones could try waits for that.
     ill = tuple(n.name for n in known.values() if n.name not in failed_on and n.suspect and not n.kept)
     if untried or ill:
         return Verdict(False, waits_for=untried or ill)
-    return Verdict(True, f"it failed on {_names(failed_on)}, and no other computer can try it")
+    return Verdict(
+        True, say("it failed on {names}, and no other computer can try it", names=_names(failed_on))
+    )
 
 
 def may_try(
@@ -129,5 +133,5 @@ def _names(names: Iterable[str]) -> str:
     if len(found) == 1:
         return found[0]
     if len(found) > 4:
-        return f"{len(found)} computers"
-    return f"{', '.join(found[:-1])} and {found[-1]}"
+        return say("{found} computers", found=len(found))
+    return say("{found} and {found2}", found=", ".join(found[:-1]), found2=found[-1])

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from server.disk.errors import Conflict, NotFound
+from server.disk.speech import say
 from server.farm.committer.board import Board
 from server.farm.nodes import Node, Nodes
 from server.farm.nodes.node import AWAY_HEARTBEATS, LEAVE_S
@@ -26,7 +27,7 @@ log = logging.getLogger("croft.farm")
 LOST_TRIES = 2  # calls in vain, before it is a problem
 LOOK_S = 5.0  # at most so long between two looks
 START_HEARTBEATS = 6  # after a start: nodes that are on have so long to report before others are called
-WENT = "was switched off by the farm"
+WENT = say("was switched off by the farm")
 
 
 @dataclass(slots=True)
@@ -146,7 +147,7 @@ class Powering:
         if is_on and known.told and now >= node.leaves_until and node.leaves_until:
             known.told, node.leaves_until = False, 0.0
             known.not_before = now + later_s(1)
-            node.power_words = "was told to switch itself off, and is still on"
+            node.power_words = say("was told to switch itself off, and is still on")
             self._tell(node)
         if is_on and node.wishes.power.wake and node.identity:
             self.ledger.know(node.name, self._wall(), node.identity)
@@ -215,18 +216,22 @@ class Powering:
         known = self._known.setdefault(step.name, Known())
         if step.do == "off":
             log.info("%s is told to switch itself off: %s", node.name, step.why)
-            self._leave(node, known, now, f"is switched off: {step.why}")
+            self._leave(node, known, now, say("is switched off: {why}", why=step.why))
         elif step.do in ("wake", "again"):
-            self._call(node, known, now, f"is called: {step.why}" if step.why else node.power_words)
+            self._call(
+                node, known, now, say("is called: {why}", why=step.why) if step.why else node.power_words
+            )
         elif step.do == "lost":
             known.tries += 1
             known.called = known.sent = 0.0
             known.not_before = now + later_s(known.tries)
             node.power_state = "off" if self._is_off(node) else ""
-            times = "once" if known.tries == 1 else f"{known.tries} times"
-            node.power_words = (
-                f"was called {times} and did not come; again in {later_s(known.tries) / 60:.0f} minutes. "
-                "Is Wake-on-LAN switched on in its BIOS, and its cable in?"
+            times = "once" if known.tries == 1 else say("{tries} times", tries=known.tries)
+            node.power_words = say(
+                "was called {times} and did not come; again in {later_s:.0f} minutes. Is Wake-on-LAN "
+                "switched on in its BIOS, and its cable in?",
+                times=times,
+                later_s=later_s(known.tries) / 60,
             )
             log.warning("%s %s", node.name, node.power_words)
         self._tell(node)
@@ -245,7 +250,7 @@ class Powering:
         except (ValueError, OSError) as error:
             troubles = [str(error)]
         if troubles:
-            node.power_words = f"could not be called: {'; '.join(troubles)}"
+            node.power_words = say("could not be called: {troubles}", troubles="; ".join(troubles))
             log.warning("%s %s", node.name, node.power_words)
 
     def _tell(self, node: Node) -> None:
@@ -263,11 +268,11 @@ class Powering:
                     raise Conflict("{node} is on.", node=node.name)
                 node.leaves_until, known.told, node.power_words = 0.0, False, ""
             elif not (node.wishes.power.mac or node.hardware.get("mac")):
-                text = "its network card's address isn't known. Write it down under Power, on its page."
+                text = say("its network card's address isn't known. Write it down under Power, on its page.")
                 raise Conflict("{node} can't be woken: {text}", node=node.name, text=text)
             else:
                 known.called = now
-                self._call(node, known, now, f"is called{' by ' + who if who else ''}")
+                self._call(node, known, now, say("is called{who}", who=" by " + who if who else ""))
         self._tell(node)
 
     def shut_down(self, node: Node, who: str = "") -> None:
@@ -277,12 +282,12 @@ class Powering:
             if not self._is_on(node, now):
                 raise Conflict("{node} isn't on.", node=node.name)
             if node.protocol < 2 or node.told.get("can_shutdown") is False:
-                text = 'put "allow_shutdown": true into its config.json.'
+                text = say('put "allow_shutdown": true into its config.json.')
                 raise Conflict(
                     "{node} doesn't let itself be switched off from here: {text}", node=node.name, text=text
                 )
             known = self._known.setdefault(node.name, Known())
-            self._leave(node, known, now, f"is switched off{' by ' + who if who else ''}")
+            self._leave(node, known, now, say("is switched off{who}", who=" by " + who if who else ""))
         self._tell(node)
 
     def lost(self) -> list[Node]:

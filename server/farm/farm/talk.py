@@ -13,6 +13,7 @@ from typing import Any
 
 from server.disk import encoding
 from server.disk.errors import BadInput, Busy, CroftError, DiskError, DiskFull, Forbidden
+from server.disk.speech import say
 from server.farm.committer import Bundle, Committer, fail
 from server.farm.committer.board import Board
 from server.farm.committer.decide import Op, refused
@@ -225,7 +226,7 @@ class Talk:
         found = split_attempt(uuid)
         if found is None or self._gone(found[0]):
             if node.protocol >= 2 and isinstance(uuid, str) and kind != "release":
-                answers.append(refused(uuid, "there is no such job"))
+                answers.append(refused(uuid, say("there is no such job")))
             return None
         op = Op(kind, *found, attempt=str(uuid), node=node, data=request)
         if kind == "failed":
@@ -268,7 +269,7 @@ class Talk:
         if watched:
             told["watched"] = watched
         if node.protocol >= 2:
-            closed = "the farm is paused" if nodes.farm_paused else node.closed(now)
+            closed = say("the farm is paused") if nodes.farm_paused else node.closed(now)
             if closed:
                 told["closed"] = closed
             if now < node.leaves_until and not node.held:
@@ -333,7 +334,7 @@ class Talk:
             if live is None:
                 continue
             if claim.resent and node.protocol < 2:
-                told = {"reason": "the renderer ended without a frame"}
+                told = {"reason": say("the renderer ended without a frame")}
                 ops.append(Op("failed", job_id, claim.task, claim.code, attempt, node, told))
             elif count < wants:
                 claim.resent = True

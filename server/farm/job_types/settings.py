@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.disk.errors import BadInput
+from server.disk.speech import say
 
 TYPES = ("text", "number", "whole", "flag", "arguments")
 MAX_TEXT = 1000  # characters of a text
@@ -21,10 +22,10 @@ MAX_CHOICES = 200
 
 _WORDS = {
     "text": "text",
-    "number": "a number",
-    "whole": "a whole number",
-    "flag": "true or false",
-    "arguments": "a command line, or a list of texts",
+    "number": say("a number"),
+    "whole": say("a whole number"),
+    "flag": say("true or false"),
+    "arguments": say("a command line, or a list of texts"),
 }
 _KEYS = frozenset({"type", "title", "help", "unit", "default", "choices", "least", "most", "advanced"})
 
@@ -173,4 +174,4 @@ def read(name: str, told: Any, place: str) -> Setting:
 def _label(choice: Any) -> str:
     if isinstance(choice, Mapping):
         return str(choice.get("title") or choice.get("value"))
-    return "as the file says" if choice is None else str(choice)
+    return say("as the file says") if choice is None else str(choice)

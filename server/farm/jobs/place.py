@@ -19,6 +19,7 @@ from typing import Any
 from server.disk import encoding, files, paths
 from server.disk.errors import CroftError, NotFound, Restored
 from server.disk.journal import Journal
+from server.disk.speech import say
 from server.farm.jobs import snapshots, states
 from server.farm.jobs.job import Claim, Event, Job, split_attempt
 from server.farm.jobs.logs import Logs
@@ -328,7 +329,7 @@ class Place:
             return ""
         if not beside.exists():
             if not kept.exists():
-                return "its snapshot is gone: submit the scene again"
+                return say("its snapshot is gone: submit the scene again")
             _move(kept, beside, self._disk)
         if not snapshots.has_caches(beside, self.job.record.get("caches")):
             return snapshots.LOST_CACHE

@@ -22,6 +22,7 @@ from typing import Any
 
 from server.disk import encoding, files, paths
 from server.disk.errors import Conflict, CroftError, DiskFull, NotFound
+from server.disk.speech import say
 from server.farm.jobs.record import SNAPSHOT
 
 CACHES = "caches.json"  # in the job's folder: which files its copy of the cache holds
@@ -29,7 +30,7 @@ TRIES = 3  # a scene that is saved again and again while it is copied
 MAX_CACHES_BYTES = 64 << 20  # of caches.json
 CACHE_FILES = 200_000
 CACHE_MODE, CACHE_FOLDER_MODE = 0o444, 0o2555  # Blender writes into caches that aren't baked: not into these
-LOST_CACHE = "the simulation that it was rendered with is gone or was baked anew: submit the scene again"
+LOST_CACHE = say("the simulation that it was rendered with is gone or was baked anew: submit the scene again")
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def cache_folders(beside: Path, scene_name: str) -> tuple[Path, Path]:
 # -- is it still what was submitted? ------------------------------------------------------------------
 
 AT_ONCE_BYTES = 16 << 20  # so much is read while the farm waits
-CHANGED = "its snapshot isn't the file any more that was submitted: submit it again"
+CHANGED = say("its snapshot isn't the file any more that was submitted: submit it again")
 
 
 class Vouched:
@@ -216,7 +217,7 @@ def _compared(snapshot: Path, source: Mapping[str, Any]) -> tuple[dict[str, int]
         finally:
             os.close(fd)
     except OSError as error:
-        return {}, f"its snapshot can't be read: {error.strerror}"
+        return {}, say("its snapshot can't be read: {why}", why=error.strerror)
     return _state(before), "" if digest == source.get("sha256") else CHANGED
 
 

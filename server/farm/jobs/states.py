@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from server.disk.errors import Conflict
+from server.disk.speech import say
 
 WAITING, RUNNING, PAUSED, DONE, FAILED, CANCELLED = (
     "waiting",
@@ -33,12 +34,12 @@ REASONS = (  # why an attempt failed, as nodes say it and as it is counted
 )
 
 _WORDS = {
-    DONE: "is done already",
-    FAILED: "has failed already",
-    CANCELLED: "was cancelled already",
-    PAUSED: "is paused already",
-    WAITING: "is waiting already",
-    RUNNING: "is running already",
+    DONE: say("is done already"),
+    FAILED: say("has failed already"),
+    CANCELLED: say("was cancelled already"),
+    PAUSED: say("is paused already"),
+    WAITING: say("is waiting already"),
+    RUNNING: say("is running already"),
 }
 
 

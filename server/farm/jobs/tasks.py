@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from server.disk.speech import say
 from server.farm import frames as frame_ranges
 from server.farm import stages
 from server.farm.stages import Stage
@@ -92,13 +93,15 @@ class Tasks:
         """A task as a person calls it: "frame 7", "frames 1 to 10"."""
         stage = self.stage_of(task)
         tile = stage.tile(task - stage.first)
-        where = f" (part {tile[0] + 1}, {tile[1] + 1})" if tile is not None else ""
+        where = (
+            say(" (part {tile}, {tile2})", tile=tile[0] + 1, tile2=tile[1] + 1) if tile is not None else ""
+        )
         frame = self.task_frame(task)
         if isinstance(frame, int):
-            return f"frame {frame}{where}"
+            return say("frame {frame}{where}", frame=frame, where=where)
         if frame is None or stage.per == "once":
             return str(stage.record.get("title") or f"{stage.name} {task - stage.first + 1}")
-        return f"frames {frame[0]} to {frame[1]}"
+        return say("frames {frame} to {frame2}", frame=frame[0], frame2=frame[1])
 
     def is_ready(self, task: int) -> bool:
         """May it be given out, as far as this job goes, were it not given out already?"""

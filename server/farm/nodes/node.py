@@ -12,6 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from server.disk.errors import Conflict
+from server.disk.speech import say
 from server.farm.failures.bounds import Worth
 from server.farm.jobs.job import Claim
 from server.farm.nodes.sickness import Sickness
@@ -150,21 +151,27 @@ class Node:
     def _closed(self, now: float) -> tuple[str, str]:
         wishes = self.wishes
         if wishes.paused:
-            return "paused", f"paused by {wishes.paused_by}" if wishes.paused_by else "paused"
+            return "paused", say(
+                "paused by {paused_by}", paused_by=wishes.paused_by
+            ) if wishes.paused_by else "paused"
         if wishes.draining:
-            said = "finishes what it has" if self.held else "has nothing more to do: it may be switched off"
+            said = (
+                say("finishes what it has")
+                if self.held
+                else say("has nothing more to do: it may be switched off")
+            )
             return "draining", f"draining: {said}"
         if now < self.leaves_until:
-            return "leaving", "shutting down"
+            return "leaving", say("shutting down")
         if now < self.updates_until:
-            return "updating", "being brought up to date"
+            return "updating", say("being brought up to date")
         sick = self.sickness.why(now)
         if sick:
             return "sick", sick
         if wishes.schedule and not self.in_hours():
-            return "hours", f"outside its hours ({wishes.schedule.words()})"
+            return "hours", say("outside its hours ({words})", words=wishes.schedule.words())
         if (wishes.idle_only or self.told.get("idle_only")) and self.told.get("at_keyboard"):
-            return "used", "somebody is working at it"
+            return "used", say("somebody is working at it")
         return "", ""
 
     def in_hours(self) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from server.disk.errors import BadInput
+from server.disk.speech import say
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 EVERY_DAY = frozenset(range(7))
@@ -41,7 +42,11 @@ class Window:
         """'20:00–07:00 Mon, Tue'; without the days where it is every day."""
         said = f"{_clock(self.begins)}–{_clock(self.ends)}"
         if self.begins == self.ends:
-            said = "all day" if not self.begins else f"{_clock(self.begins)} to the next day"
+            said = (
+                say("all day")
+                if not self.begins
+                else say("{clock} to the next day", clock=_clock(self.begins))
+            )
         return said if self.days == EVERY_DAY else f"{said} {_days(self.days)}"
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from server.disk.speech import say
+
 SICK_AFTER = 3  # different tasks in a row
 REST_S = 30.0  # a sick node's first rest; doubled each time
 LONGEST_REST_S = 1800.0
@@ -101,8 +103,12 @@ class Sickness:
         if now >= self.rests_until:
             return ""
         left_s = self.rests_until - now
-        left = f"{left_s:.0f} seconds" if left_s < 100 else f"{left_s / 60:.0f} minutes"
-        return f"sick: {self._said}; rests for {left} more, then tries again"
+        left = (
+            say("{left_s:.0f} seconds", left_s=left_s)
+            if left_s < 100
+            else say("{left_s:.0f} minutes", left_s=left_s / 60)
+        )
+        return say("sick: {said}; rests for {left} more, then tries again", said=self._said, left=left)
 
     def _look(self, now: float, at_fault: bool, reason: str) -> None:
         if now < self.rests_until:
@@ -118,9 +124,13 @@ class Sickness:
         if at_fault or count < 2:
             self._said = reason
         elif certain:
-            self._said = f"{count} tasks failed in a row where others do well ({reason})"
+            self._said = say(
+                "{count} tasks failed in a row where others do well ({reason})", count=count, reason=reason
+            )
         else:
-            self._said = f"{count} tasks of several jobs failed in a row ({reason})"
+            self._said = say(
+                "{count} tasks of several jobs failed in a row ({reason})", count=count, reason=reason
+            )
         if not self.rests:
             self._spells.append([min((fault.at for fault in standing.values()), default=now), now])
         self.rests_until = now + min(REST_S * 2**self.rests, LONGEST_REST_S)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from server.disk.speech import say
+
 COME_S = 240.0  # a computer that was called has so long to report
 CALL_AGAIN_S = 30.0  # the packet is sent again while it is awaited: one may be lost
 LATER_S = 300.0  # after a call in vain; doubled each time
@@ -70,7 +72,7 @@ def decide(machines: Sequence[Machine], demands: Sequence[Demand], now: float) -
         if machine.on or not machine.called:
             continue
         if machine.name not in coming:
-            steps.append(Step("lost", machine.name, "it was called, and did not come"))
+            steps.append(Step("lost", machine.name, say("it was called, and did not come")))
         elif now - machine.sent >= CALL_AGAIN_S:
             steps.append(Step("again", machine.name))
     needed = _needed(machines, demands, coming, now)
@@ -96,7 +98,7 @@ def _why_off(machine: Machine, wanted: bool, now: float) -> str:
     idle_s, up_s = now - machine.idle_since, now - machine.since
     if idle_s < machine.idle_s or up_s < machine.least_up_s:
         return ""
-    return f"nothing to do for {idle_s / 60:.0f} minutes"
+    return say("nothing to do for {idle_s:.0f} minutes", idle_s=idle_s / 60)
 
 
 def _needed(
@@ -124,8 +126,10 @@ def _needed(
             if left <= 0:
                 break
             if machine.name in demand.fits and machine.name not in free:
-                waits = "work waits" if demand.tasks == 1 else f"{demand.tasks} frames wait"
-                called.append((machine.name, f"{waits} that it can do"))
+                waits = (
+                    say("work waits") if demand.tasks == 1 else say("{tasks} frames wait", tasks=demand.tasks)
+                )
+                called.append((machine.name, say("{waits} that it can do", waits=waits)))
                 taken = min(left, machine.slots)
                 free[machine.name] = machine.slots - taken
                 left -= taken

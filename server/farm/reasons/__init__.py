@@ -10,6 +10,7 @@ import datetime
 from collections import Counter
 from typing import Any
 
+from server.disk.speech import count, say, together
 from server.farm.committer.board import Board
 from server.farm.committer.live import Ended, Live
 from server.farm.jobs import inputs, states
@@ -22,7 +23,7 @@ from server.farm.scheduler import Ahead, Need, misfit
 REMEMBERED_S = 0.5  # how long it is remembered which nodes can serve a need
 MOST_NODES = 1000  # that a list of reasons names
 MOST_NEEDS = 1000
-FREE = "can do it, and has nothing else to do"
+FREE = say("can do it, and has nothing else to do")
 
 Reason = tuple[str, str]  # kind, text
 
@@ -49,17 +50,17 @@ class Reasons:
         if isinstance(job, Ended):
             said = self.sentence(job)
             return {
-                "sentence": said or f"it is {job.state}",
+                "sentence": said or say("it is {state}", state=job.state),
                 "reasons": [{"kind": job.state, "text": said}] if said else [],
                 "nodes": [],
             }
         found = self._all(job)
         running = len({claim.node for claim in job.job.claims.values()})
         if running and job.state in states.OPEN:
-            on = "1 node" if running == 1 else f"{running} nodes"
-            found.insert(0, ("running", f"it is being rendered on {on}"))
+            on = count("it is being rendered on {n} node", "it is being rendered on {n} nodes", running)
+            found.insert(0, ("running", on))
         if not found:
-            found.append(("state", f"it is {job.state}"))
+            found.append(("state", say("it is {state}", state=job.state)))
         waits = job.state not in states.ENDED
         return {
             "sentence": found[0][1],
@@ -89,17 +90,17 @@ class Reasons:
         """Nothing of it is given out, however many nodes there are."""
         job, board = live.job, self._board
         if job.state == states.PAUSED:
-            return "paused", job.why or (f"paused by {job.by}" if job.by else "paused")
+            return "paused", job.why or (say("paused by {user}", user=job.by) if job.by else say("paused"))
         if job.state in states.ENDED:
             why = job.why or _ended_by(job) or inputs.sentence(live.changed)
             return (job.state, why) if why else None
         if not board.ours(job):
-            return "elsewhere", f"it is rendered at {job.site}, not here"
+            return "elsewhere", say("it is rendered at {site}, not here", site=job.site)
         away = board.unready(job)
         if away:
             return "share", away
         if board.nodes.farm_paused:
-            return "farm", "the farm is paused"
+            return "farm", say("the farm is paused")
         return None
 
     def _awaits(self, live: Live) -> Reason | None:
@@ -108,20 +109,21 @@ class Reasons:
         if not board.held(live):
             return None
         at = datetime.datetime.fromtimestamp(troubles.held_until, board.nodes.zone())
-        return "licence", f"{troubles.held_why.rstrip('. ')}: it is tried again at {at:%H:%M}"
+        why = troubles.held_why.rstrip(". ")
+        return "licence", say("{why}: it is tried again at {at:%H:%M}", why=why, at=at)
 
     def _held(self, live: Live) -> Reason | None:
         """Something of its own has to come first."""
         board = self._board
         if board.contested(live.job):
-            return "file", "its file is being copied or moved: it begins when that is over"
+            return "file", say("its file is being copied or moved: it begins when that is over")
         if not live.waiting.commandment:
             return "type", live.waiting.why
         waits = self._starts_later(live) or self._follows(live)
         if waits is not None:
             return waits
         if live.rests_until > board.monotonic():
-            return "disk", "its disk did not answer: it is tried again in a moment"
+            return "disk", say("its disk did not answer: it is tried again in a moment")
         return None
 
     def _starts_later(self, live: Live) -> Reason | None:
@@ -131,8 +133,12 @@ class Reasons:
         zone = self._board.nodes.zone()
         when = datetime.datetime.fromtimestamp(start, zone)
         today = datetime.datetime.fromtimestamp(self._board.wall(), zone).date()
-        days = {0: "today", 1: "tomorrow"}.get((when.date() - today).days, f"on {when:%Y-%m-%d}")
-        return "start", f"it starts {days} at {when:%H:%M}, as asked"
+        days = (when.date() - today).days
+        if days == 0:
+            return "start", say("it starts today at {when:%H:%M}, as asked", when=when)
+        if days == 1:
+            return "start", say("it starts tomorrow at {when:%H:%M}, as asked", when=when)
+        return "start", say("it starts on {when:%Y-%m-%d} at {when:%H:%M}, as asked", when=when)
 
     def _follows(self, live: Live) -> Reason | None:
         """What it waits for of other jobs, where nothing of it could be given out."""
@@ -142,12 +148,17 @@ class Reasons:
         for after in job.plan.after:
             other = self._board.live.get(after.job) or self._board.ended.get(after.job)
             if other is None:
-                return "after", f"it waits for the job {after.job}, which is gone: cancel it, or let it go on"
+                gone = say(
+                    "it waits for the job {job}, which is gone: cancel it, or let it go on", job=after.job
+                )
+                return "after", gone
             if other.state == states.DONE:
                 continue
             name = other.record.get("name") or after.job
-            what = "the same frames of " if after.by == "frame" else ""
-            return "after", f"it waits for {what}{name}, {_how_it_goes(other)}"
+            how = _how_it_goes(other)
+            if after.by == "frame":
+                return "after", say("it waits for the same frames of {render}, {how}", render=name, how=how)
+            return "after", say("it waits for {render}, {how}", render=name, how=how)
         return None
 
     def _limited(self, live: Live) -> Reason | None:
@@ -155,15 +166,19 @@ class Reasons:
         kind, most = ahead.limit, ahead.most
         user, project = live.record.get("user"), live.record.get("project")
         if kind == "job":
-            return "limit", f"it may have {_out(most)}"
+            return "limit", _out(most)
         if kind == "user":
-            return "limit", f"{user} may have {_out(most)}"
+            return "limit", _out(most, str(user))
         if kind == "project":
-            return "limit", f"the project {project} may have {_out(most)}"
+            return "limit", _out(most, say("the project {project}", project=project))
         if kind:
             name = kind.removeprefix("licence ")
-            licences = "the only licence" if most == 1 else f"all {most} licences"
-            return "licence", f"{licences} of {name} {'is' if most == 1 else 'are'} in use"
+            return "licence", count(
+                "the only licence of {program} is in use",
+                "all {n} licences of {program} are in use",
+                most,
+                program=name,
+            )
         return None
 
     def _nobody_can(self, live: Live) -> Reason | None:
@@ -174,16 +189,22 @@ class Reasons:
 
     def _in_line(self, live: Live) -> Reason:
         ahead = self._board.line.ahead(live.job.id, live.works.index(live.waiting))
-        user = live.record.get("user") or "nobody"
+        user = live.record.get("user") or say("nobody")
         if ahead.own:
             first = self._board.live.get(ahead.next)
             name = first.record.get("name") if first is not None else ""
-            others = f" and {ahead.own - 1} more" if ahead.own > 1 else ""
-            verb = "are" if ahead.own > 1 else "is"
-            return "line", f"{user}'s {name or ahead.next}{others} {verb} before it"
+            render, more = name or ahead.next, ahead.own - 1
+            if not more:
+                return "line", say("{user}'s {render} is before it", user=user, render=render)
+            before = count(
+                "{user}'s {render} and {n} more are before it",
+                "{user}'s {render} and {n} more are before it",
+                more, user=user, render=render,
+            )  # fmt: skip
+            return "line", before
         _, idle = self.capable(live.waiting.need)
         if idle:
-            return "line", "a node will take it in a moment"
+            return "line", say("a node will take it in a moment")
         return "line", _busy(ahead, str(live.record.get("project") or ""), user)
 
     def capable(self, need: Need) -> tuple[str, bool]:
@@ -208,7 +229,7 @@ class Reasons:
             if asleep:
                 return asleep, False
             if not nodes:
-                return "no node is running", False
+                return say("no node is running"), False
             if not fitting:
                 return _misfits(need, nodes), False
             return _closed(fitting, now), False
@@ -221,20 +242,27 @@ class Reasons:
         found = []
         barred = self._settled(live) or self._awaits(live) or self._held(live) or self._limited(live)
         kept = {
-            told["node"]: f"is kept from it until {told['until'][11:16]} UTC: {told['why']}"
+            told["node"]: say(
+                "is kept from it until {time} UTC: {why}", time=told["until"][11:16], why=told["why"]
+            )
             for told in trouble.avoided(self._board, live)
         }
         for node in self._board.nodes.all()[:MOST_NODES]:
             own = [claim for job_id, claim in list(node.held.values()) if job_id == live.job.id]
+            text: str
             if own:
-                text = f"renders it: {_frames(live.job, [claim.task for claim in own])}"
+                text = say("renders it: {frames}", frames=_frames(live.job, [claim.task for claim in own]))
             elif node.state(now, heartbeat_s) in NOT_OPEN:
-                text = node.power_words or "is not running"
+                text = node.power_words or say("is not running")
             else:
                 cannot = misfit(live.waiting.need, node.means)
-                text = f"can't: {cannot}" if cannot else kept.get(node.name) or self._free(node, now)
+                text = (
+                    say("can't: {why}", why=cannot)
+                    if cannot
+                    else kept.get(node.name) or self._free(node, now)
+                )
                 if barred and text == FREE:
-                    text = "could do it"
+                    text = say("could do it")
             found.append({"name": node.name, "text": text})
         return found
 
@@ -243,15 +271,16 @@ class Reasons:
         if closed:
             return closed
         if len(node.held) >= node.slots:
-            return f"can do it, and is busy with {self._busy_with(node)}"
+            return say("can do it, and is busy with {work}", work=self._busy_with(node))
         return FREE
 
     def _busy_with(self, node: Node) -> str:
         for job_id, _ in list(node.held.values()):
             live = self._board.live.get(job_id)
             if live is not None:
-                return f"{live.record.get('name') or job_id} ({live.record.get('user') or 'nobody'})"
-        return "other work"
+                user = live.record.get("user") or say("nobody")
+                return say("{render} ({user})", render=live.record.get("name") or job_id, user=user)
+        return say("other work")
 
     # -- nodes ----------------------------------------------------------------------------------------
 
@@ -263,21 +292,21 @@ class Reasons:
         board, now = self._board, self._board.monotonic()
         heartbeat_s = board.nodes.heartbeat_s()
         if node.state(now, heartbeat_s) in NOT_OPEN:
-            return f"it {node.power_words}" if node.power_words else "it is not running"
+            return say("it {does}", does=node.power_words) if node.power_words else say("it is not running")
         if board.nodes.farm_paused:
-            return "the farm is paused"
+            return say("the farm is paused")
         closed = node.closed(now)
         if closed:
             return closed
         if node.held:
-            return f"it renders {self._busy_with(node)}"
+            return say("it renders {work}", work=self._busy_with(node))
         waiting = [need for need, _ in board.line.waiting()]
         if not waiting:
-            return "no work waits"
+            return say("no work waits")
         cannot = [why for need in dict.fromkeys(waiting) if (why := misfit(need, node.means))]
         if len(cannot) == len(set(waiting)):
-            return f"it can do nothing of what waits: {cannot[0]}"
-        return "it will be given work in a moment"
+            return say("it can do nothing of what waits: {why}", why=cannot[0])
+        return say("it will be given work in a moment")
 
     def _choices(self, node: Node) -> list[dict[str, Any]]:
         found = []
@@ -306,11 +335,16 @@ class Reasons:
 def _how_it_goes(job: Live | Ended) -> str:
     """What a job that others wait for does."""
     if isinstance(job, Ended) or job.state in states.ENDED:
-        return "which was cancelled" if job.state == states.CANCELLED else "which failed"
+        return say("which was cancelled") if job.state == states.CANCELLED else say("which failed")
     if job.state == states.PAUSED:
-        return "which is paused"
+        return say("which is paused")
     counts = job.job.counts
-    return f"of which {counts['done']} of {job.job.total} are done"
+    return count(
+        "of which {done} of {n} is done",
+        "of which {done} of {n} are done",
+        job.job.total,
+        done=counts["done"],
+    )
 
 
 def _frame_of(live: Live | None, task: int) -> Any:
@@ -324,44 +358,67 @@ def _misfits(need: Need, nodes: list[Node]) -> str:
             n for n in names if not any(n in node.means.provides | node.means.programs for node in nodes)
         )
         if nowhere:
-            return f"no node here has {' or '.join(nowhere)}"
+            return say("no node here has {names}", names=", ".join(nowhere))
     lacks: dict[str, list[str]] = {}
     for node in nodes:
         lacks.setdefault(misfit(need, node.means), []).append(node.name)
     if len(lacks) == 1:
-        return f"no node can do it: {next(iter(lacks))}"
-    said = [f"{names[0]}: {why}" for why, names in list(lacks.items())[:3]]
-    return f"no node can do it: {'; '.join(said)}"
+        return say("no node can do it: {why}", why=next(iter(lacks)))
+    said = [say("{name}: {why}", name=names[0], why=why) for why, names in list(lacks.items())[:3]]
+    return say("no node can do it: {why}", why=together(said, "; "))
 
 
 def _asleep(fitting: list[Node]) -> str:
     """What becomes of those that could do it and are switched off; "" where none of them will be woken."""
     waking = [node.name for node in fitting if node.power_state == "waking"]
     if waking:
-        many = "" if len(waking) == 1 else f" and {len(waking) - 1} more"
-        return f"{waking[0]}{many} {'is' if not many else 'are'} being started for it"
+        if len(waking) == 1:
+            return say("{computer} is being started for it", computer=waking[0])
+        return count(
+            "{computer} and {n} more are being started for it",
+            "{computer} and {n} more are being started for it",
+            len(waking) - 1,
+            computer=waking[0],
+        )
     off = [node for node in fitting if node.power_state == "off" and node.wishes.power.wake]
-    return "the nodes that can do it are switched off: they are woken as soon as they may" if off else ""
+    if not off:
+        return ""
+    return say("the nodes that can do it are switched off: they are woken as soon as they may")
 
 
 def _closed(fitting: list[Node], now: float) -> str:
     """Why none of the nodes that could do it may: each reason once, the most frequent first."""
     if len(fitting) == 1:
-        return f"the only node that can do it, {fitting[0].name}, gets no work: {fitting[0].closed(now)}"
+        only = fitting[0]
+        return say(
+            "the only node that can do it, {computer}, gets no work: {why}",
+            computer=only.name,
+            why=only.closed(now),
+        )
     reasons = Counter(node.closed(now) for node in fitting)
-    said = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
-    return f"all nodes that can do it are closed: {said}"
+    said = [say("{times} {why}", times=times, why=reason) for reason, times in reasons.most_common(3)]
+    return say("all nodes that can do it are closed: {why}", why=together(said, "; "))
 
 
 def _busy(ahead: Ahead, project: str, user: str) -> str:
     """Its owner's next, while all nodes that can do it are busy."""
-    told = [f"{name or 'no project'} has {count}" for name, count in ahead.others[:3]]
-    mine = f"{project or 'no project'} has {ahead.project_in_use}"
-    return f"all nodes that can do it are busy: {', '.join([mine, *told])}; {user} has {ahead.user_in_use}"
+    have = [(project, ahead.project_in_use), *ahead.others[:3]]
+    told = [say("{who} has {times}", who=name or say("no project"), times=times) for name, times in have]
+    return say(
+        "all nodes that can do it are busy: {projects}; {user} has {times}",
+        projects=together(told, ", "),
+        user=user,
+        times=ahead.user_in_use,
+    )
 
 
-def _out(most: int) -> str:
-    return "1 task out at once, and has it" if most == 1 else f"{most} tasks out at once, and has them"
+def _out(most: int, who: str = "") -> str:
+    return count(
+        "{who} may have {n} task out at once, and has it",
+        "{who} may have {n} tasks out at once, and has them",
+        most,
+        who=who or say("it"),
+    )
 
 
 def _frames(job: Job, tasks: list[int]) -> str:
@@ -370,4 +427,4 @@ def _frames(job: Job, tasks: list[int]) -> str:
 
 
 def _ended_by(job: Job) -> str:
-    return f"cancelled by {job.by}" if job.state == states.CANCELLED and job.by else ""
+    return say("cancelled by {user}", user=job.by) if job.state == states.CANCELLED and job.by else ""

@@ -7,6 +7,7 @@ import datetime
 from typing import Any
 
 from server.disk import paths
+from server.disk.speech import say
 from server.farm.committer import fail
 from server.farm.committer.board import Board
 from server.farm.committer.live import Live
@@ -78,9 +79,9 @@ def avoided(board: Board, live: Live) -> list[dict[str, Any]]:
             tasks = job.troubles.on_node.get(name, {})
             last = max([*tasks.values(), job.troubles.lacking.get(name, 0.0)])
             why = (
-                f"{len(tasks)} frames in a row failed there"
+                say("{tasks} frames in a row failed there", tasks=len(tasks))
                 if len(tasks) > 1
-                else "it lacks what the scene needs"
+                else say("it lacks what the scene needs")
             )
             found[name] = {"node": name, "why": why, "until": stamp(last + board.avoid_s()), "whole": True}
     for task in [n for n in list(job.failures)[:MOST_TASKS] if job.cells[n] == WAITING]:
@@ -88,7 +89,11 @@ def avoided(board: Board, live: Live) -> list[dict[str, Any]]:
             if failure.forgiven or failure.when < since or failure.node in found:
                 continue
             if failure.node in job.troubles.barred(task, since):
-                why = f"{job.words_for(task)} failed there: {failure.say or failure.reason}"
+                why = say(
+                    "{words_for} failed there: {say}",
+                    words_for=job.words_for(task),
+                    say=failure.say or failure.reason,
+                )
                 until = stamp(failure.when + board.avoid_s())
                 found[failure.node] = {"node": failure.node, "why": why, "until": until, "whole": False}
         if len(found) >= MOST:
@@ -108,8 +113,11 @@ def waiting_for(board: Board, live: Live) -> str:
         if task in job.troubles.needs_mb and not any(node.there for node in nodes):
             least = job.troubles.needs_mb[task] / 1024
             names = ", ".join(node.name for node in nodes[:3]) or "none"
-            return (
-                f"{job.words_for(task)} needs more memory than {least:.0f} GB: {names} has it, and isn't here"
+            return say(
+                "{words_for} needs more memory than {least:.0f} GB: {names} has it, and isn't here",
+                words_for=job.words_for(task),
+                least=least,
+                names=names,
             )
         counted = verdict.weighty(faults, nodes)
         if len(counted) < verdict.needed(counted, job.retries):
@@ -117,8 +125,17 @@ def waiting_for(board: Board, live: Live) -> str:
         names = ", ".join(sorted({fault.node for fault in faults})[:3])
         judged = verdict.verdict(faults, nodes, job.retries)
         if judged.waits_for and not judged.final:
-            return f"{job.words_for(task)} failed on {names}: {', '.join(judged.waits_for[:3])} will try it"
-        return f"{job.words_for(task)} failed on {names}: other computers are waited for, a minute at most"
+            return say(
+                "{words_for} failed on {names}: {waits_for} will try it",
+                words_for=job.words_for(task),
+                names=names,
+                waits_for=", ".join(judged.waits_for[:3]),
+            )
+        return say(
+            "{words_for} failed on {names}: other computers are waited for, a minute at most",
+            words_for=job.words_for(task),
+            names=names,
+        )
     return ""
 
 

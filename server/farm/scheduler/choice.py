@@ -6,12 +6,31 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from server.disk.speech import say
+from server.disk.speech import key, say
 from server.farm.scheduler.line import Work
 
 KEPT_EACH = 20  # newest choices of a node
 KEPT_NODES = 2000
-LATELY = ", and as much or more over the last half hour"
+HAD = (  # whether it had as much or more over the last half hour
+    key("{one} had {had}, {other} {others}."),
+    key("{one} had {had}, {other} {others}, and as much or more over the last half hour."),
+)
+IN_IT = (
+    key("In {project} {one} had {had}, {other} {others}."),
+    key("In {project} {one} had {had}, {other} {others}, and as much or more over the last half hour."),
+)
+THERE = (
+    key("There {one} had {had}, {other} {others}."),
+    key("There {one} had {had}, {other} {others}, and as much or more over the last half hour."),
+)
+LONGEST = (
+    key("Of the renders it has waited longest for a computer."),
+    key("Of {user}'s renders it has waited longest for a computer."),
+)
+BY_AGE = (
+    key("Of the renders it comes first, by priority and age."),
+    key("Of {user}'s renders it comes first, by priority and age."),
+)
 FIRST, STAY, TURN, WAITED = "first", "stay", "turn", "waited"
 
 
@@ -55,31 +74,23 @@ class Choice(NamedTuple):
         if self.rarity and (self.rival or self.rival_user or self.rivals):
             said.append(say("Few computers can do it, so those that can prefer it."))
         if self.rival:
-            mine = f"{work.project or 'no project'} had {_computers(self.project_in_use, work.weight)}"
-            other = f"{self.rival} {_computers(self.rival_in_use, self.rival_weight)}"
+            mine = _computers(self.project_in_use, work.weight)
+            other = _computers(self.rival_in_use, self.rival_weight)
             more = self.project_in_use / work.weight >= self.rival_in_use / self.rival_weight
-            said.append(f"{mine}, {other}{LATELY if more else ''}.")
+            project = work.project or say("no project")
+            said.append(say(HAD[more], one=project, had=mine, other=self.rival, others=other))
         if self.rival_user:
-            where = f"In {work.project} " if work.project else "There "
-            had, count = self.user_in_use, self.rival_user_in_use
-            more_of_it = LATELY if had >= count else ""
-            said.append(
-                say(
-                    "{where}{user} had {had}, {rival_user} {count}{more_of_it}.",
-                    where=where,
-                    user=work.user or "nobody",
-                    had=had,
-                    rival_user=self.rival_user,
-                    count=count,
-                    more_of_it=more_of_it,
+            had, others = self.user_in_use, self.rival_user_in_use
+            user, rival, more = work.user or say("nobody"), self.rival_user, had >= others
+            if work.project:
+                said.append(
+                    say(IN_IT[more], project=work.project, one=user, had=had, other=rival, others=others)
                 )
-            )
-        if self.rivals:
-            whose = f"{work.user}'s" if work.user else "the"
-            if self.kind == WAITED:
-                said.append(say("Of {whose} renders it has waited longest for a computer.", whose=whose))
             else:
-                said.append(say("Of {whose} renders it comes first, by priority and age.", whose=whose))
+                said.append(say(THERE[more], one=user, had=had, other=rival, others=others))
+        if self.rivals:
+            whose = 1 if work.user else 0
+            said.append(say((LONGEST if self.kind == WAITED else BY_AGE)[whose], user=work.user))
         return " ".join(said) or say("Nothing else that this computer can do was waiting.")
 
 
@@ -113,4 +124,4 @@ class Choices:
 
 
 def _computers(count: int, weight: float) -> str:
-    return f"{count} (priority {weight:g})"
+    return say("{count} (priority {weight:g})", count=count, weight=weight)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from server.disk.speech import say
+
 NONE: frozenset[str] = frozenset()
 
 
@@ -38,30 +40,34 @@ class Means:
 def misfit(need: Need, means: Means) -> str:
     """Why a node with these means can't serve this need; "" when it can."""
     if means.protocol < 2 and not need.simple:
-        return "this job is for Croft's own nodes"
+        return say("this job is for Croft's own nodes")
     if need.share in means.wrong_shares:
-        return f"it has other data under the name {need.share}"
+        return say("it has other data under the name {share}", share=need.share)
     if means.shares is not None and need.share not in means.shares:
-        return f"it has no share {need.share}"
+        return say("it has no share {share}", share=need.share)
     if need.groups and not need.groups & means.groups:
-        return f"it is not in {_either(need.groups)}"
+        return say("it is not in {either}", either=_either(need.groups))
     missing = need.requires - means.provides
     if missing:
-        return f"it does not provide {', '.join(sorted(missing))}"
+        return say("it does not provide {missing}", missing=", ".join(sorted(missing)))
     if means.protocol >= 2 and need.programs - means.programs:
-        return f"it has no {', '.join(sorted(need.programs - means.programs))}"
+        return say("it has no {programs}", programs=", ".join(sorted(need.programs - means.programs)))
     if means.protocol >= 2 and means.does is not None and need.does - means.does:
         unknown = ", ".join(sorted(need.does - means.does))
-        return f"it doesn't know how to do {unknown}: is it older than this?"
+        return say("it doesn't know how to do {unknown}: is it older than this?", unknown=unknown)
     if means.memory_mb and need.memory_mb > means.memory_mb:
         has, asked = _gigabytes(means.memory_mb), _gigabytes(need.memory_mb)
-        return f"it has {has} GB of memory, and {asked} GB are needed"
+        return say("it has {has} GB of memory, and {asked} GB are needed", has=has, asked=asked)
     return ""
 
 
 def _either(names: frozenset[str]) -> str:
     ordered = sorted(names)
-    return f"the group {ordered[0]}" if len(ordered) == 1 else f"any of the groups {', '.join(ordered)}"
+    return (
+        say("the group {ordered}", ordered=ordered[0])
+        if len(ordered) == 1
+        else say("any of the groups {ordered}", ordered=", ".join(ordered))
+    )
 
 
 def _gigabytes(megabytes: int) -> str:

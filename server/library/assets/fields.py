@@ -38,7 +38,11 @@ def validate(changes: Mapping[str, Any], words: AssetSet, user: User, people: Pe
             if field in FIXED:
                 raise BadInput("'{field}' can't be changed.", field=field)
             near = difflib.get_close_matches(str(field), FIELDS, 1, 0.5)
-            hint = f" Did you mean '{near[0]}'?" if near else f" Known are {', '.join(FIELDS)}."
+            hint = (
+                say(" Did you mean '{near}'?", near=near[0])
+                if near
+                else say(" Known are {fields}.", fields=", ".join(FIELDS))
+            )
             raise BadInput("There is no field '{field}'.{hint}", field=str(field)[:100], hint=hint)
         if field in SUPERVISORS and not user.at_least("supervisor"):
             raise Forbidden("Only a supervisor may set '{field}'.", field=field)

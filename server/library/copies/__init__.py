@@ -120,16 +120,16 @@ class Copies:
 
     def actions(self, offer: Offer) -> tuple[Action, ...]:
         """The buttons of an offer."""
-        keep = Action("Keep it as its own", "POST", offer.path, {"do": "own"})
+        keep = Action(say("Keep it as its own"), "POST", offer.path, {"do": "own"})
         if offer.same:
-            return (Action("Discard it", "POST", offer.path, {"do": "discard"}), keep)
-        label = f"Make it a new version of {paths.name_of(offer.original)}"
+            return (Action(say("Discard it"), "POST", offer.path, {"do": "discard"}), keep)
+        label = say("Make it a new version of {original}", original=paths.name_of(offer.original))
         return (Action(label, "POST", offer.path, {"do": "version"}), keep)
 
     @staticmethod
     def sentence(offer: Offer) -> str:
         """What was seen."""
-        holds = "holds the same" if offer.same else "holds something else"
+        holds = say("holds the same") if offer.same else say("holds something else")
         name, original = paths.name_of(offer.address), paths.name_of(offer.original)
         return say(
             "{name} looks like a copy of {original}, and {holds}.", name=name, original=original, holds=holds
@@ -151,8 +151,8 @@ class Copies:
         name = paths.name_of(address)
         if doing in ("own", "ask"):
             self._mark(entry, doing == "own", user)
-            other = Action("Undo", "POST", _path(address), {"do": "ask" if doing == "own" else "own"})
-            sentence = "is a file of its own" if doing == "own" else "is looked at as a copy again"
+            other = Action(say("Undo"), "POST", _path(address), {"do": "ask" if doing == "own" else "own"})
+            sentence = say("is a file of its own") if doing == "own" else say("is looked at as a copy again")
             return Done(f"{name} {sentence}.", other)
         original = self._original(entry)
         if original is None:
@@ -169,17 +169,20 @@ class Copies:
             folder = self._assets.delete(address, user)
             return Done(
                 say("{name} is discarded.", name=name),
-                Action("Undo", "POST", "/api/restore", {"folder": folder}),
+                Action(say("Undo"), "POST", "/api/restore", {"folder": folder}),
             )
         return self._make_version(entry, original, user)
 
     def _make_version(self, entry: Entry, original: Entry, user: User) -> Done:
         """The copy's content into the original, whose present bytes are kept; then the copy goes to old/."""
-        name, comment = paths.name_of(original.address), f"from {paths.name_of(entry.address)}"
+        name, comment = (
+            paths.name_of(original.address),
+            say("from {entry}", entry=paths.name_of(entry.address)),
+        )
         save = self._saves.replace(original.address, self._store.path(entry.address), user, comment)
         folder = self._assets.delete(entry.address, user)
         body = {"do": "undo", "save": save, "folder": folder}
-        undo = Action("Undo", "POST", _path(original.address), body)
+        undo = Action(say("Undo"), "POST", _path(original.address), body)
         return Done(
             say(
                 "{name} is what {entry} was. What it was before is kept.",

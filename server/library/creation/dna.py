@@ -12,6 +12,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from server.disk.speech import say
+
 BLOCKS_MOST = 1_000_000
 STRUCTS_MOST = 20_000
 _ARRAY = re.compile(r"\[(\d+)\]")
@@ -54,11 +56,13 @@ class Scene:
         self.blocks: list[Block] = list(self._read_blocks())
         dna = next((block for block in self.blocks if block.code == b"DNA1"), None)
         if dna is None or not self.blocks or self.blocks[-1].code != b"ENDB":
-            raise Damaged("it ends in the middle")
+            raise Damaged(say("it ends in the middle"))
         try:
             self._read_dna(bytes(self.content(dna)))
         except (struct.error, IndexError, ValueError) as error:
-            raise Damaged(f"what it says of its own structures can't be read: {error}") from error
+            raise Damaged(
+                say("what it says of its own structures can't be read: {why}", why=error)
+            ) from error
 
     # Looking
 
@@ -172,7 +176,7 @@ class Scene:
     def _read_header(self) -> None:
         raw = bytes(self.raw[:32])
         if raw[:7] != b"BLENDER" or len(raw) < 32:
-            raise Damaged("it doesn't begin as a .blend file does")
+            raise Damaged(say("it doesn't begin as a .blend file does"))
         if raw[7:8] in (b"_", b"-") and raw[8:9] in (b"v", b"V") and raw[9:12].isdigit():
             self.pointer_size = 4 if raw[7:8] == b"_" else 8
             self.endian = "<" if raw[8:9] == b"v" else ">"
@@ -185,7 +189,7 @@ class Scene:
             self._head = struct.Struct("<4siQqq")
             self._order = (0, 3, 2, 1, 4)
         else:
-            raise Damaged("a .blend header of a kind not known yet")
+            raise Damaged(say("a .blend header of a kind not known yet"))
 
     def _read_blocks(self) -> Iterator[Block]:
         place, size, end = self._begin, self._head.size, len(self.raw)
@@ -195,12 +199,12 @@ class Scene:
             fields = self._head.unpack_from(self.raw, place)
             code, length, old, kind, count = (fields[n] for n in self._order)
             if length < 0 or place + size + length > end:
-                raise Damaged("a block goes past its end")
+                raise Damaged(say("a block goes past its end"))
             yield Block(code.rstrip(b"\0"), place, place + size, length, old, kind, count)
             if code.rstrip(b"\0") == b"ENDB":
                 return
             place += size + length
-        raise Damaged("more blocks than any template has")
+        raise Damaged(say("more blocks than any template has"))
 
     def _read_dna(self, dna: bytes) -> None:
         number, short = struct.Struct(self.endian + "I"), struct.Struct(self.endian + "H")

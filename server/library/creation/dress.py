@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import zstandard
 
+from server.disk.speech import say
+
 from ..media import blend
 from .dna import Block, Damaged, Scene
 
@@ -67,7 +69,7 @@ def dressed(scene: Scene, wish: Wish) -> bytes:
             scene.put(block, "filename", "")
         gone = _load(scene, wish.loads)
     except (struct.error, OverflowError, ValueError) as error:
-        raise Damaged(f"it can't be changed: {error}") from error
+        raise Damaged(say("it can't be changed: {why}", why=error)) from error
     return scene.without(gone)
 
 
@@ -77,9 +79,9 @@ def unpack(packed: bytes) -> bytes:
         stream, _ = blend.unpacked(io.BytesIO(packed))
         raw = stream.read(UNPACKED_MOST + 1)
     except (blend.Damaged, EOFError, OSError, zlib.error, zstandard.ZstdError) as error:
-        raise Damaged(f"it can't be unpacked: {error}") from error
+        raise Damaged(say("it can't be unpacked: {why}", why=error)) from error
     if len(raw) > UNPACKED_MOST:
-        raise Damaged("it is too large for a template")
+        raise Damaged(say("it is too large for a template"))
     return raw
 
 
@@ -109,7 +111,7 @@ def _set_name(scene: Scene, wish: Wish) -> None:
     current = scene.number(glob, "curscene") if glob is not None else 0
     present = next((block for block in scenes if block.old == current), scenes[0] if scenes else None)
     if present is None:
-        raise Damaged("there is no scene in it")
+        raise Damaged(say("there is no scene in it"))
     before = scene.text(present, "id.name")
     others = {scene.text(block, "id.name") for block in scenes if block is not present}
     scene.put(present, "id.name", f"SC{wish.name}")
@@ -139,7 +141,9 @@ def _load(scene: Scene, loads: tuple[Loaded, ...]) -> set[int]:
     """
     images = _numbered(scene, IMAGE)
     if len(images) < len(loads):
-        raise Damaged(f"it has places for {len(images)} pictures, not for {len(loads)}")
+        raise Damaged(
+            say("it has places for {images} pictures, not for {loads}", images=len(images), loads=len(loads))
+        )
     known = scene.by_address()
     gone: set[int] = set()
     for number, node in images.items():
@@ -163,7 +167,7 @@ def _load(scene: Scene, loads: tuple[Loaded, ...]) -> set[int]:
 def _fill(scene: Scene, node: Block, picture: Block | None, user: Block | None, one: Loaded) -> None:
     scene.put(node, "label", one.name)
     if picture is None:
-        raise Damaged("a node of it loads nothing")
+        raise Damaged(say("a node of it loads nothing"))
     scene.put(picture, "id.name", f"IM{one.name}")
     if not scene.put(picture, "filepath", one.path):
         scene.put(picture, "name", one.path)

@@ -20,6 +20,8 @@ from typing import BinaryIO, cast
 
 import zstandard
 
+from server.disk.speech import say
+
 PREVIEW_EDGE = 1024  # pixels; Blender's own are 128 and 256
 KEPT_BYTES = 32 << 20  # of all blocks that are kept for the facts
 DNA_BYTES = 16 << 20
@@ -77,7 +79,7 @@ def read(raw: BinaryIO, *, preview_only: bool = False, until: float = math.inf) 
     try:
         _pass(stream, header, found, preview_only, until)
         if not found.whole:
-            found.why = "it ends in the middle"
+            found.why = say("it ends in the middle")
     except Damaged as error:
         found.why = str(error)
     except (EOFError, OSError, zlib.error, zstandard.ZstdError, struct.error) as error:
@@ -117,7 +119,7 @@ def _pass(stream: BinaryIO, header: Header, found: Blend, preview_only: bool, un
             dna = block if code == b"DNA1" else dna
             data.after_text = code == b"TX"
             if kept.tell() > KEPT_BYTES:
-                raise Damaged("more scene data than any scene has")
+                raise Damaged(say("more scene data than any scene has"))
         else:
             _skip(stream, length, until)
 
@@ -211,17 +213,17 @@ def unpacked(raw: BinaryIO) -> tuple[BinaryIO, str]:
         return cast(BinaryIO, io.BufferedReader(
             cast(io.RawIOBase, unpack.stream_reader(raw, read_across_frames=True)), 1 << 18
         )), "zstd"  # fmt: skip
-    raise Damaged("it doesn't begin as a .blend file does")
+    raise Damaged(say("it doesn't begin as a .blend file does"))
 
 
 def read_header(stream: BinaryIO) -> Header:
     """How this file's blocks are laid out. Damaged if it isn't a .blend's header."""
     start = stream.read(12)
     if len(start) < 12 or start[:7] != b"BLENDER":
-        raise Damaged("it doesn't begin as a .blend file does")
+        raise Damaged(say("it doesn't begin as a .blend file does"))
     if start[7:8] in b"_-":
         if start[8:9] not in b"vV" or not start[9:12].isdigit():
-            raise Damaged("an odd .blend header")
+            raise Damaged(say("an odd .blend header"))
         number = int(start[9:12])
         endian = "<" if start[8:9] == b"v" else ">"
         pointer = "I" if start[7:8] == b"_" else "Q"
@@ -229,7 +231,7 @@ def read_header(stream: BinaryIO) -> Header:
         return Header(start, f"{number // 100}.{number % 100}", block, (0, 1, 3, 4), endian)
     start += stream.read(5)
     if start[7:13] != b"17-01v" or not start[13:17].isdigit():
-        raise Damaged("a .blend header of a kind not known yet")
+        raise Damaged(say("a .blend header of a kind not known yet"))
     number = int(start[13:17])
     return Header(start, f"{number // 100}.{number % 100}", struct.Struct("<4siQqq"), (0, 3, 1, 4), "<")
 
@@ -246,17 +248,17 @@ def _blocks(stream: BinaryIO, header: Header) -> Iterator[tuple[bytes, bytes, in
         code = fields[code_at].rstrip(b"\0")
         length = fields[length_at]
         if length < 0:
-            raise Damaged("a block of negative length")
+            raise Damaged(say("a block of negative length"))
         yield code, head, length
-    raise Damaged("more blocks than any file has")
+    raise Damaged(say("more blocks than any file has"))
 
 
 def _exactly(stream: BinaryIO, length: int, limit: int) -> bytes:
     if length > limit:
-        raise Damaged(f"a block of {length} bytes where {limit} are the most")
+        raise Damaged(say("a block of {length} bytes where {limit} are the most", length=length, limit=limit))
     data = stream.read(length)
     if len(data) < length:
-        raise Damaged("it ends in the middle")
+        raise Damaged(say("it ends in the middle"))
     return data
 
 
@@ -270,10 +272,10 @@ def _skip(stream: BinaryIO, length: int, until: float) -> None:
         return
     while length > 0:
         if time.monotonic() > until:
-            raise Damaged("it takes too long to read")
+            raise Damaged(say("it takes too long to read"))
         data = stream.read(min(length, 1 << 20))
         if not data:
-            raise Damaged("it ends in the middle")
+            raise Damaged(say("it ends in the middle"))
         length -= len(data)
 
 

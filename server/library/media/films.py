@@ -22,6 +22,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from server.disk.speech import say
+
 FORMATS = "mov,matroska,avi,mpeg,mpegvideo,mpegts,ogg,mxf,asf,flv"
 PROBE_BYTES = 1 << 20  # of ffprobe's answer
 PICTURE_BYTES = 32 << 20  # of one frame as PNG
@@ -117,13 +119,13 @@ def run(
         while True:
             left = deadline - time.monotonic()
             if left <= 0 or not poll.poll(left * 1000):
-                raise Late("it took too long")
+                raise Late(say("it took too long"))
             part = os.read(process.stdout.fileno(), 1 << 16)
             if not part:
                 break
             total += len(part)
             if total > most_bytes:
-                raise Late("it says too much")
+                raise Late(say("it says too much"))
             parts.append(part)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=max(0.0, deadline - time.monotonic()))
@@ -133,7 +135,7 @@ def run(
         process.stdout.close()
         process.wait()
     if process.returncode == -signal.SIGXCPU or process.returncode == -signal.SIGKILL:
-        raise Late("it took too long")
+        raise Late(say("it took too long"))
     return b"".join(parts) if process.returncode == 0 else b""
 
 
@@ -147,7 +149,7 @@ def _of_probe(told: dict[str, Any]) -> dict[str, Any]:
         if one.get("codec_type") == "video" and not (one.get("disposition") or {}).get("attached_pic")
     ]
     if not pictures:
-        raise NoFilm("no film is in it")
+        raise NoFilm(say("no film is in it"))
     picture = pictures[0]
     sounds = [one for one in streams if one.get("codec_type") == "audio"]
     found: dict[str, Any] = {}
@@ -198,10 +200,10 @@ def boxes(file: BinaryIO) -> dict[str, Any]:
     for name, start, end in _outer(file, size):
         if name == b"moov":
             if end - start > MOOV_BYTES:
-                raise NoFilm("its table of contents is too long")
+                raise NoFilm(say("its table of contents is too long"))
             file.seek(start)
             return _of_moov(file.read(end - start))
-    raise NoFilm("no film is in it")
+    raise NoFilm(say("no film is in it"))
 
 
 def _outer(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
@@ -248,7 +250,7 @@ def _of_moov(data: bytes) -> dict[str, Any]:
             elif name == b"trak":
                 _track(data, start, end, found)
     if "codec" not in found:
-        raise NoFilm("no film is in it")
+        raise NoFilm(say("no film is in it"))
     return found
 
 

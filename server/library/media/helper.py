@@ -28,12 +28,13 @@ from typing import Any, BinaryIO
 
 import zstandard
 
+from server.disk.speech import say
 from server.library.media import blend, exif, films, images, kinds, scenes
 from server.library.media.pipe import ANSWER_BYTES, LENGTH, pack
 
 NICE = 10
 UNTIL = 0.7  # of a request's time, after which a huge scene tells what was found until then
-NO_PICTURE = "no picture could be made of this film"
+NO_PICTURE = say("no picture could be made of this film")
 GRACE_S = 1  # of processor time, between SIGXCPU and SIGKILL
 
 
@@ -76,10 +77,19 @@ def bounded(request: dict[str, Any], content: bytes | None = None) -> bytes:
     if late or os.WIFSIGNALED(status):
         killed_by = 0 if late else os.WTERMSIG(status)
         if late or killed_by == signal.SIGXCPU:
-            return pack({"error": "time", "why": f"it took more than {request['seconds']:g} s"})
-        return pack({"error": "crash", "why": f"the decoder ended with signal {killed_by}"})
+            return pack(
+                {"error": "time", "why": say("it took more than {seconds:g} s", seconds=request["seconds"])}
+            )
+        return pack(
+            {"error": "crash", "why": say("the decoder ended with signal {killed_by}", killed_by=killed_by)}
+        )
     if len(answer) < LENGTH.size or len(answer) != LENGTH.size + sum(LENGTH.unpack_from(answer)):
-        return pack({"error": "memory", "why": f"it takes more than {request['memory_mb']} MB"})
+        return pack(
+            {
+                "error": "memory",
+                "why": say("it takes more than {memory_mb} MB", memory_mb=request["memory_mb"]),
+            }
+        )
     return answer
 
 
@@ -102,11 +112,16 @@ def _child(request: dict[str, Any], writer: int, content: bytes | None) -> None:
         try:
             answer = work(request, memory) if content is None else _picture(request, memory, content)
         except MemoryError:
-            answer = pack({"error": "memory", "why": f"it takes more than {request['memory_mb']} MB"})
+            answer = pack(
+                {
+                    "error": "memory",
+                    "why": say("it takes more than {memory_mb} MB", memory_mb=request["memory_mb"]),
+                }
+            )
         except RecursionError:
-            answer = pack({"error": "damaged", "why": "it is nested too deeply"})
+            answer = pack({"error": "damaged", "why": say("it is nested too deeply")})
         except FileNotFoundError:
-            answer = pack({"error": "gone", "why": "it is no longer there"})
+            answer = pack({"error": "gone", "why": say("it is no longer there")})
         except Exception as error:  # malformed input escapes from the libraries as anything at all
             answer = pack({"error": "damaged", "why": in_words(error)})
         with os.fdopen(writer, "wb") as out:
@@ -134,7 +149,7 @@ def film(request: dict[str, Any]) -> bytes:
                 told["facts"] = found
             picture = films.poster(file, found.get("duration_s", 0.0), request, deadline)
     except FileNotFoundError:
-        return pack({"error": "gone", "why": "it is no longer there"})
+        return pack({"error": "gone", "why": say("it is no longer there")})
     except films.NoFilm:
         # Or the program itself doesn't run here: what the file's own header says is true all the same.
         return bounded({**request, "op": "facts", "kind": "film"})
@@ -166,7 +181,7 @@ def work(request: dict[str, Any], memory: int) -> bytes:
         if found.preview is not None:
             content, form, _ = images.from_rows(*found.preview, width)
         elif request["op"] == "thumbnail":
-            return pack({**told, "error": "none", "why": "it has no embedded preview"})
+            return pack({**told, "error": "none", "why": say("it has no embedded preview")})
         if request["op"] == "facts":
             told["facts"] = facts_of(found)
     elif kind == "film":
@@ -197,7 +212,7 @@ def opened(path: str) -> BinaryIO:
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise blend.Damaged("it is no regular file")
+        raise blend.Damaged(say("it is no regular file"))
     return file
 
 
@@ -206,11 +221,11 @@ def in_words(error: Exception) -> str:
     if isinstance(error, (blend.Damaged, images.TooBig, films.NoFilm)):
         return str(error)
     if type(error).__name__ == "UnidentifiedImageError":
-        return "it isn't a picture of a kind that can be read here"
+        return say("it isn't a picture of a kind that can be read here")
     detail = " ".join(str(error).split())[:200] or type(error).__name__
     if isinstance(error, (zlib.error, EOFError, gzip.BadGzipFile, zstandard.ZstdError)):
-        return f"it is damaged: it can't be unpacked ({detail})"
-    return f"it is damaged ({detail})"
+        return say("it is damaged: it can't be unpacked ({detail})", detail=detail)
+    return say("it is damaged ({detail})", detail=detail)
 
 
 def _kind(request: dict[str, Any]) -> str:

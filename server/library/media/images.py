@@ -11,6 +11,8 @@ from typing import Any, BinaryIO
 
 from PIL import Image, ImageFile, ImageOps
 
+from server.disk.speech import say
+
 from . import exif
 
 # Named, so that a file can't choose a decoder that starts other programs (EPS, PDF) or is little kept.
@@ -46,7 +48,7 @@ def thumbnail(source: BinaryIO, width: int, memory_bytes: int) -> tuple[bytes, s
             image.draft("RGB", (width * 2, width * 2))  # decodes an eighth, a quarter or half of it
         pixels = image.size[0] * image.size[1]
         if max(original) > EDGE or pixels * PIXEL_BYTES > memory_bytes:
-            raise TooBig(f"{original[0]} x {original[1]} pixels")
+            raise TooBig(say("{original} x {original2} pixels", original=original[0], original2=original[1]))
         image.load()
         small = _eight_bits(image)
         small.thumbnail((width, width), Image.Resampling.LANCZOS, reducing_gap=2.0)
@@ -61,7 +63,7 @@ def square(source: BinaryIO, edge: int, memory_bytes: int) -> bytes:
         if image.format == "JPEG":
             image.draft("RGB", (edge * 2, edge * 2))
         if max(image.size) > EDGE or image.size[0] * image.size[1] * PIXEL_BYTES > memory_bytes:
-            raise TooBig(f"{image.size[0]} x {image.size[1]} pixels")
+            raise TooBig(say("{size} x {size2} pixels", size=image.size[0], size2=image.size[1]))
         image.load()
         small = ImageOps.exif_transpose(_eight_bits(image))
     paper = Image.new("RGB", small.size, "white")

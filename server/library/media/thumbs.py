@@ -27,6 +27,7 @@ from server.disk import files, paths
 from server.disk.errors import CroftError
 from server.disk.records import Stat
 from server.disk.settings import Settings
+from server.disk.speech import say
 from server.disk.store import Store
 
 from . import kinds, sequences
@@ -143,11 +144,11 @@ class Media:
         """
         found = self._source(address, itself=True)
         if found is None:
-            return Answer({"error": "gone", "why": "it is no longer there"})
+            return Answer({"error": "gone", "why": say("it is no longer there")})
         source, stat = found
         work = self._ask(address, source, stat, 256, "facts")
         if not work.done.wait(timeout_s) or work.answer is None:
-            return Answer({"error": "dropped", "why": "too much else was asked for"})
+            return Answer({"error": "dropped", "why": say("too much else was asked for")})
         return work.answer
 
     def sequence(self, address: str, *, timeout_s: float = 120.0) -> dict[str, Any]:
@@ -192,18 +193,18 @@ class Media:
         nothing: a file that isn't there is `gone`.
         """
         if kind not in kinds.READ:
-            return Answer({"error": "none", "why": "nothing is read from this kind of file"})
+            return Answer({"error": "none", "why": say("nothing is read from this kind of file")})
         try:
             # Resolved, since the helper follows no link: whoever asks vouches for the path.
             source = Path(os.path.realpath(path))
             stat = Stat.of(os.lstat(source))
         except OSError:
-            return Answer({"error": "gone", "why": "it is no longer there"})
+            return Answer({"error": "gone", "why": say("it is no longer there")})
         key = ("path", str(source), width, stat.size, stat.mtime_ns)
         request = self._request("facts", source, stat, width, kind)
         work = self._workers.ask(key, request, lambda answer: None, first=True)
         if not work.done.wait(timeout_s) or work.answer is None:
-            return Answer({"error": "dropped", "why": "too much else was asked for"})
+            return Answer({"error": "dropped", "why": say("too much else was asked for")})
         return work.answer
 
     def square(self, path: Path, edge: int, *, timeout_s: float = 30.0) -> Answer:
@@ -212,11 +213,11 @@ class Media:
         try:
             stat = Stat.of(os.lstat(path))
         except OSError:
-            return Answer({"error": "gone", "why": "it is no longer there"})
+            return Answer({"error": "gone", "why": say("it is no longer there")})
         request = self._request("square", path, stat, edge, "image")
         work = self._workers.ask(("square", str(path)), request, lambda answer: None, first=True)
         if not work.done.wait(timeout_s) or work.answer is None:
-            return Answer({"error": "dropped", "why": "too much else was asked for"})
+            return Answer({"error": "dropped", "why": say("too much else was asked for")})
         return work.answer
 
     def waiting(self) -> int:

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from server.disk.speech import say
+
 from .pipe import ANSWER_BYTES, LENGTH, pack
 
 log = logging.getLogger(__name__)
@@ -98,7 +100,7 @@ class Workers:
                     thread.start()
                 self._condition.notify()
         if forgotten is not None:
-            _finish(forgotten, Answer({"error": "dropped", "why": "too much else was asked for"}))
+            _finish(forgotten, Answer({"error": "dropped", "why": say("too much else was asked for")}))
         return work
 
     def waiting(self) -> int:
@@ -118,7 +120,7 @@ class Workers:
         for helper in helpers:
             helper.kill()
         for work in forgotten:
-            _finish(work, Answer({"error": "dropped", "why": "the server stops"}))
+            _finish(work, Answer({"error": "dropped", "why": say("the server stops")}))
         for thread in self._threads:
             thread.join(timeout=10)
 
@@ -149,7 +151,7 @@ class Workers:
                 if self._closed:
                     return
                 continue
-            answer = Answer({"error": "crash", "why": "the helper process failed"})
+            answer = Answer({"error": "crash", "why": say("the helper process failed")})
             try:
                 if helper is not None and not helper.alive():
                     self._let_go(helper)

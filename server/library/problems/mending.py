@@ -117,7 +117,7 @@ class Mending:
         said = (
             say("What was said last is back.") if known else say("Nothing older was known: it begins anew.")
         )
-        undo = faults.mending("Undo", "undo-put-back", address, kept=share.address(kept))
+        undo = faults.mending(say("Undo"), "undo-put-back", address, kept=share.address(kept))
         return Mended(
             say("{said} The broken one is kept in {address}.", said=said, address=share.address(kept)), undo
         )
@@ -221,7 +221,7 @@ class Mending:
             )
         new = paths.join(folder, free_name(name, there))
         self._store.move(address, new, user.ident)
-        undo = faults.mending("Undo", "rename-back", new, to=address)
+        undo = faults.mending(say("Undo"), "rename-back", new, to=address)
         return Mended(say("{name} is named {new} now.", name=name, new=paths.name_of(new)), undo)
 
     def _rename_back(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
@@ -247,7 +247,7 @@ class Mending:
         self.movable(address, user)
         self.movable(to, user)
         self._store.move(address, to, user.ident)
-        undo = faults.mending("Undo", "move-back", to, to=address)
+        undo = faults.mending(say("Undo"), "move-back", to, to=address)
         return Mended(
             say("{address} is {inside} now.", address=paths.name_of(address), inside=project.inside(to)), undo
         )
@@ -266,7 +266,7 @@ class Mending:
             raise Conflict("Every system can show {name}: nothing was changed.", address=address, name=name)
         new = paths.join(folder, free_name(new, there) if new in there else new)
         self._store.move(address, new, user.ident)
-        undo = faults.mending("Undo", "rename-back", new, to=address)
+        undo = faults.mending(say("Undo"), "rename-back", new, to=address)
         return Mended(say("It is named {new} now.", new=paths.name_of(new)), undo)
 
     # Times and leftovers
@@ -285,7 +285,7 @@ class Mending:
         except OSError as error:
             files.fail(error, path)
         self._store.refresh(address)
-        undo = faults.mending("Undo", "touch", address, at=str(before.st_mtime_ns))
+        undo = faults.mending(say("Undo"), "touch", address, at=str(before.st_mtime_ns))
         return Mended(
             say("{path} has the time of now.", path=path.name) if at is None else say("It has its old time."),
             undo,
@@ -308,7 +308,7 @@ class Mending:
             )
         kept = deletions.delete(share, self._store.locks(share.name), inside, user.ident, self._store.disk)
         place = paths.address(share.name, kept)
-        undo = Action("Undo", "POST", "/api/restore", {"folder": place})
+        undo = Action(say("Undo"), "POST", "/api/restore", {"folder": place})
         return Mended(say("It is kept as {place}.", place=place), undo)
 
     # Disks and clocks
@@ -317,7 +317,7 @@ class Mending:
         """Whether a share can be written to by now."""
         share = self._store.share(address)
         if not self._store.mounts.try_again(share.name, at_once=True):
-            why = self._store.share(share.name).read_only or "it isn’t connected"
+            why = self._store.share(share.name).read_only or say("it isn’t connected")
             raise ReadOnly(
                 "Nothing can be written to the share {share} still: {why}.", share=share.name, why=why
             )

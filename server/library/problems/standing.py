@@ -107,7 +107,7 @@ class Standing:
 
     def _apart(self, folder: str, name: str) -> list[Action]:
         address = paths.join(folder, name)
-        return [faults.mending(f"Rename {encoding.shown(name)}", "rename-apart", address)]
+        return [faults.mending(say("Rename {name}", name=encoding.shown(name)), "rename-apart", address)]
 
     def _orphans(self) -> list[Problem]:
         gone = self._store.index.missing()
@@ -116,7 +116,7 @@ class Standing:
             quoted = quote(entry.address, safe="/:@")
             found.append(
                 faults.orphan(
-                    entry.address, Action("Let its record go", "POST", f"/api/assets/{quoted}/forget")
+                    entry.address, Action(say("Let its record go"), "POST", f"/api/assets/{quoted}/forget")
                 )
             )
         if len(gone) > MOST:
@@ -148,7 +148,9 @@ class Standing:
                     except (OSError, CroftError):
                         continue  # it went meanwhile
                     if age_s > faults.FRESH_S:
-                        found.append(faults.leftover(address, faults.mending("Put it away", "drop", address)))
+                        found.append(
+                            faults.leftover(address, faults.mending(say("Put it away"), "drop", address))
+                        )
         return found[:MOST]
 
     def _from_the_future(self) -> list[Problem]:
@@ -171,7 +173,7 @@ class Standing:
                         when=when,
                     ),
                     say("Set the clock of the computer that saved it; then set this file’s time."),
-                    faults.mending("Set its time to now", "touch", address),
+                    faults.mending(say("Set its time to now"), "touch", address),
                 )
             )
         return found

@@ -32,7 +32,7 @@ class Which:
             other=paths.name_of(other),
             address=paths.name_of(address),
         )
-        return Mended(text, faults.mending("Undo", "undo-same", address, other=other))
+        return Mended(text, faults.mending(say("Undo"), "undo-same", address, other=other))
 
     def _undo_same(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         self._identity().undecide(address, self._other(more.get("other")), user.ident)
@@ -41,7 +41,7 @@ class Which:
     def _not_same(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         others = self._others(more)
         self._identity().decide_not(address, others, user.ident)
-        undo = faults.mending("Undo", "undo-not-same", address, others=others)
+        undo = faults.mending(say("Undo"), "undo-not-same", address, others=others)
         return Mended(
             say("{address} stays missing. It isn’t asked again.", address=paths.name_of(address)), undo
         )

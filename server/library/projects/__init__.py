@@ -135,7 +135,9 @@ class Projects:
         index = self._store.index
         there = [(address, why) for address, why in self._broken.copy().items() if index.get(address)]
         broken = tuple(
-            faults.broken(address, why, faults.mending("Put the last good one back", "put-back", address))
+            faults.broken(
+                address, why, faults.mending(say("Put the last good one back"), "put-back", address)
+            )
             for address, why in there
         )
         return (*broken, *self._patterns.problems(), *self._rfam.problems())

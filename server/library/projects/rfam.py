@@ -87,7 +87,7 @@ class Defaults:
                 continue
             try:
                 data = encoding.loads(files.read_bounded(path, MAX_BYTES)[0].removeprefix(b"\xef\xbb\xbf"))
-                why = "" if isinstance(data, dict) else "it holds no object in braces"
+                why = "" if isinstance(data, dict) else say("it holds no object in braces")
             except (OSError, ValueError, RecursionError) as error:
                 why = str(error)
             if why:

@@ -19,6 +19,7 @@ from server.disk import checkpoints, deletions, files, intents, paths
 from server.disk.errors import BadInput, CroftError, Forbidden, NotFound
 from server.disk.intents import Intent
 from server.disk.records import Stat
+from server.disk.speech import say
 from server.disk.store import Store
 
 from ..assets import Assets, tells_of
@@ -238,7 +239,7 @@ class Saves:
             return Restored(self._beside(address, id, found, user), "", True)
         entry = self._store.index.get(address)
         missing = entry is not None and entry.stat is None
-        told = f"before {label(id)} was brought back"
+        told = say("before {label} was brought back", label=label(id))
         kept = self._replace(address, renamed(found, paths.name_of(address)), user, told)
         self._store.tell(address, user.ident, {"restored": id, "kept": kept})
         if record:

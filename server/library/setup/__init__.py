@@ -33,15 +33,15 @@ log = logging.getLogger("croft.setup")
 CLONE = Path(__file__).resolve().parents[3]
 STEPS = ("you", "pool", "samba", "people", "nodes", "render", "speed", "service", "backup")
 TITLES = {
-    "you": "Your password",
-    "pool": "The folder for the films",
-    "samba": "Samba",
-    "people": "People",
-    "nodes": "Computers that render",
-    "render": "A test render",
-    "speed": "How fast the disk is",
-    "service": "Start with the machine",
-    "backup": "The backup",
+    "you": say("Your password"),
+    "pool": say("The folder for the films"),
+    "samba": say("Samba"),
+    "people": say("People"),
+    "nodes": say("Computers that render"),
+    "render": say("A test render"),
+    "speed": say("How fast the disk is"),
+    "service": say("Start with the machine"),
+    "backup": say("The backup"),
 }
 ABOUTS = {
     "you": say("The one-time code opens the door once. A password opens it from then on."),
@@ -343,7 +343,12 @@ class Setup:
             try:
                 found = speed.measure(self.data)
             except (OSError, CroftError) as error:
-                return [wrong(f"The disk couldn't be tried: {error}", say("See the step about the folder."))]
+                return [
+                    wrong(
+                        say("The disk couldn't be tried: {why}", why=error),
+                        say("See the step about the folder."),
+                    )
+                ]
             return [*speed.verdict(found), right(found.line() + ".")]
 
         return self._try("speed", act)
@@ -401,7 +406,7 @@ class Setup:
             found = act()
         except Exception as error:  # what nobody foresaw must not end as if it had never been tried
             log.exception("the trial of %s failed", ident)
-            found = [wrong(f"The trial broke off: {error}", say("The server's log says more."))]
+            found = [wrong(say("The trial broke off: {why}", why=error), say("The server's log says more."))]
         finally:
             self._busy.discard(ident)
         self._tried[ident] = found

@@ -21,7 +21,7 @@ WITHOUT_RIGHTS = {
     "exfat": "exFAT",
     "ntfs": "NTFS",
     "ntfs3": "NTFS",
-    "fuseblk": "NTFS or exFAT",
+    "fuseblk": say("NTFS or exFAT"),
 }
 NETWORK = {"nfs": "NFS", "nfs4": "NFS", "cifs": "SMB", "smb3": "SMB", "fuse.sshfs": "SSH"}
 MODE = 0o2775
@@ -117,7 +117,7 @@ def _pool(path: Path, machine: Machine) -> list[Check]:
                 path=path,
                 pool=pool,
             )
-            return [wrong(text, f"Choose it through the pool: {through}")]
+            return [wrong(text, say("Choose it through the pool: {through}", through=through))]
     if machine.filesystem(path) == "fuse.mergerfs":
         return [right(say("{path} lies on a mergerfs pool.", path=path)), *_policy(path)]
     return []
@@ -170,7 +170,7 @@ def _kind(path: Path, machine: Machine) -> list[Check]:
 
 def _room(path: Path, machine: Machine) -> list[Check]:
     free, size = machine.free(path)
-    words = f"{free / GB:.1f} of {size / GB:.1f} GB are free"
+    words = say("{free:.1f} of {size:.1f} GB are free", free=free / GB, size=size / GB)
     if free < LEAST_BYTES:
         text = say("The disk is full: {words}.", words=words)
         return [wrong(text, say("Make room or add a disk; a render of one minute takes some GB."))]
@@ -266,7 +266,7 @@ def _trial(path: Path, user: int, machine: Machine) -> list[Check]:
     name = machine.user(user)
     if done.returncode == 0:
         return [right(say("Croft (as {name}) wrote, renamed and deleted a file there.", name=name))]
-    why = done.stderr.strip().splitlines()[-1:] or ["no reason was given"]
+    why = done.stderr.strip().splitlines()[-1:] or [say("no reason was given")]
     reason = why[0].rpartition(": ")[2] or why[0]
     if not machine.is_root() and user != os.geteuid():
         return [

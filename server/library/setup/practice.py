@@ -127,13 +127,16 @@ def practise(config: Path, data: Path, target: Path, machine: Machine) -> list[C
         fresh = [tree for tree in trees(target) if tree not in before]
         kept = next((place for tree in fresh for place in tree.glob(f"*/{name}")), None)
         if kept is None:
-            said = (done.stdout.strip() or done.stderr.strip() or "it said nothing").splitlines()[-1]
+            said = (done.stdout.strip() or done.stderr.strip() or say("it said nothing")).splitlines()[-1]
             who = (
-                "" if machine.is_root() else " As root it may go: sudo python3 run.py setup backup --practise"
+                ""
+                if machine.is_root()
+                else say(" As root it may go: sudo python3 run.py setup backup --practise")
             )
             return [
                 wrong(
-                    f"The backup didn't take the file along. {said}", f"Mend what it says, then again.{who}"
+                    say("The backup didn't take the file along. {said}", said=said),
+                    say("Mend what it says, then again.{who}", who=who),
                 )
             ]
         shutil.rmtree(folder)
@@ -146,7 +149,11 @@ def practise(config: Path, data: Path, target: Path, machine: Machine) -> list[C
                     say("Look at the backup's disk: `dmesg`."),
                 )
             ]
-        more = [] if done.returncode == 0 else [note(f"The backup itself said: {done.stdout.strip()}")]
+        more = (
+            []
+            if done.returncode == 0
+            else [note(say("The backup itself said: {stdout}", stdout=done.stdout.strip()))]
+        )
         return [
             right(say("A file was backed up to {parent}, deleted, and came back whole.", parent=kept.parent)),
             *more,

@@ -67,10 +67,10 @@ def sections(machine: Machine, conf: str = "") -> tuple[list[Section], str]:
     """Every section that testparm prints, [global] first, and why there are none."""
     program = machine.program("testparm")
     if program is None:
-        return [], "testparm isn't there"
+        return [], say("testparm isn't there")
     done = machine.run([program, "-s", "-v", *([conf] if conf else [])])
     if done.returncode:
-        return [], (done.stderr.strip().splitlines() or ["testparm failed"])[-1]
+        return [], (done.stderr.strip().splitlines() or [say("testparm failed")])[-1]
     found: list[Section] = []
     values: dict[str, str] = {}
     for line in done.stdout.splitlines():
@@ -198,7 +198,7 @@ def write_over_smb(
     if program is None:
         return [
             todo(
-                "smbclient isn't on this machine, so a student's login can't be tried.",
+                say("smbclient isn't on this machine, so a student's login can't be tried."),
                 say("Install it:"),
                 "apt install smbclient",
             )
@@ -219,7 +219,7 @@ def write_over_smb(
             if done.returncode == 0 and "NT_STATUS" not in said:
                 return ""
             found = re.search(r"NT_STATUS_\w+", said)
-            return found[0] if found else (said.strip().splitlines() or ["no answer"])[-1]
+            return found[0] if found else (said.strip().splitlines() or [say("no answer")])[-1]
 
         failed = ask("ls")
         if failed:

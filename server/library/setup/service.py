@@ -95,7 +95,12 @@ def look(places: Places, machine: Machine) -> list[Check]:
     for name in ("User", "Group", "ExecStart"):
         found, wanted = _said(text, name), _said(unit(places), name)
         if name == "ExecStart" and _without_port(found) != _without_port(wanted):
-            checks.append(note(f"{file} starts it with other paths: {found[:300]}", f"Now it is: {wanted}"))
+            checks.append(
+                note(
+                    say("{file} starts it with other paths: {found}", file=file, found=found[:300]),
+                    say("Now it is: {wanted}", wanted=wanted),
+                )
+            )
         elif name != "ExecStart" and found != wanted:
             checks.append(
                 note(

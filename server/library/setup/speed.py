@@ -42,11 +42,21 @@ class Speed:
     file_system: str = ""
 
     def line(self) -> str:
-        below = f" ({self.branch_reads:,.0f} on the disk below)" if self.branch_reads else ""
-        return (
-            f"{self.reads:,.0f} records a second{below}, {self.lists:,.0f} names listed a second,"
-            f" {self.flush_ms:.1f} ms for a save, {self.rename_us:.0f} µs for a rename, {self.lock_us:.0f} µs"
-            " for a lock"
+        below = (
+            say(" ({branch_reads:,.0f} on the disk below)", branch_reads=self.branch_reads)
+            if self.branch_reads
+            else ""
+        )
+        return say(
+            "{reads:,.0f} records a second{below}, {lists:,.0f} names listed a second, "
+            "{flush_ms:.1f} ms for a save, {rename_us:.0f} µs for a rename, {lock_us:.0f} µs for "
+            "a lock",
+            reads=self.reads,
+            below=below,
+            lists=self.lists,
+            flush_ms=self.flush_ms,
+            rename_us=self.rename_us,
+            lock_us=self.lock_us,
         )
 
 
@@ -117,8 +127,12 @@ def verdict(speed: Speed) -> list[Check]:
     """One sentence on the whole, then what is worth changing."""
     reads = speed.branch_reads or speed.reads
     saves, start = 1000 / speed.flush_ms, 100_000 / reads
-    pace = f"{start:,.0f} s" if start >= 1 else "less than a second"
-    figures = f"about {saves:,.0f} saves a second one after the other, and {pace} to look at 100,000 files"
+    pace = f"{start:,.0f} s" if start >= 1 else say("less than a second")
+    figures = say(
+        "about {saves:,.0f} saves a second one after the other, and {pace} to look at 100,000 files",
+        saves=saves,
+        pace=pace,
+    )
     found: list[Check] = []
     if speed.flush_ms > FLUSH_SLOW_MS:
         text = say(

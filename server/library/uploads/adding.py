@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 Submit = Callable[[str, Mapping[str, Any]], str]  # who, request -> the job's id
 # address, new content, who, comment, whether it may be taken (it lies on the same share) -> what was kept
 Replace = Callable[[str, Path, str, str, bool], str]
-COMMENT = "Before a new version was dropped"  # of what the file was, kept
+COMMENT = say("Before a new version was dropped")  # of what the file was, kept
 
 
 class Adder:
@@ -148,7 +148,7 @@ class Adder:
         self._make_sidecar(upload, address, adding)
         project = self._projects.get(upload.project).address
         tell_upload(self._store, address, upload.user, upload.size, project=project, kept=kept)
-        where = paths.folder_of(address).partition("/")[2] or "the project’s folder"
+        where = paths.folder_of(address).partition("/")[2] or say("the project’s folder")
         name = paths.name_of(address)
         said = say("{name} is in {where}.", name=name, where=where)
         if adding.get("replaces"):
@@ -268,7 +268,7 @@ class Adder:
                 "message": say("{said} It waits to be rendered.", said=added["message"]),
             }
         except CroftError as error:
-            said = f"{added['message']} It isn’t rendered: {error.message}"
+            said = say("{said} It isn’t rendered: {why}", said=added["message"], why=error.message)
             added |= {"render": "failed", "message": said}
         return self._shelf.write(upload.place, {**upload.data, "added": added})
 

@@ -97,7 +97,7 @@ class Tidy:
         days = float(self._settings.get("upload_keep_days"))
         size = sum(upload.size for upload in found) / 1e6
         names = ", ".join(upload.name for upload in found[:3]) + (" …" if len(found) > 3 else "")
-        count = "a file" if len(found) == 1 else f"{len(found)} files"
+        count = say("a file") if len(found) == 1 else say("{found} files", found=len(found))
         return Problem(
             f"uploads:{project}:{person}",
             "upload",

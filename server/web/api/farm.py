@@ -11,7 +11,7 @@ from server.web.services import Services
 def pause_farm(services: Services, call: Call) -> Answer:
     stop = bool(call.body.get("stop"))
     services.farm.pause(call.require("supervisor").ident, stop)
-    then = "what rendered is given back" if stop else "frames that render now are finished"
+    then = say("what rendered is given back") if stop else say("frames that render now are finished")
     return Answer({"paused": True}, say("The farm is paused: {then}.", then=then))
 
 

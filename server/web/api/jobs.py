@@ -230,7 +230,11 @@ def show_task(services: Services, call: Call) -> Answer:
     ident = call.params["id"]
     task = with_urls(ident, services.farm.task(ident, int(call.params["n"])))
     frames = task.get("frames")
-    said = f"Frames {frames[0]} to {frames[1]} are" if frames else f"Frame {task.get('frame')} is"
+    said = (
+        say("Frames {frames} to {frames2} are", frames=frames[0], frames2=frames[1])
+        if frames
+        else say("Frame {frame} is", frame=task.get("frame"))
+    )
     return Answer(task, f"{said} {task['state']}.")
 
 

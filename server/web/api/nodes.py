@@ -44,7 +44,7 @@ def said(node: dict[str, Any], changes: dict[str, Any]) -> str:
     """What a change means, in a sentence."""
     name = node["name"]
     if "paused" in changes:
-        return f"{name} {'takes no more frames' if node['paused'] else 'takes frames again'}."
+        return f"{name} {say('takes no more frames') if node['paused'] else say('takes frames again')}."
     if "draining" in changes:
         if node["draining"]:
             return say("{name} finishes what it has, and takes nothing more.", name=name)
@@ -59,10 +59,10 @@ def said(node: dict[str, Any], changes: dict[str, Any]) -> str:
         power = node["power"]
         off, on = power["shutdown"], power["wake"]
         words = {
-            (True, True): "is switched off when there is nothing to do, and woken when there is",
-            (True, False): "is switched off when there is nothing to do",
-            (False, True): "is woken when there is work",
-            (False, False): "is neither switched off nor woken by the farm",
+            (True, True): say("is switched off when there is nothing to do, and woken when there is"),
+            (True, False): say("is switched off when there is nothing to do"),
+            (False, True): say("is woken when there is work"),
+            (False, False): say("is neither switched off nor woken by the farm"),
         }
         return f"{name} {words[off, on]}."
     if "idle_only" in changes:
@@ -124,9 +124,9 @@ def decide(services: Services, call: Call) -> Answer:
     do = call.body["do"]
     one = services.farm.machines.decide(call.params["code"], do, user.ident, services.people.revoke_node)
     words = {
-        "admit": "is admitted: it begins within seconds",
-        "refuse": "is refused",
-        "wait": "waits to be admitted again",
+        "admit": say("is admitted: it begins within seconds"),
+        "refuse": say("is refused"),
+        "wait": say("waits to be admitted again"),
     }
     return Answer(shown(one), f"{one['name']} {words[do]}.")
 

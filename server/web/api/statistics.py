@@ -7,7 +7,7 @@ import csv
 import io
 from typing import Any
 
-from server.disk.speech import say
+from server.disk.speech import count, say
 from server.farm.statistics import tables
 from server.farm.statistics.tables import Table
 from server.web import due

@@ -95,7 +95,7 @@ def send_chunk(services: Services, call: Call) -> Answer:
 def change_upload(services: Services, call: Call) -> Answer:
     upload = services.uploads.one(call.require("student"), call.params["id"])
     view, count = change(services, call, upload, call.body)
-    what = f"{count} pictures are" if count > 1 else f"{view['name']} is"
+    what = say("{count} pictures are", count=count) if count > 1 else say("{name} is", name=view["name"])
     return Answer(
         view,
         say("{what} back.", what=what)
