@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from server.disk.errors import BadInput, CroftError
-from server.disk.speech import say
+from server.disk.speech import key, say
 from server.library.people import IDENT, ROLES, SOMEONE, People, check_pin, checked, checked_role
 
 COLUMNS = ("name", "ident", "role", "project", "team", "email", "system", "uid", "pin", "password")
@@ -138,7 +138,7 @@ def read(text: str, people: People, projects: Mapping[str, str] | None = None) -
             faults.append((line, error.message))
             continue
         if row.ident in taken:
-            text = say("'{ident}' stands in line {line} already: give one of them another ident.")
+            text = key("'{ident}' stands in line {line} already: give one of them another ident.")
             faults.append((line, say(text, ident=row.ident, line=taken[row.ident])))
             continue
         taken[row.ident] = line
@@ -180,7 +180,7 @@ def _columns(cells: list[str]) -> tuple[list[str] | None, str]:
     if (known[0] and named[0] in ("name", "ident")) or sum(known) >= 2:
         odd = [cell for cell, name in zip(cells, named, strict=True) if name not in COLUMNS and name]
         if odd:
-            said = say("There is no column '{column}': use {columns}.")
+            said = key("There is no column '{column}': use {columns}.")
             return None, say(said, column=odd[0][:40], columns=", ".join(COLUMNS))
         if "name" not in named and "ident" not in named:
             return None, say("A column 'name' or 'ident' is missing.")
@@ -218,7 +218,7 @@ class Teams:
 
 def _row(line: int, cells: list[str], columns: list[str], people: People, teams: Teams) -> Row:
     if len([cell for cell in cells if cell]) and len(cells) > len(columns) and any(cells[len(columns) :]):
-        text = say("There are {n} columns, and {known} are known: put text with a comma in quotes.")
+        text = key("There are {n} columns, and {known} are known: put text with a comma in quotes.")
         raise BadInput(text, n=len(cells), known=len(columns))
     found = {name: cell for name, cell in zip(columns, cells, strict=False) if cell}
     title = found.get("name", "")
@@ -226,7 +226,7 @@ def _row(line: int, cells: list[str], columns: list[str], people: People, teams:
         raise BadInput("The name is too long, or holds odd characters.")
     ident = found.get("ident", "").lower() or ident_of(title)
     if not IDENT.fullmatch(ident) or ident == SOMEONE:
-        text = say("'{ident}' can't be an ident: use small letters, digits, dots and dashes.")
+        text = key("'{ident}' can't be an ident: use small letters, digits, dots and dashes.")
         raise BadInput(text, ident=ident or title)
     role = found.get("role", "student").lower()
     checked_role(role)
@@ -236,7 +236,7 @@ def _row(line: int, cells: list[str], columns: list[str], people: People, teams:
     more: dict[str, Any] = {name: found[name] for name in ("team", "email", "system") if name in found}
     if "uid" in found:
         if not re.fullmatch(r"[0-9]{1,10}", found["uid"]):
-            text = say("'{value}' isn't a uid: it is a number, as `id` prints it.")
+            text = key("'{value}' isn't a uid: it is a number, as `id` prints it.")
             raise BadInput(text, value=found["uid"][:40])
         more["uid"] = int(found["uid"])
     named = [cell for name, cell in zip(columns, cells, strict=False) if name == "project" and cell]

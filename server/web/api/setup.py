@@ -10,7 +10,7 @@ from typing import Any
 from server.disk import paths
 from server.disk.errors import BadInput, Forbidden
 from server.disk.records import Change
-from server.disk.speech import count, say
+from server.disk.speech import count, say, together
 from server.library.projects import DEFAULT_SHARE
 from server.library.setup import Step, classlist, computer_name
 from server.library.setup.records import Check, worst
@@ -110,7 +110,8 @@ def add_people(services: Services, call: Call) -> str:
     known = {project.ident: project.title for project in services.projects.list()}
     listed = setup.read_list(body.get("list", ""), known)
     if listed.faults:
-        lines = " ".join(f"Line {line}: {text}" for line, text in listed.faults[:20])
+        told = [say("Line {line}: {text}", line=line, text=text) for line, text in listed.faults[:20]]
+        lines = together(told)
         raise BadInput("{lines} Nothing was changed.", lines=lines, field="list")
     if body.get("look"):
         there = len(listed.rows) - len(listed.fresh)

@@ -9,8 +9,8 @@ import bottle
 
 from server.disk import paths
 from server.disk.encoding import quote
-from server.disk.speech import say as say_later
-from server.web.languages import say
+from server.disk.speech import key
+from server.web.languages import known, say
 from server.web.pages import words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
@@ -23,11 +23,11 @@ SHOWN = 10  # the rest is folded away
 MOST = 200
 DELETED_MOST = 500
 KINDS = {  # glyph and what it is
-    "checkpoint": ("done", say_later("Kept")),
-    "version": ("done", say_later("Published as {id}")),
-    "render": ("running", say_later("Rendered as {comment}")),
-    "deleted": ("skipped", say_later("Deleted")),
-    "backup": ("waiting", say_later("From the backup")),
+    "checkpoint": ("done", key("Kept")),
+    "version": ("done", key("Published as {id}")),
+    "render": ("running", key("Rendered as {comment}")),
+    "deleted": ("skipped", key("Deleted")),
+    "backup": ("waiting", key("From the backup")),
 }
 
 
@@ -53,7 +53,7 @@ def row(shell: Shell, save: Save, api: str) -> dict[str, Any]:
     glyph, word = KINDS.get(save.kind, ("waiting", save.kind))
     rendered = save.kind == "render"
     if rendered and not save.comment:
-        word = say("Rendered")
+        word = key("Rendered")
     when = words.when(save.at, shell.now())
     comment = (
         say("It was so until {when}.", when=words.when(save.until, shell.now()))
@@ -64,9 +64,9 @@ def row(shell: Shell, save: Save, api: str) -> dict[str, Any]:
         "id": save.id,
         "when": when,
         "glyph": glyph,
-        "word": word.format(id=save.id, comment=save.comment),
+        "word": say(word, id=save.id, comment=known(save.comment)),
         "who": shell.titles().get(save.who, save.who),
-        "comment": "" if rendered else comment,
+        "comment": "" if rendered else known(comment),
         "size": words.size(save.size),
         "back": button(say("Bring it back"), f"POST {api}/restore", {"save": save.id}),
         "beside": button(say("Open beside"), f"POST {api}/restore", {"save": save.id, "beside": True}),
