@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from server.disk import encoding, errors
+from server.disk.speech import say
 from server.web import forms
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 from server.disk.encoding import quote
 from server.disk.errors import BadInput, Busy, NotFound
-from server.disk.speech import count
+from server.disk.speech import count, say
 from server.library.uploads import Misfit, Upload, limits
 from server.web.api.files import blank
 from server.web.api.table import PAGING, TEXT, Route, ref
