@@ -9,7 +9,7 @@ from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.errors import CroftError
 from server.library.assets.fields import SUPERVISORS
-from server.web.languages import known, say
+from server.web.languages import count, known, say
 from server.web.pages import words
 from server.web.pages.places import places
 from server.web.pages.shell import Shell
@@ -41,7 +41,7 @@ def fields(shell: Shell, a: Thing, wording: AssetSet, user: User | None) -> list
         return {**base, "options": [], "wide": False, "may": True, "hint": "", **more}
 
     def offered(name: str, options: list[tuple[Any, str]], title: str) -> list[tuple[Any, str]]:
-        value = a.get(name) or ""
+        value = "" if a.get(name) is None else a[name]
         if any(value == option for option, _ in options):
             return options
         return [(value, title or "–"), *options]
@@ -51,20 +51,23 @@ def fields(shell: Shell, a: Thing, wording: AssetSet, user: User | None) -> list
     priorities = [
         (number, known(title)) for number, title in sorted(wording.priorities.items(), reverse=True)
     ]
+    stars = [(0, say("None yet")), *((n, count("{n} star", "{n} stars", n)) for n in range(1, 6))]
     owner = titles.get(a["owner"] or "", a["owner"] or "")
     return [
         field("state", say("State"), "choice",
               options=offered("state", states, known(wording.state(str(a["state"])).title))),
         field("owner", say("Owner"), "choice",
               options=offered("owner", [("", say("Nobody yet")), *people], owner)),
-        field("priority", say("Priority"), "number",
+        field("priority", say("Priority"), "choice",
               options=offered("priority", priorities, str(a["priority"]))),
-        field("type", say("Type"), "choice",
-              options=offered("type", types, known(wording.type(str(a["type"])).title))),
+        field("due", say("To be delivered on"), "date"),
         field("name", say("Name"), wide=True),
         field("description", say("Description"), "long", wide=True),
-        field("due", say("To be delivered on"), "date"),
-        field("tags", say("Tags, with commas between"), "list", value=", ".join(a["tags"])),
+        field("tags", say("Tags, with commas between"), wide=True, value=", ".join(a["tags"])),
+        field("type", say("Type"), "choice",
+              options=offered("type", types, known(wording.type(str(a["type"])).title))),
+        field("rating", say("Stars"), "choice", options=offered("rating", stars, f"{a['rating']:g}"),
+              value=a["rating"]),
         field("start", say("First frame"), "digits", value="" if a["start"] is None else a["start"],
               hint=own_frame(a, 0)),
         field("end", say("Last frame"), "digits", value="" if a["end"] is None else a["end"],
@@ -128,8 +131,8 @@ def hours(a: Thing, may: bool) -> Thing:
     call = f"POST {api_of(a)}/time"
     steps = [(0.5, say("+ ½ hour")), (1, say("+ 1 hour"))]
     return {
-        "budget": figure(budget) if budget else "",
-        "spent": figure(spent) if spent else "",
+        "budget": f"{budget:g}",
+        "spent": f"{spent:g}",
         "value": min(spent, budget),
         "most": budget,
         "over": bool(budget) and spent > budget,

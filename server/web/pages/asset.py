@@ -112,7 +112,11 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         facts=in_words(shell, a, facts),
         download="/files/" + quote(a["address"], safe="/:") if here and a["kind"] != "sequence" else "",
         figures=figures(shell, a, facts, view, student and tracked),
-        copying={"act": f"POST {api}/clone", "name": say("{name} copy", name=a["name"])}
+        copying={
+            "act": f"POST {api}/clone",
+            "then": f"/p/{quote(ident, safe='')}/asset/{{path}}",
+            "name": say("{name} copy", name=a["name"]),
+        }
         if student and is_asset and a["status"] == "ok" and a["kind"] != "sequence"
         else None,
         deleting=button(say("Delete this file"), "DELETE", api) if student and here else None,
