@@ -128,13 +128,26 @@ def command_line() -> argparse.ArgumentParser:
     actions = user.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = actions.add_parser("add", help="add a person, with a password from standard input or a prompt")
     add.add_argument("name")
-    add.add_argument("--role", default="student", choices=("student", "supervisor", "admin"))
+    add.add_argument("--role", default="student", choices=("guest", "student", "supervisor", "admin"))
     add.add_argument("--title", help="the name to show (default: the name)")
     add.add_argument("--system", help="their login name, where it differs: its files are theirs")
+    add.add_argument("--project", action="append", metavar="NAME", help="a project they are in; repeat it")
+    add.add_argument("--pin", action="store_true", help="four to eight digits instead of a password")
     add.add_argument("--no-password", action="store_true", help="sign-in by name alone, or by token")
-    password = actions.add_parser("password", help="set a password, from standard input or a prompt")
-    password.add_argument("name")
-    for action in (add, password):
+    others = [
+        actions.add_parser(name, help=summary)
+        for name, summary in (
+            ("password", "set a password, from standard input or a prompt"),
+            ("pin", "set a PIN of four to eight digits, likewise"),
+            ("tap", "take password and PIN away: a tap is enough"),
+            ("off", "switch somebody off: no sign-in, all else as it was"),
+            ("on", "switch somebody on again"),
+            ("remove", "take somebody out; their files stay"),
+        )
+    ]
+    for action in others:
+        action.add_argument("name")
+    for action in (add, *others, actions.add_parser("list", help="who is there, and how they sign in")):
         action.add_argument("--config", metavar="DIR", default=argparse.SUPPRESS, help="configuration")
 
     submit = command("submit", "submit a job for a file", server=True)

@@ -104,6 +104,23 @@ def test_people_are_added_and_get_passwords(tmp_path: Path) -> None:
     assert People(Settings(tmp_path)).sign_in("ana", "other").ident == "ana"
 
 
+def test_people_get_pins_and_are_taken_out(tmp_path: Path) -> None:
+    config = ["--config", str(tmp_path)]
+    named = ["--role", "guest", "--title", "Guest of the day", "--project", "green", "--pin"]
+    assert call("user", "add", "gil", *named, *config, text="4821\n").returncode == 0
+    assert People(Settings(tmp_path)).sign_in("gil", "4821", pin=True).projects == ("green",)
+    assert "the first that anybody would try" in call("user", "pin", "gil", *config, text="1111\n").stderr
+    assert call("user", "off", "gil", *config).stdout == "Guest of the day is switched off.\n"
+    lines = call("user", "list", *config).stdout.splitlines()
+    assert [line.split()[:4] for line in lines if line.startswith("gil")] == [
+        ["gil", "guest", "off", "green"]
+    ]
+    assert call("user", "remove", "gil", *config).returncode == 0
+    assert not People(Settings(tmp_path)).known("gil")
+    refused = call("forget", "gil", *config)
+    assert (refused.returncode, "say --yes" in refused.stderr) == (1, True)
+
+
 def test_an_admins_password_closes_the_first_door(tmp_path: Path) -> None:
     code = tmp_path / "first-sign-in.txt"
     code.write_text("0000-1111-2222")
