@@ -121,7 +121,7 @@ def test_several_are_changed_at_once_and_undone(root: Path, window: Window) -> N
     window.find("[data-all]").click()
     window.until_text("#many strong", f"{SHOTS // 10} chosen")
     window.button("Choose none").click()
-    window.until("return document.getElementById('many').hidden")
+    window.until("return !document.querySelector('#many').checkVisibility()")
 
 
 def test_words_are_found_as_one_types(window: Window) -> None:

@@ -143,7 +143,7 @@ def change_assets(services: Services, call: Call) -> Answer:
     data = {
         "changed": outcome.changed,
         "failed": failed,
-        "undo": undo("PATCH", "/api/assets", {"each": back}) if back else None,
+        "undo": undo("POST", "/api/assets/change", {"each": back}) if back else None,
     }
     return Answer(data, said_of_many(services, outcome))
 
@@ -222,7 +222,7 @@ ROUTES = [
           "a new file from its type's template; or make an asset of a file that is there", role="student",
           body={"anyOf": [ref("NewFile"), ref("NewAsset")]}, data=ref("Asset"), status=201,
           errors=(404, 409), tag="assets"),
-    Route("PATCH", "/api/assets", change_assets, "change fields of several assets", role="student",
+    Route("POST", "/api/assets/change", change_assets, "change fields of several assets", role="student",
           body=ref("AssetChanges"), data=ref("ManyChanged"), errors=(404, 409, 412), tag="assets"),
     Route("GET", "/api/assets/{address}", show_asset, "one asset, with what its content tells",
           data=ref("Asset"), headers={"If-None-Match": "an ETag that is known already"}, errors=(304,),

@@ -88,11 +88,14 @@ class Listing:
         may = call.user is not None and call.user.at_least("student")
         wording = self.wording(project, asked["view"], may=may)
         body = self._body((languages.reading(), ident, part, may, *asked.values()), found, part, wording)
-        only = all_values(call, "only") if call.query.get("part") == "1" else None
-        if only is not None:
-            return self._some(call, found, part, wording, body, asked, set(only))
         before, after = self._frame(call, found, part, wording, body, asked)
-        return self._answer(call, before, body, after)
+        only = all_values(call, "only") if call.query.get("part") == "1" else None
+        if only is None:
+            return self._answer(call, before, body, after)
+        # All rows are named in the frame, and only those that may have changed are there.
+        wanted = set(only)
+        rows = self.rows([entry for entry in body.entries if entry.address in wanted], wording)
+        return self._shell.answer(call, b"".join((before, "".join(rows).encode("utf-8", "replace"), after)))
 
     def _found(self, ident: str, asked: Asked, *, files: bool) -> list[Row]:
         return self._shell.services.assets.rows(
@@ -141,18 +144,20 @@ class Listing:
     def _frame(
         self, call: Call, found: list[Row], part: Part, wording: Wording, body: Body, asked: Asked
     ) -> tuple[bytes, bytes]:
-        """What stands before and after the rows, for this person and this search."""
+        """What stands before and after the rows, for this person and this search. A page's inside alone is
+        nobody's own, so that a hundred browsers that hear of one change share it."""
         shell, user = self._shell, call.user
         title = shell.services.settings.get("title")
         folders = shell.services.store.index.folders(wording.project.address)
-        who = (user.ident, user.title, user.role) if user else None
+        inside = call.query.get("part", "") == "1"
+        who = None if inside or user is None else (user.ident, user.title, user.role, call.csrf)
         problems = shell.services.problems.count(wording.project.address)
         name = (
             languages.reading(),
             who,
-            call.csrf,
+            inside,
+            wording.may,
             call.path,
-            call.query.get("part", ""),
             part,
             title,
             folders,
@@ -168,7 +173,7 @@ class Listing:
         kept = self._frames.get(name)
         if kept is not None and kept[0] is body:
             return kept[1], kept[2]
-        text = self._render(call, found, part, wording, body, asked, Markup(HERE))
+        text = self._render(call, found, part, wording, body, asked)
         before, _, after = text.partition(HERE)
         made = (body, before.encode("utf-8", "replace"), after.encode("utf-8", "replace"))
         with self._lock:
@@ -178,20 +183,9 @@ class Listing:
                 self._frames.popitem(last=False)
         return made[1], made[2]
 
-    def _some(
-        self, call: Call, found: list[Row], part: Part, wording: Wording, body: Body, asked: Asked,
-        only: set[str],
-    ) -> bottle.HTTPResponse:  # fmt: skip
-        """The page's inside with all rows named and only those in it that may have changed."""
-        entries = [entry for entry in body.entries if entry.address in only]
-        rows = Markup("".join(self.rows(entries, wording)))
-        text = self._render(call, found, part, wording, body, asked, rows)
-        return self._shell.answer(call, text.encode("utf-8", "replace"))
-
     def _render(
-        self, call: Call, found: list[Row], part: Part, wording: Wording, body: Body, asked: Asked,
-        rows: Markup,
-    ) -> str:  # fmt: skip
+        self, call: Call, found: list[Row], part: Part, wording: Wording, body: Body, asked: Asked
+    ) -> str:
         shell, project, total = self._shell, wording.project, len(found)
         end = min(part.start + part.rows, total)
         others = self._others(project, found, asked)
@@ -222,7 +216,7 @@ class Listing:
             files_too=files_too,
             total=total,
             summary=self._summary(project, total, part.start, end, asked),
-            rows=rows,
+            rows=Markup(HERE),
             order=body.order,
             heads=filters.heads(asked),
             more=filters.address(asked, **{"from": end}) if end < total else "",
