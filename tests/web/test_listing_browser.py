@@ -126,7 +126,7 @@ def test_several_are_changed_at_once_and_undone(root: Path, window: Window) -> N
 
 def test_words_are_found_as_one_types(window: Window) -> None:
     window.go(PAGE)
-    window.find("input[name=q]").send_keys('"sh 11" type:prop')
+    window.find(".filters input[name=q]").send_keys('"sh 11" type:prop')
     window.until("return new URLSearchParams(location.search).get('q') == '\"sh 11\" type:prop'")
     window.until_text("[data-summary]", f"1 of {SHOTS} files")
     assert window.run(NAMES) == ["Sh 110"]

@@ -15,7 +15,7 @@ QUERY = {
 }
 
 
-def search(services: Services, call: Call) -> Answer:
+def search_everything(services: Services, call: Call) -> Answer:
     one = call.query.get("project", "")
     project = services.projects.get(one) if one else None
     limit = number(call.query, "limit", finding.LIMIT, 1, 100)
@@ -43,6 +43,7 @@ def search(services: Services, call: Call) -> Answer:
 
 
 ROUTES = [
-    Route("GET", "/api/search", search, "files, people, projects, notes and renders that fit", query=QUERY,
+    Route("GET", "/api/search", search_everything, "files, people, projects, notes, renders",
+          query=QUERY,
           data=ref("Everything"), errors=(404,), tag="assets"),
 ]  # fmt: skip
