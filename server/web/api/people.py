@@ -111,7 +111,7 @@ def bring_back(services: Services, call: Call) -> Answer:
     return told(services, user, say("{name} is back.", name=user.title))
 
 
-def forget(services: Services, call: Call) -> Answer:
+def forget_user(services: Services, call: Call) -> Answer:
     ident = call.params["user"]
     credit = {"keep": True, "remove": False}.get(call.body.get("credits", ""))
     done = services.forgetting.forget(ident, credit=credit)
@@ -220,7 +220,7 @@ ROUTES = [
           data=ref("UserGone"), errors=(409,), tag="people"),
     Route("POST", "/api/users/{user}/back", bring_back, "take that back", role="admin", errors=(409,),
           data=WHOLE, tag="people"),
-    Route("POST", "/api/users/{user}/forget", forget,
+    Route("POST", "/api/users/{user}/forget", forget_user,
           "take somebody's name out of everything that Croft wrote, for good", role="admin",
           body=ref("Forget"), data=ref("PersonForgotten"), errors=(409,), tag="people"),
     Route("PUT", "/api/users/{user}/password", set_password,
