@@ -22,13 +22,18 @@ def create(services: Services, call: Call) -> Answer:
     body = call.body
     address = services.creation.create(
         body["project"], body["name"], body["type"], body.get("description", ""), call.require("student"),
-        file_name=body.get("file", ""), owner=body.get("owner"), of=body.get("of", ()),
+        file_name=body.get("file", ""), owner=owner_of(services, body.get("owner")), of=body.get("of", ()),
     )  # fmt: skip
     data = services.assets.one(address)
     data = {**data, "undo": undo("DELETE", f"/api/assets/{quoted(address)}")}
     headers = [("ETag", f'"{data["etag"]}"'), ("Location", "/api/assets/" + quote(address, safe="/:@"))]
     said = say("{name} is made: {path}. Open it in Blender and save.", name=data["name"], path=data["path"])
     return Answer(data, said, 201, headers)
+
+
+def owner_of(services: Services, asked: str | None) -> str | None:
+    """Whose it is to be: `none` is nobody's, unless somebody is called so."""
+    return "" if asked == "none" and not services.people.known("none") else asked
 
 
 def show_file_name(services: Services, call: Call) -> Answer:

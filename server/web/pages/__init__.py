@@ -32,8 +32,10 @@ from server.web.pages import (
     home,
     job,
     listing,
+    new,
     people,
     problems,
+    projects,
     render,
     rendering,
     saves,
@@ -91,6 +93,7 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/setup": lambda: setup.page(shell, services.call()),
         "/admin": lambda: admin.page(shell, call()),
         "/admin/configuration": lambda: admin.configuration(shell, call()),
+        "/admin/projects": lambda: projects.admin(shell, call()),
         "/computers": lambda: computers.page(shell, call()),
         "/computers/<name>": lambda name: computer.page(shell, call(), call().path.split("/", 2)[2]),
         "/rendering": lambda: rendering.page(shell, call()),
@@ -112,6 +115,8 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/p/<project>/film/gap.svg": lambda project: shots.slate(shell, call(), project),
         "/p/<project>/film/frame/<n>": lambda project, n: shots.to_frame(shell, project, n),
         "/p/<project>/assets": lambda project: rows.page(call(), project),
+        "/p/<project>/new": lambda project: new.page(shell, call(), project),
+        "/p/<project>/project": lambda project: projects.page(shell, call(), project),
         "/p/<project>/drop": lambda project: drop.page(shell, call(), rows, project),
         "/p/<project>/asset/<path:re:(?s:.+)>": lambda project, path: asset.page(
             shell, call(), *named(call())

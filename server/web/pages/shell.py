@@ -132,6 +132,8 @@ class Shell:
             found.append(("Shots", f"{base}/shots", 0))
             found.append(("Team", f"{base}/team", 0))
         found.append(("Rendering", f"{base}/rendering", 0))
+        if project is not None:
+            found.append(("Project", f"{base}/project", 0))
         if project is None and user is not None and user.at_least("supervisor"):
             found.append(("Computers", "/computers", len(self.services.farm.machines.waiting)))
         count = self.services.problems.count(project.address if project else "")
