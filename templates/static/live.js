@@ -90,7 +90,7 @@ function drawAgain(address) {
 }
 
 // Who uses a file concerns the same pages as a change of the file itself.
-const ofFiles = (kind) => ["asset", "uses", "note"].includes(kind);
+const ofFiles = (kind) => ["asset", "uses", "note", "history"].includes(kind);
 
 // Which rows a change is of: a table of renders says so; others are of files.
 function ofRows(kind) {

@@ -52,7 +52,7 @@ class Found:
 
 class History:
     """`start` to `close`; everything else is thread-safe. `changed` is called with the files of
-    which there is more to see, `["all"]` where these are many."""
+    which there is more to see; where these are many, with their projects' folders, each with a '/'."""
 
     def __init__(
         self, store: Store, projects: Projects, saves: Saves, kept: int = KEPT,
@@ -263,6 +263,7 @@ class History:
 
     def _take_over(self, found: dict[str, list[Entry]]) -> None:
         gone: set[int] = set()
+        of: set[str] = set()
         fresh: list[Entry] = []
         for origin, new in found.items():
             old = self._by.get(origin, ())
@@ -270,6 +271,7 @@ class History:
             if kept == old:
                 continue
             gone.update(map(id, old))
+            of.update(entry.address for entry in (*old, *kept))
             fresh += kept
             if kept:
                 self._by[origin] = kept
@@ -283,8 +285,7 @@ class History:
         if len(everything) > self._most + self._most // 10:
             everything = self._let_go(everything)
         self._all = everything
-        of = {entry.address for entry in fresh}
-        self.changed(list(of) if 0 < len(of) <= TOLD else ["all"])
+        self.changed(sorted(of if len(of) <= TOLD else {f"{paths.top_of(address)}/" for address in of}))
 
     def _let_go(self, everything: list[Entry]) -> list[Entry]:
         """Only the newest stay."""
