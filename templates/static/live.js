@@ -1,6 +1,6 @@
 // Keeps a page true while things change: main[data-live] names the kinds of change that concern it. Changes
 // are gathered for half a second, the page's own address is asked for its inside, and that is morphed in.
-import { emit, words } from "./act.js";
+import { ask, emit, words } from "./act.js";
 import { morph } from "./morph.js";
 
 const main = document.querySelector("main[data-live]");
@@ -68,8 +68,16 @@ function speak() {
   }, Math.max(0, spokenAt + SPEAK_MS - performance.now()));
 }
 
+// The bell, on whatever page one is.
+async function ring() {
+  const { data } = await ask("GET", "/api/notes/unread");
+  const count = document.querySelector("#bell .count");
+  if (data && count) Object.assign(count, { textContent: data.unread, hidden: !data.unread });
+}
+
 function hear(message) {
   emit("heard", message);
+  if (message.kind === "note") ring();
   if ("lost" in message) showLost(message.lost);
   else if (message.reload) lookAgain();
   else if (message.kind === "thumbnail") message.ids.forEach(drawAgain);

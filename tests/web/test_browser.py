@@ -30,6 +30,7 @@ PAGES += ["/p/demo/deleted", "/p/demo/assets?files=1", "/p/demo/asset/shots/boar
 PAGES += ["/p/demo/render/shots/sh010.blend", "/p/demo/render/shots/sh010.blend?type=blender-tiles"]
 PAGES += ["/history", "/p/demo/history?who=student", "/p/demo/history?q=nothing+at+all"]
 PAGES += ["/p/demo/team", "/p/demo/new", "/p/demo/project", "/p/demo/shots", "/p/demo/credits"]
+PAGES += ["/notes", "/p/demo/notes?show=all"]
 PAGES += ["/computers", "/me", "/api/docs", "/nowhere", "/statistics", "/p/demo/statistics?days=30"]
 SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
 TARGETS = "button, a.button, input:not([type=hidden], [type=checkbox], .aside), label.tick, select, nav a"

@@ -11,17 +11,14 @@ from typing import Any
 import pytest
 from house import QUICK, Browser, House
 
+from server.library.people import SOMEONE
 from server.web.app import build
 
 SHOT = "demo/shots/sh010.blend"
-NASTY = [
-    '<img src=x onerror="alert(1)">',
-    "{{ 7 * 7 }} {% raw %}",
-    "{who} {0} %s %(a)s",
-    "‮txt.exe‬",
-    "'\"><b>",
-    "&lt;",
-]
+NASTY = (
+    '<img src=x onerror="alert(1)"> {{ 7 * 7 }} {% raw %} {who} {0} %s %(a)s'
+    " \u202etxt.exe\u202c '\"><b> &lt; "
+)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +103,7 @@ def test_its_author_changes_it_others_answer_supervisors_delete(shared: House, s
     assert again["reply_to"] == note["id"]
     gone = boss.ask("DELETE", path).data
     assert [one["text"] for one in ana.get(api(shot)).data] == ["yes", "better now?"]
+    assert "This note was deleted." in ana.get("/p/demo/asset/shots/sh010.blend").body.decode()
     assert ana.patch(path, {"resolved": True}).status == 404
     take_back(boss, gone)
     solved = ana.patch(path, {"resolved": True})
@@ -236,9 +234,9 @@ def test_a_forgotten_person_is_in_no_note(shared: House, shot: str) -> None:
     ben.post("/api/notes/read")
     assert shared.croft.services.notes.forget("ben") == 3
     texts = {one["text"]: one for one in ana.get(api(shot)).data}
-    assert set(texts) == {"@somebody, look; ben@home", "mine, ben's"}
-    assert (texts["mine, ben's"]["who"], texts["@somebody, look; ben@home"]["todo"]) == ("", "*")
-    assert texts["@somebody, look; ben@home"]["ticks"][0]["done"]
+    assert set(texts) == {f"@{SOMEONE}, look; ben@home", "mine, ben's"}
+    assert (texts["mine, ben's"]["who"], texts[f"@{SOMEONE}, look; ben@home"]["todo"]) == (SOMEONE, "*")
+    assert texts[f"@{SOMEONE}, look; ben@home"]["ticks"][0]["done"]
     assert not any("-ben-" in path.name or '"ben"' in path.read_text() for path in files(shared))
     assert not (shared.config / "seen/ben.json").exists()
 
@@ -248,3 +246,42 @@ def test_nobody_says_anything_without_being_somebody(shared: House, shot: str) -
     assert shared.browser().get("/api/notes").status == 401
     assert shared.browser("ben").post(api("data::demo/shots/none.blend"), {"text": "x"}).status == 404
     assert shared.browser("ben").post(api("data::demo/.croft/x/y.json"), {"text": "x"}).status in (400, 404)
+
+
+PAGES = ["/p/demo/asset/shots/sh010.blend", "/notes?show=all", "/p/demo/notes?show=open", "/search?q=hostile"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_was_said_is_text_on_every_page(shared: House, shot: str, page: str) -> None:
+    say(shared.browser("ben"), shot, f"hostile {NASTY}\n- {NASTY}", todo="ana", where="top left")
+    text = shared.browser("ana").get(page).body.decode()
+    assert "hostile &lt;img src=x onerror=&#34;alert(1)&#34;&gt; {{ 7 * 7 }} {% raw %} {who} {0} %s" in text
+    assert "<img src=x" not in text
+    assert "<b> &lt;" not in text
+
+
+def test_the_longest_note_and_a_name_full_of_marks(shared: House, shot: str) -> None:
+    address = shared.asset("demo/shots/a<b> {{ 1 }} 'x' \u202e.blend", owner="ana")
+    note = say(shared.browser("ben"), address, "- x\n" * 2500, todo="*")
+    assert len(note["ticks"]) == 1
+    assert say(shared.browser("ben"), address, "x" * 10_000)["open"]
+    for page in ("/notes?show=mine", "/p/demo/assets"):
+        text = shared.browser("ana").get(page).body.decode()
+        assert "<b> {{" not in text
+        assert "{{ 1 }}" in text
+
+
+def test_a_note_is_read_where_it_is_seen_and_counted_in_the_list(shared: House, shot: str) -> None:
+    ana, ben = shared.browser("ana"), shared.browser("ben")
+    say(ben, shot, "look")
+    assert "1 open note" in ana.get("/p/demo/assets").body.decode()
+    page = "/p/demo/asset/shots/sh010.blend"
+    ana.get(f"{page}?part=1")
+    assert ana.get("/api/notes/unread").data["unread"] == 1  # a page that follows by itself isn't looked at
+    assert "New" in ana.get(page).body.decode()
+    assert ana.get("/api/notes/unread").data["unread"] == 0
+    written = (shared.config / "seen/ana.json").stat().st_mtime_ns
+    ana.get(page)
+    assert (shared.config / "seen/ana.json").stat().st_mtime_ns == written
+    ben.patch(f"{api(shot)}/{ben.get(api(shot)).data[0]['id']}", {"resolved": True})
+    assert "open note" not in ana.get("/p/demo/assets").body.decode()

@@ -84,6 +84,14 @@ class Window:
 
         return WebDriverWait(self.driver, seconds, 0.05).until(check, f"never true: {script}")
 
+    def wait(self, check: Callable[[], Any], seconds: float = WAIT_S) -> Any:
+        """What this says as soon as it is true, where the page runs no scripts and may be loading."""
+        from selenium.common.exceptions import WebDriverException
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        ignored = [WebDriverException]
+        return WebDriverWait(self.driver, seconds, 0.05, ignored_exceptions=ignored).until(lambda _: check())
+
     def until_text(self, selector: str, text: str, seconds: float = WAIT_S) -> None:
         """Waits until an element of that selector holds the text."""
         self.until(HOLDS, selector, text, seconds=seconds)

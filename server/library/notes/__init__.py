@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from server.disk import files, paths, sidecar
@@ -25,10 +26,10 @@ from server.disk.speech import say
 from server.disk.store import Store
 
 from ..assets import Assets
-from ..people import People, User, require
+from ..people import SOMEONE, People, User, require
 from . import fields, marks, record, sheaves
 from .concerns import MENTION, MINE, OWN, REPLY, TODO, Concern
-from .record import ANYBODY, TEXT_MOST, Note, Tick
+from .record import ANYBODY, TEXT_MOST, Note, Tick, fitting
 from .seen import Read, Seen
 from .sheaves import EMPTY, NOTE_BYTES, Sheaf
 
@@ -106,9 +107,12 @@ class Notes:
 
     # Reading
 
-    def of(self, address: str) -> tuple[Note, ...]:
-        """What was said of a file, oldest first. NotFound where there is no such file."""
-        return tuple(note for note in self._sheaf(self._assets.get(address)).notes if not note.deleted)
+    def of(self, address: str, *, answered: bool = False) -> tuple[Note, ...]:
+        """What was said of a file, oldest first; with `answered` deleted notes too, whose answers are left.
+        NotFound where there is no such file."""
+        notes = self._sheaf(self._assets.get(address)).notes
+        left = {note.reply_to for note in notes if not note.deleted} if answered else set()
+        return tuple(note for note in notes if not note.deleted or note.id in left)
 
     def open_count(self, address: str) -> int:
         """How many notes of a file somebody should still look at. A look into memory."""
@@ -142,16 +146,24 @@ class Notes:
         return tuple(note for note in found if note.address.startswith(under)) if under else found
 
     def search(self, text: str, under: str = "", limit: int = 50) -> list[Note]:
-        """The newest notes that hold each of these words."""
-        words = text.casefold().split()
-        found: list[Note] = []
-        for note in self.all(under) if words else ():
-            said = note.text.casefold()
-            if all(word in said for word in words):
-                found.append(note)
-                if len(found) == limit:
-                    break
-        return found
+        """The newest notes that hold each of these words; none for no words."""
+        return list(islice(fitting(self.all(under), text), limit)) if text.strip() else []
+
+    def shown(self, user: str, show: str, under: str = "", text: str = "") -> Sequence[Note]:
+        """Newest first: `mine`, what concerns somebody; `todo`, what they are to do; `open`, what is neither
+        done nor resolved; else all. Of these, those below a folder that hold each word of a text."""
+        found: Sequence[Note]
+        if show == "mine":
+            found = [one.note for one in self.for_user(user)]
+        elif show == "todo":
+            found = self.todo_for(user)[::-1]
+        else:
+            found = self.all(under)
+        if show in ("mine", "todo") and under:
+            found = [note for note in found if note.address.startswith(under)]
+        if show == "open":
+            found = [note for note in found if note.open]
+        return list(fitting(found, text)) if text.strip() else found
 
     def for_user(self, user: str) -> tuple[News, ...]:
         """What concerns somebody, newest first: what is theirs to do, what names them, answers, notes on
@@ -207,6 +219,7 @@ class Notes:
             first = self.one(address, answered)
             said["reply_to"] = first.reply_to or first.id
         ident = self._write(address, user, said)
+        self._store.tell(address, user.ident, {"note": ident})
         return self.one(address, ident)
 
     def change(
@@ -226,6 +239,8 @@ class Notes:
         back = self._back(before, changed)
         if back:
             self._write(address, user, {"of": ident, "set": {name: changed[name] for name in back}}, before)
+            if not self.one(address, ident, deleted=True).open and before.open and not changed.get("deleted"):
+                self._store.tell(address, user.ident, {"note": ident, "done": True})
         return self.one(address, ident, deleted=True), back
 
     def forget(self, user: str) -> int:
@@ -288,7 +303,7 @@ class Notes:
             if fresh == data:
                 continue
             ident = record.id_of(name)
-            other = record.name_of(ident, fields.SOMEBODY) if data.get("who") == user else name
+            other = record.name_of(ident, SOMEONE) if data.get("who") == user else name
             self._store.write_json(paths.join(folder, other), fresh)
             if other != name:
                 self._store.disk.unlink(path)

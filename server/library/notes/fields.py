@@ -9,10 +9,10 @@ from typing import Any
 from server.disk.errors import BadInput
 from server.disk.speech import say
 
+from ..people import SOMEONE
 from . import marks, record
 from .record import ANYBODY, TEXT_MOST
 
-SOMEBODY = "somebody"  # stands where a person was forgotten
 YES = (True, "true", "on", "1")  # the texts are a form's
 
 
@@ -69,12 +69,12 @@ def without(data: Mapping[str, Any], user: str) -> dict[str, Any]:
     """What a note's file says, without a person's name."""
     fresh = dict(data)
     if fresh.get("who") == user:
-        fresh["who"] = ""
+        fresh["who"] = SOMEONE
     if fresh.get("todo") == user:
         fresh["todo"] = ANYBODY
     if isinstance(text := fresh.get("text"), str) and user in record.mentions(text):
         said = record.pieces_of(text)
-        fresh["text"] = "".join("@" + SOMEBODY if name == user else words for name, words in said)
+        fresh["text"] = "".join("@" + SOMEONE if name == user else words for name, words in said)
     if isinstance(changed := fresh.get("set"), dict):
         fresh["set"] = without(changed, user)
     return fresh

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -215,6 +215,15 @@ def pieces_of(text: str) -> list[tuple[str, str]]:
         found += [("", text[end : match.start()]), (name.lower(), "@" + name)]
         end = match.start() + 1 + len(name)
     return [piece for piece in (*found, ("", text[end:])) if piece[1]]
+
+
+def fitting(notes: Iterable[Note], text: str) -> Iterator[Note]:
+    """Those that hold each word of a text."""
+    words = text.casefold().split()
+    for note in notes:
+        said = note.text.casefold()
+        if all(word in said for word in words):
+            yield note
 
 
 def is_version(text: str) -> bool:

@@ -7,7 +7,6 @@ from typing import Any
 from server.disk.encoding import quote
 from server.disk.speech import count, say
 from server.library.notes import Note
-from server.library.people import User
 from server.web.api.note_shapes import SHOWN
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, page_of
@@ -31,34 +30,20 @@ def list_notes(services: Services, call: Call) -> Answer:
 
 
 def list_all(services: Services, call: Call) -> Answer:
-    user = call.require("guest")
-    found = [view for note, view in shown(services, user, call.query) if fits(note, call.query.get("q", ""))]
-    rows, following = page_of(found, call.query)
-    text = count("{n} note.", "{n} notes.", len(found))
-    return Answer(rows, text, next=following, is_list=True)
-
-
-def shown(services: Services, user: User, query: dict[str, str]) -> list[tuple[Note, dict[str, Any]]]:
-    """The notes that are asked for, newest first, each as it is shown."""
+    user, query = call.require("guest"), call.query
     ident, show = query.get("project", ""), query.get("show") or "all"
     under = services.projects.get(ident).address + "/" if ident else ""
-    if show == "mine":
-        return [
-            (one.note, {**one.note.view(), "why": one.why, "read": one.read})
-            for one in services.notes.for_user(user.ident)
-            if one.note.address.startswith(under)
-        ]
-    notes = services.notes.todo_for(user.ident) if show == "todo" else services.notes.all(under)
-    return [
-        (note, note.view())
-        for note in notes
-        if note.address.startswith(under) and (note.open or show == "all")
+    found = services.notes.shown(user.ident, show, under, query.get("q", ""))
+    news = {one.note.id: one for one in services.notes.for_user(user.ident)} if show == "mine" else {}
+    rows, following = page_of(found, query)
+    views = [
+        {**note.view(), "why": news[note.id].why, "read": news[note.id].read}
+        if note.id in news
+        else note.view()
+        for note in rows
     ]
-
-
-def fits(note: Note, text: str) -> bool:
-    said = note.text.casefold()
-    return all(word in said for word in text.casefold().split())
+    text = count("{n} note.", "{n} notes.", len(found))
+    return Answer(views, text, next=following, is_list=True)
 
 
 def add_note(services: Services, call: Call) -> Answer:

@@ -33,6 +33,7 @@ from server.web.pages import (
     job,
     listing,
     new,
+    notes,
     people,
     problems,
     projects,
@@ -125,6 +126,8 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
             shell, call(), *named(call())
         ),
         "/p/<project>/deleted": lambda project: saves.deleted(shell, call(), project),
+        "/notes": lambda: notes.page(shell, call()),
+        "/p/<project>/notes": lambda project: notes.page(shell, call(), project),
         "/p/<project>/rendering": lambda project: rendering.page(shell, call(), project),
         "/p/<project>/problems": lambda project: problems.page(shell, call(), project),
         "/p/<project>/job/<ident>": lambda project, ident: job.page(shell, call(), project, ident),

@@ -18,6 +18,7 @@ from server.web.pages import (
     film,
     history,
     listing,
+    notes,
     problems,
     saves,
     sheets,
@@ -60,6 +61,10 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
     wording = shell.wording(project)
     made = cards.cards(shell, call, views)
     troubles = problems.of_asset(shell, call, a["address"])
+    shown = None
+    if view:
+        may = made[views.index(view)]["may"]
+        shown = film.film(shell, call, view, fps=cards.scene_of(shell, view)[0], may=may)
     told = any(trouble["kind"] == "sidecar" for trouble in troubles)
     here, student = a["status"] != "missing", call.user is not None and call.user.at_least("student")
     return shell.page(
@@ -80,11 +85,16 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         no_picture=say("No picture yet.")
         if a["kind"] != "file"
         else say("This kind of file has no picture."),
-        film=film.film(
-            shell, call, view, fps=cards.scene_of(shell, view)[0], may=made[views.index(view)]["may"]
-        )
-        if view
-        else None,
+        film=shown,
+        talk=notes.section(
+            shell,
+            call,
+            project,
+            a["address"],
+            shown,
+            str((view or {}).get("version") or ""),
+            picture=a["kind"] == "image",
+        ),
         newest=made[views.index(view)] if view else None,
         failed=cards.failures(shell, view) if view else [],
         jobs=made,

@@ -26,7 +26,7 @@ from server.web.pages.shell import Shell
 if TYPE_CHECKING:
     from server.library.projects import AssetSet, Project
 
-Look = tuple[str | None, int, Said | None]
+Look = tuple[str | None, int, Said | None, int]
 Name = tuple[Language, str, str, bool]
 
 ROWS_KEPT = 8192  # some 8 MB
@@ -95,8 +95,8 @@ class FileRows:
         return made
 
     def look(self, entry: Entry) -> Look:
-        """What a row shows that isn't the entry's own: its picture, how many wait for it, and of a file
-        that nobody tracks who uses it."""
+        """What a row shows that isn't the entry's own: its picture, how many wait for it, of a file that
+        nobody tracks who uses it, and how many of its notes are open."""
         services = self._shell.services
         used = None
         if entry.facts is None and (users := services.dependencies.used_by(entry.address)):
@@ -105,7 +105,9 @@ class FileRows:
                 if len(users) == 1
                 else count("used by {n} file", "used by {n} files", len(users))
             )
-        return services.assets.thumbnail_url(entry), services.dependencies.waiting.get(entry.address, 0), used
+        picture, waiting = services.assets.thumbnail_url(entry), services.dependencies.waiting
+        opened = services.notes.open_count(entry.address)
+        return picture, waiting.get(entry.address, 0), used, opened
 
     def _facts(self, entry: Entry, wording: Wording, look: Look) -> dict[str, Any]:
         view = self._shell.services.assets.view(entry, wording.project)
@@ -140,6 +142,7 @@ class FileRows:
             "priority_word": wording.set.priorities.get(priority, ""),
             "waited": look[1],
             "used": look[2],
+            "notes": look[3],
             "changed": words.when(view["modified"], wording.now),
         }
 

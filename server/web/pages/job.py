@@ -11,7 +11,7 @@ from server.disk.errors import NotFound
 from server.disk.speech import say as say_later
 from server.web import requests
 from server.web.languages import count
-from server.web.pages import sheets
+from server.web.pages import notes, sheets
 from server.web.pages.cards import View, cards, failures, priorities, scene_of
 from server.web.pages.film import film
 from server.web.pages.shell import Shell
@@ -41,6 +41,10 @@ def page(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPRespon
     tasks, total = farm.tasks(job_id, start, TASKS, listed.removeprefix("all")) if listed else ([], 0)
     fps, _ = scene_of(shell, view)
     job = cards(shell, call, [view])[0]
+    shown = film(shell, call, view, fps=fps, may=job["may"])
+    talk = notes.section(
+        shell, call, project, str(view["file"]), shown, str(view.get("version") or ""), only=True
+    )
     return shell.page(
         call,
         "job.html",
@@ -50,7 +54,9 @@ def page(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPRespon
         job=job,
         why=why(shell, call, view),
         priorities=priorities(shell, project),
-        film=film(shell, call, view, fps=fps, may=job["may"]),
+        film=shown,
+        talk=talk,
+        file=str(view["file"]),
         failed=failures(shell, view),
         statistics=sheets.sums(view),
         advice=[sheets.in_peoples_words(text) for text in farm.advice(job_id)],

@@ -94,6 +94,7 @@ class Shell:
             path=call.path,
             part=call.query.get("part") == "1",
             trouble=self.trouble(project, call.user),
+            bell=self.services.notes.unread(call.user.ident) if call.user else 0,
             lang=languages.reading(),
             languages=self.services.languages.choices(),
             project_url=f"/p/{quote(project.ident, safe='')}" if project else "",
