@@ -271,6 +271,7 @@ def test_the_shots_play_as_one_film(studio: Studio, window: Window) -> None:
 
 
 def test_a_shots_stars_and_stages_save_themselves(studio: Studio, window: Window) -> None:
+    studio.ask("PATCH", "/api/assets/data::demo/shots/sh010.blend", {"render": True, "type": "shot"})
     window.go("/p/demo/shots")
     for name, value in (("rating", "4"), ("due", "2026-12-24")):
         window.run(TYPED, name, value)
@@ -286,13 +287,14 @@ def test_the_admins_pages_are_accessible_and_fit(
     wrong = studio.config / "sets" / "mine.json"
     wrong.write_text('{\n "title": "Mine",\n}')
     window.look(width, scheme)
+    window.go("/sign-in")  # which follows nothing
     window.driver.execute_async_script(SIGN_IN, '{"user": "admin", "password": "long enough"}')
-    for page in ("/admin", "/admin/configuration"):
+    for page in ("/admin/configuration", "/admin"):
         window.go(page)
+        window.until_text(".wrong", "This comma is one too many.")
         assert window.violations() == [], page
         assert window.run("return document.documentElement.scrollWidth - window.innerWidth") <= 0, page
-    window.go("/admin")
     window.until_text("h1", "Health")
-    window.until_text(".wrong", "This comma is one too many.")
-    wrong.unlink()
-    window.until("return !document.querySelector('.wrong .listing')")
+    if width > 1000:
+        wrong.unlink()
+        window.until("return !document.querySelector('.wrong .listing')")

@@ -96,9 +96,10 @@ class Problems:
     def wake(self) -> None:
         """Somebody looks: what no event tells of is worth asking for."""
         now = self._clock()
-        stale = now - self._looked > EVERY_S
+        # Whoever comes after nobody looked wakes the thread, which sleeps without an end then.
+        due = now - self._looked > EVERY_S or now - self._asked >= WATCHED_S
         self._asked = now
-        if stale:
+        if due:
             with self._condition:
                 self._condition.notify_all()
 
@@ -123,8 +124,9 @@ class Problems:
         while True:
             with self._condition:
                 while not self._closed and not self._due():
-                    watched = self._clock() - self._asked < WATCHED_S
-                    self._condition.wait(EVERY_S if watched else None)
+                    now = self._clock()
+                    rest_s = max(0.05, EVERY_S - (now - self._looked))  # others look meanwhile, too
+                    self._condition.wait(rest_s if now - self._asked < WATCHED_S else None)
                 if self._closed or self._condition.wait_for(lambda: self._closed, GATHER_S):
                     return
             try:
