@@ -35,7 +35,7 @@ from server.library.copies import Copies
 from server.library.creation import Creation
 from server.library.credits import Credits
 from server.library.dependencies import Dependencies
-from server.library.history import History, make
+from server.library.history import History, of_render
 from server.library.ingest import Ingest
 from server.library.media import Media, ending
 from server.library.notes import Notes, Seen
@@ -448,11 +448,10 @@ def remember_renders(history: History, farm: Farm) -> None:
     known: dict[str, tuple[str, str]] = {}
 
     def put(job: Any) -> None:
-        at, who = job.record.get("created"), str(job.record.get("user") or "")
+        who = str(job.record.get("user") or "")
         if known.get(job.id) != (job.address, who):
             known[job.id] = (job.address, who)
-            said = {"version": str(job.record.get("version") or ""), "job": job.id}
-            history.put(f"job:{job.id}", [make("render", at, who, job.address, job.id, more=said)])
+            history.put(f"job:{job.id}", [of_render(job.id, job.address, job.record)])
 
     def changed(changes: list[Change]) -> None:
         for job_id in {change.id for change in changes if change.kind == "job"}:
@@ -463,6 +462,9 @@ def remember_renders(history: History, farm: Farm) -> None:
                     history.put(f"job:{job_id}", [])
 
     farm.subscribe(changed)
+    history.renders = lambda file: [
+        of_render(job.id, job.address, job.record) for job in farm.jobs(file=file)
+    ]
     for job in farm.jobs():
         put(job)
 

@@ -27,16 +27,15 @@ from ..projects import Projects
 from ..saves import Saves
 from ..search import fold
 from . import reading, undoing
-from .lines import KINDS, Entry, entries, make
+from .lines import KINDS, Entry, entries, make, of_render
 
-__all__ = ["KINDS", "Entry", "Found", "History", "make"]
+__all__ = ["KINDS", "Entry", "Found", "History", "make", "of_render", "tell_upload"]
 
 log = logging.getLogger(__name__)
 
 KEPT = 50_000  # entries in memory, some 30 MB
 FILE_MOST = 1000  # of one file
 FILE_BYTES = 256 << 10  # of each site's history of a file, read for all of them together
-ALL_BYTES = 4 << 20  # the same, for who asks for one file's
 BATCH = 200  # files between two takings over
 TOLD = 50  # files that are named
 REST_S = 0.005  # after a batch: pages come first
@@ -73,6 +72,7 @@ class History:
         self._thread: threading.Thread | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
         self.changed: Callable[[list[str]], None] = lambda addresses: None
+        self.renders: Callable[[str], list[Entry]] = lambda address: []  # of one file, as the farm knows them
         self.failures = 0
 
     def start(self) -> None:
@@ -119,7 +119,6 @@ class History:
         text: str = "",
         *,
         people: Sequence[str] = (),
-        address: str = "",
         limit: int = 100,
         cursor: str = "",
     ) -> Found:
@@ -145,7 +144,6 @@ class History:
                 (until and entry.at >= until)
                 or (kind and entry.kind != kind)
                 or (person and entry.who != person)
-                or (address and entry.address != address)
                 or (inside and not entry.address.startswith(inside))
                 or (part and part not in fold(entry.address.partition(paths.SEPARATOR)[2]))
                 or not (entry.who in people or all(word in entry.text for word in words))
@@ -157,8 +155,9 @@ class History:
         return Found(found, "")
 
     def of(self, address: str) -> list[Entry]:
-        """One file's own, newest first, all that its histories hold. Reads the disk."""
-        return sorted(reading.read(self._store, address, ALL_BYTES, ALL_BYTES), key=_key_of, reverse=True)
+        """One file's own, newest first, all that its histories hold, and its renders. Reads the disk."""
+        found = reading.read(self._store, address, reading.ALL_BYTES, reading.ALL_BYTES)
+        return sorted([*found, *self.renders(address)], key=_key_of, reverse=True)
 
     def action(self, entry: Entry, user: User | None) -> Action | None:
         """The call that takes this back; None where that can't be done, or not by this person. Cheap."""

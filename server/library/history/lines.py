@@ -156,6 +156,12 @@ def make(
     )
 
 
+def of_render(job_id: str, address: str, record: Mapping[str, Any]) -> Entry:
+    """That somebody had a file rendered, as the render's own record has it."""
+    said = {"version": str(record.get("version") or ""), "job": job_id}
+    return make("render", record.get("created"), str(record.get("user") or ""), address, job_id, more=said)
+
+
 def ident(site: str, line: Mapping[str, Any]) -> str:
     """A line's name: its site's and what it says, so that it stays where lines come before it."""
     try:

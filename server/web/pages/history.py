@@ -99,8 +99,6 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
 def of_file(shell: Shell, call: Call, address: str, project: Project) -> Row:
     """The newest of one file's own, for its page."""
     found = shell.services.history.of(address)
-    jobs = shell.services.history.entries(kind="render", limit=OWN, address=address).entries
-    found = sorted([*found, *jobs], key=lambda entry: entry.key, reverse=True)
     inside = project.inside(address)
     return {
         "rows": [row(shell, entry, call.user) for entry in found[:OWN]],
