@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 from house import House
@@ -80,6 +81,31 @@ def test_a_picture_put_there_by_hand_is_shown_and_a_huge_one_isnt(house: House) 
     photos = house.croft.services.people.photos
     house.until(lambda: photos.url("users", "student"))
     assert set(photos.urls("users")) == {"student"}
+
+
+def test_rfams_own_pictures_are_shown_where_there_is_none(house: House) -> None:
+    """Its users and projects name a picture by a named path; one colon or two."""
+    config = house.config
+    for folder in ("images", "paths"):
+        (config / folder).mkdir(exist_ok=True)
+    (config / "paths/images.json").write_text('{"ident": "images", "path": "images"}')
+    (config / "images/tom.jpg").write_bytes(picture((64, 64), "JPEG"))
+    user = {"ident": "tom", "name": "Tom", "image": "images:tom.jpg", "projects": ["demo"]}
+    (config / "users/tom.json").write_text(json.dumps({**user, "language": "english"}))
+    (config / "users/eve.json").write_text('{"name": "Eve", "image": "images::../secret"}')
+    project = json.loads((config / "projects/demo.json").read_text())
+    (config / "projects/demo.json").write_text(json.dumps({**project, "image": "images::tom.jpg"}))
+    people = house.croft.services.people
+    house.until(lambda: people.photos.url("users", "tom") and people.photos.url("projects", "demo"))
+    assert people.photos.url("users", "eve") == ""
+    assert house.browser("admin").get(people.photos.url("users", "tom")).status == 200
+    user_seen = people.user("tom")
+    assert (user_seen.title, user_seen.language, user_seen.projects) == ("Tom", "en", ("demo",))
+    assert (
+        house.browser("admin").ask("PUT", "/api/users/tom/photo", raw=picture(), kind="image/png").status
+        == 200
+    )
+    assert people.photos.read("users", "tom") != (config / "images/tom.jpg").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from server.disk import encoding
@@ -60,12 +61,23 @@ class People(Tokens):
     ) -> None:
         """`login_of(uid)`: a uid's login name, '' for none; `own_uid`: whose process this is."""
         super().__init__(settings, clock)
-        self.photos = Photos(settings.folder_path / "photos")
+        self.photos = Photos(settings.folder_path / "photos", self._rfams)
         self._login_of = login_of or _login_of
         self._own_uid = os.getuid() if own_uid is None else own_uid
         self._logins: dict[int, tuple[float, str]] = {}
         self._changing = threading.Lock()
         self._removed: dict[str, tuple[dict[str, Any], bytes, list[str]]] = {}  # the newest, by ident
+
+    def _rfams(self, kind: str) -> dict[str, Path]:
+        """Where RFAM's pictures lie: `image` is a named path, as `images::ana.jpg`; one colon will do."""
+        named = self._settings.folder("paths")
+        found = {}
+        for ident, data in self._settings.folder(kind).items():
+            share, _, name = str(data.get("image") or "").replace("::", ":", 1).partition(":")
+            place = named.get(share, {}).get("path")
+            if isinstance(place, str) and name and not {"..", ""} & set(name.split("/")) and "\0" not in name:
+                found[ident] = self._settings.folder_path / place / name
+        return found
 
     # Who is there
 

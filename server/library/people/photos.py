@@ -1,8 +1,8 @@
 """Square pictures of people and teams: `photos/users/<ident>.jpg`, `photos/projects/<ident>.jpg`.
 
-They lie in the configuration, never on a share, and may be put there and deleted by hand. Looks at the
-folders at most once a second, whoever asks. Reads and writes what it is given: whether that is a picture at
-all, and a small one, was checked by whoever hands it over.
+They lie in the configuration, never on a share, and may be put there and deleted by hand; RFAM's, which
+files name as `image`, are shown where there is none. Looks at the folders at most once a second, whoever
+asks. Reads and writes what it is given: that it is a picture, and a small one, was checked before.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -32,9 +33,15 @@ class Photos:
     """The pictures of one configuration. Thread-safe; holds hashes, not pictures."""
 
     def __init__(
-        self, folder: Path, clock: Callable[[], float] = time.monotonic, disk: files.Os = files.REAL
+        self,
+        folder: Path,
+        elsewhere: Callable[[str], Mapping[str, Path]] = lambda kind: {},
+        clock: Callable[[], float] = time.monotonic,
+        disk: files.Os = files.REAL,
     ) -> None:
+        """`elsewhere(kind)`: where the pictures of those lie who have none here."""
         self._folder = folder
+        self._elsewhere = elsewhere
         self._clock = clock
         self._disk = disk
         self._lock = threading.Lock()
@@ -57,10 +64,11 @@ class Photos:
 
     def read(self, kind: str, ident: str) -> bytes:
         """A picture's bytes, JPEG. NotFound where there is none that can be shown."""
-        with contextlib.suppress(OSError):
-            raw, _ = files.read_bounded(self._path(kind, ident), MAX_BYTES)
-            if raw.startswith(JPEG):
-                return raw
+        for path in (self._path(kind, ident), self._elsewhere(kind).get(ident)):
+            with contextlib.suppress(OSError):
+                raw = files.read_bounded(path, MAX_BYTES)[0] if path is not None else b""
+                if raw.startswith(JPEG):
+                    return raw
         raise NotFound(say("There is no picture of {ident}.", ident=ident[:100]))
 
     def keep(self, kind: str, ident: str, jpeg: bytes) -> None:
@@ -97,18 +105,16 @@ class Photos:
 
     def _look(self, kind: str) -> None:
         old, new = self._seen.get(kind, {}), {}
+        there = dict(self._elsewhere(kind))
         with contextlib.suppress(OSError), os.scandir(self._folder / kind) as entries:
             for entry in entries:
                 ident, dot, form = entry.name.rpartition(".")
-                with contextlib.suppress(OSError):
-                    if (
-                        form != "jpg"
-                        or not dot
-                        or ident[:1] in ("", ".")
-                        or not entry.is_file(follow_symlinks=False)
-                    ):
-                        continue
-                    st = entry.stat(follow_symlinks=False)
+                if form == "jpg" and dot and ident[:1] not in ("", "."):
+                    there[ident] = Path(entry.path)
+        for ident, path in there.items():
+            with contextlib.suppress(OSError):
+                st = os.lstat(path)
+                if stat.S_ISREG(st.st_mode):
                     seen = (st.st_size, st.st_mtime_ns, st.st_ino)
                     known = old.get(ident)
                     new[ident] = known if known and known[0] == seen else (seen, self._mark(kind, ident))

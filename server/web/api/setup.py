@@ -7,11 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from server.disk import paths
 from server.disk.errors import BadInput, Forbidden
 from server.disk.records import Change
 from server.disk.speech import count, say, together
-from server.library.projects import DEFAULT_SHARE
 from server.library.setup import Step, classlist, computer_name
 from server.library.setup.records import Check, worst
 from server.web import join, trial
@@ -128,8 +126,7 @@ def add_people(services: Services, call: Call) -> str:
         raise Forbidden("An admin isn't made by a list: python3 run.py user add NAME --role admin.")
 
     def make_project(ident: str, title: str) -> None:
-        place = paths.address(DEFAULT_SHARE, ident)
-        services.store.write_json(paths.join(place, paths.PROJECT_FILE), {"title": title})
+        services.projects.create(title, call.require("admin"), ident=ident)
 
     setup.last_made = classlist.carry_out(listed, services.people, make_project)
     services.events.notify([Change("people", ident) for ident in setup.last_made])
