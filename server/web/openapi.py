@@ -216,8 +216,8 @@ def takes(route: Route) -> str:
     given = {**{name: text for name, (_, text) in route.query.items()}, **route.headers}
     parts = [f'<span title="{escape(text)}">{escape(name)}</span>' for name, text in given.items()]
     if route.body:
-        name = str(route.body.get("$ref", "")).rpartition("/")[2]
-        parts.append(f'<a href="#{escape(name)}">{escape(name)}</a>')
+        found = [str(one["$ref"]).rpartition("/")[2] for one in route.body.get("anyOf", [route.body])]
+        parts.append(" or ".join(f'<a href="#{escape(name)}">{escape(name)}</a>' for name in found))
     elif route.stream:
         parts.append("the bytes")
     return ", ".join(parts)

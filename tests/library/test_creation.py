@@ -237,6 +237,11 @@ def test_a_spoilt_file_gives_one_error_or_a_file(place: int, noise: bytes, cut: 
 PLAIN = bytes(Scene(gzip.decompress(COMP)).raw)
 
 
+def named_alike(studio: Studio) -> str:
+    """Another shot of the same name as the first."""
+    return studio.create("Sh010", file_name="another")
+
+
 def test_a_comp_loads_the_approved_renders_of_what_was_chosen(studio: Studio) -> None:
     """Given one shot with an approved render, one with two versions, one without any, then each is loaded
     from where its pictures are or will be, the first on top."""
@@ -269,6 +274,10 @@ def test_a_comp_loads_the_approved_renders_of_what_was_chosen(studio: Studio) ->
     ]
     assert studio.scene(address)["frames"] == [1, 100]
     assert studio.store.read(address).data["dependencies"] == [f"shots/sh0{n}0.blend" for n in (1, 2, 3)]
+    both = studio.create("Two", "comp", of=[shots[0], named_alike(studio)])
+    twice = Scene(studio.store.path(both).read_bytes())
+    called = [twice.text(block, "id.name") for block in twice.with_code(b"IM")]
+    assert len(set(called)) == len(called)
     with pytest.raises(BadInput, match="16"):
         studio.create("Too much", "comp", of=[f"data::demo/{n}" for n in range(17)])
     with pytest.raises(CroftError):

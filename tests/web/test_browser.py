@@ -33,7 +33,8 @@ PAGES += ["/p/demo/team", "/p/demo/new", "/p/demo/project", "/p/demo/shots", "/p
 PAGES += ["/notes", "/p/demo/notes?show=all"]
 PAGES += ["/computers", "/me", "/api/docs", "/nowhere", "/statistics", "/p/demo/statistics?days=30"]
 SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
-TARGETS = "button, a.button, input:not([type=hidden], [type=checkbox], .aside), label.tick, select, nav a"
+TARGETS = "button, a.button, input:not([type=hidden], [type=checkbox], [type=radio], .aside), label.tick, "
+TARGETS += "label.choice, select, nav a"
 SMALL = (
     f"return [...document.querySelectorAll('{TARGETS}')]"
     + """

@@ -14,6 +14,7 @@ from typing import Any
 
 from server.disk import files, paths
 from server.disk.errors import BadInput, Conflict, CroftError, NotFound
+from server.disk.speech import Said, say
 from server.disk.store import Store
 
 from ..assets import Assets, first_priority
@@ -66,7 +67,7 @@ class Creation:
             address = self._address(found, path)
             if not self._taken(address):
                 return Plan(address, path, False)
-        raise Conflict(f"There are {TRIES} files called {stem} already. Choose another name.", field="name")
+        raise Conflict(too_many(stem), field="name")
 
     def create(
         self,
@@ -93,7 +94,7 @@ class Creation:
         loads = list(dict.fromkeys(of))
         plan = self.plan(project, name, type, file_name)
         if plan.taken:
-            raise Conflict(f"{plan.path} is there already. Choose another file name.", address=plan.address)
+            raise Conflict(taken(plan.path), address=plan.address)
         fields = {
             "name": name, "description": description, "type": kind.ident,
             "owner": user.ident if owner is None else owner,
@@ -126,7 +127,7 @@ class Creation:
         entry = self._assets.get(address)
         project = self._projects.of(address)
         if project is None or entry.stat is None or self._assets.kind(entry) == "sequence":
-            raise BadInput(f"{paths.name_of(address)} can’t be copied.", address=address)
+            raise BadInput(say("{name} can’t be copied.", name=paths.name_of(address)), address=address)
         view = self._assets.view(entry, project)
         name, _ = checked(name or f"{view['name']} copy", "")
         plan = self._beside(project, address, name, file_name)
@@ -135,7 +136,7 @@ class Creation:
             files.copy_aside(self._store.path(address), temporary, disk=self._store.disk)
             self._store.place(temporary, plan.address, user.ident)
         except FileNotFoundError as error:
-            raise NotFound(f"The file {address} is gone.", address=address) from error
+            raise NotFound(say("The file {address} is gone.", address=address), address=address) from error
         finally:
             temporary.unlink(missing_ok=True)
         try:
@@ -154,14 +155,15 @@ class Creation:
         kind = words.types.get(ident)
         if kind is None:
             known = ", ".join(one.ident for one in words.offered_types)
-            raise BadInput(f"'{ident[:60]}' isn’t a type here. Known are {known}.", field="type")
+            said = say("'{type}' isn’t a type here. Known are {known}.", type=ident[:60], known=known)
+            raise BadInput(said, field="type")
         return kind
 
     def _address(self, project: Project, path: str) -> str:
         address = paths.join(project.address, path)
         paths.parse(address)
         if len(paths.name_of(path).encode()) > paths.NAME_BYTES - len(".json"):
-            raise BadInput("This file name is too long.", field="file")
+            raise BadInput(say("This file name is too long."), field="file")
         return address
 
     def _taken(self, address: str) -> bool:
@@ -192,7 +194,7 @@ class Creation:
                 path += ending
             made = self._address(project, path)
             if self._taken(made):
-                raise Conflict(f"{path} is there already. Choose another file name.", address=made)
+                raise Conflict(taken(path), address=made)
             return Plan(made, path, False)
         stem = names.made("{name}", name, "copy", project.title)
         for number in range(1, TRIES):
@@ -201,14 +203,14 @@ class Creation:
             made = self._address(project, path)
             if not self._taken(made):
                 return Plan(made, path, False)
-        raise Conflict(f"There are {TRIES} files called {stem} already. Choose another name.", field="name")
+        raise Conflict(too_many(stem), field="name")
 
     def _content(
         self, project: Project, words: AssetSet, kind: AssetType, name: str, address: str, loads: list[str]
     ) -> bytes:
         """The template's bytes with all that is to be set in them."""
         if len(loads) > LOADS_MOST:
-            raise BadInput(f"A composite loads {LOADS_MOST} renders at most. Choose fewer.", field="of")
+            raise BadInput(say("A composite loads {n} renders at most.", n=LOADS_MOST), field="of")
         found = [renders.loaded(self._store, self._assets, one, address) for one in loads]
         stem = paths.own_stem(paths.name_of(address))
         wish = dress.Wish(
@@ -230,8 +232,9 @@ class Creation:
                 if dress.places(scene) >= len(loads):  # else Croft's own composite has places for them
                     return dress.dressed(scene, wish)
             except Damaged as error:
-                raise Conflict(f"The template {path} can’t be used: {error}. Tell an admin.") from error
-        raise Conflict(f"There is no template for {kind.title}. Tell an admin.", type=kind.ident)
+                said = say("The template {path} can’t be used: {why}. Tell an admin.", path=path, why=error)
+                raise Conflict(said) from error
+        raise Conflict(say("There is no template for {type}. Tell an admin.", type=kind.title))
 
     def _place(self, content: bytes, address: str, user: User) -> None:
         temporary = self._store.temporary(address)
@@ -263,15 +266,26 @@ class Creation:
         self._store.edit(address, lambda data: {**(data or record), **said}, who=user.ident)
 
 
+def taken(path: str) -> Said:
+    """That a name is in use."""
+    return say("{path} is there already. Choose another file name.", path=path)
+
+
+def too_many(stem: str) -> Said:
+    """That no number behind a name is free."""
+    return say("There are {n} files called {name} already. Choose another name.", n=TRIES, name=stem)
+
+
 def checked(name: str, description: str) -> tuple[str, str]:
     """Both as they are stored. BadInput."""
     name = " ".join(name.split())
     if not name:
-        raise BadInput("Give it a name.", field="name")
+        raise BadInput(say("Give it a name."), field="name")
     if len(name) > NAME_MOST:
-        raise BadInput(f"The name is longer than {NAME_MOST} characters.", field="name")
+        raise BadInput(say("The name is longer than {n} characters.", n=NAME_MOST), field="name")
     if len(description) > DESCRIPTION_MOST:
-        raise BadInput(f"The description is longer than {DESCRIPTION_MOST} characters.", field="description")
+        said = say("The description is longer than {n} characters.", n=DESCRIPTION_MOST)
+        raise BadInput(said, field="description")
     return name, description.strip()
 
 

@@ -10,7 +10,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import zstandard
 
@@ -146,10 +146,15 @@ def _load(scene: Scene, loads: tuple[Loaded, ...]) -> set[int]:
         )
     known = scene.by_address()
     gone: set[int] = set()
+    called: set[str] = set()
     for number, node in images.items():
         picture = known.get(scene.number(node, "id"))
         if number <= len(loads):
-            _fill(scene, node, picture, known.get(scene.number(node, "storage")), loads[number - 1])
+            one = loads[number - 1]
+            name = one.name if one.name not in called else f"{one.name[:40]}.{number:03d}"
+            called.add(name)
+            user = known.get(scene.number(node, "storage"))
+            _fill(scene, node, picture, user, replace(one, name=name))
         elif picture is not None:
             gone |= _with_data(scene, picture)
     overs = _numbered(scene, OVER)

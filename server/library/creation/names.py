@@ -10,6 +10,7 @@ import unicodedata
 
 from server.disk import paths
 from server.disk.errors import BadInput
+from server.disk.speech import say
 
 ENDING = ".blend"
 GIVEN_MOST = 1000  # of one that a person gives, folders included
@@ -31,9 +32,9 @@ def given(text: str, folder: str) -> str:
     """
     text = unicodedata.normalize("NFC", text.strip()).replace("\\", "/").strip("/")
     if len(text) > GIVEN_MOST:
-        raise BadInput("This file name is too long.", field="file")
+        raise BadInput(say("This file name is too long."), field="file")
     if not text:
-        raise BadInput("The file name is empty.", field="file")
+        raise BadInput(say("The file name is empty."), field="file")
     if "/" not in text and folder:
         text = f"{folder}/{text}"
     if not text.lower().endswith(ENDING):
@@ -46,12 +47,15 @@ def given(text: str, folder: str) -> str:
 def _check(part: str) -> None:
     shown = part[:60]
     if any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn") for c in part):
-        raise BadInput("The file name holds a character that can’t be seen. Type it anew.", field="file")
+        said = say("The file name holds a character that can’t be seen. Type it anew.")
+        raise BadInput(said, field="file")
     if paths.is_own(part) or part.casefold() in (paths.OLD, paths.RENDER) or paths.is_ignored(part):
-        raise BadInput(f"“{shown}” can’t be used: Croft keeps such names for itself.", field="file")
+        said = say("“{name}” can’t be used: Croft keeps such names for itself.", name=shown)
+        raise BadInput(said, field="file")
     if part in ("", ".blend") or paths.safe_name(part) != part:
-        raise BadInput(
-            f"“{shown}” can’t be the name of a file or folder on every computer. Letters, digits, dashes and "
+        said = say(
+            "“{name}” can’t be the name of a file or folder on every computer. Letters, digits, dashes and "
             "underscores always can.",
-            field="file",
+            name=shown,
         )
+        raise BadInput(said, field="file")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from server.disk import paths
 from server.disk.errors import BadInput, CroftError
+from server.disk.speech import say
 from server.disk.store import Store
 
 from .. import versions
@@ -26,7 +27,8 @@ def loaded(store: Store, assets: Assets, address: str, comp: str) -> Loaded:
     view = assets.view(assets.get(address))
     kind, name = view["kind"], str(view["name"])
     if paths.parse(address)[0] != paths.parse(comp)[0]:
-        raise BadInput(f"{name} lies on another share: a scene can’t find it from there.", field="of")
+        said = say("{name} lies on another share: a scene can’t find it from there.", name=name)
+        raise BadInput(said, field="of")
     if kind == "scene":
         return _render(store, assets, address, comp, name)
     path = store.path(address)
@@ -38,7 +40,7 @@ def loaded(store: Store, assets: Assets, address: str, comp: str) -> Loaded:
         frames = assets.facts(address).get("frames")
         last = frames[1] if kind == "film" and isinstance(frames, list) and len(frames) == 2 else 1
         return Loaded(name, relative(comp, address), 1, last, MOVIE if kind == "film" else FILE)
-    raise BadInput(f"{name} has no pictures that could be loaded.", field="of")
+    raise BadInput(say("{name} has no pictures that could be loaded.", name=name), field="of")
 
 
 def _render(store: Store, assets: Assets, address: str, comp: str, name: str) -> Loaded:
