@@ -273,11 +273,11 @@ def test_the_shots_play_as_one_film(studio: Studio, window: Window) -> None:
 def test_a_shots_stars_and_stages_save_themselves(studio: Studio, window: Window) -> None:
     studio.ask("PATCH", "/api/assets/data::demo/shots/sh010.blend", {"render": True, "type": "shot"})
     window.go("/p/demo/shots")
-    for name, value in (("rating", "4"), ("due", "2026-12-24")):
+    for name, value in (("rating", "4"), ("pipeline.layout", "ref"), ("due", "2026-12-24")):
         window.run(TYPED, name, value)
         window.until(SAVED, name)
     told = studio.ask("GET", "/api/assets/data::demo/shots/sh010.blend")
-    assert (told["rating"], told["due"]) == (4, "2026-12-24")
+    assert (told["rating"], told["pipeline"], told["due"]) == (4, {"layout": "ref"}, "2026-12-24")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

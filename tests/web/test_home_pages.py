@@ -91,11 +91,11 @@ def test_home_shows_what_to_do_now_and_whom_to_support(studio: Studio) -> None:
 
 def test_team_tells_what_everybody_does_and_who_helps(studio: Studio) -> None:
     page = studio.text("ana", "/p/demo/team")
-    assert page.count('class="panel stack"') == 3
+    assert page.count('<li class="panel stack" id="u-') == 3
     assert page.index('id="u-ana"') < page.index('id="u-ben"') < page.index('id="u-student"')
     card = page[page.index('id="u-student"') :]
     assert "sh020" in card
-    assert "and 1 more task" in card
+    assert "and 1 more file" in card
     assert "Helps Ana with" in card
     assert "Nothing to do just now." in page[page.index('id="u-ben"') : page.index('id="u-student"')]
     assert "lamp" in page[page.index("What nobody does yet") :]

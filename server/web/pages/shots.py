@@ -50,7 +50,7 @@ def page(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
         summary=say("{shots} · {length}", shots=said[0], length=said[1]) if reel.shots else "",
         gaps=said[2] if gaps else "",
         film=film(shell, call, project, reel, fps) if len(reel.shots) > gaps else None,
-        tiles=[tile(shell, project, shot, fps) for shot in reel.shots[start : start + ROWS]],
+        tiles=[tile(shell, call, project, shot, fps) for shot in reel.shots[start : start + ROWS]],
         stages=list(stages.items()),
         rows=[row(shell, project, entry, stages) for entry in rows],
         states=[(state.ident, state.title) for state in wording.offered_states()],
@@ -88,7 +88,7 @@ def row(shell: Shell, project: Project, entry: Entry, stages: dict[str, str]) ->
     }
 
 
-def tile(shell: Shell, project: Project, shot: Shot, fps: float) -> dict[str, Any]:
+def tile(shell: Shell, call: Call, project: Project, shot: Shot, fps: float) -> dict[str, Any]:
     """A shot on the contact sheet."""
     view = shell.services.assets.view(shot.entry, project)
     return {
@@ -98,10 +98,28 @@ def tile(shell: Shell, project: Project, shot: Shot, fps: float) -> dict[str, An
         "first": shot.first,
         "gap": shot.is_gap,
         "approved": shot.approved,
+        "approve": approving(shell, shot) if call.user and call.user.at_least("supervisor") else None,
         "stars": "★" * round(view["rating"]),
         "thumbnail": "" if shot.is_gap else picture(shell, shot),
         "length": words.duration(shot.count / fps),
         "state": home.state_of(shell.wording(project), view["state"]),
+    }
+
+
+def approving(shell: Shell, shot: Shot) -> dict[str, str] | None:
+    """The button that approves what stands in the film."""
+    version = "" if shot.is_gap else str(shell.services.farm.job(shot.job).record.get("version") or "")
+    if not version or shot.approved:
+        return None
+    call = (
+        f"PATCH /api/assets/{quote(shot.entry.address, safe='/:')}/versions/render-{quote(version, safe='')}"
+    )
+    return {
+        "label": say("Approve"),
+        "act": call,
+        "body": '{"approved": true}',
+        "undo": call,
+        "undo_body": '{"approved": false}',
     }
 
 

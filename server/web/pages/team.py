@@ -69,6 +69,7 @@ def member(shell: Shell, project: Project, work: Work, ident: str) -> dict[str, 
     own = work.of(ident)
     return {
         "ident": ident,
+        "roles": [role.title for role in project.roles if ident in role.people],
         "task": home.line(shell, project, own[0]) if own else None,
         "others": len(own) - 1 if own else 0,
         "all": f"{listing.page_of(project.ident)}?owner={quote(ident)}&sort=-priority",
