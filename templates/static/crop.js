@@ -1,10 +1,9 @@
-// A picture made square before it is sent: dragged and sized in its frame, by hand or by arrow keys.
+// A picture made square before it is sent: moved and sized in its frame, by hand or by arrow keys.
 import { say } from "./act.js";
 
 const EDGE = 512;
 document.addEventListener("change", async ({ target }) => {
-  const place = target.closest("[data-crop]");
-  const file = target.files?.[0];
+  const place = target.closest("[data-crop]"), file = target.files?.[0];
   if (!place || !file) return;
   const box = place.querySelector(".cropper");
   const [canvas, size, send] = box.querySelectorAll("canvas, input, button");
@@ -26,25 +25,23 @@ document.addEventListener("change", async ({ target }) => {
   };
   canvas.onpointerdown = (e) => canvas.setPointerCapture(e.pointerId);
   canvas.onpointermove = (e) => {
-    const ratio = e.buttons && EDGE / canvas.clientWidth;
-    if (ratio) move(e.movementX * ratio, e.movementY * ratio);
+    const ratio = EDGE / canvas.clientWidth;
+    if (e.buttons) move(e.movementX * ratio, e.movementY * ratio);
   };
   canvas.onkeydown = (e) => {
-    const at = ["ArrowLeft", "ArrowUp", "ArrowRight", "ArrowDown"].indexOf(e.key);
-    if (at < 0) return;
-    e.preventDefault();
-    move([-16, 0, 16, 0][at], [0, -16, 0, 16][at]);
+    const by = { ArrowLeft: [-16, 0], ArrowUp: [0, -16], ArrowRight: [16, 0], ArrowDown: [0, 16] }[e.key];
+    if (by) { e.preventDefault(); move(...by); }
   };
   size.oninput = () => move();
   size.value = 1;
   send.onclick = () => canvas.toBlob(async (body) => {
     const [method, url] = place.dataset.crop.split(" ");
-    const csrf = document.querySelector("meta[name=croft-csrf]").content;
-    const answer = await fetch(url, { method, body, headers: { "X-Croft-CSRF": csrf } }).catch(() => null);
-    box.hidden = !!answer?.ok;
-    say((await answer?.json())?.message ?? place.dataset.lost);
+    const headers = { "X-Croft-CSRF": document.querySelector("[name=croft-csrf]").content };
+    const answer = await fetch(url, { method, body, headers }).catch(() => 0);
+    box.hidden = answer.ok;
+    say(answer ? (await answer.json()).message : place.dataset.lost);
     document.dispatchEvent(new Event("croft-look-again"));
-  }, "image/jpeg", 0.92);
+  }, "image/jpeg", 0.9);
   box.hidden = false;
   move();
   canvas.focus();

@@ -79,7 +79,7 @@ def test_a_picture_is_cropped_by_the_keyboard_alone(window: Window, config: Path
         canvas.send_keys(Keys.ARROW_RIGHT)
     window.button("Use this picture").click()
     window.until_text(".toast", "Ana has a new picture.")
-    window.until("return document.querySelector('.big .face img')?.naturalWidth == 512")
+    window.until("return document.querySelector('.portrait .face img')?.naturalWidth == 512")
     window.until("return document.querySelector('.cropper').hidden")
     with Image.open(config / "photos/users/ana.jpg") as kept:
         assert (kept.size, kept.format) == ((512, 512), "JPEG")
@@ -128,8 +128,7 @@ def test_an_admin_looks_after_people(window: Window, config: Path) -> None:
     assert (config.parent / "data/red-fox/project.json").exists()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_pages_of_people_are_accessible_and_fit(
     window: Window, width: int, scheme: str, tmp_path: Path
 ) -> None:
