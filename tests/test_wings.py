@@ -24,8 +24,8 @@ WINGS = {
         "saves copies backups problems sites notes credits history uploads setup",
         "farm": "frames stages room failures job_types jobs scheduler nodes power statistics committer "
         "reasons checks watching farm forgetting",
-        "web": "forms requests static session languages events reel services said finding join trial due "
-        "pages api do wire openapi app serve",
+        "web": "forms requests static session languages events following reel services said finding join "
+        "trial due pages api do wire openapi app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings
     }.items()
 }

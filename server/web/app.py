@@ -13,6 +13,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -52,6 +53,7 @@ from server.library.uploads import Uploads
 from server.web import api, do, join, languages, openapi, pages, trial
 from server.web.api.files import drop_unfinished
 from server.web.events import Events
+from server.web.following import Following
 from server.web.languages import Languages
 from server.web.reel import Reels
 from server.web.requests import (
@@ -111,7 +113,8 @@ class Croft:
         self._closed = True
         rooms = self.services
         for close in (
-            rooms.events.close, drop_unfinished, rooms.history.close, rooms.uploads.close,
+            rooms.following.close, rooms.events.close, drop_unfinished, rooms.history.close,
+            rooms.uploads.close,
             rooms.problems.close, rooms.notes.close, rooms.sites.close, rooms.copies.close,
             rooms.dependencies.close, rooms.farm.close, rooms.ingest.close, rooms.media.close,
             rooms.store.close,
@@ -388,6 +391,18 @@ def build(
     if only != "farm":
         history.start()
         remember_renders(history, farm)
+    changing = ("projects", "sets", "nodes", "job_types", "failure_rules")
+    following = Following(
+        events,
+        {
+            "people": (
+                lambda: settings.folder("users"),
+                *(partial(people.photos.urls, kind) for kind in ("users", "projects")),
+            ),
+            "config": [partial(settings.folder, kind) for kind in changing],
+        },
+    )
+    following.start()
     croft = Croft(
         Services(
             config_dir=config,
@@ -412,6 +427,7 @@ def build(
             mending=mending,
             uploads=uploads,
             farm=farm,
+            following=following,
             forgetting=Forgetting(store, settings, people, projects, notes, farm),
             reels=Reels(store, assets, farm),
             sessions=Sessions(config, settings, people),

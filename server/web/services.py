@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from server.library.tasks import Tasks
     from server.library.uploads import Uploads
     from server.web.events import Events
+    from server.web.following import Following
     from server.web.languages import Languages
     from server.web.reel import Reels
     from server.web.session import Sessions
@@ -82,6 +83,7 @@ class Services:
     mending: Mending
     uploads: Uploads
     farm: Farm
+    following: Following
     forgetting: Forgetting
     reels: Reels
     sessions: Sessions

@@ -91,6 +91,14 @@ def test_a_picture_is_cropped_by_the_keyboard_alone(window: Window, config: Path
     window.until_text(".toast", "That isn’t a picture")
 
 
+def test_an_edit_by_hand_shows_by_itself(window: Window, config: Path) -> None:
+    path = config / "users/ana.json"
+    path.write_text(path.read_text().replace('"Ana"', '"Anastasia"'))
+    window.until_text("h1", "Anastasia")
+    path.write_text(path.read_text().replace('"Anastasia"', '"Ana"'))
+    window.until_text("h1", "Ana")
+
+
 def test_an_admin_looks_after_people(window: Window, config: Path) -> None:
     window.look(1280, "light")
     window.driver.delete_all_cookies()
