@@ -73,7 +73,7 @@ KEYS: dict[str, Key] = {
         "How many requests are answered at once, those of nodes, event streams and long downloads apart.",
         1,
     ),
-    "event_streams": Key(64, int, "streams", "How many browsers may follow changes live at once.", 1),
+    "event_streams": Key(128, int, "streams", "How many browsers may follow changes live at once.", 1),
     "max_body_bytes": Key(8 << 20, int, "bytes", "Longest body of a request, uploads apart.", 1024),
     "max_upload_bytes": Key(64 << 30, int, "bytes", "Largest file that can be uploaded.", 1024),
     "upload_kinds": Key([], list, "endings", "What can be uploaded; none: what studios make; *: everything."),

@@ -56,6 +56,7 @@ class Events:
         self._waiting: dict[str, dict[str, None]] = {}  # kind -> ids, in the order of their coming
         self._ring: deque[Event] = deque(maxlen=RING)
         self._number = 0
+        self._written: tuple[tuple[int, int], bytes] = ((0, 0), b"")
         self._changed = threading.Condition()  # guards _waiting
         self._news = threading.Condition()  # guards _ring, _number, _open
         self._open = 0
@@ -153,6 +154,11 @@ class Events:
         return found[::-1]
 
     def _render(self, events: list[Event]) -> bytes:
+        """As the wire has it. A hundred streams are woken for the same news: it is written out once."""
+        which = (events[0].number, events[-1].number)
+        kept = self._written
+        if kept[0] == which:
+            return kept[1]
         parts = []
         for event in events:
             ident = f"id: {self._run}-{event.number}\n".encode()
@@ -162,7 +168,9 @@ class Events:
                 )
             else:
                 parts.append(b"event: reload\n" + ident + b"data: {}")
-        return b"\n\n".join(parts) + b"\n\n"
+        made = b"\n\n".join(parts) + b"\n\n"
+        self._written = (which, made)
+        return made
 
 
 class _Stream:
