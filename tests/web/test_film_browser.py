@@ -242,7 +242,7 @@ def test_the_shots_play_as_one_film(studio: Studio, window: Window) -> None:
     window.go("/p/demo/shots")
     window.until("return document.querySelector('#scrub').max == 8")
     window.run("window.kept = true")
-    tiles = window.all(".contact a")
+    tiles = window.all(".cards a")
     assert [tile.text.splitlines() for tile in tiles] == [["sh010"], ["No picture yet", "sh020"], ["sh030"]]
     tiles[2].click()
     window.until("return document.querySelector('#stage img')?.alt == 'Frame 8'")
@@ -260,7 +260,7 @@ def test_the_shots_play_as_one_film(studio: Studio, window: Window) -> None:
     window.button("Pause").click()
     studio.render("shots/sh020.blend", "1-4")
     painter.paint()
-    window.until("return document.querySelectorAll('.contact .gap-tile').length == 0")
+    window.until("return document.querySelectorAll('.cards .stage').length == 0")
     assert window.run("return window.kept") is True
     window.go("/p/demo/home")
     window.until("return document.querySelector('#last-picture')?.getAttribute('src').includes('/sh020')")
@@ -297,4 +297,4 @@ def test_the_admins_pages_are_accessible_and_fit(
     window.until_text("h1", "Health")
     if width > 1000:
         wrong.unlink()
-        window.until("return !document.querySelector('.wrong .listing')")
+        window.until("return !document.querySelector('.wrong .log')")
