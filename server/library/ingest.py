@@ -380,8 +380,31 @@ class Ingest:
         sequence = kinds.kind(paths.name_of(address)) == "sequence"  # which is no file of its own
         if not sequence and not os.path.lexists(self._store.path(address)):
             return  # Race: moved away; its companion must not be made again here.
+        before = self._assets.file_record(address)
         self._store.write_json(place, record)
+        if not sequence and has_other_content(before, record):
+            self._tell_saved(address, before, record)
         self._store.notify([Change("asset", address)])
+
+    def _tell_saved(self, address: str, before: dict[str, Any], record: dict[str, Any]) -> None:
+        """That somebody saved the file, in its history: when its time says, if that can be."""
+        entry = self._store.index.get(address)
+        if entry is None or entry.facts is None:
+            return  # nobody tracks it
+        changed = rfc3339(int(record["mtime_ns"]))
+        said = {"saved": record["size"], "of": record["mtime_ns"]}
+        if str(before.get("read") or "~") <= changed <= rfc3339(time.time_ns()):
+            said["at"] = changed
+        self._store.tell(address, self._assets.owner_of(address), said)
+
+
+def has_other_content(before: dict[str, Any], record: dict[str, Any]) -> bool:
+    """Whether a file is another one than when it was read before; False where it never was."""
+    if not before or "size" not in before or "mtime_ns" not in before:
+        return False
+    if before.get("hash") and record.get("hash"):
+        return bool(before["hash"] != record["hash"])
+    return bool((before["size"], before["mtime_ns"]) != (record["size"], record["mtime_ns"]))
 
 
 def content_hash(path: Path, stat: Stat, stopped: Callable[[], bool] = lambda: False) -> str | None:

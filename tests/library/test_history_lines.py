@@ -89,3 +89,18 @@ def test_lines_of_any_sort_do_no_harm() -> None:
     )
     assert len({entry.id for entry in found}) == 5
     assert [entry.address for entry in found] == [FILE] * 5  # never a place outside
+
+
+def test_saves_that_follow_each_other_are_one() -> None:
+    lines = [
+        line("10:00:00.000", "ana", saved=5, of=1),
+        line("10:00:00.000", "ana", saved=5, of=1),  # another server saw it, too
+        line("10:05:00.000", "ana", saved=6, of=2),
+        line("10:06:00.000", "ben", saved=7, of=3),
+        line("10:07:00.000", "ana", restored="x", kept="y"),
+        line("10:07:01.000", "", saved=5, of=4),  # which is what was brought back
+    ]
+    found = entries(FILE, "here", lines)
+    assert [(entry.kind, entry.who, entry.more.get("times")) for entry in found] == [
+        ("saved", "ana", 2), ("saved", "ben", None), ("back", "ana", None),
+    ]  # fmt: skip

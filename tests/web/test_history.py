@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from house import House, Reply
+from house import SCENE, House, Reply
 
 from server.library.history import History
 
@@ -191,3 +191,15 @@ def test_the_pages_say_it_in_words(house: House) -> None:
     (house.config / "users/gus.json").write_text('{"title": "Gus", "role": "guest"}')
     house.until(lambda: house.croft.services.people.known("gus"))
     assert "/api/history/undo" not in house.browser("gus").get("/history").body.decode()
+
+
+def test_a_save_on_the_share_stands_there(house: House) -> None:
+    address = house.asset(FILE)
+    (house.data / FILE).write_bytes(SCENE.replace(b"v304", b"v305"))
+    house.croft.services.store.refresh(address)
+    house.until(lambda: said(asked(house, "kind=saved")))
+    (house.data / FILE).touch()  # the same bytes under another time are no save
+    house.croft.services.store.refresh(address)
+    house.settle(address)
+    assert len(asked(house, "kind=saved")) == 1
+    assert "saved it (" in house.browser("student").get("/p/demo/asset/shots/sh010.blend").body.decode()

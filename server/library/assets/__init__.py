@@ -395,7 +395,7 @@ class Assets:
         kind = kinds.kind(paths.name_of(address))
         ident = words.type_for(inside, kind)
         chosen = words.type(ident)
-        person = self._owner_of(address)
+        person = self.owner_of(address)
         return {
             "schema": 1,
             "name": pretty(paths.name_of(address)),
@@ -431,7 +431,7 @@ class Assets:
             return True
         return complete(self._store.path(entry.address), thorough=True)
 
-    def _owner_of(self, address: str) -> str:
+    def owner_of(self, address: str) -> str:
         """Who put this file there, as its uid says; '' for nobody who is known. A sequence is whose its
         first frame is."""
         folder, name = paths.split(address)

@@ -19,17 +19,31 @@ from server.disk.errors import BadInput
 
 from ..search import fold
 
-KINDS = ("edit", "new", "upload", "save", "back", "version", "approved", "moved", "deleted", "render", "note")
+KINDS = (
+    "edit",
+    "new",
+    "upload",
+    "saved",
+    "save",
+    "back",
+    "version",
+    "approved",
+    "moved",
+    "deleted",
+    "render",
+    "note",
+)
 VALUE = 200  # characters of a value that are kept
 FIELDS = 60  # of one edit
 MORE = 300  # characters of what else a line says
 TYPED = frozenset({"name", "description", "tags", "start", "end", "time_budget", "time_spent"})
+BROUGHT_S = 60.0  # within which what Croft itself put there is seen as a save
 SITTING_S = 600.0  # between two savings of a text that somebody types
 ASKED = frozenset({"name", "type", "owner", "state"})  # of a new record, which says everything at once
 NO_FIELDS: Mapping[str, tuple[Any, Any]] = {}
 TOLD = {  # key of a line that is no edit: what kind it is
-    "uploaded": "upload", "restored": "back", "kept": "save", "published": "version", "approved": "approved",
-    "was": "moved", "note": "note", "cloned": "new", "created": "new", "rendered": "render",
+    "saved": "saved", "uploaded": "upload", "restored": "back", "kept": "save", "published": "version",
+    "approved": "approved", "was": "moved", "note": "note", "created": "new",
 }  # fmt: skip
 
 
@@ -62,10 +76,19 @@ def entries(address: str, site: str, lines: Iterable[Mapping[str, Any]]) -> list
         last = found[-1] if found else None
         if last is not None and entry.kind == "upload" and last.kind == "new" and last.who == entry.who:
             found.pop()  # the record that an upload got: said by the upload
+        elif entry.kind == "saved" and last is not None and _is_of(last, entry):
+            continue
         elif last is not None and last.at == entry.at:
             entry = replace(entry, place=last.place + 1)
         found.append(entry)
     return found
+
+
+def _is_of(last: Entry, saved: Entry) -> bool:
+    """Whether this save is what was told a moment ago: Croft brought it, or another server saw it, too."""
+    if last.kind in ("back", "upload") and seconds(saved.at) - seconds(last.at) < BROUGHT_S:
+        return True
+    return last.kind == "saved" and last.more.get("of") == saved.more.get("of")
 
 
 def gathered(lines: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -85,7 +108,13 @@ def gathered(lines: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
 def _together(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Two edits as one, where they are of one sitting; None where they aren't."""
     fields, following = one.get("fields"), other.get("fields")
-    if not (isinstance(fields, dict) and isinstance(following, dict) and one.get("who") == other.get("who")):
+    if one.get("who") != other.get("who") or seconds(other.get("at")) - seconds(one.get("at")) > SITTING_S:
+        return None
+    if "saved" in one and "saved" in other:
+        times = one.get("times")
+        again = one.get("of") != other.get("of")
+        return {**other, "times": (times if isinstance(times, int) else 1) + again}
+    if not (isinstance(fields, dict) and isinstance(following, dict)):
         return None
     if len(fields) != 1 or fields.keys() != following.keys() or not fields.keys() <= TYPED:
         return None
@@ -95,8 +124,6 @@ def _together(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, 
         return None
     if before[1] != after[0] or before[0] == after[1] or not other.get("who"):
         return None  # what became as it was stands as two: a change, and that it was taken back
-    if seconds(other.get("at")) - seconds(one.get("at")) > SITTING_S:
-        return None
     return {**other, "fields": {name: [before[0], after[1]]}}
 
 

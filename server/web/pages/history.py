@@ -15,6 +15,8 @@ from server.disk.encoding import quote
 from server.disk.errors import BadInput
 from server.disk.speech import count, say
 from server.library.history import KINDS, Entry
+from server.library.history.lines import plain
+from server.library.people import SOMEONE
 from server.library.search import fold
 from server.web.pages import words
 from server.web.pages.shell import Shell
@@ -36,9 +38,12 @@ LABELS = {  # fields as people say them
     "time_spent": say("Hours spent"), "tags": say("Tags"), "rating": say("Stars"),
     "pipeline": say("Stages"), "due": say("To be delivered on"), "dependencies": say("Waits for"),
     "statistics_since": say("Figures count since"), "creator": say("Made by"),
+    "title": say("Title"), "licence": say("Licence"), "set": say("Words and settings"),
+    "roles": say("Roles"), "external": say("From elsewhere"),
 }  # fmt: skip
 KIND_WORDS = {
-    "edit": say("Changes"), "new": say("New files"), "upload": say("Uploads"), "save": say("Kept saves"),
+    "edit": say("Changes"), "new": say("New files"), "upload": say("Uploads"), "saved": say("Saves"),
+    "save": say("Kept saves"),
     "back": say("Brought back"), "version": say("Published"), "approved": say("Approvals"),
     "moved": say("Moved and renamed"), "deleted": say("Deleted"), "render": say("Renders"),
     "note": say("Notes"),
@@ -122,7 +127,7 @@ def row(shell: Shell, entry: Entry, user: User | None, *, whole: bool = False) -
         "when": when,
         "day": words.day(local_day(entry.at, now), now),
         "clock": clock(entry.at, now),
-        "who": say("Croft") if entry.who == CROFT else titles.get(entry.who, entry.who) or say("Somebody"),
+        "who": who(entry.who, titles),
         "said": said(entry),
         "glyph": GLYPHS.get(entry.kind, "waiting"),
         "kind_of": entry.kind,
@@ -154,6 +159,13 @@ def row(shell: Shell, entry: Entry, user: User | None, *, whole: bool = False) -
     return made
 
 
+def who(ident: str, titles: dict[str, str]) -> str:
+    """A person as a history names them."""
+    if ident == CROFT:
+        return say("Croft")
+    return say("Somebody") if ident in ("", SOMEONE) else titles.get(ident, ident)
+
+
 def said(entry: Entry) -> str:
     """What was done, in words; the changes of an edit stand beside it."""
     more, kind = entry.more, entry.kind
@@ -164,6 +176,11 @@ def said(entry: Entry) -> str:
         if more.get("kept"):
             return say("uploaded a new version ({size})", size=size)
         return say("uploaded it ({size})", size=size)
+    if kind == "saved":
+        weight, times = more.get("saved"), more.get("times")
+        size = words.size(weight if isinstance(weight, int) else None)
+        n = times if isinstance(times, int) else 1
+        return count("saved it ({size})", "saved it {n} times ({size})", n, size=size)
     if kind == "save":
         return say("kept a save of it")
     if kind == "back":
@@ -186,6 +203,8 @@ def said(entry: Entry) -> str:
         if version.isdigit():
             return say("had it rendered, version {number}", number=int(version))
         return say("had it rendered")
+    if kind == "note" and more.get("done"):
+        return say("settled a note")
     if kind == "note":
         return say("left a note")
     return (
@@ -218,7 +237,7 @@ def value(name: str, one: Any, wording: AssetSet, titles: dict[str, str], now: d
     if name == "pipeline" and isinstance(one, dict):
         stages = ((stage, wording.states.get(str(state))) for stage, state in one.items())
         return ", ".join(f"{stage}: {state.title if state else one[stage]}" for stage, state in stages)
-    text = ", ".join(str(part) for part in one) if isinstance(one, list) else str(one)
+    text = plain(one)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
