@@ -107,6 +107,7 @@ NAMED = st.lists(st.sampled_from(NODES[:6]), max_size=3, unique=True)
 EDITS = st.one_of(
     st.tuples(st.just("priority"), st.integers(1, 5)),
     st.tuples(st.just("final"), st.booleans()),
+    st.tuples(st.just("state"), st.sampled_from(["ns", "us", "po"])),
     st.tuples(st.just("dependencies"), NAMED),
     st.tuples(st.just("uses"), NAMED),
     st.tuples(st.just("gone"), st.none()),
@@ -290,6 +291,13 @@ def test_a_fault_at_one_scene_takes_no_other_with_it(tmp_path: Path, monkeypatch
     finally:
         follower.close()
         store.close()
+
+
+def test_what_is_fixed_keeps_its_rank_and_passes_that_on() -> None:
+    own = {"shot": (5, 0), "hero": (2, 0), "fur": (1, 0)}
+    waits = {"shot": ["hero"], "hero": ["fur"]}
+    assert ranks(own, waits, {"hero"}) == {"shot": (5, 0), "hero": (2, 0), "fur": (2, 1)}
+    assert ranks(own, waits)["fur"] == (5, 2)
 
 
 def test_a_long_chain_and_a_wide_circle_need_no_stack() -> None:

@@ -2,22 +2,27 @@
 
 An asset's true rank is its own priority or, where somebody who isn't final waits for it, just above the
 highest rank of those: (their priority, their depth + 1). So it overtakes whoever waits for it and nobody
-who is more urgent than they. Assets that wait for each other in a circle share one rank.
+who is more urgent than they. Assets that wait for each other in a circle share one rank. What is fixed (its
+state says that it doesn't rise, or its project that nothing does) keeps its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 Rank = tuple[int, int]  # priority, and how many stand on it one above the other
 
 MOST_DEPTH = 999
 
 
-def ranks(own: Mapping[str, Rank], waits_for: Mapping[str, Iterable[str]]) -> dict[str, Rank]:
+def ranks(
+    own: Mapping[str, Rank],
+    waits_for: Mapping[str, Iterable[str]],
+    fixed: Container[str] = frozenset(),
+) -> dict[str, Rank]:
     """The rank of each asset of `own`, which tells what it has by itself: (its priority, 0). `waits_for`
     names, for each that waits, what it waits for; what isn't in `own` (a final asset, a texture) takes no
-    part."""
+    part. `fixed`: those that don't rise."""
     edges = {
         node: [other for other in dict.fromkeys(waits_for.get(node, ())) if other in own and other != node]
         for node in own
@@ -32,9 +37,9 @@ def ranks(own: Mapping[str, Rank], waits_for: Mapping[str, Iterable[str]]) -> di
         for node in groups[number]:
             for other in edges[node]:
                 place = group_of[other]
-                if place != number and above > found[place]:
+                if place != number and above > found[place] and other not in fixed:
                     found[place] = above
-    return {node: found[group_of[node]] for node in own}
+    return {node: own[node] if node in fixed else found[group_of[node]] for node in own}
 
 
 def components(edges: Mapping[str, list[str]]) -> list[list[str]]:

@@ -6,6 +6,7 @@ A change costs what can be reached from it, not the whole graph: whoever isn't r
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from server.disk import paths
 from server.disk.records import Entry
@@ -15,7 +16,15 @@ from ..projects import Projects
 from .book import Book
 from .ranks import Rank, ranks
 
-Standing = int | None  # an asset's priority; None: it is final, or no asset
+
+class Stand(NamedTuple):
+    """An asset's own priority, and whether who waits for it raises that."""
+
+    priority: int
+    rises: bool
+
+
+Standing = Stand | None  # None: it is final, or no asset
 
 
 class Rising:
@@ -80,13 +89,16 @@ class Rising:
     def _rank(self, reached: set[str]) -> set[str]:
         """Whatever is reached from outside has a rank that stays."""
         own: dict[str, Rank] = {}
+        fixed: set[str] = set()
         waits: dict[str, list[str]] = {}
         counts: dict[str, int] = {}
         stands = {address: self._look(address) for address in reached}
-        for address, priority in stands.items():
-            if priority is None:
+        for address, stand in stands.items():
+            if stand is None:
                 continue
-            best = (priority, 0)
+            best = (stand.priority, 0)
+            if not stand.rises:
+                fixed.add(address)
             count = 0
             for user in self._users(address):
                 theirs = stands[user] if user in stands else self._known(user)
@@ -96,17 +108,17 @@ class Rising:
                 if user in stands:
                     waits.setdefault(user, []).append(address)
                 else:
-                    rank = self._rank_of(user, theirs)
-                    best = max(best, (rank[0], rank[1] + 1))
+                    rank = self._rank_of(user, theirs.priority)
+                    best = max(best, (rank[0], rank[1] + 1)) if stand.rises else best
             own[address] = best
             if count:
                 counts[address] = count
-        found = ranks(own, waits)
+        found = ranks(own, waits, fixed)
         true, waiting = dict(self.true), dict(self.waiting)
         changed: set[str] = set()
         for address, standing in stands.items():
             value = None
-            if standing is not None and found[address] > (standing, 0):
+            if standing is not None and found[address] > (standing.priority, 0):
                 value = number(found[address])
             if true.get(address) != value or waiting.get(address) != counts.get(address):
                 changed.add(address)
@@ -138,8 +150,10 @@ class Rising:
         if entry is None or entry.facts is None or entry.stat is None or entry.facts.final:
             return None
         words = self._projects.set_of(self._projects.of(entry.address))
-        state = words.states.get(entry.facts.state)
-        return None if state is not None and state.final else entry.facts.priority
+        state = words.state(entry.facts.state)
+        if state.final:
+            return None
+        return Stand(entry.facts.priority, words.boosting and state.boost)
 
     def _users(self, address: str) -> set[str]:
         return (self._book.users(address) | self.declared_by.get(address, set())) - {address}
