@@ -433,7 +433,7 @@ def build(
             sessions=Sessions(config, settings, people),
             events=events,
             languages=Languages(settings),
-            static=Static(CLONE / "templates" / "static"),
+            static=Static(CLONE / "templates" / "static", config / "static"),
             setup=Setup(
                 settings,
                 people,

@@ -1,5 +1,8 @@
 """The files of `templates/static`: served from memory with an ETag, for ever where the URL names the content.
 
+A file of the configuration's folder `static` takes the place of ours of that name, from the moment it is
+there; its `colours.css` is added to our style sheet, so that a page still needs one.
+
 Read again when a file's size or time changes, so that a developer sees an edit at once.
 """
 
@@ -26,12 +29,13 @@ TYPES = {
     ".json": "application/json",
 }
 PACKED = (".css", ".js", ".svg", ".json", ".txt")
+SHEET, COLOURS, LOGOS = "croft.css", "colours.css", ("logo.svg", "logo.png")
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    seen: tuple[int, int]  # mtime in nanoseconds, size
+    seen: tuple[tuple[int, int], ...]  # mtime in nanoseconds, size of each file that makes it
     data: bytes
     packed: bytes  # gzip, or nothing where it doesn't help
     etag: str
@@ -40,8 +44,10 @@ class StaticFile:
 class Static:
     """The static files of one folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, over: Path | None = None) -> None:
+        """`over`: the folder whose files come before those of `root`."""
         self._root = root.resolve()
+        self._over = over
         self._files: dict[str, StaticFile] = {}
         self._lock = threading.Lock()
 
@@ -49,25 +55,42 @@ class Static:
         """The address of a file, changing with its content."""
         return f"/static/{name}?v={self.load(name).etag}"
 
+    def logo(self) -> str:
+        """The address of the configuration's own logo; '' where it has none."""
+        over = self._over
+        if over is None or not over.is_dir():
+            return ""
+        return next((self.url(name) for name in LOGOS if (over / name).is_file()), "")
+
     def load(self, name: str) -> StaticFile:
         """The file's present content. NotFound for everything but known kinds below the root."""
-        path = self._root / name
-        if path.suffix not in TYPES or "\0" in name or ".." in name.split("/"):
+        if Path(name).suffix not in TYPES or "\0" in name or ".." in name.split("/") or name.startswith("/"):
             raise NotFound("There is no file /static/{name}.", name=name[:100])
         try:
-            st = path.stat()
-            seen = (st.st_mtime_ns, st.st_size)
+            paths = self._paths(name)
+            seen = tuple((st.st_mtime_ns, st.st_size) for st in (path.stat() for path in paths))
             known = self._files.get(name)
             if known is not None and known.seen == seen:
                 return known
-            data = path.read_bytes()
+            data = b"\n".join(path.read_bytes() for path in paths)
         except (OSError, ValueError):
             raise NotFound("There is no file /static/{name}.", name=name[:100]) from None
-        packed = gzip.compress(data, 9, mtime=0) if path.suffix in PACKED else b""
+        packed = gzip.compress(data, 9, mtime=0) if Path(name).suffix in PACKED else b""
         etag = hashlib.sha256(data).hexdigest()[:16]
         found = StaticFile(seen, data, packed if len(packed) < len(data) else b"", etag)
         with self._lock:
             self._files[name] = found
+        return found
+
+    def _paths(self, name: str) -> list[Path]:
+        """The files that make this one."""
+        if self._over is None or not self._over.is_dir():
+            return [self._root / name]
+        own = self._over / name
+        found = [own if own.is_file() else self._root / name]
+        colours = self._over / COLOURS
+        if name == SHEET and colours.is_file():
+            found.append(colours)
         return found
 
     def answer(self, call: Call, name: str) -> Answer:

@@ -69,6 +69,7 @@ ErrorPage = Callable[[Call, int, str], str]
 def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
     """Put the routes of all pages into `app`; gives back what makes the page of an error."""
     shell = Shell(services)
+    services.problems.add(shell.templates.problems)
     rows = listing.Listing(shell)
 
     def call() -> Call:

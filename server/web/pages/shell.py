@@ -24,6 +24,7 @@ from server.disk.speech import say as say_later
 from server.disk.speech import together
 from server.web import languages, said
 from server.web.pages import words
+from server.web.pages.templates import Templates
 from server.web.requests import Call, etag_matches
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ class Shell:
     def __init__(self, services: Services, templates: Path = TEMPLATES) -> None:
         self.services = services
         self._env = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(templates),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
@@ -67,6 +67,7 @@ class Shell:
         self._env.globals["number"] = words.figure
         self._env.filters["join"] = joined
         self._env.filters["capital"] = words.capital
+        self.templates = Templates(self._env, services.config_dir / "templates", templates)
         self._zones: dict[str, zoneinfo.ZoneInfo] = {}
         self._titles: tuple[Any, dict[str, str]] = (None, {})
         self._persons: tuple[Any, Any, dict[str, Person]] = (None, None, {})
@@ -83,7 +84,7 @@ class Shell:
     def render(self, call: Call, template: str, *, title: str, here: str = "", project: Project | None = None,
                **context: Any) -> str:  # fmt: skip
         """The text of a page."""
-        return self._env.get_template(template).render(
+        values = dict(
             title=title,
             here=here,
             project=project,
@@ -100,12 +101,14 @@ class Shell:
             project_url=f"/p/{quote(project.ident, safe='')}" if project else "",
             nav_keys=NAV_KEYS,
             script_words=script_words,
+            own_logo=self.services.static.logo(),
             **context,
         )
+        return self.templates.render(template, values)
 
     def macro(self, template: str, name: str) -> Any:
         """One macro, to be called from Python."""
-        return getattr(self._env.get_template(template).module, name)
+        return self.templates.macro(template, name)
 
     def answer(self, call: Call, body: bytes) -> bottle.HTTPResponse:
         """The body with its ETag, or 304 where the browser has it. Never kept without asking again."""
