@@ -94,8 +94,11 @@ def compose(
     roles = _roles(project, names, missing)
     made, ownerless = _made(entries, names, words)
     with_role = {one for role in project.roles for one in role.people}
+    for ident, data in users.items():  # who is of the team is named, whatever they made
+        if project.ident in texts(data.get("projects")) and data.get("role") != "guest":
+            names.of(ident)
     others = tuple(names.of(one) for one in names.sorted(set(names.seen) - with_role))
-    missing += [Missing(say("{name} worked on it and has no role.", name=name)) for name in others]
+    missing += [Missing(say("{name} has no role yet.", name=name)) for name in others]
     if ownerless:
         said = count("{n} file has no owner.", "{n} files have no owner.", ownerless)
         missing.append(Missing(said, "files"))
@@ -184,6 +187,11 @@ def _made(
             by_type.setdefault(facts.type, []).append(Made(name_of(entry), by, helped, entry.address))
     known = [(kind.title, by_type.pop(kind.ident)) for kind in words.types.values() if kind.ident in by_type]
     return tuple((title, tuple(files)) for title, files in [*known, *sorted(by_type.items())]), ownerless
+
+
+def texts(value: Any) -> list[str]:
+    """What a file says in a list, where it is one."""
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
 def _lacks(one: External) -> list[Missing]:

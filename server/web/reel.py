@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from server.disk import paths
 from server.disk.errors import CroftError, NotFound
 from server.disk.records import Change, Entry
+from server.disk.speech import say
 from server.farm import frames as frame_ranges
 from server.farm.committer.live import Ended
 from server.library import tasks, versions
@@ -112,7 +113,7 @@ class Reels:
         """A film that somebody watches. NotFound where it is too long ago."""
         reel = self._reels.get((project.ident, tag)) or self.of(project)
         if reel.tag != tag:
-            raise NotFound("The film has changed since. Load its page again.")
+            raise NotFound(say("The film has changed since. Load its page again."))
         return reel
 
     def shots(self, project: Project) -> list[Entry]:

@@ -67,7 +67,8 @@ def test_who_supports_sees_the_first_task_of_the_other_alone() -> None:
 
 USERS = {
     "ana": {"title": "Ana"}, "ben": {"name": "Ben of RFAM"}, "cem": {"title": "Cem", "credit": False},
-    "dora": {"title": "Dora"},
+    "dora": {"title": "Dora"}, "emil": {"title": "Emil", "projects": ["demo"]},
+    "eve": {"title": "Eve", "projects": ["other"]}, "guest": {"role": "guest", "projects": ["demo"]},
 }  # fmt: skip
 FILM = {
     "title": "Foxes", "licence": "CC BY 4.0", "description": "Two foxes.",
@@ -84,7 +85,7 @@ def test_the_credits_say_who_did_what_and_what_is_missing() -> None:
         entry("lamp", type="prop", owner="dora", support=("ana", "cem")),
         entry("sh010", owner="ana"),
         entry("sh020", creator="ben"),
-        entry("sh030", owner="cem", support=("gone", "someone")),
+        entry("sh030", owner="cem", support=("gone", "somebody")),
         entry("gone", False, owner="dora"),
     ]
     roll = compose(project, files, USERS, WORDS)
@@ -93,10 +94,11 @@ def test_the_credits_say_who_did_what_and_what_is_missing() -> None:
     assert list(made) == ["Shot", "Prop"]
     assert made["Shot"] == [("sh010", "Ana", ()), ("sh020", "Ben of RFAM", ())]
     assert made["Prop"] == [("lamp", "Dora", ("Ana",))]
-    assert (roll.others, roll.unnamed) == (("Dora",), 1)
+    assert (roll.others, roll.unnamed) == (("Dora", "Emil"), 1)
     assert [one.text for one in roll.missing] == [
         "Nobody has the role ‘Music’ yet.",
-        "Dora worked on it and has no role.",
+        "Dora has no role yet.",
+        "Emil has no role yet.",
         "1 file has no owner.",
         "Nobody knows who ‘gone’ is, whom a file names.",
         "Nobody says who made ‘Wind’.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -286,6 +287,10 @@ def test_the_admins_pages_are_accessible_and_fit(
 ) -> None:
     wrong = studio.config / "sets" / "mine.json"
     wrong.write_text('{\n "title": "Mine",\n}')
+    end = time.monotonic() + 20
+    while "mine.json" not in str(studio.ask("GET", "/api/problems")):
+        assert time.monotonic() < end
+        time.sleep(0.05)
     window.look(width, scheme)
     window.go("/sign-in")  # which follows nothing
     window.driver.execute_async_script(SIGN_IN, '{"user": "admin", "password": "long enough"}')
@@ -295,6 +300,6 @@ def test_the_admins_pages_are_accessible_and_fit(
         assert window.violations() == [], page
         assert window.run("return document.documentElement.scrollWidth - window.innerWidth") <= 0, page
     window.until_text("h1", "Health")
+    wrong.unlink()
     if width > 1000:
-        wrong.unlink()
         window.until("return !document.querySelector('.wrong .log')")

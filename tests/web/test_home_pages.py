@@ -190,7 +190,7 @@ def test_stars_and_stages_are_set_in_the_row(studio: Studio) -> None:
 def test_credits_as_page_text_and_markdown(studio: Studio) -> None:
     page = studio.browser("student").get("/p/demo/credits").body.decode()
     assert "Director" in page
-    assert "Student worked on it and has no role." in unescape(page)
+    assert "Student has no role yet." in unescape(page)
     assert 'href="javascript' not in page
     assert "<b>{{" not in page
     text = studio.browser("student").get("/p/demo/credits.txt")
@@ -235,3 +235,23 @@ def test_the_cookie_is_sent_to_this_home_alone(studio: Studio, tmp_path: Path) -
     assert "Path=/p/demo/home;" in cookie
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
+
+
+def test_what_others_wait_for_is_to_be_done_first(studio: Studio) -> None:
+    """Ben's rig counts less than his walk, until Ana's urgent shot waits for it."""
+    state = {"type": "prop", "state": next(iter(studio.croft.services.projects.set_of(None).states))}
+    studio.asset("demo/props/walk.blend", **state, owner="ben", priority=2)
+    studio.asset("demo/props/rig.blend", **state, owner="ben", priority=1)
+    project = studio.croft.services.projects.get("demo")
+    tasks = studio.croft.services.tasks
+
+    def first() -> str:
+        assert studio.croft.services.dependencies.settled()
+        entry = tasks.of(project).primary("ben")
+        return entry.facts.name if entry is not None and entry.facts is not None else ""
+
+    assert first() == "walk"
+    studio.asset("demo/shots/sh090.blend", **state, owner="ana", priority=5, dependencies=["rig"])
+    assert first() == "rig"
+    assert "1 file waits for it" in studio.text("ben", "/p/demo/home")
+    assert tasks.of(project) is tasks.of(project)

@@ -38,7 +38,7 @@ MANUAL = {  # which part of the manual tells of a kind of file
     "server.json": "configuration.md", "users": "people.md", "projects": "configuration.md",
     "nodes": "nodes.md",
     "shares": "shares.md", "sets": "sets.md", "job_types": "job-types.md", "failure_rules": "farm.md",
-    "tokens": "api.md", "paths": "moving-from-rfam.md", "languages": "languages.md",
+    "tokens": "api.md", "paths": "moving-from-rfam.md", "languages": "configuration.md",
 }  # fmt: skip
 Row = dict[str, Any]
 
