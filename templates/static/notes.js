@@ -1,12 +1,12 @@
-// Marks on the picture, by mouse, pen or finger, go into the note's form; those of others show at their frame;
-// after an @ people are offered. The form's own fields point and name without this.
+// Marks on the picture, drawn by mouse, pen or finger and shown at their frame; people after an @. The form of
+// notes works without.
 import { make } from "./act.js";
 
 const $ = (id) => document.getElementById(id);
 const on = (name, job) => document.addEventListener(name, job);
 const fields = () => $("say")?.elements;
 let film, frame;
-let lines = []; // each x, y, x, y … from 0 to 1
+let lines = []; // of each its points' x, y, x, y … from 0 to 1
 
 function fit() {
   if (frame === undefined) return;
@@ -14,12 +14,6 @@ function fit() {
   if (fields() && !lines[0]) fields().frame.value = frame;
 }
 on("croft-looked", fit);
-on("reset", ({ target }) => {
-  if (target.id !== "say" || !$("draw")) return;
-  lines = [];
-  redraw();
-  draw(false);
-});
 on("croft-frame", async ({ detail }) => {
   film = await import("./film.js");
   frame = film.frameOf(detail);
@@ -30,15 +24,14 @@ const size = () => $("drawing").viewBox.baseVal;
 function redraw() {
   const { width, height } = size();
   const path = (line) => `M${line.map((n, i) => n * (i % 2 ? height : width)).join(" ")}h0`;
-  $("drawing").firstElementChild.setAttribute("d", lines.map(path).join(""));
+  $("drawing").firstChild.setAttribute("d", lines.map(path).join(""));
   fields().marks.value = lines[0] ? JSON.stringify({ aspect: width / height, lines }) : "";
   $("undraw").hidden = !lines[0];
 }
-
 function draw(now) {
-  const { naturalWidth, naturalHeight } = $("stage").querySelector("img") ?? {};
-  if (!naturalWidth) return;
-  if (!lines[0]) $("drawing").setAttribute("viewBox", `0 0 ${1000 * naturalWidth / naturalHeight} 1000`);
+  const { naturalWidth: wide, naturalHeight: high } = $("stage").querySelector("img") ?? {};
+  if (!wide) return;
+  if (!lines[0]) $("drawing").setAttribute("viewBox", `0 0 ${1000 * wide / high} 1000`);
   if (now) {
     film?.show(+$("scrub").value); // it stands still
     $("stage").scrollIntoView({ block: "nearest" });
@@ -46,6 +39,12 @@ function draw(now) {
   $("drawing").classList.toggle("on", now);
   $("draw").setAttribute("aria-pressed", now);
 }
+on("reset", ({ target }) => {
+  if (target.id !== "say" || !$("draw")) return;
+  lines = [];
+  redraw();
+  draw(false);
+});
 
 on("pointerdown", (event) => {
   const sheet = event.target;
@@ -61,6 +60,15 @@ on("pointerdown", (event) => {
   sheet.onlostpointercapture = () => { sheet.onpointermove = null; };
 });
 
+const named = (box) => /(?:^|\s)@([\w.-]*)$/.exec(box.value.slice(0, box.selectionStart))?.[1];
+on("input", ({ target }) => {
+  const list = target.parentElement.nextElementSibling;
+  if (!list?.matches("[data-whom]")) return;
+  const fits = ({ value, text }) => value > "*" && ` ${value} ${text}`.toLowerCase().includes(` ${named(target)}`.toLowerCase());
+  const people = [...fields().todo.options].filter(fits).slice(0, 6);
+  list.replaceChildren(...people.map(({ value, text }) => make("button", text, { type: "button", value })));
+  list.hidden = !people[0];
+});
 on("click", ({ target }) => {
   if (target.id === "draw") draw(target.ariaPressed !== "true");
   if (target.id === "undraw") { lines.pop(); redraw(); }
@@ -71,14 +79,4 @@ on("click", ({ target }) => {
   box.setRangeText(`${target.value} `, end - named(box).length, end, "end");
   list.hidden = true;
   box.focus();
-});
-
-const named = (box) => /(?:^|\s)@([\w.-]*)$/.exec(box.value.slice(0, box.selectionStart))?.[1].toLowerCase();
-on("input", ({ target }) => {
-  const list = target.parentElement.nextElementSibling;
-  if (!list?.matches("[data-whom]")) return;
-  const fits = ({ value, text }) => value > "*" && ` ${value} ${text}`.toLowerCase().includes(` ${named(target)}`);
-  const people = [...fields().todo.options].filter(fits).slice(0, 6);
-  list.replaceChildren(...people.map(({ value, text }) => make("button", text, { type: "button", value })));
-  list.hidden = !people.length;
 });

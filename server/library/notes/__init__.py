@@ -212,6 +212,8 @@ class Notes:
         require(user, "student")
         entry = self._assets.get(address)
         checked = self._check({"text": text, **more}, entry)
+        if "todo" not in more and not more.get("reply_to") and record.has_items(checked["text"]):
+            checked["todo"] = ANYBODY
         said = {name: value for name, value in checked.items() if value not in (None, "")}
         if not said.keys() & {"text", "marks"}:
             raise BadInput(say("The note is empty: write something, or draw on the picture."), field="text")

@@ -76,9 +76,9 @@ class Note:
 
     @property
     def open(self) -> bool:
-        """Whether somebody should still look at it. An answer is never open by itself."""
-        done = bool(self.ticks) and all(tick.done for tick in self.ticks)
-        return not (self.deleted or self.resolved or self.reply_to or done)
+        """Whether somebody should still look at it. An answer only where there is something to do in it."""
+        done = all(tick.done for tick in self.ticks) if self.ticks else bool(self.reply_to)
+        return not (self.deleted or self.resolved or done)
 
     def view(self) -> dict[str, Any]:
         """As the API shows it."""
@@ -194,6 +194,11 @@ def item_of(line: str) -> str:
     """What a line of a list says: `- longer hold`, `[ ] longer hold`; '' for another line."""
     match = _ITEM.match(line)
     return line[match.end() :].strip() if match and match[0].strip() else ""
+
+
+def has_items(text: str) -> bool:
+    """Whether some line of it is something to do."""
+    return any(map(item_of, text.splitlines()))
 
 
 def key_of(item: str) -> str:

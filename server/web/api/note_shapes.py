@@ -32,7 +32,8 @@ SAID = {
     "todo": {
         "type": "string",
         "maxLength": 64,
-        "description": "who is to do it, '*' for whoever owns the file; '' where nothing is to be done",
+        "description": "who is to do it, '*' for whoever owns the file, '' nobody. If not "
+        "given, a new note with lines that begin with dashes is to be done",
     },
 }
 

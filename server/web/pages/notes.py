@@ -16,7 +16,7 @@ from server.disk.errors import BadInput, CroftError
 from server.disk.speech import count, say
 from server.farm import frames as frame_ranges
 from server.library.notes import ANYBODY, MENTION, MINE, REPLY, TEXT_MOST, TODO, Note
-from server.library.notes.record import item_of, key_of, pieces_of
+from server.library.notes.record import has_items, item_of, key_of, pieces_of
 from server.library.people import SOMEONE
 from server.web import requests
 from server.web.pages import words
@@ -86,15 +86,15 @@ def section(
         others = []
     view = Film(film)
     made = threads(shell, call, project, notes, fresh, view)
-    opened = [one for one in made if one["open"]]
-    closed = [one for one in made if not one["open"]]
+    opened = [one for one in made if any(part["open"] for part in (one, *one["answers"]))]
+    closed = [one for one in made if one not in opened]
     api = f"/api/assets/{quote(address, safe='/:@')}/notes"
     return {
         "api": api,
         "call": f"POST {api} {json.dumps({'version': version} if version else {})}",
         "open": opened,
         "closed": closed[:CLOSED],
-        "closed_words": count("{n} that is done", "{n} that are done", len(closed)),
+        "closed_words": count("{n} done or resolved", "{n} done or resolved", len(closed)),
         "others": count("{n} more of other renders", "{n} more of other renders", len(others))
         if others
         else "",
@@ -208,7 +208,7 @@ def todo(shell: Shell, note: Note) -> str:
 def blocks(shell: Shell, note: Note, api: str) -> list[Thing]:
     """A note's text: what there is to do line by line, with the button that ticks it, and all else."""
     ticks = {tick.key: tick for tick in note.ticks}
-    listed = any(item_of(line) for line in note.text.splitlines())
+    listed = has_items(note.text)
     found: list[Thing] = []
     plain: list[str] = []
 
