@@ -47,6 +47,7 @@ def test_everything_that_is_done_stands_there_and_is_found(house: House) -> None
     ]  # fmt: skip
     assert [row["at"] for row in rows] == sorted((row["at"] for row in rows), reverse=True)
     assert rows[0]["address"] == "data::demo/tex/wood.png"
+    assert "uploaded it" in student.get("/p/demo/asset/tex/wood.png").body.decode()
     assert said(asked(house, "who=supervisor")) == [("supervisor", "approved"), ("supervisor", "edit")]
     assert said(asked(house, "q=mist 7")) == [("supervisor", "edit")]
     assert {row["address"] for row in asked(house, "file=HAT")} == {"data::demo/props/hat.blend"}

@@ -157,7 +157,10 @@ class History:
     def of(self, address: str) -> list[Entry]:
         """One file's own, newest first, all that its histories hold, and its renders. Reads the disk."""
         found = reading.read(self._store, address, reading.ALL_BYTES, reading.ALL_BYTES)
-        return sorted([*found, *self.renders(address)], key=_key_of, reverse=True)
+        project = self._projects.of(address)
+        top = paths.join(project.address, paths.PROJECT_FILE) if project is not None else ""
+        told = [entry for entry in self._by.get(top, ()) if entry.address == address and address != top]
+        return sorted([*found, *told, *self.renders(address)], key=_key_of, reverse=True)
 
     def action(self, entry: Entry, user: User | None) -> Action | None:
         """The call that takes this back; None where that can't be done, or not by this person. Cheap."""
@@ -245,7 +248,9 @@ class History:
                 if self._store.index.has_folder(address):
                     folders.update(self._saves.folders_with_old(address))
                     continue
-                found[address] = reading.read(self._store, address, FILE_BYTES, FILE_MOST)
+                whole = paths.name_of(address) == paths.PROJECT_FILE  # it tells of many files
+                size = (reading.ALL_BYTES, 10 * FILE_MOST) if whole else (FILE_BYTES, FILE_MOST)
+                found[address] = reading.read(self._store, address, *size)
                 entry, folder = self._store.index.get(address), paths.folder_of(address)
                 if entry is None or entry.stat is None or "deleted:" + folder in self._by:
                     while not self._store.index.has_folder(folder) and "/" in folder:

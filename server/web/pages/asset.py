@@ -67,6 +67,7 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         shown = film.film(shell, call, view, fps=cards.scene_of(shell, view)[0], may=may)
     told = any(trouble["kind"] == "sidecar" for trouble in troubles)
     here, student = a["status"] != "missing", call.user is not None and call.user.at_least("student")
+    may_edit = student and a["status"] in ("ok", "arriving")
     return shell.page(
         call,
         "asset.html",
@@ -111,10 +112,10 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         api=api,
         tracked=tracked,
         fields=about.fields(shell, a, wording, call.user) if is_asset else [],
-        helpers=about.supporters(shell, a, project, call.user),
-        hours=about.hours(a, student),
+        helpers=about.supporters(shell, a, project, call.user if may_edit else None),
+        hours=about.hours(a, may_edit),
         lies=about.lies(shell, call, a["address"]),
-        may_edit=student and a["status"] in ("ok", "arriving"),
+        may_edit=may_edit,
         mine=button(say("Mine"), "POST", api + "/mine") if student and tracked and not a["owner"] else None,
         make_asset=button(say("Make it an asset"), "POST", "/api/assets", {"address": a["address"]})
         if student and not is_asset and a["status"] == "ok"
