@@ -119,7 +119,7 @@ def ancestor(root: Path) -> Iterator[bytes]:
                     "owner": record["owner"], "glyph": "waiting", "word": record["state"],
                     "priority": record["priority"], "priority_word": "Normal", "state": record["state"],
                     "owner_ident": record["owner"], "type_ident": record["type"], "address": path,
-                    "may": True, "stands": True, "urgency": True, "waited": 0, "used": None,
+                    "may": True, "stands": True, "urgency": True, "waited": 0, "used": None, "notes": 0,
                     "changed": time.ctime(st.st_mtime),
                 }  # fmt: skip
                 made.append(row(facts))

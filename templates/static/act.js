@@ -133,12 +133,12 @@ export async function copyText(text) {
 
 // Filters are used as soon as they are chosen or typed: they go into the page's address, whose inside is
 // then fetched. An empty one doesn't belong in the address. Without this, their form has a button.
-function filter(form) {
+function filter(form, typed) {
   const asked = new URLSearchParams([...new FormData(form)]
     .filter(([field, value]) => value && !(field === "sort" && value === "name")));
   const address = asked.size ? `?${asked}` : location.pathname;
   if (address === (location.search || location.pathname)) return;
-  history.pushState(null, "", address);
+  history[typed && history.state ? "replaceState" : "pushState"](typed, "", address);
   lookAgain();
 }
 let typing;
@@ -147,7 +147,8 @@ for (const name of ["change", "input"]) {
     const { form } = target;
     if (form?.dataset.auto !== undefined) {
       clearTimeout(typing);
-      typing = setTimeout(() => filter(form), name === "input" && target.type === "search" ? 300 : 0);
+      const typed = name === "input" && target.type === "search"; // one step back for all that was typed
+      typing = setTimeout(() => filter(form, typed), typed ? 300 : 0);
     }
     if (form?.dataset.send !== undefined && name === "change") form.requestSubmit();
   });

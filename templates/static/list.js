@@ -67,6 +67,12 @@ document.addEventListener("change", async ({ target }) => {
   tell(await act(CHANGE, form, [...chosen().map((tick) => ["addresses", tick.value]), [name, value]]));
 });
 document.addEventListener("reset", () => setTimeout(count));
+// Enter at a file that is chosen leads to what can be done with those.
+document.addEventListener("submit", (event) => {
+  if (event.target.id !== "many") return;
+  event.preventDefault();
+  event.target.elements.state.focus();
+});
 
 // The next piece, when the end of those shown comes near. How many are shown stands in the address, so that
 // live.js asks for as many, and who comes back sees them again.

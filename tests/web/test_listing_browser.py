@@ -110,6 +110,9 @@ def test_several_are_changed_at_once_and_undone(root: Path, window: Window) -> N
     ActionChains(window.driver).key_down(Keys.SHIFT).click(ticks[3]).key_up(Keys.SHIFT).perform()
     window.until_text("#many strong", "3 chosen")
     assert window.violations() == []
+    ticks[3].send_keys(Keys.ENTER)
+    assert window.run("return document.activeElement.name") == "state", "Enter leads to what changes them"
+    assert "of=data%3A%3Ademo%2Fshots%2Fsh010.blend" in window.find("[data-comp]").get_attribute("href")
     Select(window.find("#many [name=owner]")).select_by_visible_text("Student")
     window.until_text("#toasts", "3 files are changed.")
     owners = [json.loads(record(root, n).read_text()).get("owner") for n in (0, 10, 20, 30, 40)]
@@ -129,5 +132,9 @@ def test_words_are_found_as_one_types(window: Window) -> None:
     window.find(".filters input[name=q]").send_keys('"sh 11" type:prop')
     window.until("return new URLSearchParams(location.search).get('q') == '\"sh 11\" type:prop'")
     window.until_text("[data-summary]", f"1 of {SHOTS} files")
+    before = window.run("return history.length")
+    window.find(".filters input[name=q]").send_keys(" sh")
+    window.until("return new URLSearchParams(location.search).get('q').endsWith(' sh')")
+    assert window.run("return history.length") == before, "one step back for all that was typed"
     assert window.run(NAMES) == ["Sh 110"]
     assert window.run("return document.activeElement.name") == "q"

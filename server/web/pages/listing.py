@@ -166,7 +166,7 @@ class Listing:
             self._arriving(wording.project),
             shell.trouble(wording.project, user),
             problems,
-            shell.services.notes.unread(user.ident) if user else 0,
+            shell.services.notes.unread(user.ident) if user and not inside else 0,
             upload_limits(shell.services.settings),
             self._others(wording.project, found, asked),
             *asked.values(),
