@@ -266,6 +266,10 @@ class Forgetting:
                 fresh = replaced(dict(data), ident, "")
                 if fresh != data:
                     self._settings.write(kind, name, fresh)
+        for name, data in list(self._settings.folder("tokens").items()):
+            title = str(data.get("title") or "")
+            if title.endswith(f" by {ident}"):  # of a computer's token: who admitted it
+                self._settings.write("tokens", name, {**data, "title": title.removesuffix(ident) + SOMEONE})
         limits = dict(self._settings.get("limits"))
         users = limits.get("users")
         if isinstance(users, dict) and ident in users:

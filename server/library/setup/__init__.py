@@ -248,7 +248,7 @@ class Setup:
                 checks.append(
                     note(
                         say("Without a password, {names} can’t sign in.", names=names),
-                        say("Give them one on the page Passwords."),
+                        say("Give them one on the page People."),
                     )
                 )
         else:

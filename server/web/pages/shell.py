@@ -42,7 +42,16 @@ ASK = say_later("Tell whoever looks after the server.")
 HTML = "text/html; charset=utf-8"
 VARY = "Cookie, Authorization, Accept-Language"
 TOASTS = b'<div id="toasts" class="toasts" role="status">'  # where what just happened is said
+FORGOTTEN = ("somebody", "?")  # what stands where a person was, in files and in their lines
+SOMEBODY = say_later("somebody")
 PERSONS_KEPT = 5000  # names that files say, too
+
+
+class Titles(dict[str, str]):
+    """What users are called. Whoever was forgotten is somebody, though nobody here is called so."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return SOMEBODY if key in FORGOTTEN else super().get(key, default)
 
 
 class Shell:
@@ -139,6 +148,7 @@ class Shell:
         if project is not None:
             found.append(("Project", f"{base}/project", 0))
         if project is None and user is not None and user.at_least("supervisor"):
+            found.append(("People", "/admin/users", 0))
             found.append(("Computers", "/computers", len(self.services.farm.machines.waiting)))
         count = self.services.problems.count(project.address if project else "")
         if count:
@@ -184,7 +194,7 @@ class Shell:
                     ident: str(data.get("title") or data.get("name") or ident)
                     for ident, data in users.items()
                 }
-                self._titles = (users, found)
+                self._titles = (users, Titles(found))
             return self._titles[1]
 
     def person(self, ident: str) -> Person:
@@ -199,6 +209,7 @@ class Shell:
             if found is None:
                 data = users.get(ident, {})
                 title = str(data.get("title") or data.get("name") or ident)
+                title = SOMEBODY if ident in FORGOTTEN else title
                 photo = photos.get(ident, "") if data else ""
                 found = {"ident": ident, "title": title, "photo": photo, "initials": words.initials(title)}
                 if len(known) < PERSONS_KEPT:
