@@ -1,18 +1,15 @@
-// Buttons and forms that do something at once, say what happened, and offer Undo. They say what they do
-// themselves and are sent to /do, which also answers browsers without scripts:
-//   <button form="do" name="do" value='PATCH /api/jobs/x {"paused": true}' data-undo="PATCH …">
-//   <form action="/do"> with <input name="do" value="POST /api/jobs">, and its fields
-//   form[data-send]            is sent as soon as a field of it changes
-//   form[data-auto]            a filter: goes into the page's address
-//   a[data-within]             a link to another view of the same page
-//   [data-copy="text"]         copy, and say so
+// Buttons and forms that do something say so themselves, and are sent to /do, which answers browsers without
+// scripts, too: button[form=do], form[action="/do"]. form[data-send] goes as soon as it is changed, form[data-auto]
+// is a filter of the page, a[data-within] another view of it, [data-copy] is copied.
 
-export const csrf = document.querySelector('meta[name="croft-csrf"]')?.content ?? "";
+export const on = (name, job, ...more) => document.addEventListener(name, job, ...more);
+export const one = (selector, inside = document) => inside.querySelector(selector);
+export const every = (selector, inside = document) => [...inside.querySelectorAll(selector)];
+export const csrf = one('meta[name="croft-csrf"]')?.content ?? "";
 
-// What scripts say, in the reader's language: base.html has it.
 const sentences = JSON.parse(document.body.dataset.words || "{}");
 export const words = (name, values = {}) => fill(sentences[name] ?? name, values);
-export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (all, key) => values[key] ?? all);
+export const fill = (text, values = {}) => text.replace(/\{(\w+)\}/g, (all, key) => values[key] ?? all);
 export const emit = (name, detail) => document.dispatchEvent(new CustomEvent(`croft-${name}`, { detail }));
 export const lookAgain = () => emit("look-again");
 
@@ -26,7 +23,7 @@ export function make(tag, text, { className, ...rest } = {}) {
 // Ask the server. Never throws: a lost connection is status 0 with a sentence.
 export async function ask(method, url, body, options = {}) {
   const request = { method, headers: { Accept: "application/json", "X-Croft-CSRF": csrf }, ...options };
-  if (body instanceof URLSearchParams) request.body = body;
+  if (body instanceof URLSearchParams || body instanceof Uint8Array) request.body = body;
   else if (body !== undefined) {
     request.body = JSON.stringify(body);
     request.headers["Content-Type"] = "application/json";
@@ -41,9 +38,8 @@ export async function ask(method, url, body, options = {}) {
   }
 }
 
-// Say what happened. With `undo`, a button takes it back; it stays long enough to be read and reached.
 export function say(text, undo) {
-  const box = document.getElementById("toasts");
+  const box = one("#toasts");
   const toast = make("div", "", { className: "toast" });
   let timer;
   const leave = () => toast.remove();
@@ -66,14 +62,12 @@ export async function act(call, by = document.body, fields = []) {
   return answer;
 }
 
-// Says what came of it, with what takes it back: the server's word, or the element's own.
 export function tell(answer, undo) {
   const back = answer.data?.undo;
   const call = back ? `${back.method} ${back.path} ${back.body ? JSON.stringify(back.body) : ""}` : undo;
   say(answer.message, answer.ok && call ? async () => tell(await act(call)) : undefined);
 }
 
-// Where something of the form is wrong, it says so itself.
 async function send(form, by) {
   if (by.ariaBusy) return;
   const wrong = form.querySelector("[role=alert]");
@@ -92,7 +86,7 @@ async function send(form, by) {
   tell(answer, id ? `DELETE ${call.split(" ")[1]}/${id}` : by.dataset.undo ?? form.dataset.undo);
 }
 
-document.addEventListener("submit", (event) => {
+on("submit", (event) => {
   const form = event.target;
   if (form.dataset.auto !== undefined) filter(form);
   else if (form.dataset.act || (form.getAttribute("action") === "/do" && form.dataset.edit === undefined && form.id !== "many")) send(form, event.submitter ?? form);
@@ -103,7 +97,7 @@ document.addEventListener("submit", (event) => {
 // What says what it does by data-act and data-body instead.
 const called = ({ dataset }) => `${dataset.act} ${dataset.body ?? ""}`;
 
-document.addEventListener("click", async (event) => {
+on("click", async (event) => {
   const old = event.target.closest("button[data-act]");
   if (old && !old.ariaBusy) tell(await act(called(old), old), old.dataset.undo && `${old.dataset.undo} ${old.dataset.undoBody ?? ""}`);
   const copy = event.target.closest("[data-copy]");
@@ -131,8 +125,7 @@ export async function copyText(text) {
   return done;
 }
 
-// Filters are used as soon as they are chosen or typed: they go into the page's address, whose inside is
-// then fetched. An empty one doesn't belong in the address. Without this, their form has a button.
+// A filter goes into the page's address, whose inside is then fetched.
 function filter(form, typed) {
   const asked = new URLSearchParams([...new FormData(form)]
     .filter(([field, value]) => value && !(field === "sort" && value === "name")));
@@ -143,7 +136,7 @@ function filter(form, typed) {
 }
 let typing;
 for (const name of ["change", "input"]) {
-  document.addEventListener(name, ({ target }) => {
+  on(name, ({ target }) => {
     const { form } = target;
     if (form?.dataset.auto !== undefined) {
       clearTimeout(typing);
@@ -154,8 +147,8 @@ for (const name of ["change", "input"]) {
   });
 }
 addEventListener("popstate", () => location.reload());
-for (const button of document.querySelectorAll("[data-without-script]")) button.hidden = true;
-for (const fold of document.querySelectorAll("[data-fold]")) {
+for (const button of every("[data-without-script]")) button.hidden = true;
+for (const fold of every("[data-fold]")) {
   const wide = matchMedia("(min-width: 861px)");
   const set = () => { fold.open = wide.matches; };
   set();

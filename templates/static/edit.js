@@ -1,8 +1,6 @@
-// Fields that save themselves, half a second after the last key. form[data-edit] names the record, data-etag
-// the version of it that the page knows. A field's default is what the server last told, its value what the
-// person has: where they differ it is theirs, and nothing but a person's choice takes it away. Changes of
-// other fields are taken in silently; one of the same field is shown, to keep the one or the other.
-import { ask, emit, make, words } from "./act.js";
+// Fields that save themselves: form[data-edit] names the record, data-etag its version. A field's default is what
+// the server last told, its value what the person has: only a person's choice takes that away.
+import { ask, emit, every, make, on, words } from "./act.js";
 
 const QUIET_MS = 500; // after the last key
 const editable = (c) => c?.name && c.type !== "hidden" && c.form?.dataset.edit !== undefined && c;
@@ -25,7 +23,6 @@ function put(c, value) {
   }
 }
 
-// The server's word: it shows unless the person has another.
 export function tellField(c, value, keep = mine(c)) {
   const now = has(c);
   if (c.type === "checkbox") c.defaultChecked = value === "true";
@@ -48,7 +45,6 @@ function say(c, state, text = words(state), ...buttons) {
   output.replaceChildren(make("span", text), ...buttons);
 }
 
-// ---- when
 
 const timers = new Map();
 function soon(c, ms) {
@@ -59,20 +55,20 @@ function flush() {
   for (const [c, timer] of timers) { clearTimeout(timer); timers.delete(c); queue(c); }
 }
 const began = new WeakMap(); // control -> what it said when its person came to it
-document.addEventListener("focusin", ({ target }) => { if (editable(target)) began.set(target, has(target)); });
-document.addEventListener("input", ({ target }) => { if (editable(target)) soon(target, QUIET_MS); });
-document.addEventListener("change", ({ target }) => { if (editable(target)) soon(target, 0); });
-document.addEventListener("submit", (event) => { if (event.target.dataset.edit !== undefined) { event.preventDefault(); flush(); } });
-document.addEventListener("keydown", (event) => {
+on("focusin", ({ target }) => { if (editable(target)) began.set(target, has(target)); });
+on("input", ({ target }) => { if (editable(target)) soon(target, QUIET_MS); });
+on("change", ({ target }) => { if (editable(target)) soon(target, 0); });
+on("submit", (event) => { if (event.target.dataset.edit !== undefined) { event.preventDefault(); flush(); } });
+on("keydown", (event) => {
   if (event.key !== "Escape" || !editable(event.target) || has(event.target) === began.get(event.target)) return;
   put(event.target, began.get(event.target));
   soon(event.target, 0);
 });
-document.addEventListener("visibilitychange", flush);
+on("visibilitychange", flush);
 addEventListener("pagehide", flush);
 // What couldn't be saved is tried again once the server answers again.
-document.addEventListener("croft-looked", () => {
-  for (const c of document.querySelectorAll("form[data-edit] [data-state=failed][data-lost]")) soon(c, 0);
+on("croft-looked", () => {
+  for (const c of every("form[data-edit] [data-state=failed][data-lost]")) soon(c, 0);
 });
 
 // ---- saving: one at a time for each form, so that each is made on the ETag that the last one gave
@@ -108,7 +104,6 @@ async function save(c, tries = 3) {
   } else say(c, "failed", words("failed", { why: answer.message }));
 }
 
-// A field as the record has it now, which somebody else may have changed.
 function heard(c, record) {
   const theirs = inside(record, c.name);
   if (theirs === told(c)) return;

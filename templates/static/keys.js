@@ -1,25 +1,26 @@
 // Keys for those who know their way: an element with data-key="g h" is pressed by these keys, one after the other.
 // Never while somebody types; base.html lists them under ?, where they can be switched off.
 
+import { on, one } from "./act.js";
 const AFTER_MS = 1500; // the second key of two
-const box = document.getElementById("keys");
-const on = document.getElementById("keys-on");
+const box = one("#keys");
+const active = one("#keys-on");
 const typing = (e) => e.matches?.("input:not([type=checkbox], [type=radio], [type=range]), textarea, select, [contenteditable]");
 let first = "";
 let firstAt = 0;
 
-on.checked = localStorage.getItem("croft-keys") !== "off";
-on.addEventListener("change", () => localStorage.setItem("croft-keys", on.checked ? "on" : "off"));
+active.checked = localStorage.getItem("croft-keys") !== "off";
+active.addEventListener("change", () => localStorage.setItem("croft-keys", active.checked ? "on" : "off"));
 
-document.addEventListener("keydown", (event) => {
+on("keydown", (event) => {
   const { key, target } = event;
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || key.length > 1 || typing(target)) return;
   if (key === "?") { event.preventDefault(); box.togglePopover(); return; }
-  if (!on.checked) return;
+  if (!active.checked) return;
   const keys = first && Date.now() - firstAt < AFTER_MS ? `${first} ${key}` : key;
   first = keys === "g" ? "g" : "";
   firstAt = Date.now();
-  const found = document.querySelector(`[data-key="${CSS.escape(keys)}"]`);
+  const found = one(`[data-key="${CSS.escape(keys)}"]`);
   if (!found) return;
   event.preventDefault();
   if (typing(found) && found.checkVisibility()) found.focus();

@@ -1,9 +1,9 @@
 // Keeps a page true while things change: main[data-live] names the kinds of change that concern it. Changes
 // are gathered for half a second, the page's own address is asked for its inside, and that is morphed in.
-import { ask, emit, words } from "./act.js";
+import { ask, emit, every, on, one, words } from "./act.js";
 import { morph } from "./morph.js";
 
-const main = document.querySelector("main[data-live]");
+const main = one("main[data-live]");
 const GATHER_MS = 100; // the server has gathered for half a second already
 const SPEAK_MS = 10000; // a summary now and then, not a stream
 const ONLY_LIMIT = 40; // more changed rows than this: ask for the whole page
@@ -53,7 +53,6 @@ async function look() {
   }
 }
 
-// The summary of the page, said at most every ten seconds and only when it is another one.
 const summary = () => main.querySelector("[data-summary]")?.textContent.trim();
 let spoken;
 let spokenAt = -SPEAK_MS;
@@ -64,14 +63,13 @@ function speak() {
     later = null;
     spoken = summary();
     spokenAt = performance.now();
-    document.getElementById("spoken").textContent = spoken;
+    one("#spoken").textContent = spoken;
   }, Math.max(0, spokenAt + SPEAK_MS - performance.now()));
 }
 
-// The bell, on whatever page one is.
 async function ring() {
   const { data } = await ask("GET", "/api/notes/unread");
-  const count = document.querySelector("#bell .count");
+  const count = one("#bell .count");
   if (data && count) Object.assign(count, { textContent: data.unread, hidden: !data.unread });
 }
 
@@ -80,27 +78,20 @@ function hear(message) {
   if (message.kind === "note") ring();
   if ("lost" in message) showLost(message.lost);
   else if (message.reload) lookAgain();
-  else if (message.kind === "thumbnail") message.ids.forEach(drawAgain);
+  else if (message.kind === "thumbnail") drawAgain();
   else if (concerns(message)) lookAgain({ all: false, only: ofRows(message.kind) ? message.ids : [] });
 }
 
-// A picture that wasn't made yet when the page asked for it is there now: asked for under a new address,
-// because a browser doesn't ask twice for one that it has.
+// Pictures that weren't made yet are asked for again, under another address: a browser asks once for each.
 let drawn = 0;
-function drawAgain(address) {
-  const path = encodeURI(`/thumb/${address}`);
-  for (const picture of main.querySelectorAll("img[src^='/thumb/']")) {
-    const source = picture.getAttribute("src");
-    // A scene's picture is a frame of its newest render (of=…), which is named otherwise.
-    if (picture.naturalWidth > 1 || !(source.startsWith(path) || source.includes("&of="))) continue;
-    picture.src = `${source.replace(/&t=\d+$/, "")}&t=${drawn += 1}`;
+function drawAgain() {
+  drawn += 1;
+  for (const picture of every("img[src^='/thumb/']", main)) {
+    if (picture.naturalWidth < 2) picture.src = `${picture.getAttribute("src").replace(/&t=\d+$/, "")}&t=${drawn}`;
   }
 }
 
-// Who uses a file concerns the same pages as a change of the file itself.
 const ofFiles = (kind) => ["asset", "uses", "note", "history"].includes(kind);
-
-// Which rows a change is of: a table of renders says so; others are of files.
 function ofRows(kind) {
   const rows = main.querySelector("[data-rows]")?.dataset.rows;
   return rows ? rows === kind : ofFiles(kind);
@@ -119,7 +110,7 @@ function concerns({ kind, ids }) {
 let since = null;
 let patience = null;
 function showLost(lost) {
-  const bar = document.getElementById("offline");
+  const bar = one("#offline");
   clearTimeout(patience);
   if (!lost) { bar.hidden = true; since = null; return; }
   since ??= new Date().toTimeString().slice(0, 5);
@@ -129,10 +120,10 @@ function showLost(lost) {
 
 if (main) {
   spoken = summary();
-  document.addEventListener("croft-look-again", () => lookAgain());
-  document.addEventListener("visibilitychange", () => { if (!document.hidden && !busy) look(); });
+  on("croft-look-again", () => lookAgain());
+  on("visibilitychange", () => { if (!document.hidden && !busy) look(); });
   let typing;
-  document.addEventListener("input", ({ target }) => {
+  on("input", ({ target }) => {
     if (target.form?.dataset.look === undefined) return;
     clearTimeout(typing);
     typing = setTimeout(lookAgain, 400);
@@ -155,6 +146,6 @@ async function listen() {
     if (document.hidden) window.croftStream.leave(tab);
     else { window.croftStream.join(tab); lookAgain(); }
   };
-  document.addEventListener("visibilitychange", change);
+  on("visibilitychange", change);
   window.croftStream.join(tab);
 }

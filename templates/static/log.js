@@ -1,16 +1,15 @@
-// A log that is followed: what is new is added at its end, nothing that stands there is drawn again. Only
-// what the server keeps is ever shown, so the page stays bounded. Screen readers hear a line now and then.
-import { ask, copyText, fill, say } from "./act.js";
+// A log that is followed: what is new is added at its end, nothing that stands there is drawn again.
+import { ask, copyText, fill, on, one, say } from "./act.js";
 
 const EACH_MS = 1000;
 const SPEAK_MS = 10000;
 const MOST = 2 << 20; // characters on the page; older ones go
 const WRONG = /\b(error|exception|traceback|failed|fatal|cannot|can't|unable)\b/i;
 
-const log = document.querySelector("[data-log]");
-const tools = document.querySelector("[data-tools]");
+const log = one("[data-log]");
+const tools = one("[data-tools]");
 const button = tools.querySelector("[data-follow]");
-const news = document.getElementById("log-news");
+const news = one("#log-news");
 const words = news.dataset;
 let { running, next, end } = { running: log.dataset.running !== undefined, next: +log.dataset.next, end: +log.dataset.end };
 let follow = running;
@@ -65,8 +64,8 @@ tools.addEventListener("click", async ({ target: { dataset } }) => {
   if (dataset.copyLog !== undefined) say(await copyText(log.textContent) ? words.copied : words.cannot);
 });
 setInterval(() => {
-  if (added) document.getElementById("spoken").textContent = fill(words.lines, { n: added });
+  if (added) one("#spoken").textContent = fill(words.lines, { n: added });
   added = 0;
 }, SPEAK_MS);
 // The page looks again when the render changes: a try that began meanwhile is followed from its start.
-document.addEventListener("croft-looked", () => { if (!running && words.running) { running = true; loop(); } });
+on("croft-looked", () => { if (!running && words.running) { running = true; loop(); } });

@@ -1,11 +1,12 @@
 // Makes an old tree look like a new one by changing as little as possible, so that focus, scrolling, open
 // details and half-typed text stay. Elements are known again by their id; [data-keep] is left alone.
+import { every } from "./act.js";
 import { anyMine, mine, tellField, told } from "./edit.js";
 
 export function morph(old, fresh) {
   const active = document.activeElement;
   const marks = active?.selectionStart ?? null;
-  const strips = [...document.querySelectorAll(".strip")].map((strip) => [strip, strip.scrollLeft]);
+  const strips = every(".strip").map((strip) => [strip, strip.scrollLeft]);
   patch(old, fresh);
   if (active !== document.activeElement && active?.isConnected) {
     active.focus({ preventScroll: true });
@@ -18,7 +19,7 @@ function patch(old, fresh) {
   if (old.isEqualNode(fresh) && !("value" in old)) return;
   const { dataset } = old;
   if (dataset?.keep !== undefined || ["OUTPUT", "NOSCRIPT"].includes(old.tagName)) return;
-  if (dataset?.cells !== undefined) { cells(old, fresh); return; }
+  if (old.tagName === "I") { if (old.className !== fresh.className) old.className = fresh.className; return; } // a cell: all else at it is sheet.js's
   if (["INPUT", "TEXTAREA", "SELECT"].includes(old.tagName) && old.type !== "hidden" && old.type !== "file") { field(old, fresh); return; }
   // What somebody works on was made on the version that they saw.
   if (dataset?.edit !== undefined && anyMine(old)) fresh.dataset.etag = dataset.etag;
@@ -36,12 +37,13 @@ function field(old, fresh) {
 }
 
 // Attributes that belong to the browser's side of the page.
-const own = (old, name) => (name === "open" && old.tagName === "DETAILS") || (name === "hidden" && old.dataset.withoutScript !== undefined);
+const own = (old, name) => (name === "open" && old.tagName === "DETAILS") || (name === "hidden" && old.dataset.withoutScript !== undefined)
+  || (old.dataset.cells !== undefined && name !== "class");
 
 function attributes(old, fresh) {
   for (const { name, value } of [...fresh.attributes]) {
     const before = old.getAttribute(name);
-    if (name === "open" && old.dataset.fold !== undefined) continue;
+    if ((name === "open" && old.dataset.fold !== undefined) || (name === "role" && old.dataset.cells !== undefined)) continue;
     // live.js has asked for this picture again, under an address that only it knows.
     if (before !== value && before?.replace(/&t=\d+$/, "") !== value) old.setAttribute(name, value);
   }
@@ -58,7 +60,7 @@ function children(old, fresh) {
       if (same === at) at = at.nextSibling;
       else old.insertBefore(same, at);
       patch(same, wanted);
-    } else if (at && !wanted.id && !at.id && at.nodeName === wanted.nodeName) {
+    } else if (at && !wanted.id && (!at.id || at.tagName === "I") && at.nodeName === wanted.nodeName) {
       const next = at.nextSibling;
       if (at.nodeType === Node.ELEMENT_NODE) patch(at, wanted);
       else if (at.data !== wanted.data) at.data = wanted.data;
@@ -66,20 +68,6 @@ function children(old, fresh) {
     } else old.insertBefore(document.importNode(wanted, true), at);
   }
   while (at) { const next = at.nextSibling; at.remove(); at = next; }
-}
-
-// The sheet of a render: only the cells' states change. All else that stands at them is sheet.js's own.
-function cells(old, fresh) {
-  for (const name of ["aria-label", "data-group", "data-cells"]) old.setAttribute(name, fresh.getAttribute(name));
-  if (old.childElementCount !== fresh.childElementCount) {
-    old.replaceChildren(...[...fresh.childNodes].map((node) => document.importNode(node, true)));
-    return;
-  }
-  [...old.children].forEach((cell, at) => {
-    const made = fresh.children[at];
-    if (cell.className !== made.className) cell.className = made.className;
-    if (cell.tagName === "B" && cell.textContent !== made.textContent) cell.textContent = made.textContent;
-  });
 }
 
 // A long table: `fresh` names all rows in order, and holds those that changed. Rows that are neither here

@@ -1,18 +1,15 @@
-// Sends files in parts that can be gone on with. Nothing of the page is known here: `Sender` tells of its items
-// by "change" events. An item is waiting, comparing, sending, lost, full, checking, done, same, paused, stopped
-// or failed; `sent` of its `size` bytes are there.
-import { ask, csrf, words } from "./act.js";
+// Sends files in parts that can be gone on with, and tells of its items by "change" events. An item is waiting,
+// comparing, sending, lost, full, checking, done, same, paused, stopped or failed.
+import { ask } from "./act.js";
 
 const LANES = 3; // files at once: small ones would wait for each other's answers
-const TRIES = 6; // of a part that comes damaged, or of a file that changes
-const LOST_MS = [500, 1000, 2000, 4000, 8000, 15000];
+const TRIES = 6; // of what comes damaged
 const FULL_MS = 10000;
-const OVER = ["done", "same", "stopped", "failed"];
+const OVER = ["done", "same", "needs", "stopped", "failed"];
 const sleep = (ms, signal) => new Promise((resolve) => {
   setTimeout(resolve, ms);
-  signal?.addEventListener("abort", resolve, { once: true });
+  signal?.addEventListener("abort", resolve);
 });
-const online = () => new Promise((resolve) => { addEventListener("online", resolve, { once: true }); });
 
 export class Sender extends EventTarget {
   constructor(digest, chunk) {
@@ -20,16 +17,14 @@ export class Sender extends EventTarget {
     Object.assign(this, { chunk, digest, items: [], running: 0, asked: new Map(), questions: 0 });
   }
 
-  // Begins to send a file into a folder of a project. `path` is where it was dropped from.
   add(file, project, folder, path) {
     const { name, size } = file;
-    const item = { key: this.items.length + 1, file, project, folder, path, name, size, sent: 0, id: "", stop: new AbortController() };
+    const item = { file, project, folder, path, name, size, sent: 0, tries: 0, id: "", stop: new AbortController() };
     this.items.push(item);
     this.set(item, "waiting");
     this.next();
   }
 
-  // Those that still have something to send.
   get open() { return this.items.filter((item) => !OVER.includes(item.state)); }
 
   pause(items, paused) {
@@ -41,7 +36,6 @@ export class Sender extends EventTarget {
     this.next();
   }
 
-  // Ends it for good; what came stays there until its person removes it.
   stop(item) {
     item.stopped = true;
     item.stop.abort();
@@ -49,7 +43,7 @@ export class Sender extends EventTarget {
   }
 
   again(item) {
-    item.stopped = item.paused = false;
+    Object.assign(item, { stopped: false, paused: false, tries: 0 });
     if (OVER.includes(item.state)) this.set(item, "waiting");
     this.next();
   }
@@ -59,172 +53,123 @@ export class Sender extends EventTarget {
     this.dispatchEvent(new CustomEvent("change", { detail: item }));
   }
 
-  next() {
-    while (this.running < LANES) {
-      const item = this.items.find((one) => one.state === "waiting" && !one.paused);
-      if (!item) return;
-      item.stop = new AbortController();
-      this.running += 1;
-      this.set(item, "sending");
-      this.run(item).catch((error) => this.set(item, "failed", String(error)))
-        .finally(() => { this.running -= 1; this.next(); });
-    }
+  async next() {
+    const item = this.running < LANES && this.items.find((one) => one.state === "waiting");
+    if (!item) return;
+    item.stop = new AbortController();
+    this.running += 1;
+    this.set(item, "sending");
+    this.next();
+    await this.run(item).catch((error) => this.set(item, "failed", String(error)));
+    this.running -= 1;
+    this.next();
+  }
+
+  // What came damaged, or is of another file of that name, is begun again.
+  damaged(item) {
+    item.tries += 1;
+    if (item.tries < TRIES) this.set(item, "waiting");
+    else this.set(item, "failed", "damaged");
+    this.next();
   }
 
   async run(item) {
-    for (let tries = 0; tries < TRIES; tries += 1) if (await this.once(item)) return;
-    this.set(item, "failed", words("damaged"));
-  }
-
-  // One go at a file. False if it has to be begun again.
-  async once(item) {
     const { size, file, name, path: dropped, folder: path, project } = item;
     const view = await this.patiently(item, () => ask("POST", "/api/uploads", { project, name, path, dropped, size, modified: file.lastModified }));
-    if (!view) return true;
+    if (!view) return;
     item.id = view.id;
     const url = `/api/uploads/${view.id}`;
-    let at = view.offset;
-    let sha = "";
-    if (at) {
-      const agrees = await this.agrees(item, url, at);
-      if (agrees === null) return true;
-      if (agrees === false) { // another file of the same name: what came of the first is no use
+    const sameSize = size && view.there?.size === size;
+    if (view.offset || sameSize) {
+      const agrees = await this.agrees(item, `${url}?there=${!view.offset}`, view.offset || size);
+      if (agrees && !view.offset) this.set(item, "same");
+      if (agrees === null || item.state === "same") return;
+      if (!agrees && view.offset) {
         await ask("DELETE", url);
-        return false;
+        this.damaged(item);
+        return;
       }
-      sha = agrees;
-    } else if (size && view.there?.size === size) {
-      const same = await this.isThere(item, url);
-      if (same !== false) { if (same) this.set(item, "same"); return true; }
     }
-    this.set(item, "sending", "", at);
-    while (at < size) {
+    for (let at = view.offset; at < size;) {
+      this.set(item, "sending", "", at);
       const end = Math.min(at + this.chunk, size);
       const part = await this.read(item, at, end);
-      if (!part) return true;
-      const query = `offset=${at}&crc32=${part.crc}${end === size && (part.sha || sha) ? `&sha256=${part.sha || sha}` : ""}`;
-      const answer = await this.patiently(item, () => this.put(item, at, `${url}?${query}`, part.bytes));
-      if (!answer) return true;
-      if (answer.offset !== end) return false;
+      const answer = part && await this.patiently(item, () => ask("PUT", `${url}?offset=${at}&crc32=${part.crc}`, part.bytes, { signal: item.stop.signal }));
+      if (!answer) return;
       at = end;
-      this.set(item, "sending", "", at);
+      if (answer.offset !== at) { this.damaged(item); return; }
     }
     this.checked(item, url); // not waited for: the next one may be sent
-    return true;
+  }
+
+  // Whether the parts that are there, or those of the file that has the name already, are this file's.
+  async agrees(item, url, until) {
+    let parts = null;
+    for (let ms = 100; !parts; ms = Math.min(2 * ms, 2000)) {
+      this.set(item, "comparing");
+      const view = await this.patiently(item, () => ask("GET", url));
+      if (!view) return null;
+      parts = url.endsWith("true") ? view.there_chunks : view.chunks;
+      if (!parts) await sleep(ms, item.stop.signal);
+    }
+    let end = 0;
+    for (const { at, size, crc32 } of parts) {
+      end = at + size;
+      const part = await this.read(item, at, end);
+      if (!part) return null;
+      if (part.crc !== crc32) return false;
+    }
+    return end === until;
   }
 
   // Asks until there is an answer: over a lost connection, a server that starts anew, a full disk.
   async patiently(item, job) {
-    for (let tries = 0; !this.halted(item); tries += 1) {
+    for (let ms = 500; !this.halted(item); ms = Math.min(2 * ms, 15000)) {
       const answer = await job();
       if (this.halted(item)) return null;
       if (answer.ok || (answer.status === 409 && answer.data?.offset >= 0)) {
         if (["lost", "full"].includes(item.state)) this.set(item, "sending");
         return answer.data;
       }
-      if (answer.status === 507) {
-        this.set(item, "full", answer.message);
-        await sleep(FULL_MS, item.stop.signal);
-      } else if ([0, 429, 500, 502, 503, 504].includes(answer.status)) {
-        this.set(item, "lost", answer.status ? answer.message : "");
-        await Promise.race([sleep(LOST_MS[Math.min(tries, LOST_MS.length - 1)], item.stop.signal), online()]);
-      } else this.set(item, "failed", answer.message);
+      const lost = [0, 429, 500, 502, 503, 504].includes(answer.status);
+      this.set(item, answer.status === 507 ? "full" : lost ? "lost" : "failed", answer.status ? answer.message : "");
+      if (lost) await Promise.race([sleep(ms, item.stop.signal), new Promise((go) => { addEventListener("online", go, { once: true }); })]);
+      else if (item.state === "full") await sleep(FULL_MS, item.stop.signal);
     }
     return null;
   }
 
   halted(item) {
-    if (item.stopped) this.set(item, "stopped");
-    else if (item.paused) this.set(item, "paused");
+    if (item.stopped || item.paused) this.set(item, item.stopped ? "stopped" : "paused");
     return item.stopped || item.paused || item.state === "failed";
   }
 
-  // A part of the file with its checksums; null once it can't be read, or was halted.
   async read(item, start, end) {
-    this.worker ??= this.start();
-    const ask = this.questions += 1;
+    if (!this.worker) {
+      this.worker = new Worker(this.digest, { type: "module" });
+      this.worker.onmessage = ({ data }) => this.asked.get(data.ask)(data);
+    }
+    const number = this.questions += 1;
     const found = await new Promise((resolve) => {
-      this.asked.set(ask, resolve);
-      this.worker.postMessage({ ask, key: item.key, file: item.file, start, end });
+      this.asked.set(number, resolve);
+      this.worker.postMessage({ ask: number, file: item.file, start, end });
     });
-    if (found.error) this.set(item, "failed", words("unreadable"));
+    this.asked.delete(number);
+    if (found.error) this.set(item, "failed", "unreadable");
     return this.halted(item) ? null : found;
   }
 
-  start() {
-    const worker = new Worker(this.digest, { type: "module" });
-    const give = (data) => { this.asked.get(data.ask)?.(data); this.asked.delete(data.ask); };
-    worker.onmessage = ({ data }) => give(data);
-    worker.onerror = () => { for (const ask of this.asked.keys()) give({ ask, error: "no worker" }); };
-    return worker;
-  }
-
-  // Whether what is there is the beginning of this file: its checksum if so, false if not, null if halted.
-  async agrees(item, url, offset) {
-    const view = await this.patiently(item, () => ask("GET", url));
-    if (!view) return null;
-    let sha = "";
-    let end = 0;
-    for (const { at, size, crc32 } of view.chunks) {
-      end = at + size;
-      const part = await this.read(item, at, end);
-      if (!part) return null;
-      if (part.crc !== crc32) return false;
-      sha = part.sha;
-      this.set(item, "comparing", "", end);
-    }
-    return end === offset ? sha : false;
-  }
-
-  // Whether a file of the same content is there already, before a byte is sent; null if halted.
-  async isThere(item, url) {
-    this.set(item, "comparing");
-    let part;
-    for (let at = 0; at < item.size; at += this.chunk) {
-      part = await this.read(item, at, Math.min(at + this.chunk, item.size));
-      if (!part) return null;
-    }
-    let view = await this.patiently(item, () => ask("PATCH", url, { hash: part.sha }));
-    for (let ms = 100; view?.there?.same === null; ms = Math.min(2 * ms, 2000)) {
-      await sleep(ms, item.stop.signal);
-      view = await this.patiently(item, () => ask("GET", url));
-    }
-    return view && Boolean(view.there?.same);
-  }
-
-  // All of it is there: the server compares and reads it, while others are sent.
+  // All of it is there: the server reads it back and looks into it, while others are sent.
   async checked(item, url) {
-    this.set(item, "checking");
-    let answer;
-    for (let ms = 150; ; ms = Math.min(1.5 * ms, 3000)) {
+    this.set(item, "checking", "", item.size);
+    let state = "checking";
+    for (let ms = 150; state === "checking"; ms = Math.min(1.5 * ms, 3000)) {
       await sleep(ms);
-      answer = await ask("GET", url);
-      if (answer.ok ? answer.data.state !== "checking" : answer.status === 404) break;
+      const answer = await ask("GET", url);
+      if (answer.ok || answer.status === 404) state = answer.data?.state;
     }
     if (this.halted(item)) return;
-    if (answer.data?.state !== "receiving") { this.set(item, "done"); return; }
-    // It didn't agree with its checksums.
-    item.rounds = (item.rounds ?? 0) + 1;
-    if (item.rounds < TRIES) this.set(item, "waiting");
-    else this.set(item, "failed", words("damaged"));
-    this.next();
-  }
-
-  // fetch doesn't tell how much of a body went out.
-  put(item, at, url, bytes) {
-    return new Promise((resolve) => {
-      const request = new XMLHttpRequest();
-      item.stop.signal.addEventListener("abort", () => request.abort(), { once: true });
-      request.open("PUT", url);
-      request.setRequestHeader("X-Croft-CSRF", csrf);
-      request.setRequestHeader("Content-Type", "application/octet-stream");
-      request.responseType = "json";
-      request.upload.onprogress = ({ loaded }) => this.set(item, item.state, item.why, at + Math.min(loaded, bytes.length));
-      request.onloadend = () => {
-        const { status, response } = request;
-        resolve({ ...response, status, ok: status >= 200 && status < 300, message: response?.message || words("answered", { status }) });
-      };
-      request.send(bytes);
-    });
+    if (state === "receiving") this.damaged(item);
+    else this.set(item, "done");
   }
 }

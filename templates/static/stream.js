@@ -1,7 +1,5 @@
-// One event stream for all tabs of a browser, as a shared worker: it needs no secure context, so it works on
-// http://nas. It tells its tabs {kind, ids}, {reload} and {lost}; when the last one goes, it ends. Where all the
-// server's streams are taken, it asks every few seconds instead. A browser without shared workers (some
-// phones) loads it into the tab.
+// One event stream for all tabs of a browser, as a shared worker, which plain http allows; where all streams are
+// taken it asks now and then. A browser without shared workers loads it into the tab.
 const POLL_MS = 3000;
 const tabs = new Set();
 const tell = (message) => { for (const tab of tabs) tab.postMessage(message); };

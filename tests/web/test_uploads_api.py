@@ -176,7 +176,13 @@ def test_limits_are_configuration(house: House) -> None:
     assert begin(ana, "a.png").status == 415
     assert begin(ana, "a.blend", 2001).status == 413
     page = ana.get("/p/demo/drop").body.decode()
-    assert "&#34;max_bytes&#34;: 2000" in page
+    sizes = {"set/a.blend": 2001, "a.png": 1, "b.xyz": 5, "render/x.xyz": 1, ".DS_Store": 1, "c.xyz": None}
+    files = [{"path": path, "size": size} for path, size in sizes.items()]
+    told = ana.post("/api/uploads/check", {"files": files}).data
+    assert told["taken"] == [2]
+    assert [text.rpartition(": ")[2] for text in told["left"]] == [
+        ".DS_Store.", "x.xyz.", "a.png.", "a.blend (1 MB).", "c.xyz.",
+    ]  # fmt: skip
     assert "Up to 2.0 KB each." in page
 
 

@@ -34,7 +34,7 @@ from .adding import Adder, Submit
 from .reading import Reader
 from .record import CONTENT, IDENT, SCHEMA, Upload
 from .shelf import Shelf
-from .targets import Digests, Looks
+from .targets import Digests, Looks, address_of
 from .tidy import Tidy
 
 __all__ = ["Misfit", "Upload", "Uploads", "limits"]
@@ -66,7 +66,7 @@ class Uploads:
         self._projects = projects
         self._wall = wall
         self._shelf = shelf = Shelf(store, projects)
-        self._digests = Digests()
+        self._digests = Digests(lambda: int(settings.get("upload_chunk_bytes")))
         self.adder = Adder(store, projects, assets, shelf, self._digests)
         self.reader = Reader(
             store, media, shelf, self._digests, self._begin_again, self._tell, lambda: self.tidy.sweep()
@@ -334,6 +334,18 @@ class Uploads:
         elif project is not None and upload.open:
             view["copy_of"] = self._original(view["address"], looks)
         return view
+
+    def there_chunks(self, upload: Upload) -> list[staging.Chunk] | None:
+        """The parts of the file of the same size that is there already: none of another, None while they are
+        being read."""
+        project = self._project(upload.project)
+        there = Looks(self._store).there(address_of(project, upload)) if project is not None else None
+        if there is None or there.folder or there.size != upload.size:
+            return []
+        found = self._digests.parts(there.state)
+        if found is None:
+            self.reader.compare(there.state, upload)
+        return found
 
     def _original(self, address: str, looks: Looks) -> str | None:
         """The file beside it that its name makes it a copy of: `hero.blend` of `hero (1).blend`."""

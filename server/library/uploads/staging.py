@@ -126,18 +126,29 @@ def digest(folder: Path, found: list[Chunk], stopped: Callable[[], bool] = lambd
     return whole.hexdigest()
 
 
-def digest_of(path: Path, stopped: Callable[[], bool] = lambda: False) -> str:
-    """SHA-256 of any file; '' if it can't be read, or changed meanwhile."""
+def digest_of(
+    path: Path, chunk_bytes: int = 8 << 20, stopped: Callable[[], bool] = lambda: False
+) -> tuple[str, list[Chunk]]:
+    """SHA-256 of any file and its parts as a browser would send them; '' if it can't be read, or changed
+    meanwhile."""
     whole = hashlib.sha256()
+    chunks: list[Chunk] = []
     try:
         with open(path, "rb", buffering=0) as file:
-            before = os.fstat(file.fileno())
+            before, at = os.fstat(file.fileno()), 0
             while part := file.read(READ_BYTES):
                 if stopped():
-                    return ""
+                    return "", []
                 whole.update(part)
+                while part:
+                    last = chunks[-1] if chunks and chunks[-1].size < chunk_bytes else Chunk(at, 0, 0)
+                    taken = part[: chunk_bytes - last.size]
+                    if last.size:
+                        chunks.pop()
+                    chunks.append(Chunk(last.at, last.size + len(taken), zlib.crc32(taken, last.crc)))
+                    at, part = at + len(taken), part[len(taken) :]
             after = os.fstat(file.fileno())
     except OSError:
-        return ""  # gone, or not ours to read
+        return "", []  # gone, or not ours to read
     same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-    return whole.hexdigest() if same else ""
+    return (whole.hexdigest(), chunks) if same else ("", [])

@@ -10,6 +10,7 @@ import os
 import stat as modes
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,21 +86,30 @@ class Looks:
 
 
 class Digests:
-    """SHA-256 of files that are there, made once for each state of a file."""
+    """SHA-256 of files that are there and the CRC-32 of their parts, made once for each state of a file."""
 
-    def __init__(self) -> None:
-        self._known: OrderedDict[State, str] = OrderedDict()
+    def __init__(self, chunk_bytes: Callable[[], int] = lambda: 8 << 20) -> None:
+        self._chunk_bytes = chunk_bytes
+        self._known: OrderedDict[State, tuple[str, list[staging.Chunk]]] = OrderedDict()
         self._lock = threading.Lock()
 
     def known(self, state: State) -> str:
-        return self._known.get(state, "")
+        return self._known.get(state, ("", []))[0]
+
+    def parts(self, state: State) -> list[staging.Chunk] | None:
+        """The parts of a file, which a browser compares with its own; None while they aren't known."""
+        found = self._known.get(state)
+        return found[1] if found is not None else None
 
     def make(self, state: State) -> str:
         """Reads the whole file: '' where that can't be done."""
-        found = self.known(state) or staging.digest_of(Path(state[0]))
-        if found:
+        found = self.known(state)
+        if not found:
+            made = staging.digest_of(Path(state[0]), self._chunk_bytes())
+            found = made[0]
+        if found and state not in self._known:
             with self._lock:
-                self._known[state] = found
+                self._known[state] = made
                 while len(self._known) > DIGESTS_KEPT:
                     self._known.popitem(last=False)
         return found

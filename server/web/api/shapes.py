@@ -250,6 +250,11 @@ SHAPES: dict[str, Schema] = {
             "items": shape("at size crc32", at=WHOLE, size=WHOLE, crc32=TEXT),
             "description": "what is here, piece by piece (of one upload alone)",
         },
+        there_chunks={
+            "type": ["array", "null"],
+            "items": shape("at size crc32", at=WHOLE, size=WHOLE, crc32=TEXT),
+            "description": "the pieces of the file of its name and size; null while they are being read",
+        },
     ),
     "Received": shape("offset", offset=WHOLE),
     "Added": shape(

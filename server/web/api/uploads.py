@@ -9,6 +9,7 @@ from server.disk.encoding import quote
 from server.disk.errors import BadInput, Busy, NotFound
 from server.disk.speech import count, say
 from server.library.uploads import Misfit, Upload, limits
+from server.library.uploads.staging import Chunk
 from server.web.api.files import blank
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.pages import words
@@ -57,10 +58,17 @@ def show_upload(services: Services, call: Call) -> Answer:
     upload = services.uploads.one(call.require("student"), call.params["id"])
     view = services.uploads.view(upload)
     chunks = services.uploads.chunks(upload)
-    view["chunks"] = [{"at": one.at, "size": one.size, "crc32": f"{one.crc:08x}"} for one in chunks]
+    view["chunks"] = parts(chunks)
+    if call.query.get("there") == "true":
+        there = services.uploads.there_chunks(upload)
+        view["there_chunks"] = None if there is None else parts(there)
     return Answer(
         view, say("{offset:,} of {size:,} bytes are here.", offset=view["offset"], size=view["size"])
     )
+
+
+def parts(chunks: list[Chunk]) -> list[dict[str, Any]]:
+    return [{"at": one.at, "size": one.size, "crc32": f"{one.crc:08x}"} for one in chunks]
 
 
 def send_chunk(services: Services, call: Call) -> Answer:
@@ -183,6 +191,7 @@ ROUTES = [
           "which files of a drop can be sent, and why not the others", role="student", body=ref("Drop"),
           body_limit=16 << 20, data=ref("SortedOut"), tag="uploads"),
     Route("GET", "/api/uploads/{id}", show_upload, "one upload, with what of it is here", role="student",
+          query={"there": ({"type": "boolean"}, "true: the parts of the file of its name and size, too")},
           data=ref("Upload"), tag="uploads"),
     Route("PUT", "/api/uploads/{id}", send_chunk, "the next part; 409 says from where to go on",
           role="student", stream=OCTETS, data=ref("Received"), errors=(409, 411), tag="uploads",

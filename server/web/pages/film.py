@@ -18,7 +18,7 @@ from server.web.pages import sheets, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
-STRIP = 120  # pictures that a page brings along; its scripts fetch the others
+STRIP = 60  # pictures around the present one that a page brings along
 FILMS = (".mp4", ".webm", ".mov")
 HEIGHT = 100  # of the plot, in its own units
 
@@ -53,7 +53,7 @@ def film(shell: Shell, call: Call, view: View, *, fps: float, may: bool) -> dict
         "shown": {**shown(page, task), "frame": frames[n]} if task else None,
         "nothing": nothing(view),
         "bare": view["state"] in ("failed", "cancelled") and not counts.get("done"),
-        "strip": [] if call.query.get("part") == "1" else strip(shell, ident),
+        "strip": strip(shell, ident, max(0, n)),
         "plot": drawn(told, frames, page),
         "marks": sheets.sheet(told.cells, told.group, frames, fps),
         "group": told.group,
@@ -101,9 +101,9 @@ def nothing(view: View) -> str:
     return say("The first frame shows here as soon as it is rendered.")
 
 
-def strip(shell: Shell, ident: str) -> list[dict[str, Any]]:
-    """The first pictures of the film."""
-    found, _ = shell.services.farm.records(ident, 0, STRIP)
+def strip(shell: Shell, ident: str, n: int) -> list[dict[str, Any]]:
+    """The pictures around the present frame, as far as they are done."""
+    found, _ = shell.services.farm.records(ident, max(0, n - STRIP // 2), STRIP)
     pictures = [(one, sheets.pictures({**one, "image": one["path"]})) for one in found if one["path"]]
     return [{**one, **images} for one, images in pictures]
 
