@@ -255,3 +255,17 @@ def test_what_others_wait_for_is_to_be_done_first(studio: Studio) -> None:
     assert first() == "rig"
     assert "1 file waits for it" in studio.text("ben", "/p/demo/home")
     assert tasks.of(project) is tasks.of(project)
+
+
+def test_supervisors_see_whose_render_failed(studio: Studio) -> None:
+    body = {"file": "data::demo/shots/sh020.blend", "frames": "1-2", "type": "test-pattern"}
+    job = studio.browser("student").post("/api/jobs", body).data["id"]
+    for other in studio.browser("supervisor").get("/api/jobs?limit=1000").data:
+        if other["id"] != job and other["state"] in ("waiting", "running"):
+            studio.browser("supervisor").ask("DELETE", f"/api/jobs/{other['id']}")
+    Local(studio).fail("Error: no camera <b>found</b>")
+    for who, sees in (("student", ""), ("supervisor", "Student · "), ("ben", None)):
+        page = studio.text(who, "/p/demo/home")
+        assert (f'id="x-{job}"' in page) is (sees is not None)
+        if sees:
+            assert sees in page[page.index(f'id="x-{job}"') :][:600]

@@ -219,7 +219,8 @@ class Figures:
     # -- what went wrong ------------------------------------------------------------------------------
 
     def failures(self, user: str, project: str = "", most: int = 20) -> list[dict[str, Any]]:
-        """What of a person's renders failed and isn't put right: the newest failure of each job first.
+        """What of a person's renders (of everybody's without one) failed and isn't put right: the newest
+        failure of each job first.
 
         A frame that failed for good stands until it is tried again or left out; one that is tried again by
         itself is told as long as nothing of the job is done, since then the scene may be wrong.
@@ -227,7 +228,8 @@ class Figures:
         mine = [
             job
             for job in self._jobs()
-            if job.record.get("user") == user and (not project or job.record.get("project") == project)
+            if (not user or job.record.get("user") == user)
+            and (not project or job.record.get("project") == project)
         ]
         newest: dict[str, str] = {}  # file -> when it was submitted last: older failures are of the past
         for job in mine:
@@ -309,6 +311,7 @@ def _told(job: AnyJob) -> dict[str, Any]:
         "job": job.id,
         "name": job.record.get("name"),
         "project": job.record.get("project"),
+        "user": str(job.record.get("user") or ""),
         "file": job.address,
         "state": job.state,
         "submitted": str(job.record.get("created") or ""),

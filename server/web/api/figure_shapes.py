@@ -108,6 +108,7 @@ FIGURE_SHAPES: dict[str, Schema] = {
         job=TEXT,
         name=MAYBE_TEXT,
         project=MAYBE_TEXT,
+        user=TEXT,
         file=TEXT,
         state=TEXT,
         submitted=TIME,

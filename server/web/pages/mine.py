@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from server.disk.encoding import quote
+from server.disk.speech import count, say
 from server.farm.statistics.deliveries import DELIVERED, MISSED, PAST, TIGHT, UNKNOWN
 from server.web import due
 from server.web.pages import cards, sheets, words
@@ -24,35 +25,39 @@ DUE = 12
 LATE = (PAST, MISSED, UNKNOWN, TIGHT)
 
 VERDICTS = {  # of a delivery: glyph and colour role, word
-    "past": ("failed", "Late"),
-    "missed": ("failed", "Will be late"),
-    "unknown": ("needs", "Nobody can say"),
-    "tight": ("needs", "Tight"),
-    "safe": ("done", "In time"),
-    "nothing": ("waiting", "Not rendering"),
-    "delivered": ("done", "Delivered"),
+    "past": ("failed", say("Late")),
+    "missed": ("failed", say("Will be late")),
+    "unknown": ("needs", say("Nobody can say")),
+    "tight": ("needs", say("Tight")),
+    "safe": ("done", say("In time")),
+    "nothing": ("waiting", say("Not rendering")),
+    "delivered": ("done", say("Delivered")),
 }
 
 
 def failures(shell: Shell, call: Call, project: Project) -> list[dict[str, Any]]:
-    """Each render of mine that has a failure: frame, computer, file, and one thing to do."""
-    if call.user is None:
+    """Each render of mine that has a failure: frame, computer, file, and one thing to do. Supervisors see
+    everybody's."""
+    user = call.user
+    if user is None or not user.at_least("student"):
         return []
     now = shell.now()
-    found = shell.services.farm.figures.failures(call.user.ident, project.ident, FAILURES)
-    return [failure(one, now) for one in found]
+    whose = "" if user.at_least("supervisor") else user.ident
+    found = shell.services.farm.figures.failures(whose, project.ident, FAILURES)
+    return [{**failure(one, now), "who": "" if one["user"] == user.ident else one["user"]} for one in found]
 
 
 def failure(one: dict[str, Any], now: datetime.datetime) -> dict[str, Any]:
     """One in words, with its button."""
     base = f"/p/{quote(str(one['project']), safe='')}/job/{quote(one['job'])}"
-    n, count = one["n"], int(one["count"])
+    n, failed = one["n"], int(one["count"])
     again = None
     if one["final"] and n is not None:
-        what = one["words"] if count == 1 else f"all {count:,} failed frames"
-        tasks = [n] if count == 1 else "failed"
+        tasks = [n] if failed == 1 else "failed"
         again = {
-            "label": f"Try {what} again",
+            "label": say("Try {what} again", what=one["words"])
+            if failed == 1
+            else say("Try all {n:,} failed frames again", n=failed),
             "act": f"POST /api/jobs/{quote(one['job'])}/requeue",
             "body": json.dumps({"tasks": tasks}),
             "undo": "",
@@ -62,8 +67,10 @@ def failure(one: dict[str, Any], now: datetime.datetime) -> dict[str, Any]:
         "key": one["job"],
         "text": sheets.in_peoples_words(one["sentence"]),
         "to_do": sheets.in_peoples_words(one["to_do"]),
-        "more": f"{words.number(count - 1, 'more frame')} of it failed." if count > 1 else "",
-        "note": "" if one["final"] else "It is tried again by itself.",
+        "more": count("{n} more frame of it failed.", "{n} more frames of it failed.", failed - 1)
+        if failed > 1
+        else "",
+        "note": "" if one["final"] else say("It is tried again by itself."),
         "when": words.when(one["at"], now),
         "page": base if n is None else f"{base}/frame/{n}",
         "again": again,
@@ -90,7 +97,7 @@ def queue(shell: Shell, project: Project, user: str) -> list[dict[str, Any]]:
             "who": titles.get(who, who),
             "mine": who == user and bool(who),
             "progress": sheets.progress(view),
-            "end": said.removeprefix("done ").capitalize() if said else sheets.because(view, titles),
+            "end": words.capital(said.removeprefix("done ")) if said else sheets.because(view, titles),
             "known": bool(said),
         })  # fmt: skip
     return rows
@@ -140,6 +147,6 @@ def delivery(shell: Shell, project: Project, one: dict[str, Any], now: datetime.
         "glyph": glyph,
         "word": word,
         "text": sheets.in_peoples_words(one["text"]),
-        "end": words.done_between(one["ends"], now).capitalize(),
+        "end": words.capital(words.done_between(one["ends"], now)),
         "late": one["late"],
     }

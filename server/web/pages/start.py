@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import bottle
 
 from server.disk.encoding import quote
+from server.disk.speech import say
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -25,7 +26,7 @@ def start(shell: Shell, call: Call) -> bottle.HTTPResponse:
     return shell.page(
         call,
         "start.html",
-        title="Start",
+        title=say("Start"),
         here="Home",
         projects=projects,
         first=first,
@@ -48,16 +49,18 @@ def next_step(shell: Shell, call: Call, project: Project, seen: dict[str, bool])
     base = f"/p/{quote(project.ident, safe='')}"
     if call.user is None:
         url = f"/sign-in?next={quote(call.path)}"
-        text = "Tap your team, then your name."
-        return {"title": "Say who you are", "text": text, "url": url, "button": "Sign in"}
+        text = say("Tap your team, then your name.")
+        return {"title": say("Say who you are"), "text": text, "url": url, "button": say("Sign in")}
     if not seen["file"]:
-        text = "No files yet. Drop one on the next page, or copy the folder’s address and save into it."
-        return {"title": "Add the first file", "text": text, "url": f"{base}/assets", "button": "Add a file"}
+        text = say("No files yet. Drop one on the next page, or copy the folder’s address and save into it.")
+        title, button = say("Add the first file"), say("Add a file")
+        return {"title": title, "text": text, "url": f"{base}/assets", "button": button}
     if not seen["render"]:
         scenes = shell.services.assets.rows(project.ident, "kind:scene is:ok", sort="-modified")
         if scenes:
             newest = shell.services.assets.view(scenes[0].entry, project)
-            text = f"{newest['name']} is ready: its frame range and camera are read already."
-            button = f"Open {newest['name']}"
-            return {"title": "Press Render", "text": text, "url": newest["url"], "button": button}
+            name = newest["name"]
+            text = say("{name} is ready: its frame range and camera are read already.", name=name)
+            button = say("Open {name}", name=name)
+            return {"title": say("Press Render"), "text": text, "url": newest["url"], "button": button}
     return None
