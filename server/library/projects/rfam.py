@@ -23,7 +23,7 @@ from server.disk.speech import say
 from .sets import LEVELS, OUTPUT, number
 
 FOLDER = "defaults"
-LOOK_S = 2.0  # how often, at most, the folder is looked through
+LOOK_S = 1.0  # how often, at most, the folder is looked through
 MAX_BYTES = 1 << 20
 FILES_MOST = 5000
 ROLES = {"ns": ("quiet", "○"), "po": ("done", "●"), "ac": ("done", "●")}
@@ -41,6 +41,7 @@ class Defaults:
         self._stamp: tuple[Any, ...] = ()
         self._found: dict[str, dict[str, Any]] = {}
         self._problems: list[Problem] = []
+        self._good: dict[str, dict[str, Any]] = {}  # path -> what it said when it could be read last
 
     def sets(self) -> Mapping[str, dict[str, Any]]:
         """Name of the folder -> the set in Croft's own form. The same object until something changes."""
@@ -81,6 +82,7 @@ class Defaults:
     def _read(self, seen: tuple[Any, ...]) -> None:
         parts: dict[str, dict[str, Any]] = {}
         problems = []
+        good: dict[str, dict[str, Any]] = {}
         for path, *_ in seen:
             inside = Path(path).relative_to(self._folder).parts
             if len(inside) != 3 and inside[1:] != ("priority.json",):
@@ -100,7 +102,7 @@ class Defaults:
             elif inside[1] in ("states", "asset_types"):
                 one[inside[1]].append(data)
         self._found = {name: as_set(name, one) for name, one in parts.items() if one["asset_types"]}
-        self._problems = problems
+        self._problems, self._good = problems, good
 
 
 def as_set(name: str, parts: Mapping[str, Any]) -> dict[str, Any]:
