@@ -94,8 +94,12 @@ class Defaults:
                 why = str(error)
             if why:
                 text = say("The configuration file {path} isn't valid: {why}.", path=path, why=why)
-                problems.append(Problem(f"config:{path}", "config", path, text, say("Correct it.")))
+                mend = say("Correct it; what it said before is used until then.")
+                problems.append(Problem(f"config:{path}", "config", path, text, mend))
+                data = self._good.get(path)
+            if not isinstance(data, dict):
                 continue
+            good[path] = data
             one = parts.setdefault(inside[0], {"states": [], "asset_types": [], "priority": {}})
             if len(inside) == 2:
                 one["priority"] = data
