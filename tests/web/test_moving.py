@@ -163,6 +163,7 @@ def test_a_set_that_stayed_behind_is_crofts_own_of_that_name(moved: House) -> No
 
 
 def test_a_spoilt_file_of_rfams_is_told(moved: House) -> None:
+    assert "Rigged" in moved.browser("ana").get("/p/green/assets").body.decode()
     bad = moved.config / "defaults/Full HD Cycles CPU/states/rigged.json"
     bad.write_text("{")
     projects = moved.croft.services.projects
