@@ -34,6 +34,7 @@ async function look() {
   const rows = main.querySelector("[data-rows]");
   if (rows && !all && only.length <= ONLY_LIMIT) {
     for (const id of only.length ? new Set(only) : [""]) address.searchParams.append("only", id);
+    address.searchParams.set("have", rows.children.length);
   }
   try {
     const response = await fetch(address, { headers: { Accept: "text/html" } });
@@ -120,7 +121,7 @@ function showLost(lost) {
 
 if (main) {
   spoken = summary();
-  on("croft-look-again", () => lookAgain());
+  on("croft-look-again", ({ detail }) => lookAgain(detail ?? {}));
   on("visibilitychange", () => { if (!document.hidden && !busy) look(); });
   let typing;
   on("input", ({ target }) => {

@@ -143,6 +143,8 @@ def test_a_row_that_somebody_else_changed_stays_and_says_who(house: House, ana: 
     assert reply.status == 412
     assert reply.message.startswith("Supervisor changed this to “Supervisor” meanwhile")
     assert reply.data["owner"] == "supervisor"
+    fields = {"addresses": [ADDRESS], "priority": 2, "was": {"priority": "1"}}  # a form's values are texts
+    assert ana.post("/api/assets/change", fields).status == 200
     again = ana.post("/api/assets/change", {**wish, "was": {"owner": "supervisor"}})
     assert again.message == "sh010 is changed."
     assert ana.get(f"/api/assets/{ADDRESS}").data["owner"] == ""

@@ -93,7 +93,7 @@ class Many:
         def make(data: dict[str, Any]) -> dict[str, Any]:
             for name, seen in wish.was.items():
                 present = data.get(name, EMPTY.get(name))
-                if (present or "") != (seen or ""):
+                if str(present or "") != str(seen or ""):
                     raise _ChangedMeanwhile(name, present)
             old.clear()
             for name, value in checked.items():

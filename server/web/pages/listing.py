@@ -92,9 +92,11 @@ class Listing:
         only = all_values(call, "only") if call.query.get("part") == "1" else None
         if only is None:
             return self._answer(call, before, body, after)
-        # All rows are named in the frame, and only those that may have changed are there.
-        wanted = set(only)
-        rows = self.rows([entry for entry in body.entries if entry.address in wanted], wording)
+        # All rows are named in the frame; there are only those that may have changed, and those beyond the
+        # ones that the browser has.
+        wanted, have = set(only), requests.number(call.query, "have", ROWS_MOST, 0, 10**9)
+        fresh = [entry for n, entry in enumerate(body.entries) if n >= have or entry.address in wanted]
+        rows = self.rows(fresh, wording)
         return self._shell.answer(call, b"".join((before, "".join(rows).encode("utf-8", "replace"), after)))
 
     def _found(self, ident: str, asked: Asked, *, files: bool) -> list[Row]:
@@ -221,9 +223,15 @@ class Listing:
             order=body.order,
             heads=filters.heads(asked),
             more=filters.address(asked, **{"from": end}) if end < total else "",
+            further=self._further(part, asked),
             back=filters.address(asked, **{"from": max(0, part.start - ROWS)}) if part.start else "",
             following=min(ROWS, total - end),
         )
+
+    def _further(self, part: Part, asked: Asked) -> str:
+        """The address of this page with another piece; '' where it holds as many rows as it may."""
+        rows = min(part.rows + ROWS, ROWS_MOST)
+        return filters.address(asked, **{"from": part.start, "rows": rows}) if rows > part.rows else ""
 
     def _summary(self, project: Project, total: int, start: int, end: int, asked: Asked) -> list[Said]:
         """How many there are, of how many; which of them are shown, where not all can be at once."""
