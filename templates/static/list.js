@@ -1,8 +1,7 @@
 // The page of files: changes in a row and of several files at once (form#many has the lists); more rows while scrolling.
-import { act, emit, tell } from "./act.js";
+import { act, emit, every, on, one, tell } from "./act.js";
 
-const $ = (selector) => document.querySelector(selector);
-const ticks = () => [...document.querySelectorAll("[data-rows] [name=addresses]")];
+const ticks = () => every("[data-rows] [name=addresses]");
 const chosen = () => ticks().filter((tick) => tick.checked).map((tick) => ["addresses", tick.value]);
 const change = async (by, fields) => tell(await act("POST /api/assets/change", by, fields));
 
@@ -11,17 +10,16 @@ const change = async (by, fields) => tell(await act("POST /api/assets/change", b
 function pick(button) {
   const { name, value, parentElement: place } = button;
   const row = button.closest("[id]");
-  const list = $("#many").elements[name].cloneNode(true);
-  for (const one of [...list.options]) {
-    const types = one.dataset.of?.split(" "); // that go through this state
-    if (!one.value || (types && one.value !== value && !types.includes(button.dataset.of))) one.remove();
+  const list = one("#many").elements[name].cloneNode(true);
+  for (const choice of [...list.options]) {
+    const types = choice.dataset.of?.split(" "); // that go through this state
+    if (!choice.value || (types && choice.value !== value && !types.includes(button.dataset.of))) choice.remove();
   }
   list.value = value || "none";
-  list.ariaLabel += `: ${row.querySelector("a").textContent}`;
+  list.ariaLabel += `: ${one("a", row).textContent}`;
   place.dataset.keep = "";
   button.replaceWith(list);
   list.focus();
-  try { list.showPicker(); } catch { /* opened by hand */ }
   let open = true; // taking it away is a blur of its own
   list.onchange = list.onblur = list.onkeydown = ({ type, key }) => {
     if (!open || (type === "keydown" && key !== "Escape")) return;
@@ -31,21 +29,22 @@ function pick(button) {
     if (type !== "blur") button.focus();
     if (type !== "change") return;
     button.lastChild.data = list.selectedOptions[0].text;
-    change(button, [["addresses", row.querySelector("[name=addresses]").value], [name, list.value], [`was.${name}`, value]]);
+    change(button, [["addresses", one("[name=addresses]", row).value], [name, list.value], [`was.${name}`, value]]);
   };
+  list.showPicker?.();
 }
 
 function count() {
-  const [many, all, number] = [$("#many"), $("[data-all]"), chosen().length];
+  const [many, all, number] = [one("#many"), one("[data-all]"), chosen().length];
   if (!many) return;
-  const said = many.querySelector("[data-many]");
+  const said = one("[data-many]", many);
   said.textContent = said.dataset.many.replace("{n}", number);
-  $("[data-comp]").search = new URLSearchParams(chosen().slice(0, 16).map(([, value]) => ["of", value]));
+  one("[data-comp]").search = new URLSearchParams(chosen().slice(0, 16).map(([, value]) => ["of", value]));
   if (all) all.checked = number > 0 && number === ticks().length;
 }
 
 let last = null; // the file that was ticked last: with Shift, all between are
-document.addEventListener("click", ({ target, shiftKey }) => {
+on("click", ({ target, shiftKey }) => {
   const button = target.closest("[data-rows] .cell");
   if (button) pick(button);
   const all = ticks();
@@ -58,15 +57,15 @@ document.addEventListener("click", ({ target, shiftKey }) => {
   if (target.matches("[data-all]")) for (const tick of all) tick.checked = target.checked;
   count();
 });
-document.addEventListener("change", ({ target }) => {
+on("change", ({ target }) => {
   const { name, value, form } = target;
   if (form?.id !== "many" || name === "addresses" || !value) return;
   target.value = "";
   change(form, [...chosen(), [name, value]]);
 });
-document.addEventListener("reset", () => setTimeout(count));
+on("reset", () => setTimeout(count));
 // Enter at a file that is ticked leads to what changes all of them.
-document.addEventListener("submit", (event) => {
+on("submit", (event) => {
   if (event.target.id !== "many") return;
   event.preventDefault();
   event.target.elements.state.focus();
@@ -80,8 +79,8 @@ const end = new IntersectionObserver(([{ isIntersecting, target }]) => {
 }, { rootMargin: "1000px" });
 function watch() {
   end.disconnect();
-  if ($("[data-more]")) end.observe($("[data-more]"));
+  every("[data-more]").forEach((link) => end.observe(link));
   count();
 }
-document.addEventListener("croft-looked", watch);
+on("croft-looked", watch);
 watch();
