@@ -153,3 +153,13 @@ def test_a_guest_sees_and_changes_nothing(house: House) -> None:
     assert "disabled" in page
     for call, body in (("support", {}), ("time", {"hours": 1}), ("clone", {})):
         assert guest.post(f"/api/assets/{address}/{call}", body).status == 403
+
+
+def test_a_render_of_no_said_frames_is_of_those_that_people_say_of_the_file(house: House) -> None:
+    address = house.asset(FILE, uuid="u", start=7, end=9)
+    student = house.browser("student")
+    job = student.post("/api/jobs", {"file": address, "type": "test-pattern"})
+    assert (job.status, job.data["total"]) == (201, 3)
+    assert 'value="7-9"' in student.get("/p/demo/render/shots/sh010.blend").body.decode()
+    student.patch(f"/api/assets/{address}", {"end": 3})  # no range: the scene's own counts, which has none
+    assert student.post("/api/jobs", {"file": address, "type": "test-pattern"}).status == 400

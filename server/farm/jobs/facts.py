@@ -55,6 +55,13 @@ def of(path: Path) -> Facts:
     return Facts(known, present, digest if isinstance(digest, str) else "", state)
 
 
+def said(span: tuple[int, int] | None, start: int | None, end: int | None) -> tuple[int, int] | None:
+    """A scene's range with the ends that people have said of the file; the scene's own if that is none."""
+    first = start if start is not None else span[0] if span else None
+    last = end if end is not None else span[1] if span else None
+    return (first, last) if first is not None and last is not None and first <= last else span
+
+
 def output_folder(store: Store, address: str, raw: str) -> str:
     """The address of the folder that a scene's own output path leads to; '' where that is on no share."""
     if not raw:

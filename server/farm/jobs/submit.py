@@ -123,7 +123,7 @@ class Submitter:
                 raise BadInput("A job has no {key}.", key=repr(str(key)[:60]))
         given = {**{k: v for k, v in request.items() if k in job_type.parameters}, **given}
         parameters = job_type.check_parameters(given)
-        frames = self._frames(request, path, job_type)
+        frames = self._frames(request, path, job_type, address)
         output = request.get("output", "version")
         if output not in job_type.outputs:
             raise BadInput(
@@ -251,12 +251,19 @@ class Submitter:
             )
         return job_type
 
-    def _frames(self, request: Mapping[str, Any], path: Path, job_type: JobType) -> frame_ranges.Frames:
+    def _frames(
+        self, request: Mapping[str, Any], path: Path, job_type: JobType, address: str
+    ) -> frame_ranges.Frames:
+        """What is asked for, else what people say of the file, else the scene's own range."""
         asked = request.get("frames")
         if job_type.frames == "file" and asked in (None, ""):
             asked = 1
         if asked is None or asked == "":
-            span = facts.of(path).frames((request.get("parameters") or {}).get("scene"))
+            scene = (request.get("parameters") or {}).get("scene")
+            span = facts.of(path).frames(scene)
+            entry = self._store.index.get(address) if not scene else None
+            if entry is not None and entry.facts is not None:
+                span = facts.said(span, entry.facts.start, entry.facts.end)
             if span is None:
                 raise BadInput('Say which frames to render, like "1-24".')
             asked = f"{span[0]}-{span[1]}" if span[0] != span[1] else str(span[0])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.errors import CroftError
+from server.farm.jobs import facts
 from server.library.assets.fields import SUPERVISORS
 from server.web.languages import count, known, say
 from server.web.pages import words
@@ -76,6 +77,14 @@ def fields(shell: Shell, a: Thing, wording: AssetSet, user: User | None) -> list
         field("final", say("Its frames become a video"), "tick", value=bool(a["final"]),
               may=supervisor or "final" not in SUPERVISORS),
     ]  # fmt: skip
+
+
+def span(a: Thing) -> list[int] | None:
+    """Which frames a render is of where nobody says others: what people say of the file, else the scene's."""
+    frames = a["facts"].get("frames")
+    own = (frames[0], frames[1]) if isinstance(frames, list) and len(frames) == 2 else None
+    found = facts.said(own, a["start"], a["end"])
+    return list(found) if found is not None else None
 
 
 def own_frame(a: Thing, place: int) -> str:

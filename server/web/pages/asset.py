@@ -149,7 +149,7 @@ def figures(shell: Shell, a: Thing, facts: Thing, view: Thing | None, may: bool)
     """What rendering it took: the newest render, all of them, the whole range; and counting anew."""
     since, api = a["statistics_since"], about.api_of(a)
     counts = view is not None and str(view.get("submitted") or "") >= since
-    renders = shell.services.farm.renders(a["address"], facts.get("frames"), since)
+    renders = shell.services.farm.renders(a["address"], about.span(a), since)
     rows = [*(sheets.sums(view) if view is not None and counts else []), *sheets.whole(renders)]
     rows = rows or ([] if since else rfam_times(shell, a))
     acts = []
@@ -246,8 +246,8 @@ def render_page(a: dict[str, Any]) -> str:
 
 def render_box(shell: Shell, a: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
     """The form that renders: prefilled from the scene, and saying what it will do."""
-    frames = facts.get("frames")
-    first, last = (frames[0], frames[1]) if isinstance(frames, list) and len(frames) == 2 else ("", "")
+    span = about.span(a)
+    first, last = span or ("", "")
     shown, told = [], []
     if facts.get("scene"):
         shown.append(str(facts["scene"]))
@@ -265,8 +265,8 @@ def render_box(shell: Shell, a: dict[str, Any], facts: dict[str, Any]) -> dict[s
     elif facts.get("format") in ("FFMPEG", "AVI_JPEG", "AVI_RAW"):
         told.append(say("The scene asks for a film: frames are made as pictures."))
     return {
-        "first": first if a["start"] is None else a["start"],
-        "last": last if a["end"] is None else a["end"],
+        "first": first,
+        "last": last,
         "words": shown,
         "told": told,
         "warnings": uses.warnings(shell, a["address"]),

@@ -13,7 +13,7 @@ from server.disk.errors import CroftError, NotFound
 from server.disk.speech import say as say_later
 from server.web import forms
 from server.web.languages import known, say, told
-from server.web.pages import cards
+from server.web.pages import about, cards
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -60,9 +60,7 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
     asked = call.query.get("type") or types[0].ident
     job_type = next((one for one in types if one.ident == asked), types[0])
     here = f"/p/{quote(ident, safe='')}/render/{quote(path, safe='/')}"
-    frames = a["facts"].get("frames")
-    both = isinstance(frames, list) and len(frames) == 2
-    first, last = (frames[0], frames[1]) if both else ("", "")
+    first, last = about.span(a) or ("", "")
     return shell.page(
         call,
         "render.html",
