@@ -117,6 +117,9 @@ def test_news_since_the_last_visit_are_kept_in_the_browser(studio: Studio, monke
     assert "was saved" in unescape(again.body.decode())
     done = browser.get("/p/demo/home?seen=1")
     assert (done.status, done.headers["location"]) == (303, "/p/demo/home")
+    assert "Since your last visit" not in unescape(browser.get("/p/demo/home").body.decode())
+    later = now + 7200
+    monkeypatch.setattr(services, "clock", lambda: later)
     assert "Nothing changed." in unescape(browser.get("/p/demo/home").body.decode())
     browser.cookies[visits.COOKIE] = "nonsense.<b>"
     assert browser.get("/p/demo/home").status == 200

@@ -58,7 +58,7 @@ def page(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
         free=[line(shell, project, entry) for entry in work.free()[:FREE]] if not own else [],
         last=last_frame(shell, project),
         since=words.when(since, shell.now()) if since else "",
-        news=visits.news(shell, call, project, since) if since else None,
+        news=visits.news(shell, call, project, since, shell.services.clock()) if since else None,
         jobs=cards.cards(shell, call, [shell.services.farm.view(job) for job in opened]),
         failures=mine.failures(shell, call, project),
         queue=mine.queue(shell, project, user),

@@ -8,6 +8,8 @@ import bottle
 
 from server.disk.encoding import quote
 from server.disk.speech import say
+from server.library import tasks
+from server.web.pages import sheets
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -28,12 +30,28 @@ def start(shell: Shell, call: Call) -> bottle.HTTPResponse:
         "start.html",
         title=say("Start"),
         here="Home",
-        projects=projects,
+        projects=[tile(shell, call, project) for project in projects] if call.user else [],
         first=first,
         seen=seen,
         code_wanted=services.sessions.code_wanted(),
         folders=[shell.folder_for_people(f"{name}::") for name in services.settings.folder("shares")],
     )
+
+
+def tile(shell: Shell, call: Call, project: Project) -> dict[str, str]:
+    """A project as one chooses it: by the team's photo or its newest frame, and what one has to do there."""
+    services, user = shell.services, call.user.ident if call.user else ""
+    picture = shell.team_photo(project.ident)
+    if not picture and (found := services.farm.figures.newest_frame(project.ident)) is not None:
+        picture = sheets.pictures(services.farm.view(found[0]).get("newest") or {})["thumbnail"]
+    task = services.tasks.of(project).primary(user)
+    return {
+        "ident": project.ident,
+        "title": project.title,
+        "description": project.description,
+        "picture": picture,
+        "task": tasks.name_of(task) if task is not None else "",
+    }
 
 
 def steps_seen(shell: Shell, project: Project) -> dict[str, bool]:

@@ -70,14 +70,17 @@ def set_times(answer: bottle.HTTPResponse, project: Project, first: int, last: i
     answer.add_header("Set-Cookie", f"{COOKIE}={first}.{last}; {kept}")
 
 
-def news(shell: Shell, call: Call, project: Project, since: int) -> dict[str, Any]:
-    """What came since then, the newest first: what others did, files that were saved, renders that ended."""
+def news(shell: Shell, call: Call, project: Project, since: int, present: float) -> dict[str, Any] | None:
+    """What came since then, the newest first: what others did, files that were saved, renders that ended.
+    None where that is nothing and this visit has only begun."""
     now = shell.now()
     done = did(shell, call, project, since)
     told = {one["address"] for one in done if one["kind"] in NEW}
     files = [one for one in saved(shell, project, since, now) if one["address"] not in told]
     found = [*done, *files, *ended(shell, project, since)]
     found.sort(key=lambda one: one["at"], reverse=True)
+    if not found and present - since < AWAY_S:
+        return None
     for one in found:
         one["when"] = words.when(one["at"], now)
     return {"rows": found[:NEWS], "more": max(0, len(found) - NEWS)}
