@@ -13,6 +13,8 @@ from house import Browser, House
 from PIL import Image
 
 from server.disk.check import NOTES, check
+from server.farm.job_types.seal import fits
+from server.farm.jobs.record import result_matches
 
 IDENT, TITLE = "zoe-quin", "Zoe Quintana"
 
@@ -101,8 +103,14 @@ def test_nothing_names_who_is_forgotten_but_the_credits(house: House, zoe: Brows
 
 def test_what_was_written_is_whole_afterwards(house: House, zoe: Browser) -> None:
     """Renders can still be read, with their sums; histories too; `check` has nothing to say."""
-    forget(house)
     services = house.croft.services
+    (folder,) = (house.data / "demo/shots/.croft/sh010.blend/jobs").iterdir()
+    house.until(lambda: result_matches(folder))
+    secret = services.settings.secret("job-seal")
+    assert fits(secret, json.loads((folder / "job.json").read_text())), "or this test tries nothing"
+    forget(house)
+    assert result_matches(folder)
+    assert fits(secret, json.loads((folder / "job.json").read_text()))
     (job,) = house.browser("admin").get("/api/jobs").data
     assert (job["state"], job["user"]) == ("cancelled", "somebody")
     assert [one.text for one in check(services.store.shares) if one.kind not in NOTES] == []

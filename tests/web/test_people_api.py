@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
@@ -280,6 +281,19 @@ def test_a_day_of_guessing_isnt_enough() -> None:
     attempts.check("user ben at 10.0.0.1", 1)
 
 
+def test_a_patient_guesser_waits_until_tomorrow(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.croft.services.people.set_pin("student", "4821")
+    attempts = house.croft.services.sessions._attempts
+    monkeypatch.setattr(attempts, "_clock", lambda: 1000.0)
+    for _ in range(30):
+        attempts.failed("pin student at 127.0.0.1")
+    monkeypatch.setattr(attempts, "_clock", lambda: 1000.0 + 2 * WINDOW_S)
+    assert house.browser().sign_in("student", pin="4821").status == 429
+    elsewhere = house.browser()
+    elsewhere.address = "10.0.0.9"
+    assert elsewhere.sign_in("student", pin="4821").status == 200, "a prankster keeps nobody out elsewhere"
+
+
 def test_the_events_code_comes_first_once_a_browser(house: House) -> None:
     house.croft.services.settings.change(event_code="Red Fox 7")
     house.croft.services.people.set_password("admin", "correct horse")
@@ -338,6 +352,12 @@ def test_another_process_knows_what_ended_and_forgets_it_in_time(house: House) -
     assert "abc" not in (house.config / FILE).read_text()
 
 
+def test_a_full_disk_keeps_nobody_signed_in(tmp_path: Path) -> None:
+    ended = Ended(tmp_path / "gone")
+    ended.add("abc", 2000)
+    assert ended.has("abc")
+
+
 def test_a_session_ends_with_its_time_its_user_and_at_a_word(house: House) -> None:
     people = house.croft.services.people
     people.add("ana")
@@ -349,9 +369,11 @@ def test_a_session_ends_with_its_time_its_user_and_at_a_word(house: House) -> No
     assert house.browser("admin").ask("DELETE", "/api/users/ana/sessions").status == 200
     assert here.get("/api/projects").status == 401
     assert here.sign_in("ana").status == 200
-    people.remove("ana")
-    people.add("ana", title="Another Ana")
-    assert here.get("/api/projects").status == 401, "who is called so later is somebody else"
+    people.add("eva")
+    assert there.sign_in("eva").status == 200
+    people.remove("eva")
+    people.add("eva", title="Another Eva")
+    assert there.get("/api/projects").status == 401, "who is called so later is somebody else"
     assert here.sign_in("ana").status == 200
     house.croft.services.settings.change(session_hours=0.01)
     assert "Max-Age=36;" in house.browser().sign_in("ana").cookies[0]

@@ -26,7 +26,11 @@ def test_a_picture_is_kept_as_a_square_of_its_pixels_alone(house: House) -> None
     exif = Image.Exif()
     exif.get_ifd(0x8825)[2] = (IFDRational(48), IFDRational(8), IFDRational(0))  # where it was taken
     exif[0x0112] = 6  # held upright
-    sent = picture((2400, 1800), "JPEG", exif=exif)
+    held = Image.new("RGB", (2400, 1800), "#1e6b52")
+    held.paste("#b3261e", (0, 0, 2400, 900))  # as it is held, the right half
+    out = io.BytesIO()
+    held.save(out, "JPEG", exif=exif)
+    sent = out.getvalue()
     reply = house.browser("student").ask("PUT", "/api/users/student/photo", raw=sent, kind="image/jpeg")
     assert reply.status == 200, reply.body
     shown = house.browser("admin").get(reply.data["photo"])
@@ -34,6 +38,8 @@ def test_a_picture_is_kept_as_a_square_of_its_pixels_alone(house: House) -> None
     with Image.open(io.BytesIO(shown.body)) as found:
         assert (found.size, found.format) == ((512, 512), "JPEG")
         assert not found.getexif()
+        (red, *_), (green, *_) = found.getpixel((500, 250)), found.getpixel((12, 250))  # type: ignore[misc]
+        assert red > 150 > green, "it stands as it was held"
     assert shown.body == (house.config / "photos/users/student.jpg").read_bytes()
     assert list((house.config / "cache").glob(".photo*")) == []
 
