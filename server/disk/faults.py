@@ -43,6 +43,8 @@ def broken(address: str, why: str, *actions: Action, of: str = "") -> Problem:
     name = paths.name_of(address)
     if name == paths.PROJECT_FILE:
         what = say("What the project says of itself")
+    elif name == paths.SET_FILE:
+        what = say("The project’s own set")
     elif paths.file_of_companion(address):
         what = say("What Croft noted of {file}", file=paths.name_of(paths.file_of_companion(address)))
     else:

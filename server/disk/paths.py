@@ -26,6 +26,7 @@ COMPANION = ".croft"
 OLD = "old"
 RENDER = "render"
 PROJECT_FILE = "project.json"
+SET_FILE = "set.json"  # in a project's folder: its own configuration set
 SEPARATOR = "::"
 NAME_BYTES = 255  # of one name, on every file system that Croft meets
 PATH_BYTES = 4000  # of a path inside a share; the kernel takes 4096 for the whole

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -175,6 +176,21 @@ def test_a_made_name_is_good_everywhere(name: str) -> None:
     assert made.startswith("shot")
 
 
+@pytest.mark.parametrize("packed", [
+    gzip.decompress(SHOT), SHOT, zstandard.compress(gzip.decompress(SHOT)),
+    (Path(__file__).parent / "blender-5.0.blend").read_bytes(),
+], ids=["plain", "gzip", "zstd", "blender 5"])  # fmt: skip
+def test_templates_of_every_blender_and_packing_are_taken(packed: bytes) -> None:
+    """Then fields are found by the file's own words, whatever its header and its blocks look like."""
+    wish = Wish("Ours", "BLENDER_EEVEE", (640, 360), 25, "//render/ours/ours.####", (3, 9))
+    raw = dressed(opened(packed), wish)
+    told = scene_of(raw)
+    assert told["whole"] is True
+    assert (told["scene"], told["engine"], told["resolution"]) == ("Ours", "BLENDER_EEVEE", [640, 360])
+    assert (told["fps"], told["output"], told["frames"]) == (25, "//render/ours/ours.####", [3, 9])
+    assert blend.read(io.BytesIO(raw)).ranges == [("Ours", 3, 9)]
+
+
 def test_what_cannot_be_is_refused(studio: Studio) -> None:
     for name, kind, said in (("", "shot", "name"), ("x" * 201, "shot", "longer"), ("x", "nothing", "type")):
         with pytest.raises(BadInput, match=said):
@@ -208,7 +224,7 @@ def test_a_project_carries_its_own_set_and_templates(studio: Studio) -> None:
     assert doll == "data::green/puppets/doll.blend"
     studio.write("green/set.json", "{")
     assert studio.projects.set_of(studio.projects.get("green")) is words
-    assert any("set.json" in str(problem) for problem in studio.projects.problems())
+    assert any("own set can’t be read" in problem.text for problem in studio.projects.problems())
 
 
 def test_a_template_that_is_spoilt_or_leads_outside_is_told_or_passed_over(studio: Studio) -> None:

@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 
 DEFAULT_SHARE = "data"
 MAX_BYTES = 4 << 20  # of project.json
-SET_FILE = "set.json"  # in a project's folder: its own set
 
 
 class Projects:
@@ -43,6 +42,7 @@ class Projects:
         self._prepared: object = None  # the configured projects whose folders were made
         self._rfam = rfam.Defaults(settings.folder_path)
         self._sets: tuple[tuple[object, ...], dict[str, AssetSet]] = ((), {})
+        self._called: tuple[object, dict[str, AssetSet | None]] = (None, {})  # sets by what projects say
         self._own: dict[str, tuple[object, AssetSet, AssetSet]] = {}  # folder: file, like which, set
         self._patterns = Patterns()
         self._known: tuple[object, dict[str, Project]] = (None, {})
@@ -72,8 +72,8 @@ class Projects:
 
     def set_of(self, project: Project | None) -> AssetSet:
         """The words of a project; the default ones where it names a set that isn't there."""
-        found = self.sets()
-        named = sets.find(found, project.set) if project else None
+        found = self._all_sets()
+        named = self._called_so(found, project.set) if project else None
         common = named or found.get(DEFAULT_SET) or EMPTY_SET
         return self._own_set(project, common) if project is not None else common
 
@@ -134,12 +134,14 @@ class Projects:
         self._all_sets()
         index = self._store.index
         there = [(address, why) for address, why in self._broken.copy().items() if index.get(address)]
+        back = say("Put the last good one back")
         broken = tuple(
-            faults.broken(
-                address, why, faults.mending(say("Put the last good one back"), "put-back", address)
-            )
+            faults.broken(address, why, *(
+                [faults.mending(back, "put-back", address)]
+                if paths.name_of(address) == paths.PROJECT_FILE else []
+            ))
             for address, why in there
-        )
+        )  # fmt: skip
         return (*broken, *self._patterns.problems(), *self._rfam.problems())
 
     def last_good(self, address: str) -> dict[str, Any]:
@@ -301,12 +303,21 @@ class Projects:
         self._sets = (stamp, found)
         return found
 
+    def _called_so(self, found: dict[str, AssetSet], name: str) -> AssetSet | None:
+        """The set that a project means; asked for every asset that is shown, so it is remembered."""
+        if self._called[0] is not found:
+            self._called = (found, {})
+        known = self._called[1]
+        if name not in known:
+            known[name] = sets.find(found, name)
+        return known[name]
+
     def _patterns_of(self, where: str, asked: Any) -> tuple[Pattern, ...]:
         return self._patterns.of(where, asked if isinstance(asked, list) else [asked])
 
     def _own_set(self, project: Project, common: AssetSet) -> AssetSet:
         """The set in the project's own folder, where there is one: on the set that it says it is like."""
-        address = paths.join(project.address, SET_FILE)
+        address = paths.join(project.address, paths.SET_FILE)
         entry = self._store.index.get(address)
         if entry is None or entry.stat is None:
             return common
@@ -341,7 +352,6 @@ def _place(ident: str, data: Mapping[str, Any]) -> str:
 
 
 __all__ = [
-    "SET_FILE",
     "AssetSet",
     "AssetType",
     "External",

@@ -10,7 +10,7 @@ import bottle
 from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.speech import count, say
-from server.library.projects import SET_FILE, sets
+from server.library.projects import sets
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -42,7 +42,7 @@ def page(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
         sets=offered(sets.titles(found.values()), project.set, sets.find(found, project.set)),
         priorities=sorted(words.priorities.items(), reverse=True),
         about_set=about(shell, project),
-        own_set=services.store.index.get(paths.join(project.address, SET_FILE)) is not None,
+        own_set=services.store.index.get(paths.join(project.address, paths.SET_FILE)) is not None,
         roles=[role(api, one, place, len(project.roles)) for place, one in enumerate(project.roles)],
         external=[external(api, one) for one in project.external],
         people=team(shell, project, user),
