@@ -80,6 +80,7 @@ def test_home_shows_what_to_do_now_and_whom_to_support(studio: Studio) -> None:
     page = studio.text("student", "/p/demo/home")
     assert page.index("What to do now") < page.index("sh020") < page.index("To support") < page.index("sh030")
     assert page.index("sh030") < page.index("What comes next") < page.rindex("sh010")
+    assert "sh020" not in page[page.index("What comes next") :]
     assert 'data-edit="/api/assets/data::demo/shots/sh020.blend"' in page
     assert NASTY in unescape(page)
     assert "<b>{{ 7*7 }}" not in studio.browser("student").get("/p/demo/home").body.decode()
@@ -238,6 +239,18 @@ def test_the_cookie_is_sent_to_this_home_alone(studio: Studio, tmp_path: Path) -
     assert "Path=/p/demo/home;" in cookie
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
+
+
+def test_who_is_of_the_team_follows_from_the_files(studio: Studio) -> None:
+    people = studio.croft.services.people
+    people.add("zoe", projects=["elsewhere"])
+    people.add("max", projects=["elsewhere"], disabled=True)
+    assert 'id="u-zoe"' not in studio.text("ana", "/p/demo/team")
+    for owner in ("zoe", "max"):
+        studio.asset(f"demo/props/of-{owner}.blend", type="prop", owner=owner)
+    page = studio.text("ana", "/p/demo/team")
+    assert 'id="u-zoe"' in page
+    assert 'id="u-max"' not in page
 
 
 def test_what_others_wait_for_is_to_be_done_first(studio: Studio) -> None:
