@@ -64,7 +64,9 @@ def sentences() -> dict[str, Sentence]:
     for path in sorted((CLONE / "server").rglob("*.py")):
         if path.parts[-2] == "cli":
             continue  # the terminal speaks English
-        for pattern, many, line in of_python(path.read_text("utf-8"), errors):
+        for pattern, many, line in of_python(
+            path.read_text("utf-8"), errors, pages=path.parent.name == "pages"
+        ):
             add(pattern, many, f"{path.relative_to(CLONE)}:{line}")
     for kind, keys in TITLES.items():
         for path in sorted((CLONE / "config" / kind).rglob("*.json")):
@@ -101,7 +103,7 @@ def error_names() -> set[str]:
     return found
 
 
-def of_python(source: str, errors: set[str]) -> Iterator[tuple[str, str, int]]:
+def of_python(source: str, errors: set[str], *, pages: bool) -> Iterator[tuple[str, str, int]]:
     """(pattern, pattern of many, line) of each sentence that is said in a module."""
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
@@ -114,7 +116,7 @@ def of_python(source: str, errors: set[str]) -> Iterator[tuple[str, str, int]]:
         elif name in COUNTING and (isinstance(node.func, ast.Name) or of in ("speech", "languages")):
             if len(pair := [one for arg in node.args[:2] for one in constants([arg])]) == 2:
                 yield pair[0], pair[1], node.lineno
-        elif name == "number" and (isinstance(node.func, ast.Name) or of == "words"):
+        elif name == "number" and (isinstance(node.func, ast.Name) and pages or of == "words"):
             words = [one for arg in node.args[1:3] for one in constants([arg])]
             if words:
                 many = words[1] if len(words) > 1 else words[0] + "s"
