@@ -76,18 +76,14 @@ def sentences() -> dict[str, Sentence]:
 
 
 def of_template(source: str) -> Iterator[tuple[str, str, int]]:
-    """(pattern, pattern of many, line) of each `_("…")` and `_n("…", "…", n)`."""
+    """(pattern, pattern of many, line) of each `_("…")` and `_n("…", "…", n)` whose sentence stands there."""
     for call in jinja2.Environment().parse(source).find_all(nodes.Call):
         name = getattr(call.node, "name", "")
         if name not in ("_", "_n"):
             continue
-        given = [
-            one.value if isinstance(one, nodes.Const) else None
-            for one in call.args[: 2 if name == "_n" else 1]
-        ]
-        if not all(isinstance(one, str) for one in given):
-            raise ValueError(f"line {call.lineno}: {name}() wants sentences as they are, no variables")
-        yield given[0], given[1] if name == "_n" else "", call.lineno
+        given = call.args[: 2 if name == "_n" else 1]
+        if all(isinstance(one, nodes.Const) and isinstance(one.value, str) for one in given) and given:
+            yield given[0].value, given[1].value if name == "_n" else "", call.lineno
 
 
 def error_names() -> set[str]:
@@ -116,7 +112,7 @@ def of_python(source: str, errors: set[str], *, pages: bool) -> Iterator[tuple[s
         elif name in COUNTING and (isinstance(node.func, ast.Name) or of in ("speech", "languages")):
             if len(pair := [one for arg in node.args[:2] for one in constants([arg])]) == 2:
                 yield pair[0], pair[1], node.lineno
-        elif name == "number" and (isinstance(node.func, ast.Name) and pages or of == "words"):
+        elif name == "number" and ((pages and isinstance(node.func, ast.Name)) or of == "words"):
             words = [one for arg in node.args[1:3] for one in constants([arg])]
             if words:
                 many = words[1] if len(words) > 1 else words[0] + "s"
