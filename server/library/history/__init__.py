@@ -53,15 +53,11 @@ class History:
     """`start` to `close`; everything else is thread-safe. `changed` is called with the files of
     which there is more to see; where these are many, with their projects' folders, each with a '/'."""
 
-    def __init__(
-        self, store: Store, projects: Projects, saves: Saves, kept: int = KEPT,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    def __init__(self, store: Store, projects: Projects, saves: Saves, kept: int = KEPT) -> None:
         self._store = store
         self._projects = projects
         self._saves = saves
         self._most = kept
-        self._clock = clock
         self._condition = threading.Condition()
         self._queue: OrderedDict[str, None] = OrderedDict()  # addresses of files, and of folders with an old/
         self._put: dict[str, list[Entry]] = {}  # from elsewhere, to be taken over

@@ -48,7 +48,6 @@ KIND_WORDS = {
     "moved": say("Moved and renamed"), "deleted": say("Deleted"), "render": say("Renders"),
     "note": say("Notes"),
 }  # fmt: skip
-GLYPHS = {"approved": "done", "version": "done", "render": "running", "deleted": "skipped", "note": "needs"}
 Row = dict[str, Any]
 
 
@@ -129,9 +128,7 @@ def row(shell: Shell, entry: Entry, user: User | None, *, whole: bool = False) -
         "clock": clock(entry.at, now),
         "who": who(entry.who, titles),
         "said": said(entry),
-        "glyph": GLYPHS.get(entry.kind, "waiting"),
         "kind_of": entry.kind,
-        "kind": KIND_WORDS.get(entry.kind, entry.kind),
         "changes": [
             (LABELS.get(name, name), *(value(name, one, wording, titles, now) for one in change))
             for name, change in entry.fields.items()

@@ -91,12 +91,7 @@ def publication(shell: Shell, a: Thing, record: Thing, supervisor: bool) -> Thin
         "folder": "",
         "told": [],
     }
-    back = {
-        "label": say("Bring it back"),
-        "act": f"POST {api_of(a)}/restore",
-        "body": json.dumps({"save": name}),
-    }
-    return {**made, **more, "size": words.size(size if isinstance(size, int) else None), "back": back}
+    return {**made, **more, "size": words.size(size if isinstance(size, int) else None)}
 
 
 def base(shell: Shell, a: Thing, record: Thing, ident: str, title: str, supervisor: bool) -> Thing:
