@@ -150,6 +150,7 @@ class Machines:
     def pause_all(self, paused: bool, stop: bool = False) -> None:
         """Give out no tasks at all, or go on. `stop`: what renders is given back at once."""
         self._nodes.pause_farm(paused)
+        self._board.tell("farm", "")
         if paused and stop:
             self.give_back([node for node in self._nodes.present() if node.held])
         for live in list(self._board.live.values()):
