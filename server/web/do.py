@@ -21,6 +21,7 @@ from server.web.api.table import Table
 from server.web.requests import Answer, Call, Environ, Headers
 from server.web.services import Services
 
+PICTURE = "image/*"  # the only bytes that a form may bring: scripts send the others
 CLOSED = ("/api/session", "/api/events")  # who signs in does so by a form of its own
 
 Failed = Callable[[Call | None, Environ, CroftError], Answer]
@@ -48,12 +49,15 @@ def run(
     path, _, query = address.partition("?")
     path = urllib.parse.unquote(path, errors="surrogateescape")
     route, params = table.find(method, path)
-    if route.path in CLOSED or route.stream or route.media:
+    brought = call.file if route.stream == PICTURE else b""
+    if route.path in CLOSED or (route.stream and not brought) or route.media:
         raise Forbidden("A form can’t do that.")
     given = forms.body_of(pairs, route.body, SHAPES, sparse=method != "PATCH")
     inner = within(call, method, path, query, merged(body, given) if route.body is not None else {})
     if own.get("etag"):
         inner.environ["HTTP_IF_MATCH"] = f'"{own["etag"]}"'
+    if brought:
+        inner.environ |= {"CONTENT_LENGTH": str(len(brought)), "wsgi.input": io.BytesIO(brought)}
     inner.params = params
     found = table.run(services, inner, route)
     goal = own.get("then", "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -35,6 +36,23 @@ def pairs_of(text: str) -> Pairs:
         return urllib.parse.parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS)
     except ValueError:
         raise BadInput("The form has too many fields.") from None
+
+
+def parts_of(body: bytes, kind: str) -> tuple[Pairs, bytes]:
+    """The fields of a form that brings a file (multipart/form-data, RFC 7578), and the file; b'' for none."""
+    found = re.search(r'boundary="?([^";,]{1,70})"?', kind)
+    if found is None:
+        raise BadInput("The form has no boundary between its fields.")
+    pairs: Pairs = []
+    file = b""
+    for piece in (b"\r\n" + body).split(b"\r\n--" + found[1].encode("latin-1", "replace"))[1 : FIELDS + 1]:
+        head, blank, content = piece.partition(b"\r\n\r\n")
+        name = re.search(rb'[; ]name="([^"]{0,200})"', head)
+        if blank and name and b'filename="' in head:
+            file = content
+        elif blank and name:
+            pairs.append((name[1].decode("utf-8", "replace"), content.decode("utf-8", "replace")))
+    return pairs, file
 
 
 def call_of(text: str) -> tuple[str, str, dict[str, Any]]:

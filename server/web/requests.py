@@ -26,6 +26,8 @@ Headers = list[tuple[str, str]]
 
 ROLES = ("guest", "student", "supervisor", "admin")
 MAX_QUERY_BYTES = 8192
+MAX_FORM_FILE_BYTES = 16 << 20  # of a form that brings a picture
+MULTIPART = "multipart/form-data"
 MAX_BODY_BYTES = 1 << 20  # where the configuration doesn't say otherwise
 READ_BYTES = 1 << 16
 MAX_LIMIT = 1000  # rows in one answer of a list
@@ -168,6 +170,7 @@ class Call:
         "body",
         "csrf",
         "environ",
+        "file",
         "method",
         "params",
         "path",
@@ -187,6 +190,7 @@ class Call:
         self.token_id = ""
         self.csrf = ""
         self.session = ""
+        self.file = b""  # that a form brought
         self.body: Any = None
         self._query: dict[str, str] | None = None
         self._pairs: list[tuple[str, str]] | None = None
@@ -236,6 +240,10 @@ class Call:
     def pairs(self, limit: int = MAX_BODY_BYTES) -> list[tuple[str, str]]:
         """The fields of an HTML form in their order."""
         if self._pairs is None:
+            if self.content_type == MULTIPART:
+                body = read_body(self.environ, MAX_FORM_FILE_BYTES)
+                self._pairs, self.file = forms.parts_of(body, str(self.environ.get("CONTENT_TYPE", "")))
+                return self._pairs
             if self.content_type != "application/x-www-form-urlencoded":
                 raise errors.BadContent("Send the form as application/x-www-form-urlencoded.")
             text = read_body(self.environ, limit).decode("utf-8", "replace")

@@ -6,7 +6,7 @@ import io
 import json
 
 import pytest
-from house import House
+from house import House, Reply
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
@@ -68,6 +68,28 @@ def test_who_may_change_whose_picture(house: House) -> None:
             assert (status == 200) == ((who, whose) in may or who == "admin"), (who, whose, status)
     assert send(house, "student", "/api/projects/demo/photo", picture()) == 403
     assert send(house, "supervisor", "/api/projects/demo/photo", picture()) == 200
+
+
+def test_a_form_without_scripts_sends_a_picture(house: House) -> None:
+    browser = house.browser()
+    browser.sign_in("student")
+
+    def send_form(csrf: str, file: bytes) -> Reply:
+        fields = {"csrf": csrf, "do": "PUT /api/users/student/photo"}
+        parts = [f'--b0\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}' for k, v in fields.items()]
+        head = '--b0\r\nContent-Disposition: form-data; name="photo"; filename="a.png"'
+        text = "\r\n".join([*parts, head, "Content-Type: image/png", "", ""])
+        raw = text.encode() + file + b"\r\n--b0--\r\n"
+        return browser.ask("POST", "/do", raw=raw, kind='multipart/form-data; boundary="b0"')
+
+    token, browser.csrf = browser.csrf, ""
+    assert send_form("guessed", picture()).status == 403
+    assert not (house.config / "photos/users/student.jpg").exists()
+    assert send_form(token, picture()).status == 303
+    with Image.open(house.config / "photos/users/student.jpg") as kept:
+        assert kept.size == (300, 300), "its middle, not made larger"
+    assert send_form(token, b"no picture\r\n--b1").status == 303
+    assert browser.ask("POST", "/do", raw=b"x", kind="multipart/form-data").status in (400, 403)
 
 
 def test_a_removed_picture_is_gone(house: House) -> None:

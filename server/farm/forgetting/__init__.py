@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import os
 import re
 import stat
@@ -45,8 +44,6 @@ if TYPE_CHECKING:
     from server.library.notes import Notes
     from server.library.people import People
     from server.library.projects import Projects
-
-log = logging.getLogger(__name__)
 
 VERSION = re.compile(r"v\d+.*\.json")
 MOST_BYTES = 64 << 20

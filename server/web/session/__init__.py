@@ -25,7 +25,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from server.disk.errors import BadInput, CroftError, Forbidden, NotFound, NotSignedIn
 from server.disk.speech import say
-from server.web.requests import Call, TooMany, rank
+from server.web.requests import MULTIPART, Call, TooMany, rank
 from server.web.session.attempts import DAY_S, WINDOW_S, Attempts
 from server.web.session.ended import Ended
 
@@ -333,7 +333,7 @@ class Sessions:
 
     def _csrf_fits(self, call: Call) -> bool:
         sent = call.header("x-croft-csrf")
-        if not sent and call.content_type == "application/x-www-form-urlencoded":
+        if not sent and call.content_type in ("application/x-www-form-urlencoded", MULTIPART):
             sent = call.form().get("csrf", "")
         return hmac.compare_digest(sent.encode(), call.csrf.encode())
 
