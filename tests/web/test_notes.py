@@ -101,6 +101,7 @@ def test_its_author_changes_it_others_answer_supervisors_delete(shared: House, s
     answer = say(ana, shot, "better now?", reply_to=note["id"])
     again = say(ben, shot, "yes", reply_to=answer["id"])
     assert again["reply_to"] == note["id"]
+    assert "Answers “too dark”" in ana.get("/notes?show=all").body.decode()
     gone = boss.ask("DELETE", path).data
     assert [one["text"] for one in ana.get(api(shot)).data] == ["yes", "better now?"]
     assert "This note was deleted." in ana.get("/p/demo/asset/shots/sh010.blend").body.decode()

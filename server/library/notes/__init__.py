@@ -138,9 +138,10 @@ class Notes:
         """Everything that was said, newest first, of all files or of those below a folder."""
         generation, found = self._all
         if generation != self._generation:
-            generation, sheaves = self._generation, list(self._sheaves.values())
+            generation, sheaves = self._generation, dict(self._sheaves)
             # Of a folder that was copied the first by address has them.
-            notes = {note.id: note for sheaf in reversed(sheaves) for note in sheaf.notes if not note.deleted}
+            ordered = (sheaves[address] for address in sorted(sheaves, reverse=True))
+            notes = {note.id: note for sheaf in ordered for note in sheaf.notes if not note.deleted}
             found = tuple(sorted(notes.values(), key=lambda note: (note.at, note.id), reverse=True))
             self._all = (generation, found)
         return tuple(note for note in found if note.address.startswith(under)) if under else found
@@ -197,7 +198,7 @@ class Notes:
         known = self._news.get(user)
         if known is None or known[0] != changes or known[1] is not read:
             found: dict[str, News] = {}
-            for concerns in list(self._of.get(user, {}).values()):
+            for _, concerns in sorted(dict(self._of.get(user, {})).items()):
                 for note, why in ((one.note, one.why) for one in concerns if one.why != OWN):
                     closed = not note.open and not note.reply_to
                     found.setdefault(note.id, News(note, why, closed or read.has(note.id)))

@@ -3,6 +3,7 @@ what concerns one, of what is to be done, of all that was said."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ Thing = dict[str, Any]  # what a template shows of one
 
 ROWS = 50  # on one page
 CLOSED = 20  # done or resolved ones below a file's open ones
+ANSWERED = 160  # characters of a note that are shown above an answer to it
 HEIGHT = 1000  # of a drawing, in its own units
 WHY = {
     TODO: ("needs", say("For you to do")),
@@ -341,8 +343,13 @@ def listed(shell: Shell, call: Call, note: Note, news: News | None) -> Thing:
     fresh = {note.id} if news is not None and not news.read else set()
     made = one(shell, call, note, fresh, Film(None))
     project = shell.services.projects.of(note.address)
+    answered = ""
+    if note.reply_to:
+        with contextlib.suppress(CroftError):  # it was deleted
+            answered = shell.services.notes.one(note.address, note.reply_to).text[:ANSWERED]
     return {
         **made,
+        "answered": answered,
         "file": paths.name_of(note.address),
         "url": url(shell, note),
         "project": project.title if project else "",
