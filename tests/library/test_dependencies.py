@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -298,6 +299,33 @@ def test_what_is_fixed_keeps_its_rank_and_passes_that_on() -> None:
     waits = {"shot": ["hero"], "hero": ["fur"]}
     assert ranks(own, waits, {"hero"}) == {"shot": (5, 0), "hero": (2, 0), "fur": (2, 1)}
     assert ranks(own, waits)["fur"] == (5, 2)
+
+
+@pytest.mark.parametrize(("state", "own_set", "rises"), [
+    ("ns", None, True), ("us", None, False), ("gone from the set", None, True),
+    ("ns", {"boosting": False}, False), ("us", {"states": {"us": {"boost": True}}}, True),
+])  # fmt: skip
+def test_a_state_and_a_set_say_whether_anything_rises(
+    tmp_path: Path, state: str, own_set: dict[str, Any] | None, rises: bool
+) -> None:
+    root = tmp_path / "share"
+    (root / "green").mkdir(parents=True)
+    (root / "green/project.json").write_text("{}")
+    if own_set is not None:
+        (root / "green/set.json").write_text(json.dumps(own_set))
+    for name in ("hero", "shot"):
+        (root / f"green/{name}.blend").touch()
+    store = Store(Settings(tmp_path / "config"), [Share("data", root)])
+    store.open()
+    store.edit("data::green/hero.blend", {"uuid": "h", "priority": 2, "state": state}, who="ana")
+    asked = {"uuid": "s", "priority": 5, "dependencies": ["hero.blend"]}
+    store.edit("data::green/shot.blend", asked, who="ana")
+    follower = Dependencies(store, Projects(store.settings, store))
+    follower._take([], [entry.address for entry in store.index.entries()], False)
+    follower._take([], (), True)
+    assert follower.true == ({"data::green/hero.blend": 5.001} if rises else {})
+    assert follower.waiting == {"data::green/hero.blend": 1}
+    store.close()
 
 
 def test_a_long_chain_and_a_wide_circle_need_no_stack() -> None:
