@@ -65,12 +65,12 @@ def test_a_failures_words_are_masked_and_its_log_whole(farm: Farm, monkeypatch: 
 def test_a_log_is_told_while_its_program_runs_and_often_when_watched(farm: Farm) -> None:
     code = "import time\nfor n in range(10**6): print('line', n, flush=True); time.sleep(0.05)"
     farm.give(farm.task("a1", do="run", argv=[sys.executable, "-uc", code]))
-    farm.server.info = {**farm.server.info, "heartbeat": 6, "idle": 60}
+    farm.server.info = {**farm.server.info, "heartbeat": 3, "idle": 60}
     farm.node()
     farm.server.wait(lambda: any("log" in m for m in farm.server.of("report")))
     farm.server.info["watched"] = ["a1"]
     beats = len(farm.server.of("report"))
-    farm.server.wait(lambda: len(farm.server.of("report")) >= beats + 5)
+    farm.server.wait(lambda: len(farm.server.of("report")) >= beats + 4)
     text, _ = whole_log(farm, "a1")
     lines = text.splitlines()[:-1]
     assert lines == [f"line {n}" for n in range(len(lines))]
