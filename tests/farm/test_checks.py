@@ -126,9 +126,9 @@ def test_a_step_of_the_scene(farm: Farm, scene: Path) -> None:
 
 def test_no_computer_that_can(world: World, farm: Farm, scene: Path) -> None:
     assert "computers" not in asked(farm)
-    assert "no node here has gpu" in asked(farm, requires=["gpu"])["computers"][1]
+    assert "no computer here has gpu" in asked(farm, requires=["gpu"])["computers"][1]
     world.clock.now += 1000
-    assert "no node is running" in asked(farm)["computers"][1]
+    assert "no computer is on" in asked(farm)["computers"][1]
     job = farm.submit("anna", {"file": SCENE})  # it waits: that is no fault of the scene's
     assert not [text for text in farm.view(job)["warnings"] if "computer can" in text]
 

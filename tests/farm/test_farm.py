@@ -18,7 +18,7 @@ Submit = Callable[..., str]
 def test_a_job_from_submission_to_its_sum(world: World, farm: Farm, node: Node, submit: Submit) -> None:
     job_id = submit("1-4")
     view = farm.view(job_id)
-    assert (view["state"], view["why"], view["cells"]) == ("waiting", "no node is running", "wwww")
+    assert (view["state"], view["why"], view["cells"]) == ("waiting", "no computer is on", "wwww")
     snapshot = world.root / "demo/shots" / f".sh010.{job_id}.blend"
     assert snapshot.read_bytes() == world.path(SCENE).read_bytes()
     folder = world.path(view["folder"])
@@ -250,7 +250,7 @@ def test_the_farm_and_a_node_can_be_paused(farm: Farm, node: Node, submit: Submi
     farm.pause_node("n1", True, "admin")
     assert node.ask() == []
     said = farm.view(job_id)["why"]
-    assert said == "the only node that can do it, n1, gets no work: paused by admin"
+    assert said == "the only computer that can do it, n1, gets no work: paused by admin"
     farm.pause_node("n1", False, "admin")
     assert len(node.ask(3)) == 3
 

@@ -48,7 +48,7 @@ def test_a_job_waits_frame_by_frame(farm: Farm, node: Node, submit: Submit) -> N
     assert frames_given(node, comp) == [3]
     node.deliver(tasks[render, 1])
     assert frames_given(node, comp) == []
-    assert farm.why(comp)["sentence"].startswith("it is being rendered on 1 node")
+    assert farm.why(comp)["sentence"].startswith("it is being rendered on 1 computer")
 
 
 def test_a_comp_of_a_done_frame_waits_again_when_it_is_rendered_again(
@@ -195,7 +195,7 @@ def test_a_jobs_limit_and_its_reason(farm: Farm, node: Node, submit: Submit) -> 
     job = submit("1-9", nodes_most=2)
     assert len(node.ask(5)) == 2
     said = [reason["text"] for reason in farm.why(job)["reasons"]]
-    assert said == ["it is being rendered on 1 node", "it may have 2 tasks out at once, and has them"]
+    assert said == ["it is being rendered on 1 computer", "it may have 2 frames out at once, and has them"]
     Node(farm, "n2", node.root).say()
     assert [row["text"] for row in farm.why(job)["nodes"]] == ["renders it: frame 1, 2", "could do it"]
     farm.set_plan(job, {"nodes_most": 4}, "anna")
@@ -207,9 +207,9 @@ def test_a_jobs_limit_and_its_reason(farm: Farm, node: Node, submit: Submit) -> 
 @pytest.mark.parametrize(
     ("limits", "given", "why"),
     [
-        ({"projects": {"demo": 3}}, 3, "the project demo may have 3 tasks out at once, and has them"),
-        ({"users": {"anna": 1}}, 1, "anna may have 1 task out at once, and has it"),
-        ({"users_each": 2}, 2, "anna may have 2 tasks out at once, and has them"),
+        ({"projects": {"demo": 3}}, 3, "the project demo may have 3 frames out at once, and has them"),
+        ({"users": {"anna": 1}}, 1, "anna may have 1 frame out at once, and has it"),
+        ({"users_each": 2}, 2, "anna may have 2 frames out at once, and has them"),
         ({"licences": {"renderman": 3}}, 3, "all 3 licences of renderman are in use"),
         ({"licences": {"renderman": 1}}, 1, "the only licence of renderman is in use"),
         ({"licences": {"maya": 1}, "projects": {"demo": "many"}}, 8, ""),
@@ -289,7 +289,7 @@ def test_a_limit_that_is_lifted_counts_though_nobody_asks(world: World) -> None:
 def test_groups(world: World, farm: Farm, node: Node, submit: Submit) -> None:
     job = submit("1-2", groups=["fast"])
     assert node.ask(5) == []
-    assert farm.view(job)["why"] == "no node can do it: it is not in the group fast"
+    assert farm.view(job)["why"] == "no computer can do it: it is not in the group fast"
     farm.machines.change("n1", {"groups": ["fast", "lab"]}, "admin")
     assert len(node.ask(5)) == 2
 

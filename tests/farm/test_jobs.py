@@ -223,13 +223,13 @@ def test_what_is_not_there_is_said_to_be_so(farm: Farm, node: Node, submit: Subm
 
 def test_a_waiting_job_says_what_it_waits_for(world: World, farm: Farm, submit: Submit) -> None:
     job_id = submit("1-2", requires=["gpu"])
-    assert farm.view(job_id)["why"] == "no node is running"
+    assert farm.view(job_id)["why"] == "no computer is on"
     node = Node(farm, "n1", world.root)
     node.say()
-    assert farm.view(job_id)["why"] == "no node here has gpu"
+    assert farm.view(job_id)["why"] == "no computer here has gpu"
     first = submit("1-2", priority=5)
     second = submit("1-2", priority=3)
-    assert farm.view(first)["why"] == "a node will take it in a moment"
+    assert farm.view(first)["why"] == "a computer will take it in a moment"
     assert farm.view(second)["why"] == "anna's sh010 is before it"
     paused = submit("1", paused=True)
     assert farm.view(paused)["why"] == "paused by anna"

@@ -21,7 +21,7 @@ def test_three_in_a_row_where_others_do_well() -> None:
     assert not sick.why(0), "it did one well between"
     fail(sick, 5, well=True)
     assert sick.why(0) == (
-        "sick: 3 tasks failed in a row where others do well (crash); "
+        "sick: 3 frames failed in a row where others do well (crash); "
         "rests for 30 seconds more, then tries again"
     )
 
@@ -51,7 +51,7 @@ def test_failing_across_jobs() -> None:
     fail(sick, 1, job="j")
     fail(sick, 1, job="k")
     fail(sick, 1, job="l")
-    assert "of several jobs" in sick.why(0)
+    assert "of several renders" in sick.why(0)
 
 
 def test_what_another_did_well_is_held_against_it() -> None:

@@ -171,7 +171,7 @@ def test_a_sheet_has_a_row_for_each_second() -> None:
 
 
 def test_why_a_render_waits_is_said_in_peoples_words() -> None:
-    waiting = job(state="waiting", why="no node can do it: 3 jobs are before it")
+    waiting = job(state="waiting", why="no computer can do it: 3 jobs are before it")
     assert sheets.because(waiting, {}) == "Waiting because no computer can do it: 3 renders are before it."
     assert sheets.because(job(state="paused", why="paused by ana"), {"ana": "Ana"}) == "Paused by Ana."
     assert sheets.because(job(why=""), {}) == ""
@@ -186,6 +186,6 @@ def test_pictures_of_a_frame() -> None:
 
 
 def test_a_render_that_nobody_works_on_is_waiting() -> None:
-    card = sheets.card(job(why="no node is running"), NOW, titles={}, may=False)
+    card = sheets.card(job(why="no computer is on"), NOW, titles={}, may=False)
     assert (card["glyph"], card["word"]) == ("waiting", "Waiting")
-    assert card["why"] == "Waiting because no computer is running."
+    assert card["why"] == "Waiting because no computer is on."

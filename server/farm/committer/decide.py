@@ -305,7 +305,7 @@ def _why_not(job: Job, op: Op) -> str:
         return say("the frame was accepted from another attempt")
     if job.superseded[op.task]:
         return say("the frame was asked for again")
-    return say("the frame was given to another node")
+    return say("the frame was given to another computer")
 
 
 # -- from the clock -----------------------------------------------------------------------------------

@@ -125,11 +125,11 @@ class Sickness:
             self._said = reason
         elif certain:
             self._said = say(
-                "{count} tasks failed in a row where others do well ({reason})", count=count, reason=reason
+                "{count} frames failed in a row where others do well ({reason})", count=count, reason=reason
             )
         else:
             self._said = say(
-                "{count} tasks of several jobs failed in a row ({reason})", count=count, reason=reason
+                "{count} frames of several renders failed in a row ({reason})", count=count, reason=reason
             )
         if not self.rests:
             self._spells.append([min((fault.at for fault in standing.values()), default=now), now])

@@ -57,7 +57,9 @@ class Reasons:
         found = self._all(job)
         running = len({claim.node for claim in job.job.claims.values()})
         if running and job.state in states.OPEN:
-            on = count("it is being rendered on {n} node", "it is being rendered on {n} nodes", running)
+            on = count(
+                "it is being rendered on {n} computer", "it is being rendered on {n} computers", running
+            )
             found.insert(0, ("running", on))
         if not found:
             found.append(("state", say("it is {state}", state=job.state)))
@@ -204,7 +206,7 @@ class Reasons:
             return "line", before
         _, idle = self.capable(live.waiting.need)
         if idle:
-            return "line", say("a node will take it in a moment")
+            return "line", say("a computer will take it in a moment")
         return "line", _busy(ahead, str(live.record.get("project") or ""), user)
 
     def capable(self, need: Need) -> tuple[str, bool]:
@@ -229,7 +231,7 @@ class Reasons:
             if asleep:
                 return asleep, False
             if not nodes:
-                return say("no node is running"), False
+                return say("no computer is on"), False
             if not fitting:
                 return _misfits(need, nodes), False
             return _closed(fitting, now), False
@@ -358,14 +360,14 @@ def _misfits(need: Need, nodes: list[Node]) -> str:
             n for n in names if not any(n in node.means.provides | node.means.programs for node in nodes)
         )
         if nowhere:
-            return say("no node here has {names}", names=", ".join(nowhere))
+            return say("no computer here has {names}", names=", ".join(nowhere))
     lacks: dict[str, list[str]] = {}
     for node in nodes:
         lacks.setdefault(misfit(need, node.means), []).append(node.name)
     if len(lacks) == 1:
-        return say("no node can do it: {why}", why=next(iter(lacks)))
+        return say("no computer can do it: {why}", why=next(iter(lacks)))
     said = [say("{name}: {why}", name=names[0], why=why) for why, names in list(lacks.items())[:3]]
-    return say("no node can do it: {why}", why=together(said, "; "))
+    return say("no computer can do it: {why}", why=together(said, "; "))
 
 
 def _asleep(fitting: list[Node]) -> str:
@@ -383,7 +385,7 @@ def _asleep(fitting: list[Node]) -> str:
     off = [node for node in fitting if node.power_state == "off" and node.wishes.power.wake]
     if not off:
         return ""
-    return say("the nodes that can do it are switched off: they are woken as soon as they may")
+    return say("the computers that can do it are switched off: they are woken as soon as they may")
 
 
 def _closed(fitting: list[Node], now: float) -> str:
@@ -391,21 +393,21 @@ def _closed(fitting: list[Node], now: float) -> str:
     if len(fitting) == 1:
         only = fitting[0]
         return say(
-            "the only node that can do it, {computer}, gets no work: {why}",
+            "the only computer that can do it, {computer}, gets no work: {why}",
             computer=only.name,
             why=only.closed(now),
         )
     reasons = Counter(node.closed(now) for node in fitting)
     said = [say("{times} {why}", times=times, why=reason) for reason, times in reasons.most_common(3)]
-    return say("all nodes that can do it are closed: {why}", why=together(said, "; "))
+    return say("no computer that can do it gets work now: {why}", why=together(said, "; "))
 
 
 def _busy(ahead: Ahead, project: str, user: str) -> str:
-    """Its owner's next, while all nodes that can do it are busy."""
+    """Its owner's next, while all computers that can do it are busy."""
     have = [(project, ahead.project_in_use), *ahead.others[:3]]
     told = [say("{who} has {times}", who=name or say("no project"), times=times) for name, times in have]
     return say(
-        "all nodes that can do it are busy: {projects}; {user} has {times}",
+        "all computers that can do it are busy: {projects}; {user} has {times}",
         projects=together(told, ", "),
         user=user,
         times=ahead.user_in_use,
@@ -414,8 +416,8 @@ def _busy(ahead: Ahead, project: str, user: str) -> str:
 
 def _out(most: int, who: str = "") -> str:
     return count(
-        "{who} may have {n} task out at once, and has it",
-        "{who} may have {n} tasks out at once, and has them",
+        "{who} may have {n} frame out at once, and has it",
+        "{who} may have {n} frames out at once, and has them",
         most,
         who=who or say("it"),
     )
