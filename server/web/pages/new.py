@@ -80,7 +80,7 @@ def loadable(shell: Shell, project: Project) -> list[tuple[str, str]]:
     """Files whose renders a composite could load, by name: those that were rendered."""
     services, found = shell.services, []
     for row in services.assets.rows(project.ident, "kind:scene"):
-        if renders.rendered(services.store, row.entry.address):
+        if row.entry.jobs and renders.rendered(services.store, row.entry.address):
             found.append((row.entry.address, name_of(shell, row.entry.address)))
             if len(found) == OFFERED:
                 break
