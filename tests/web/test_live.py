@@ -117,6 +117,7 @@ def begin_an_upload(house: House, admin: Browser) -> None:
 def break_the_configuration(house: House, admin: Browser) -> None:
     (house.config / "users" / "student.json").write_text("{ not json")
     house.croft.services.settings.look_again("users")
+    house.croft.services.events.notify(house.croft.services.following.look())
 
 
 CHANGES: list[Callable[[House, Browser], Any]] = [
