@@ -8,6 +8,7 @@ each job and shot of the project; disks are asked for approvals alone, once in a
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import threading
 import time
@@ -23,6 +24,7 @@ from server.disk.records import Change, Entry
 from server.disk.speech import say
 from server.farm import frames as frame_ranges
 from server.farm.committer.live import Ended
+from server.farm.jobs.states import ENDED
 from server.library import tasks, versions
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 SHOT = "shot"  # where a set has such a type, other renders (a turntable, say) aren't of the film
 GAP_S = 2.0  # how long a shot without a picture lasts where nobody says its frames
 FPS = 24.0
+SETTLED_S = 10.0  # what a disk has had for so long, the index knows
 KEPT_S = 60.0  # an approval that nobody told us of shows after so long
 REELS_KEPT = 32
 FRAMES_MOST = 10**7
@@ -79,12 +82,17 @@ class Reels:
     """`of(project)` makes the present one. Thread-safe."""
 
     def __init__(
-        self, store: Store, assets: Assets, farm: Farm, monotonic: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        assets: Assets,
+        farm: Farm,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._assets = assets
         self._farm = farm
-        self._monotonic = monotonic
+        self._monotonic, self._wall = monotonic, wall
         self._lock = threading.Lock()
         self._approved: dict[str, tuple[tuple[str, ...], float, str]] = {}
         self._reels: OrderedDict[tuple[str, str], Reel] = OrderedDict()
@@ -158,12 +166,29 @@ class Reels:
     # Within
 
     def _renders(self, project: Project) -> dict[str, list[Job]]:
-        """Each file's renders that have pictures, the newest first."""
+        """Each file's renders that have pictures, the newest first. Versions that were deleted have none."""
         found: dict[str, list[Job]] = {}
         for job in self._farm.jobs(project=project.ident):
-            if job.record.get("folder") and done_of(job):
-                found.setdefault(job.address, []).append(job)
+            if not (job.record.get("folder") and done_of(job)):
+                continue
+            if job.record.get("version") not in self._versions(job.address) and self._is_settled(job):
+                continue
+            found.setdefault(job.address, []).append(job)
         return found
+
+    def _is_settled(self, job: Job) -> bool:
+        """Whether a render ended so long ago that the index surely knows its version."""
+        if job.state not in ENDED:
+            return False
+        text = job.result.get("ended") if isinstance(job, Ended) else job.job.ended
+        try:
+            ended = datetime.datetime.fromisoformat(str(text)).timestamp()
+        except ValueError:
+            return True
+        return self._wall() - ended > SETTLED_S
+
+    def _versions(self, address: str) -> tuple[str, ...]:
+        return self._store.index.versions(paths.render_folder(address))
 
     def _shot(self, entry: Entry, jobs: list[Job], first: int) -> Shot:
         name = tasks.name_of(entry)
@@ -183,7 +208,7 @@ class Reels:
 
     def _approval(self, address: str) -> str:
         """Which version of a file's renders is approved."""
-        names = self._store.index.versions(paths.render_folder(address))
+        names = self._versions(address)
         if not names:
             return ""
         now = self._monotonic()

@@ -128,6 +128,7 @@ def test_mistakes_are_shown_where_they_stand(hall: House) -> None:
             assert "aGFzaGhh" not in text
             raw = hall.browser("admin").get(path).body.decode()
             assert "<b>Mine" not in raw
+        assert "port must be" in text[text.index('id="k-port"') :][:900]
         port = text[text.index("port must be") - 400 :]
         assert "line 3" in port[:400]
     finally:

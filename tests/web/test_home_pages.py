@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from html import unescape
@@ -45,10 +46,18 @@ class Studio(House):
         """A render of which so many frames are painted; its id."""
         body = {"file": f"data::demo/shots/{shot}.blend", "frames": frames, "type": "test-pattern"}
         job = str(self.browser("student").post("/api/jobs", body).data["id"])
+        self.stop_others(job)
         painter = Local(self)
         for _ in range(count):
             painter.paint()
         return job
+
+    def stop_others(self, job: str) -> None:
+        """So that the painter's next frames are of this one."""
+        supervisor = self.browser("supervisor")
+        for other in supervisor.get("/api/jobs?limit=1000").data:
+            if other["id"] != job and other["state"] in ("waiting", "running"):
+                supervisor.ask("DELETE", f"/api/jobs/{other['id']}")
 
 
 @pytest.fixture(scope="module")
@@ -276,12 +285,26 @@ def test_what_others_wait_for_is_to_be_done_first(studio: Studio) -> None:
 def test_supervisors_see_whose_render_failed(studio: Studio) -> None:
     body = {"file": "data::demo/shots/sh020.blend", "frames": "1-2", "type": "test-pattern"}
     job = studio.browser("student").post("/api/jobs", body).data["id"]
-    for other in studio.browser("supervisor").get("/api/jobs?limit=1000").data:
-        if other["id"] != job and other["state"] in ("waiting", "running"):
-            studio.browser("supervisor").ask("DELETE", f"/api/jobs/{other['id']}")
+    studio.stop_others(job)
     Local(studio).fail("Error: no camera <b>found</b>")
     for who, sees in (("student", ""), ("supervisor", "Student · "), ("ben", None)):
         page = studio.text(who, "/p/demo/home")
         assert (f'id="x-{job}"' in page) is (sees is not None)
         if sees:
             assert sees in page[page.index(f'id="x-{job}"') :][:600]
+
+
+def test_a_render_that_was_deleted_leaves_the_film(studio: Studio, monkeypatch: Any) -> None:
+    reels, project = studio.croft.services.reels, studio.croft.services.projects.get("demo")
+    studio.browser("supervisor").patch(
+        "/api/assets/data::demo/shots/sh010.blend/versions/render-v001", {"approved": False}
+    )
+    job = studio.render("sh010", "1-3", 3)
+    assert reels.of(project).shots[0].job == job
+    monkeypatch.setattr(reels, "_wall", lambda: time.time() + 60)
+    version = studio.croft.services.farm.job(job).record["version"]
+    folder = studio.data / "demo/shots/render/sh010"
+    shutil.rmtree(folder / version)
+    (folder / f"{version}.json").unlink()
+    studio.croft.services.store.rescan()
+    assert reels.of(project).shots[0].job not in ("", job)

@@ -292,6 +292,7 @@ def configuration(shell: Shell, call: Call) -> bottle.HTTPResponse:
     call.require("admin")
     settings = shell.services.settings
     wrong = mistaken(shell, call)
+    told = {key: one.text for one in settings.problems() if (key := file_of(one)[1])}
     return shell.page(
         call,
         "configuration.html",
@@ -300,7 +301,7 @@ def configuration(shell: Shell, call: Call) -> bottle.HTTPResponse:
         summary=count("{n} mistake", "{n} mistakes", len(wrong)) if wrong else say("Nothing is wrong in it."),
         folder=str(shell.services.config_dir),
         mistakes=wrong,
-        keys=[key_row(settings.get(name), name) for name in KEYS],
+        keys=[key_row(settings.get(name), name, told.get(name, "")) for name in KEYS],
         kinds=[
             {
                 "kind": kind,
@@ -312,8 +313,8 @@ def configuration(shell: Shell, call: Call) -> bottle.HTTPResponse:
     )
 
 
-def key_row(value: Any, name: str) -> Row:
-    """A key of server.json with what holds now."""
+def key_row(value: Any, name: str, wrong: str = "") -> Row:
+    """A key of server.json with what holds now, and what is wrong with what the file says."""
     key = KEYS[name]
     hidden = bool(value) and any(word in name for word in SECRET)
     return {
@@ -322,6 +323,7 @@ def key_row(value: Any, name: str) -> Row:
         "default": "" if value == key.default else shown(key.default),
         "unit": key.unit,
         "sentence": key.sentence,
+        "wrong": wrong,
     }
 
 
