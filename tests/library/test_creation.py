@@ -227,6 +227,15 @@ def test_a_project_carries_its_own_set_and_templates(studio: Studio) -> None:
     assert any("own set can’t be read" in problem.text for problem in studio.projects.problems())
 
 
+def test_templates_of_the_configuration_come_before_crofts(studio: Studio) -> None:
+    """Then those of the set before those for all sets."""
+    (studio.config / "sets/prop.blend").write_bytes(COMP)
+    assert studio.scene(studio.create("Cup", "prop"))["camera"] is False
+    (studio.config / "sets/default").mkdir()
+    (studio.config / "sets/default/prop.blend").write_bytes(SHOT)
+    assert studio.scene(studio.create("Jug", "prop"))["camera"] is True
+
+
 def test_a_template_that_is_spoilt_or_leads_outside_is_told_or_passed_over(studio: Studio) -> None:
     outside = studio.root.parent / "secret.blend"
     outside.write_bytes(SHOT)

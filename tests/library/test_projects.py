@@ -254,6 +254,24 @@ def test_a_project_that_the_configuration_names_later_gets_its_folder(office: Of
     assert office.projects.get("late").title == "Late"
 
 
+def test_a_set_that_is_like_none_or_like_itself_does_no_harm(office: Office) -> None:
+    office.settings.write("sets", "ours", {"like": "gone", "types": {"puppet": {"title": "Puppet"}}})
+    office.settings.write("sets", "round", {"like": "circle", "fps": 12})
+    office.settings.write("sets", "circle", {"like": "round", "title": "Circle"})
+    for odd in ({"types": [1]}, {"states": {"a": 1}, "priorities": "x"}, {"resolution": [1], "fps": "much"}):
+        office.settings.write("sets", "odd", odd)
+        assert office.projects.sets()["odd"].view()["types"]
+    sets = office.projects.sets()
+    assert list(sets["ours"].types) == ["puppet"]
+    assert (sets["round"].fps, sets["circle"].title) == (12, "Circle")
+    assert [one.text for one in office.projects.problems()] == [
+        "The configuration set ours is like gone, which isn’t there."
+    ]
+    office.settings.write("sets", "ours", {"like": "2k-eevee"})
+    assert not office.projects.problems()
+    assert len(office.projects.sets()["ours"].offered_types) == 9
+
+
 def test_a_spoilt_project_file_is_never_written_over(office: Office) -> None:
     office.write("demo/project.json", "{")
     with pytest.raises(CroftError):

@@ -45,6 +45,7 @@ class Projects:
         self._called: tuple[object, dict[str, AssetSet | None]] = (None, {})  # sets by what projects say
         self._own: dict[str, tuple[object, AssetSet, AssetSet]] = {}  # folder: file, like which, set
         self._patterns = Patterns()
+        self._unlike: list[Problem] = []  # sets that are like one that isn't there
         self._known: tuple[object, dict[str, Project]] = (None, {})
         self._broken: dict[str, str] = {}  # address of project.json -> why it can't be read
 
@@ -142,7 +143,7 @@ class Projects:
             ))
             for address, why in there
         )  # fmt: skip
-        return (*broken, *self._patterns.problems(), *self._rfam.problems())
+        return (*broken, *self._patterns.problems(), *self._unlike, *self._rfam.problems())
 
     def last_good(self, address: str) -> dict[str, Any]:
         """What a `project.json` said when it could be read last; {} where this process never saw it so."""
@@ -300,6 +301,7 @@ class Projects:
             places += [str(self._settings.folder_path / "sets"), str(DEFAULTS / "sets")]
             found[ident] = read_set(ident, said, patterns, tuple(places))
         self._patterns.keep(["server.json", *lists])
+        self._unlike = [unlike(ident, str(one["like"])) for ident, one in own.items() if lost(one, data)]
         self._sets = (stamp, found)
         return found
 
@@ -330,6 +332,19 @@ class Projects:
         made = read_set(project.ident, said, like.patterns, (project.address, *like.places))
         self._own[project.address] = (data, common, made)
         return made
+
+
+def lost(data: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Whether a set says that it is like one that isn't there."""
+    return bool(data.get("like")) and str(data["like"]) not in known
+
+
+def unlike(ident: str, like: str) -> Problem:
+    """What an admin hears of it."""
+    file = f"sets/{ident}.json"
+    said = say("The configuration set {name} is like {other}, which isn’t there.", name=ident, other=like)
+    mend = say("Correct what stands behind like in {file}, or bring that set back.", file=file)
+    return Problem(f"config:{file}: like", "config", file, said, mend)
 
 
 def _ident(name: str, data: Mapping[str, Any]) -> str:
