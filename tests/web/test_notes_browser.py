@@ -178,6 +178,7 @@ def test_changed_answered_and_deleted_with_undo(studio: Studio, windows: tuple[W
     ben.find(".note details[id^=e-] textarea").send_keys(" indeed")
     press(ana, "details[id^=r-][open] button:not([type=button])")
     ben.until_text(".note .note", "better now?")
+    ana.until("return !document.querySelector('details[id^=r-][open]')")
     assert ben.find(".note details[id^=e-] textarea").get_attribute("value") == "too dark indeed"
     press(ben, ".note details[id^=e-] button:not([type=button])")
     ana.until_text(".says", "too dark indeed")

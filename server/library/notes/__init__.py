@@ -73,7 +73,6 @@ class Notes:
         self._lock = threading.RLock()  # guards the maps below while they change; readers need none
         self._sheaves: dict[str, Sheaf] = {}
         self._of: dict[str, dict[str, tuple[Concern, ...]]] = {}  # user -> address -> what concerns them
-        self._places: dict[str, str] = {}  # note -> address
         self._changes: dict[str, int] = {}  # user -> how often `_of` changed
         self._news: dict[str, tuple[int, Read, tuple[News, ...], int]] = {}
         self._all: tuple[int, tuple[Note, ...]] = (-1, ())
@@ -126,13 +125,6 @@ class Notes:
         if note is None or (note.deleted and not deleted):
             raise NotFound(say("There is no such note. It may have been deleted."))
         return note
-
-    def where(self, ident: str) -> str:
-        """The address of the file that a note is of. NotFound."""
-        address = self._places.get(ident)
-        if address is None:
-            raise NotFound(say("There is no such note. It may have been deleted."))
-        return address
 
     def all(self, under: str = "") -> tuple[Note, ...]:
         """Everything that was said, newest first, of all files or of those below a folder."""
@@ -383,7 +375,6 @@ class Notes:
                 sheaf = self._sheaves[address] = sheaves.read(entry, folder, old, look)
             else:
                 self._sheaves.pop(address, None)
-            self._places.update({note.id: address for note in sheaf.notes})
             for ident in {*old.concerns, *sheaf.concerns}:
                 if old.concerns.get(ident) != sheaf.concerns.get(ident):
                     of = self._of.setdefault(ident, {})
