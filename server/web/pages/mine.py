@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from server.library.projects import Project
 
 FAILURES = 5  # renders of mine that failed
-RENDERS = 3  # cards
 QUEUE = 12  # rows of what ends when
 DUE = 12
 LATE = (PAST, MISSED, UNKNOWN, TIGHT)
