@@ -412,7 +412,7 @@ def test_the_keyboard_reaches_everything(window: Window) -> None:
     window.look(1280, "light")
     window.go("/p/demo/assets")
     seen: list[str] = []
-    for _ in range(24):
+    for _ in range(28):
         ActionChains(window.driver).send_keys(Keys.TAB).perform()
         seen.append(window.run("const e = document.activeElement; return e.name || e.textContent.trim()"))
         ring = window.run("return getComputedStyle(document.activeElement).outlineStyle")
@@ -446,7 +446,7 @@ def test_filters_go_into_the_address(window: Window) -> None:
     window.until("return location.search == '?state=po'")
     window.until("return document.querySelectorAll('tbody tr').length == 1")
     assert window.find("tbody th a").text == "fox"
-    window.find("input[name=q]").send_keys("nothing like it")
+    window.find(".filters input[name=q]").send_keys("nothing like it")
     window.until_text(".empty", "Nothing fits this")
     assert window.run("return document.activeElement.value") == "nothing like it"
     assert window.run("return window.kept")
