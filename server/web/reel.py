@@ -54,9 +54,7 @@ class Shot:
     first: int
     count: int
     job: str = ""
-    frames: str = ""  # of the job, as it was asked for
     approved: bool = False
-    changed: str = ""  # what tells one picture of it from the next
 
     @property
     def is_gap(self) -> bool:
@@ -201,9 +199,7 @@ class Reels:
             except CroftError:
                 continue
             if count:
-                return Shot(
-                    entry, name, first, count, job.id, text, job is chosen, f"{job.id} {done_of(job)}"
-                )
+                return Shot(entry, name, first, count, job.id, job is chosen)
         return Shot(entry, name, first, gap(entry))
 
     def _approval(self, address: str) -> str:

@@ -26,7 +26,6 @@ from server.web.pages import computers, file_rows, problems, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
-Room = os.statvfs_result
 NEARLY = 0.9  # of the watches that the kernel allows
 VALUE = 200  # characters of a value
 SECRET = ("code", "password", "secret", "token", "pin")  # keys whose values aren't shown
