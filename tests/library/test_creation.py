@@ -168,7 +168,7 @@ def test_a_given_file_name_is_taken_as_it_is_or_refused(
 
 
 @given(st.text(max_size=300))
-@hypothesis_settings(max_examples=300)
+@hypothesis_settings(max_examples=100)
 def test_a_made_name_is_good_everywhere(name: str) -> None:
     made = names.made("{type}_{name}", name, "Shot", "Green")
     assert names.given(made, "") == made + ".blend"
@@ -250,7 +250,7 @@ def test_a_template_that_is_spoilt_or_leads_outside_is_told_or_passed_over(studi
 
 
 @given(st.integers(0, 80_000), st.binary(max_size=8), st.booleans())
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=60, deadline=None)
 def test_a_spoilt_file_gives_one_error_or_a_file(place: int, noise: bytes, cut: bool) -> None:
     raw = PLAIN[:place] if cut else PLAIN[:place] + noise + PLAIN[place + len(noise) :]
     try:

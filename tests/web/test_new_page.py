@@ -8,7 +8,6 @@ import re
 from html import unescape
 from urllib.parse import urlencode
 
-import pytest
 from house import House
 
 from server.library.media import blend, scenes
@@ -62,9 +61,13 @@ def test_a_new_file_is_told_whole_and_can_be_taken_back(house: House) -> None:
     assert not (house.data / "demo/props/box.blend").exists()
 
 
-@pytest.mark.parametrize("nasty", NASTY, ids=range(len(NASTY)))
-def test_every_field_takes_whatever_people_type(house: House, nasty: str) -> None:
+def test_every_field_takes_whatever_people_type(house: House) -> None:
     """Then it is stored as it was typed, or refused with a sentence; and no page is hurt by it."""
+    for nasty in NASTY:
+        type_into_everything(house, nasty)
+
+
+def type_into_everything(house: House, nasty: str) -> None:
     student, boss = house.browser("student"), house.browser("admin")
     answers = [
         student.post("/api/assets", {"project": "demo", "name": nasty, "type": "shot", "description": nasty}),
