@@ -25,12 +25,12 @@ from jinja2 import nodes
 CLONE = Path(__file__).resolve().parents[1]
 LANGUAGES = CLONE / "config" / "languages"
 SAYING = {"say", "say_later", "key"}  # whose first argument is a sentence
-COUNTING = {"count", "count_later"}  # whose first two are
+COUNTING = {"count", "pair"}  # whose first two are
 PLACE = re.compile(r"\{([A-Za-z_]\w*)(?::[^{}]*)?\}")
 TITLES = {  # what is said of these files of the configuration: by key, at any depth
     "sets": {"title"},
-    "job_types": {"title", "description", "help"},
-    "failure_rules": {"said", "says", "mend", "title"},
+    "job_types": {"title", "description", "help", "unit"},
+    "failure_rules": {"say"},
 }
 
 
@@ -106,7 +106,10 @@ def of_python(source: str, errors: set[str], *, pages: bool) -> Iterator[tuple[s
             continue
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         of = getattr(getattr(node.func, "value", None), "id", "")
-        if name in SAYING or name in errors:
+        if name == "Key":  # of the configuration: its unit and what it is for
+            for text in constants(node.args[2:4]):
+                yield text, "", node.lineno
+        elif name in SAYING or name in errors:
             for text in constants(node.args[:1]):
                 yield text, "", node.lineno
         elif name in COUNTING and (isinstance(node.func, ast.Name) or of in ("speech", "languages")):

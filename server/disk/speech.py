@@ -43,6 +43,11 @@ def key(pattern: str) -> str:
     return pattern
 
 
+def pair(one: str, many: str) -> tuple[str, str]:
+    """The two patterns of a number that is said somewhere else, marked as `key` does."""
+    return one, many
+
+
 def together(parts: Iterable[str], between: str = " ") -> str:
     """Several sentences one after the other, as one; those that are empty are left out."""
     found = [part for part in parts if part]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime
 import functools
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -46,6 +47,7 @@ Parts = tuple[tuple[str, str], ...]  # of a pattern: a text, and the place that 
 NONE: Forms = {}
 OR = " | "  # between the two English forms that are the key of a plural
 LEAST_LETTERS = 3  # of its own, that a pattern needs to be recognised by them
+SENTENCES = re.compile(r"(?<=[.!?]) (?=[A-Z“])")  # what stands between two of them
 LONGEST_KNOWN = 2000  # characters
 RECOGNISED_KEPT = 4096
 
@@ -132,7 +134,8 @@ class Language:
             made = Said(text)
             made.pattern, made.many, made.values = said.pattern, said.many, told
             return self.told(made)
-        return text
+        several = SENTENCES.split(text)
+        return " ".join(map(self.known, several)) if len(several) > 1 else text
 
     @functools.cached_property
     def _patterns(self) -> list[tuple[int, Parts, Said]]:

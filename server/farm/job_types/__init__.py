@@ -18,6 +18,7 @@ from typing import Any
 
 from server.disk.errors import BadContent, BadInput, NotFound
 from server.disk.settings import Settings
+from server.disk.speech import say
 from server.farm.job_types import commands, plan
 from server.farm.job_types import settings as known_settings
 from server.farm.job_types.plan import StagePlan
@@ -255,8 +256,8 @@ def _parse(ident: str, data: Mapping[str, Any]) -> JobType:
             raise BadInput("{key} must be a number, not {value}", key=key, value=repr(value))
     return JobType(
         ident=ident,
-        title=str(data.get("title", ident)),
-        description=str(data.get("description", "")),
+        title=say(str(data.get("title", ident))),
+        description=say(str(data.get("description", ""))),
         rank=int(data.get("rank", 100)),
         role=data.get("for", "student"),
         suffixes=tuple(str(suffix).lower() for suffix in texts["suffixes"]),

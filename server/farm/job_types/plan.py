@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.disk.errors import BadInput
+from server.disk.speech import say
 from server.farm import stages
 from server.farm.job_types import commands as known_commands
 from server.farm.job_types.commands import COMMANDS, WORD
@@ -95,7 +96,7 @@ def read(told: Any, place: str, settings: Mapping[str, Any], before: list[StageP
         raise BadInput("{place}.least_frames must be a whole number", place=place)
     return StagePlan(
         name=name,
-        title=str(told.get("title") or name.capitalize()),
+        title=say(str(told.get("title") or name.capitalize())),
         per=per,
         chunk=told.get("chunk", 1),
         tiles=(tiles[0], tiles[1]),

@@ -150,9 +150,9 @@ def read(name: str, told: Any, place: str) -> Setting:
     setting = Setting(
         name=name,
         type=kind,
-        title=str(told.get("title") or name.replace("_", " ").capitalize()),
-        help=str(told.get("help") or ""),
-        unit=str(told.get("unit") or ""),
+        title=say(str(told.get("title") or name.replace("_", " ").capitalize())),
+        help=say(str(told.get("help") or "")),
+        unit=say(str(told.get("unit") or "")),
         default=told.get("default"),
         choices=tuple(choices),
         labels=tuple(labels),

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from server.disk.speech import say
+
 from ..names import Named, Pattern, read_first
 
 DEFAULT_SET = "default"
 LEVELS = 5  # bars of a priority
 OUTPUT = "//render/{file}/{file}.####"
-STAGES = {"layout": "Layout", "animation": "Animation", "light": "Light", "comp": "Comp"}
+STAGES = {"layout": say("Layout"), "animation": say("Animation"), "light": say("Light"), "comp": say("Comp")}
 LIKE_MOST = 8  # sets that stand on each other
 EDGE_MOST = 65536  # pixels, as Blender has it
 
@@ -207,19 +209,19 @@ def read_set(
     """A set from what its file says; what is missing or of the wrong kind gets a plain default."""
     types = {key: _type(key, one) for key, one in _objects(data.get("types"))}
     states = {key: _state(key, one) for key, one in _objects(data.get("states"))}
-    types = types or {"other": AssetType("other", "Other")}
-    states = states or {"todo": State("todo", "To do")}
+    types = types or {"other": AssetType("other", say("Other"))}
+    states = states or {"todo": State("todo", say("To do"))}
     priorities = {
-        level: str(one.get("title") or key)
+        level: say(str(one.get("title") or key))
         for key, one in _objects(data.get("priorities"))
         if 1 <= (level := number(key, 0)) <= LEVELS
-    } or {3: "Normal"}
+    } or {3: say("Normal")}
     types = dict(sorted(types.items(), key=lambda item: (not item[1].offered, item[1].order)))
     states = dict(sorted(states.items(), key=lambda item: (not item[1].offered, item[1].order)))
     priorities = dict(sorted(priorities.items()))
     default_type, default_state = str(data.get("default_type")), str(data.get("default_state"))
     default_priority = number(data.get("default_priority"), 3)
-    stages = {key: str(one.get("title") or key) for key, one in _objects(data.get("stages"))}
+    stages = {key: say(str(one.get("title") or key)) for key, one in _objects(data.get("stages"))}
     live_types = [key for key, one in types.items() if one.offered] or list(types)
     return AssetSet(
         ident,
@@ -245,7 +247,7 @@ def read_set(
 def _type(key: str, one: Mapping[str, Any]) -> AssetType:
     return AssetType(
         key,
-        str(one.get("title") or key),
+        say(str(one.get("title") or key)),
         _words(one.get("folders")),
         _words(one.get("kinds")),
         bool(one.get("render")),
@@ -267,7 +269,7 @@ def _state(key: str, one: Mapping[str, Any]) -> State:
     final = bool(one.get("final"))
     return State(
         key,
-        str(one.get("title") or key),
+        say(str(one.get("title") or key)),
         str(one.get("role") or "quiet"),
         str(one.get("glyph") or "○"),
         number(one.get("order"), 99),

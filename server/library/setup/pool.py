@@ -176,7 +176,7 @@ def _room(path: Path, machine: Machine) -> list[Check]:
         return [wrong(text, say("Make room or add a disk; a render of one minute takes some GB."))]
     if free < LITTLE_BYTES:
         return [note(say("There is little room: {words}.", words=words), say("Add a disk soon."))]
-    return [right(f"{words[0].upper()}{words[1:]}.")]
+    return [right(say("{fact}.", fact=words))]
 
 
 def _rights(path: Path, user: int, machine: Machine) -> list[Check]:

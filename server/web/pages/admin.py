@@ -20,7 +20,7 @@ from server.disk.branches import Pool, filesystem_of, mount_point, pool_of
 from server.disk.paths import Share
 from server.disk.records import Problem
 from server.disk.settings import KEYS, KINDS, MAX_BYTES, PRIVATE
-from server.disk.speech import count, say
+from server.disk.speech import count, pair, say
 from server.library.people import ROLES
 from server.web.pages import computers, file_rows, problems, words
 from server.web.pages.shell import Shell
@@ -30,8 +30,8 @@ NEARLY = 0.9  # of the watches that the kernel allows
 VALUE = 200  # characters of a value
 SECRET = ("code", "password", "secret", "token", "pin")  # keys whose values aren't shown
 ROLE_WORDS = {
-    "guest": ("{n} guest", "{n} guests"), "student": ("{n} student", "{n} students"),
-    "supervisor": ("{n} supervisor", "{n} supervisors"), "admin": ("{n} admin", "{n} admins"),
+    "guest": pair("{n} guest", "{n} guests"), "student": pair("{n} student", "{n} students"),
+    "supervisor": pair("{n} supervisor", "{n} supervisors"), "admin": pair("{n} admin", "{n} admins"),
 }  # fmt: skip
 MANUAL = {  # which part of the manual tells of a kind of file
     "server.json": "configuration.md", "users": "people.md", "projects": "configuration.md",

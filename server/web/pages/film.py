@@ -42,6 +42,7 @@ def film(shell: Shell, call: Call, view: View, *, fps: float, may: bool) -> dict
         "page": page,
         "frames": told.numbers,
         "word": say("Part") if told.parts else say("Frame"),
+        "parts": told.parts,
         "total": told.total,
         "chunk": told.chunk,
         "tiles": told.tiles,

@@ -10,7 +10,7 @@ import bottle
 from server.disk.errors import NotFound
 from server.disk.speech import say as say_later
 from server.web import requests
-from server.web.languages import count
+from server.web.languages import count, say
 from server.web.pages import notes, sheets
 from server.web.pages.cards import View, cards, failures, priorities, scene_of
 from server.web.pages.film import film
@@ -48,7 +48,7 @@ def page(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPRespon
     return shell.page(
         call,
         "job.html",
-        title=f"{view['name']}, rendered",
+        title=say("{name}, rendered", name=view["name"]),
         here="Rendering",
         project=project,
         job=job,

@@ -73,6 +73,7 @@ class Shell:
         self._env.globals["_"] = languages.say
         self._env.globals["_n"] = languages.count
         self._env.globals["known"] = languages.known
+        self._env.globals["told"] = languages.told
         self._env.globals["number"] = words.figure
         self._env.filters["join"] = joined
         self._env.filters["capital"] = words.capital

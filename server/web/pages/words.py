@@ -11,7 +11,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from server.disk.speech import key
+from server.disk.speech import key, pair
 from server.disk.speech import say as say_later
 from server.web.languages import count, reading, say, told
 
@@ -45,6 +45,13 @@ NODE_STATES = {
     "away": ("skipped", say_later("Away")),
     "off": ("skipped", say_later("Switched off")),
     "waking": ("running", say_later("Starting")),
+}
+COUNTED = {
+    "done": pair("{n} done", "{n} done"),
+    "waiting": pair("{n} waiting", "{n} waiting"),
+    "claimed": pair("{n} rendering", "{n} rendering"),
+    "failed": pair("{n} failed", "{n} failed"),
+    "skipped": pair("{n} left out", "{n} left out"),
 }
 ROLES = {"quiet": "waiting", "waiting": "waiting", "running": "running", "done": "done", "failed": "failed"}
 ROLES |= {"needs": "needs", "paused": "paused"}
@@ -225,7 +232,5 @@ def role(name: str) -> str:
 
 def counted(counts: Mapping[str, int], total: int) -> str:
     """'24 frames: 12 done, 2 rendering, 10 waiting', for those who hear a page."""
-    order = ("done", *(state for state in TASK_STATES if state != "done"))
-    words = [(counts[state], TASK_STATES[state][1]) for state in order if counts.get(state)]
-    parts = [number(n, word, word) for n, word in words]
+    parts = [count(*COUNTED[state], counts[state]) for state in COUNTED if counts.get(state)]
     return say("{frames}: {states}", frames=number(total, "frame"), states=", ".join(parts))
