@@ -71,7 +71,7 @@ def sentences() -> dict[str, Sentence]:
     for kind, keys in TITLES.items():
         for path in sorted((CLONE / "config" / kind).rglob("*.json")):
             for text in titles(json.loads(path.read_text("utf-8")), keys):
-                add(text, "", str(path.relative_to(CLONE)))
+                add(re.sub(r"\{(\d)\}", r"{p\1}", text), "", str(path.relative_to(CLONE)))
     return found
 
 
