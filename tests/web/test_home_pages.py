@@ -304,6 +304,7 @@ def test_a_render_that_was_deleted_leaves_the_film(studio: Studio, monkeypatch: 
     monkeypatch.setattr(reels, "_wall", lambda: time.time() + 60)
     version = studio.croft.services.farm.job(job).record["version"]
     folder = studio.data / "demo/shots/render/sh010"
+    studio.until(lambda: versions.read(folder / f"{version}.json").get("state") == "done")
     shutil.rmtree(folder / version)
     (folder / f"{version}.json").unlink()
     studio.croft.services.store.rescan()
