@@ -35,7 +35,9 @@ def wheels(folder: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("python", ["3.11", "3.13"])  # Raspberry Pi OS 12 and 13
+@pytest.mark.parametrize(
+    "python", ["3.11", pytest.param("3.13", marks=pytest.mark.soak)]
+)  # Raspberry Pi OS 12 and 13
 def test_a_raspberry_pi_finds_every_package_ready_made(python: str, tmp_path: Path) -> None:
     done = run(CLONE, "wheels", str(tmp_path / "w"), "--machine", "aarch64", "--python", python,
                CROFT_VENV=sys.prefix)  # fmt: skip

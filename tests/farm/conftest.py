@@ -13,7 +13,7 @@ from farm_kit import SCENE, Node, World
 
 from server.farm.farm import Farm
 
-POLICIES = ("mfs", "epmfs", "ff")
+POLICIES = ("mfs", *(pytest.param(policy, marks=pytest.mark.soak) for policy in ("epmfs", "ff")))
 
 
 @pytest.fixture(params=["folder", *POLICIES])

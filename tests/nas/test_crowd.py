@@ -24,7 +24,7 @@ LONG = 10_000
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("policy", ["mfs", "epmfs"])
+@pytest.mark.parametrize("policy", ["mfs", pytest.param("epmfs", marks=pytest.mark.soak)])
 def test_a_crowd(make_nas: Callable[..., Nas], tmp_path: Path, policy: str) -> None:
     crowd(make_nas(policy), tmp_path, SHORT, quiet_s=3.0)
 

@@ -16,7 +16,7 @@ from server.cli.client import CallFailed
 from tests.nas.crowd import content
 from tests.nas.kit import GROUP, Nas, for_the_group, tmpfs, wait_for
 
-POLICIES = pytest.mark.parametrize("policy", ["mfs", "epmfs"])
+POLICIES = pytest.mark.parametrize("policy", ["mfs", pytest.param("epmfs", marks=pytest.mark.soak)])
 MANY = 500
 LONG = 1_000
 

@@ -26,7 +26,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str], str])
     return made
 
 
-@pytest.fixture(params=["", "mfs", "epmfs"], ids=["folder", "mfs", "epmfs"])
+@pytest.fixture(
+    params=["", "mfs", pytest.param("epmfs", marks=pytest.mark.soak)], ids=["folder", "mfs", "epmfs"]
+)
 def school(request: pytest.FixtureRequest, make_nas: Callable[..., Nas]) -> Nas:
     return make_nas(request.param)
 
