@@ -232,12 +232,7 @@ class Sites:
         folder, first = paths.split(original)
         stem = paths.stem_of(first)
         for number in range(1, 1000):
-            name = say(
-                "{stem} other{value}{first}",
-                stem=stem,
-                value=f" {number}" if number > 1 else "",
-                first=first[len(stem) :],
-            )
+            name = f"{stem} other{f' {number}' if number > 1 else ''}{first[len(stem) :]}"
             new = paths.join(folder, name)
             with contextlib.suppress(Conflict):
                 self._store.move(address, new, user.ident)

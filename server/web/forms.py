@@ -85,7 +85,7 @@ def body_of(pairs: Iterable[tuple[str, str]], schema: Schema | None, shapes: Map
         place_of, _, written = name.partition(":")
         parts = place_of.split(".")
         if len(parts) > DEPTH:
-            raise BadInput(f"The form’s field {name[:80]} lies too deep.")
+            raise BadInput("The form’s field {name} lies too deep.", name=name[:80])
         if sparse and not any(values) and not written and len(parts) == 1:
             continue
         if written:
@@ -178,7 +178,7 @@ def place(body: dict[str, Any], parts: list[str], value: Any) -> None:
     for part in parts[:-1]:
         inner = here.setdefault(part, {})
         if not isinstance(inner, dict):
-            raise BadInput(f"The form has {'.'.join(parts)[:80]} twice.")
+            raise BadInput("The form has {parts} twice.", parts=".".join(parts)[:80])
         here = inner
     here[parts[-1]] = value
 

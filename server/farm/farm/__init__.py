@@ -211,7 +211,7 @@ class Farm:
             found = self.board.live.get(job_id) or self.board.ended.get(job_id)
         if found is None:
             why = self.board.broken.get(job_id)
-            raise NotFound(why or f"There is no job {str(job_id)[:100]!r}.")
+            raise NotFound(why) if why else NotFound("There is no job {job}.", job=repr(str(job_id)[:100]))
         return found
 
     def jobs(self, project: str = "", state: str = "", user: str = "", file: str = "") -> list[Job]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from server.disk import encoding, files, paths
 from server.disk.errors import BadInput, Conflict, CroftError
 from server.disk.records import Change
-from server.disk.speech import Said, count, say
+from server.disk.speech import Said, count, key, say
 from server.farm.committer.live import Ended
 from server.farm.forgetting.without import (
     cleaned,
@@ -274,7 +274,9 @@ class Forgetting:
             self._settings.change(limits=limits)
 
     def _always(self, name: str) -> list[Said]:
-        backups = "Backups keep {name} until they are thinned out: forget them again after restoring one."
+        backups = key(
+            "Backups keep {name} until they are thinned out: forget them again after restoring one."
+        )
         return [
             say("What people wrote themselves stays: names of files, descriptions, words of notes, scenes."),
             say(backups, name=name),

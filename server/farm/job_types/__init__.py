@@ -213,7 +213,9 @@ def parse(ident: str, data: Mapping[str, Any]) -> JobType:
             "config/job_types/{ident}.json can't be used: {why}.", ident=ident, why=error.message.rstrip(".")
         ) from None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise BadInput(f"config/job_types/{ident}.json can't be used: {error!r}."[:300]) from error
+        raise BadInput(
+            "config/job_types/{ident}.json can't be used: {why}.", ident=ident, why=repr(error)[:200]
+        ) from error
 
 
 def _parse(ident: str, data: Mapping[str, Any]) -> JobType:

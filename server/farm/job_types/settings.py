@@ -53,10 +53,20 @@ class Setting:
         if self.type == "arguments" and isinstance(value, str):
             value = self._split(value)
         if not self._fits(value):
-            raise BadInput(f"{self.name} must be {_WORDS[self.type]}, not {value!r}."[:300], field=self.name)
+            raise BadInput(
+                "{field} must be {kind}, not {value}.",
+                field=self.name,
+                kind=_WORDS[self.type],
+                value=repr(value)[:200],
+            )
         if self.choices and value not in self.choices:
             known = ", ".join(str(choice) for choice in self.choices if choice is not None)
-            raise BadInput(f"{self.name} must be one of {known}, not {value!r}."[:300], field=self.name)
+            raise BadInput(
+                "{field} must be one of {known}, not {value}.",
+                field=self.name,
+                known=known[:200],
+                value=repr(value)[:60],
+            )
         if self.least is not None and value < self.least:
             raise BadInput(
                 "{field} must be at least {least:g}, not {value}.",

@@ -79,10 +79,10 @@ class Many:
         """Change one; what it was and what it is, of the fields that became others; None where none did."""
         entry = self._assets.get(wish.address)
         if entry.facts is None:
-            raise NotFound(f"{wish.address} isn't an asset. Make it one first.", address=wish.address)
+            raise NotFound("{address} isn't an asset. Make it one first.", address=wish.address)
         project = self._projects.of(wish.address)
         if project is None:
-            raise BadInput(f"{wish.address} lies in no project.", address=wish.address)
+            raise BadInput("{address} lies in no project.", address=wish.address)
         words = self._projects.set_of(project)
         asked = {**wish.fields}
         if asked.get("owner") in NOBODY and not self._people.known(str(asked["owner"])):

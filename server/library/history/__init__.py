@@ -125,7 +125,12 @@ class History:
         words stand). NotFound for the project, BadInput for a spoilt cursor or an unknown kind.
         """
         if kind and kind not in KINDS:
-            raise BadInput(f"'{kind[:40]}' isn't a kind of change: use {', '.join(KINDS)}.", field="kind")
+            raise BadInput(
+                "'{kind}' isn't a kind of change: use {kinds}.",
+                field="kind",
+                kind=kind[:40],
+                kinds=", ".join(KINDS),
+            )
         inside = self._projects.get(project).address + "/" if project else ""
         everything = self._all
         at = bisect_left(everything, _key(cursor), key=_key_of) if cursor else len(everything)

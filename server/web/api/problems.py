@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.disk import faults
-from server.disk.speech import say
+from server.disk.speech import count, say
 from server.library.problems import of_project
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, page_of
@@ -23,11 +23,7 @@ def list_problems(services: Services, call: Call) -> Answer:
     if kind:
         found = [problem for problem in found if problem.kind == kind]
     rows, following = page_of(found, call.query)
-    text = (
-        say("{found} problem{words}.", found=len(found), words="" if len(found) == 1 else "s")
-        if found
-        else say("Nothing is wrong.")
-    )
+    text = count("{n} problem.", "{n} problems.", len(found)) if found else say("Nothing is wrong.")
     return Answer([faults.as_data(problem) for problem in rows], text, next=following, is_list=True)
 
 

@@ -155,4 +155,4 @@ def nothing(task: View) -> str:
         return say("This frame waits for a computer. Its log shows here as soon as it is rendered.")
     if task["state"] == "claimed":
         return say("The computer hasn’t said anything yet.")
-    return "Nothing is kept of what the renderer said."
+    return say("Nothing is kept of what the renderer said.")

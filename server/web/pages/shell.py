@@ -20,6 +20,7 @@ import jinja2
 
 from server.disk.encoding import quote
 from server.disk.errors import NotFound, ReadOnly, ShareAway
+from server.disk.speech import key
 from server.disk.speech import say as say_later
 from server.disk.speech import together
 from server.web import languages, said
@@ -140,20 +141,20 @@ class Shell:
         """The pages of a project, or those above all projects; Problems, with their count, where there are
         any; Drop for those who may."""
         base = f"/p/{quote(project.ident, safe='')}" if project else ""
-        found = [("Home", f"{base}/home" if project else "/", 0)]
+        found = [(key("Home"), f"{base}/home" if project else "/", 0)]
         if project is not None:
-            found.append(("Files", f"{base}/assets", 0))
-            found.append(("Shots", f"{base}/shots", 0))
-            found.append(("Team", f"{base}/team", 0))
-        found.append(("Rendering", f"{base}/rendering", 0))
+            found.append((key("Files"), f"{base}/assets", 0))
+            found.append((key("Shots"), f"{base}/shots", 0))
+            found.append((key("Team"), f"{base}/team", 0))
+        found.append((key("Rendering"), f"{base}/rendering", 0))
         if project is not None:
-            found.append(("Project", f"{base}/project", 0))
+            found.append((key("Project"), f"{base}/project", 0))
         if project is None and user is not None and user.at_least("supervisor"):
-            found.append(("People", "/admin/users", 0))
-            found.append(("Computers", "/computers", len(self.services.farm.machines.waiting)))
+            found.append((key("People"), "/admin/users", 0))
+            found.append((key("Computers"), "/computers", len(self.services.farm.machines.waiting)))
         count = self.services.problems.count(project.address if project else "")
         if count:
-            found.append(("Problems", f"{base}/problems", count))
+            found.append((key("Problems"), f"{base}/problems", count))
         return found
 
     def trouble(self, project: Project | None, user: User | None) -> str:
