@@ -196,8 +196,8 @@ PAGES = (  # noqa: SIM905
 ).split()
 NAMES = (  # of people, files and folders, by which nobody is told anything, and endings of files
     r"Demo|demo|Croft|sh\d+|Sh\d+|shots|textures|Admin|Supervisor|Student|admin|supervisor|student|[A-Z][a-z]|"
-    r"A small project to try Croft with: drop a \.blend file, press Render\.|English|Français|Nederlands|shout|"
-    r"Blender \d.*|[./\w]*\.(blend|png)|(\.\w+ )+\.\w+|Ana Schmidt, ana.*"
+    r"A small project to try Croft with: drop a \.blend file, press Render\.|English|Français|shout|"
+    r"Blender \d.*|[./\w]*\.(blend|png)|(\.\w+ )+\.\w+|Ana Schmidt, ana.*|Nederlands"
 )
 
 

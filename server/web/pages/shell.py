@@ -20,9 +20,8 @@ import jinja2
 
 from server.disk.encoding import quote
 from server.disk.errors import NotFound, ReadOnly, ShareAway
-from server.disk.speech import key
+from server.disk.speech import key, together
 from server.disk.speech import say as say_later
-from server.disk.speech import together
 from server.web import languages, said
 from server.web.pages import words
 from server.web.pages.templates import Templates
