@@ -150,6 +150,29 @@ def test_a_row_that_somebody_else_changed_stays_and_says_who(house: House, ana: 
     assert ana.get(f"/api/assets/{ADDRESS}").data["owner"] == ""
 
 
+def test_of_the_pipeline_only_the_stages_that_are_named_change_and_come_back(ana: Browser) -> None:
+    address = f"/api/assets/{ADDRESS}"
+    assert ana.patch(address, {"pipeline": {"layout": "done"}, "time_budget": 4}).status == 200
+    wish = {"addresses": [ADDRESS], "pipeline": {"anim": "todo"}, "time_budget": None}
+    reply = ana.post("/api/assets/change", wish)
+    assert reply.status == 200
+    now = ana.get(address).data
+    assert (now["pipeline"], now["time_budget"]) == ({"layout": "done", "anim": "todo"}, 0)
+    undo = reply.data["undo"]
+    assert ana.ask(undo["method"], undo["path"], undo["body"]).status == 200
+    now = ana.get(address).data
+    assert (now["pipeline"], now["time_budget"]) == ({"layout": "done"}, 4)
+
+
+def test_what_rfam_wrote_is_changed_in_its_row_as_it_is_shown(house: House, ana: Browser) -> None:
+    house.asset("demo/shots/old.blend", type="shot", priority=90, time_budget={"ns": 90, "us": 30})
+    address = "data::demo/shots/old.blend"
+    shown = ana.get(f"/api/assets/{address}").data["priority"]
+    wish = {"addresses": [address], "priority": 1, "was": {"priority": shown}}
+    assert ana.post("/api/assets/change", wish).message == "old is changed."
+    assert ana.get(f"/api/assets/{address}").data["priority"] == 1
+
+
 @pytest.mark.parametrize(("body", "status", "said"), [
     ({"addresses": [], "state": "done"}, 400, "Choose at least one"),
     ({"addresses": [ADDRESS]}, 400, "Say what is to become"),

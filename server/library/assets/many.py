@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from server.disk.errors import BadInput, CroftError, NotFound, Stale
+from server.disk.sidecar import facts
 from server.disk.speech import Said, say
 
 from ..search import NOBODY
-from .fields import validate
+from .fields import validate, with_changes
 
 if TYPE_CHECKING:
     from server.disk.store import Store
@@ -91,15 +92,19 @@ class Many:
         old: dict[str, Any] = {}
 
         def make(data: dict[str, Any]) -> dict[str, Any]:
+            shown = facts(data)  # RFAM's priorities and hours are shown otherwise than they are written
             for name, seen in wish.was.items():
-                present = data.get(name, EMPTY.get(name))
+                present = _present(data, name, seen)
+                if str(present or "") != str(seen or ""):
+                    present = getattr(shown, name, present)
                 if str(present or "") != str(seen or ""):
                     raise _ChangedMeanwhile(name, present)
             old.clear()
             for name, value in checked.items():
-                if data.get(name, EMPTY.get(name)) != value:
-                    old[name] = data.get(name, EMPTY.get(name))
-            return {**data, **checked}
+                present = _present(data, name, value)
+                if present != value:
+                    old[name] = present
+            return with_changes(data, checked)
 
         try:
             self._store.edit(wish.address, make, who=user.ident)
@@ -120,6 +125,15 @@ class Many:
             user=who or say("Somebody"),
             value=shown,
         )
+
+
+def _present(data: Mapping[str, Any], name: str, asked: Any) -> Any:
+    """What a field is; of the pipeline the stages alone that are asked about."""
+    present = data.get(name, EMPTY.get(name))
+    if name != "pipeline" or not isinstance(asked, Mapping):
+        return present
+    stages = present if isinstance(present, Mapping) else {}
+    return {stage: stages.get(stage, "") for stage in asked}
 
 
 def _titled(name: str, value: Any, words: Any, people: People) -> str:
