@@ -14,6 +14,7 @@ from server.disk import files, paths
 from server.disk.errors import BadInput
 from server.disk.settings import Settings
 from server.library.people import People
+from server.library.projects import sets
 from server.library.setup import classlist
 
 MOST_BYTES = 4 << 20
@@ -46,9 +47,12 @@ def carry_out(people: People, file: str, dry_run: bool, settings: Settings, data
     if listed.projects and not data.is_dir():
         raise BadInput("{data} isn't there, and the list names new projects: say --data.", data=data)
 
+    inside_all = ["", *folders_of(settings)]
+
     def make_project(ident: str, title: str) -> None:
         folder = data / ident
-        files.make_folders(folder, data)
+        for inside in inside_all:
+            files.make_folders(folder / inside, data)
         text = json.dumps({"title": title}, ensure_ascii=False, indent=2)
         files.write_atomic(folder / paths.PROJECT_FILE, text.encode("utf-8") + b"\n")
         print(f"Made the project {title} ({folder}).")
@@ -63,6 +67,17 @@ def secret(question: str) -> str:
     if sys.stdin.isatty():
         return getpass.getpass(question)
     return sys.stdin.readline().rstrip("\r\n")
+
+
+def folders_of(settings: Settings) -> list[str]:
+    """The folders of the usual set's types."""
+    said = sets.resolved(sets.DEFAULT_SET, settings.folder("sets"))
+    found = []
+    for kind in sets.read_set(sets.DEFAULT_SET, said).offered_types:
+        with contextlib.suppress(BadInput):  # a set's file may name anything
+            paths.check_inside(kind.folder.strip("/"))
+            found.append(kind.folder.strip("/"))
+    return [one for one in found if one]
 
 
 def projects_of(settings: Settings, data: Path) -> dict[str, str]:

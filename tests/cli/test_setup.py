@@ -94,6 +94,18 @@ def test_a_class_is_added_and_a_wrong_list_changes_nothing(tmp_path: Path) -> No
     assert "1 student and 1 supervisor." in again.stdout
 
 
+def test_a_project_that_a_list_names_gets_a_folder_for_each_kind_of_file(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    listed = tmp_path / "class.csv"
+    listed.write_text("name,ident,project\nAna,ana,The Lighthouse\n")
+    done = call(tmp_path, "import-csv", str(listed), "--data", str(data))
+    assert done.returncode == 0, done.stderr
+    folder = next(data.glob("*lighthouse*"))
+    assert json.loads((folder / "project.json").read_text())["title"] == "The Lighthouse"
+    assert {"characters", "props", "sets", "shots"} <= {one.name for one in folder.iterdir() if one.is_dir()}
+
+
 def test_units_are_written_where_asked(tmp_path: Path, film: Path) -> None:
     units = tmp_path / "units"
     units.mkdir()
