@@ -1,6 +1,4 @@
-// Buttons and forms that do something say so themselves, and are sent to /do, which answers browsers without
-// scripts, too: button[form=do], form[action="/do"]. form[data-send] goes as soon as it is changed, form[data-auto]
-// is a filter of the page, a[data-within] another view of it, [data-copy] is copied.
+// Buttons and forms say themselves what they do, and are sent to /do, which answers browsers without scripts, too.
 
 export const on = (name, job, ...more) => document.addEventListener(name, job, ...more);
 export const one = (selector, inside = document) => inside.querySelector(selector);
@@ -20,7 +18,7 @@ export function make(tag, text, { className, ...rest } = {}) {
   return Object.assign(made, rest);
 }
 
-// Ask the server. Never throws: a lost connection is status 0 with a sentence.
+// Never throws: a lost connection is status 0 with a sentence.
 export async function ask(method, url, body, options = {}) {
   const request = { method, headers: { Accept: "application/json", "X-Croft-CSRF": csrf }, ...options };
   if (body instanceof URLSearchParams || body instanceof Uint8Array) request.body = body;
@@ -53,7 +51,6 @@ export function say(text, undo) {
   later();
 }
 
-// Do a call such as 'PATCH /api/jobs/x {"paused": true}', by whatever stands on the page for it.
 export async function act(call, by = document.body, fields = []) {
   by.ariaBusy = "true";
   const answer = await ask("POST", "/do", new URLSearchParams([...fields, ["do", call]]));
@@ -70,18 +67,16 @@ export function tell(answer, undo) {
 
 async function send(form, by) {
   if (by.ariaBusy) return;
-  const wrong = form.querySelector("[role=alert]");
+  const wrong = one("[role=alert]", form);
   const fields = [...new FormData(form)].filter(([name]) => name !== "do");
-  const call = form.dataset.act ? called(form) : by.name === "do" ? by.value : form.querySelector("input[name=do]").value;
+  const call = by.name === "do" ? by.value : one("input[name=do]", form).value;
   const answer = await act(call, by, fields);
   if (wrong) wrong.textContent = answer.ok ? "" : answer.message;
-  if (!answer.ok && form.dataset.send !== undefined) form.reset();
+  if (!answer.ok && form.matches("[data-send]")) form.reset();
   if (!answer.ok && wrong) return;
   if (answer.go) { location.assign(answer.go); return; }
-  if (answer.ok && form.matches("[data-clear], [data-close]")) {
-    if (form.dataset.clear !== undefined) form.reset();
-    form.closest("details")?.removeAttribute("open");
-  }
+  if (answer.ok && form.matches("[data-clear]")) form.reset();
+  if (answer.ok && form.matches("[data-clear], [data-close]")) form.closest("details")?.removeAttribute("open");
   const id = form.dataset.undo === "delete" && answer.data?.id;
   tell(answer, id ? `DELETE ${call.split(" ")[1]}/${id}` : by.dataset.undo ?? form.dataset.undo);
 }
@@ -89,30 +84,24 @@ async function send(form, by) {
 on("submit", (event) => {
   const form = event.target;
   if (form.dataset.auto !== undefined) filter(form);
-  else if (form.dataset.act || (form.getAttribute("action") === "/do" && form.dataset.edit === undefined && form.id !== "many")) send(form, event.submitter ?? form);
+  else if (form.getAttribute("action") === "/do" && form.dataset.edit === undefined && form.id !== "many") send(form, event.submitter ?? form);
   else return;
   event.preventDefault();
 });
 
-// What says what it does by data-act and data-body instead.
-const called = ({ dataset }) => `${dataset.act} ${dataset.body ?? ""}`;
-
 on("click", async (event) => {
-  const old = event.target.closest("button[data-act]");
-  if (old && !old.ariaBusy) tell(await act(called(old), old), old.dataset.undo && `${old.dataset.undo} ${old.dataset.undoBody ?? ""}`);
   const copy = event.target.closest("[data-copy]");
   if (copy) say(await copyText(copy.dataset.copy) ? copy.dataset.copied || words("copied") : words("by-hand", { text: copy.dataset.copy }));
   const link = event.target.closest("a[data-within]");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
   event.preventDefault();
-  // A double click on one of several that can be shown or not (data-solo) shows that one alone.
   const again = event.detail > 1;
   if (again && link.dataset.solo === undefined) return;
   history[again ? "replaceState" : "pushState"](null, "", again ? link.dataset.solo : link.href);
   lookAgain();
 });
 
-// navigator.clipboard is missing on plain http, so an invisible field is selected and copied instead.
+// navigator.clipboard is missing on plain http.
 export async function copyText(text) {
   if (window.isSecureContext) return navigator.clipboard.writeText(text).then(() => true, () => false);
   const field = make("textarea", text, { className: "aside" });
@@ -125,7 +114,6 @@ export async function copyText(text) {
   return done;
 }
 
-// A filter goes into the page's address, whose inside is then fetched.
 function filter(form, typed) {
   const asked = new URLSearchParams([...new FormData(form)]
     .filter(([field, value]) => value && !(field === "sort" && value === "name")));
@@ -138,12 +126,12 @@ let typing;
 for (const name of ["change", "input"]) {
   on(name, ({ target }) => {
     const { form } = target;
-    if (form?.dataset.auto !== undefined) {
+    const typed = name === "input" && target.type === "search"; // one step back for all that was typed
+    if (form?.matches("[data-auto]")) {
       clearTimeout(typing);
-      const typed = name === "input" && target.type === "search"; // one step back for all that was typed
       typing = setTimeout(() => filter(form, typed), typed ? 300 : 0);
     }
-    if (form?.dataset.send !== undefined && name === "change") form.requestSubmit();
+    if (name === "change" && form?.matches("[data-send]")) form.requestSubmit();
   });
 }
 addEventListener("popstate", () => location.reload());

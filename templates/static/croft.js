@@ -1,5 +1,4 @@
-// Every page loads this one module. What only some pages need comes with what it is for: an element with
-// data-module="film" brings film.js, whenever it appears. Without scripts pages can be read and forms sent.
+// Every page loads this. An element with data-module="film" brings film.js, whenever it appears.
 import "./act.js";
 import "./edit.js";
 import "./keys.js";

@@ -1,40 +1,37 @@
 // Files dropped on a page that takes them (main[data-drop] names the project), or chosen with its buttons, are
 // sent into their person's own waiting place. The page Drop shows what waits there; on others (data-auto) they
-// are added as soon as all of one is there, unless its name is taken.
-import { act, ask, fill, lookAgain, make, on, one, say, tell } from "./act.js";
+import { act, ask, every, fill, lookAgain, make, on, one, say, tell } from "./act.js";
 import { Sender } from "./send.js";
 
-const FEW = 12; // of more files, only what went wrong gets words of its own
+const FEW = 12;
 const MOVING = ["comparing", "sending", "lost", "full", "checking", "paused"];
 
 const main = one("main[data-drop]");
-const { drop: project, digest, chunk, auto } = main.dataset;
-const sender = new Sender(digest, +chunk);
+const { drop: project, chunk, auto } = main.dataset;
+const sender = new Sender(+chunk);
 const veil = one("#drop");
 const panel = one("#sending");
-const news = panel.querySelector("[data-news]");
+const news = one("[data-news]", panel);
 const sentences = JSON.parse(panel.dataset.words);
 const words = (name, values) => fill(sentences[name] ?? name, values);
 const folder = () => one("select[data-folder]")?.value ?? "";
 const number = (value, unit) => value.toLocaleString(document.documentElement.lang, { style: "unit", unit, maximumFractionDigits: value < 10 ? 1 : 0 });
-const size = (bytes) => (bytes < 1e6 ? number(bytes / 1e3, "kilobyte") : bytes < 1e9 ? number(bytes / 1e6, "megabyte") : number(bytes / 1e9, "gigabyte"));
+const size = (bytes) => (bytes < 1e9 ? number(bytes / 1e6, "megabyte") : number(bytes / 1e9, "gigabyte"));
 const put = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 
 
-// The browser forgets what was dropped as soon as the event is over: entries are taken at once.
 async function walk(entries, found = []) {
   for (const entry of entries) {
     if (entry.isFile) found.push({ path: entry.fullPath.replace(/^\/+/, ""), file: await new Promise((take) => { entry.file(take, () => take(null)); }) });
     else {
       const reader = entry.createReader();
-      const some = () => new Promise((take) => { reader.readEntries(take, () => take([])); }); // a hundred at a time
+      const some = () => new Promise((take) => { reader.readEntries(take, () => take([])); });
       for (let inner = await some(); inner.length; inner = await some()) await walk(inner, found);
     }
   }
   return found;
 }
 
-// The server says beforehand which it takes, and why not the others.
 async function take(found, into = folder()) {
   const answer = await ask("POST", "/api/uploads/check", { files: found.map(({ file, path }) => ({ path, size: file?.size ?? null })) });
   if (!answer.ok || !found.length) { say(found.length ? answer.message : words("nothing")); return; }
@@ -60,7 +57,6 @@ for (const name of ["dragenter", "dragleave", "dragover", "drop"]) {
 on("click", ({ target }) => {
   const choose = target.closest("button[data-choose]")?.dataset.choose;
   if (choose) one(`input[data-files="${choose}"]`).click();
-  // The row's own button takes an upload away: what is sent of it ends.
   const removed = target.closest("[data-remove]")?.dataset.remove.split(" ") ?? [];
   for (const item of sender.open) if (removed.includes(item.id)) sender.stop(item);
 }, true);
@@ -84,32 +80,32 @@ function line(item) {
   if (!moves && !["failed", "needs"].includes(state)) { item.line?.remove(); item.line = null; return; }
   if (!item.line) {
     item.line = make("li", "", { className: "stack" });
-    item.line.append(panel.querySelector("template").content.cloneNode(true));
+    item.line.append(one("template", panel).content.cloneNode(true));
     const jobs = { pause: () => sender.pause([item], !item.paused), stop: () => stop(item), again: () => sender.again(item) };
-    for (const button of item.line.querySelectorAll("button")) button.onclick = jobs[button.name];
-    for (const aside of item.line.querySelectorAll(".aside")) aside.textContent = ` ${name}`;
-    item.line.querySelector("progress").ariaLabel = name;
+    for (const button of every("button", item.line)) button.onclick = jobs[button.name];
+    for (const aside of every(".aside", item.line)) aside.textContent = ` ${name}`;
+    one("progress", item.line).ariaLabel = name;
     news.append(item.line);
   }
-  const [text, bar, pause, end, again] = item.line.querySelectorAll("p, progress, button");
+  const [text, bar, pause, end, again] = every("p, progress, button", item.line);
   const percent = Math.floor((100 * item.sent) / (item.size || 1));
   const told = fill(words(moves ? state : why), { percent, size: size(item.size) });
   put(text, `${path}: ${told}${moves && why ? ` ${why}` : ""}`);
-  text.className = { failed: "failed", lost: "needs", full: "needs", needs: "needs", paused: "paused" }[state] ?? "";
+  text.className = { lost: "needs", full: "needs" }[state] ?? state;
   Object.assign(bar, { max: item.size || 1, value: item.sent, hidden: !moves });
   pause.hidden = end.hidden = !moves || state === "checking";
   again.hidden = state !== "failed";
   put(pause.firstElementChild, words(item.paused ? "go-on" : "pause"));
 }
 
-let began = null; // when, and what was there then: the speed is that since
+let began = null;
 function all() {
   const { items, open } = sender;
   const count = (state) => items.filter((item) => item.state === state).length;
   const sum = (list, key) => list.reduce((total, item) => total + item[key], 0);
   const [sent, total] = [sum(open, "sent"), sum(open, "size")];
   panel.hidden = !open.length && !news.children.length;
-  Object.assign(panel.querySelector(":scope > progress"), { max: total || 1, value: sent, hidden: !open.length });
+  Object.assign(one(":scope > progress", panel), { max: total || 1, value: sent, hidden: !open.length });
   const said = (key, n) => n && words(n === 1 ? `${key}1` : key, { n });
   if (!open.length && began && items.length > 1) {
     say(["done", "same", "failed"].map((state) => said(`all-${state}`, count(state))).filter(Boolean).join(" ") || words("stopped"));
@@ -118,9 +114,9 @@ function all() {
   else began ??= [Date.now(), sent];
   const seconds = began && sent > began[1] ? (total - sent) * (Date.now() - began[0]) / (sent - began[1]) / 1000 : 0;
   const left = seconds > 5 && words("left", { time: seconds < 90 ? number(Math.ceil(seconds), "second") : number(seconds / 60, "minute") });
-  put(panel.querySelector("p"), open.length ? [said("underway", open.length), words("of", { sent: size(sent), total: size(total) }), left].filter(Boolean).join(" · ") : "");
+  put(one("p", panel), open.length ? [said("underway", open.length), words("of", { sent: size(sent), total: size(total) }), left].filter(Boolean).join(" · ") : "");
   const held = open.length && open.every((item) => item.paused);
-  const pause = panel.querySelector("[data-pause]");
+  const pause = one("[data-pause]", panel);
   pause.hidden = !open.length;
   pause.onclick = () => sender.pause(open, !held);
   put(pause, words(held ? "go-on" : "pause-all"));
@@ -135,7 +131,6 @@ async function stop(item) {
   say(message, async () => { tell(await act(`PATCH ${url} {"removed": false}`)); sender.again(item); });
 }
 
-// All of a file is there. Where nobody looks it over first, it is added.
 async function over(item) {
   if (item.told) return;
   item.told = true;

@@ -2,7 +2,7 @@
 // the server last told, its value what the person has: only a person's choice takes that away.
 import { ask, emit, every, make, on, words } from "./act.js";
 
-const QUIET_MS = 500; // after the last key
+const QUIET_MS = 500;
 const editable = (c) => c?.name && c.type !== "hidden" && c.form?.dataset.edit !== undefined && c;
 const list = (form) => [...form.elements].filter(editable);
 
@@ -54,7 +54,7 @@ function soon(c, ms) {
 function flush() {
   for (const [c, timer] of timers) { clearTimeout(timer); timers.delete(c); queue(c); }
 }
-const began = new WeakMap(); // control -> what it said when its person came to it
+const began = new WeakMap();
 on("focusin", ({ target }) => { if (editable(target)) began.set(target, has(target)); });
 on("input", ({ target }) => { if (editable(target)) soon(target, QUIET_MS); });
 on("change", ({ target }) => { if (editable(target)) soon(target, 0); });
@@ -66,12 +66,10 @@ on("keydown", (event) => {
 });
 on("visibilitychange", flush);
 addEventListener("pagehide", flush);
-// What couldn't be saved is tried again once the server answers again.
 on("croft-looked", () => {
   for (const c of every("form[data-edit] [data-state=failed][data-lost]")) soon(c, 0);
 });
 
-// ---- saving: one at a time for each form, so that each is made on the ETag that the last one gave
 
 const tails = new WeakMap();
 function queue(c) {
@@ -98,7 +96,6 @@ async function save(c, tries = 3) {
     form.dataset.etag = record.etag;
     for (const one of list(form)) if (one !== c) heard(one, record);
     const theirs = inside(record, c.name);
-    // Somebody changed another field: ours is still what we think, so it is saved on the new version.
     if (theirs === before && tries) { await save(c, tries - 1); return; }
     heard(c, record);
   } else say(c, "failed", words("failed", { why: answer.message }));

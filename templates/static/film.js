@@ -1,43 +1,34 @@
 // A render as a film. The stage shows the frame that was done last and follows it, until a person chooses one.
 // Pictures are fetched before they are shown, so that nothing flickers.
-import { ask, emit, fill, lookAgain, make, on, one } from "./act.js";
+import { ask, emit, every, fill, lookAgain, make, on, one } from "./act.js";
 
 const CHUNK = 200; // frames' records asked for at once
-const AHEAD = 48; // pictures fetched before the playhead
-const KEPT = 400; // pictures that are kept
+const AHEAD = 48;
+const KEPT = 400;
 const AGAIN_MS = 700; // a picture that isn't made yet is asked for again
 
-let film = null; // the element: it comes and changes as the page is brought up to date
+let film = null;
 let stage, scrub;
-let job = ""; // the render that it is of
-let numbers = []; // its frames
+let job = "";
+let numbers = [];
 let at = 0; // the present one's place among them
 let following = true;
 let playing = null;
 let wanted = 0; // the newest showing that was asked for: an older one that comes late isn't shown
-const records = new Map(); // place -> {n, frame, thumbnail}
-const chunks = new Map(); // first place of a chunk -> when it was asked for
-const pictures = new Map(); // address -> Image
+const records = new Map();
+const chunks = new Map();
+const pictures = new Map();
 
-export const total = () => numbers.length;
 export const frameOf = (n) => numbers[n];
-export const text = (name, values) => fill(film.dataset[name], values);
+const text = (name, values) => fill(film.dataset[name], values);
 const named = (n) => text("word", { n: numbers[n] });
 const find = (selector) => film?.querySelector(selector);
 const clamped = (n) => Math.max(0, Math.min(numbers.length - 1, n));
 
-// "1-24x2,30" as numbers.
 const parse = (ranges) => ranges.split(",").flatMap((part) => {
   const [, first, last = first, step = 1] = /^(-?\d+)(?:-(-?\d+)(?:x(\d+))?)?$/.exec(part) || [];
   return [...Array(Math.floor((last - first) / step) + 1 || 0).keys()].map((n) => +first + n * step);
 });
-// The tasks that make a frame: several where it is cut into tiles, one for several where they go in chunks.
-export function tasksOf(n) {
-  const { chunk, tiles } = film.dataset;
-  return +tiles > 1 ? [...Array(+tiles).keys()].map((tile) => n * +tiles + tile) : [Math.floor(n / +chunk)];
-}
-
-// A picture, here sooner or later. The server answers with a blank one while it is being made.
 const here = (image) => image.complete && image.naturalWidth > 1;
 function fetched({ thumbnail }, width = 512) {
   const url = thumbnail.replace("w=256", `w=${width}`);
@@ -74,7 +65,6 @@ async function chunk(n) {
   if (ok) for (const record of data) if (record.thumbnail) records.set(record.n, record);
 }
 
-// The newest frame, which the page brings along each time it is brought up to date; true if it is news.
 function newest() {
   const { n, thumbnail } = one("#film-news")?.dataset ?? {};
   if (!thumbnail || records.get(+n)?.thumbnail === thumbnail) return null;
@@ -82,7 +72,6 @@ function newest() {
   return +n;
 }
 
-// The playhead stands at a frame: on the scrubber, over the plot and in the sheet.
 function stand(n) {
   at = n;
   scrub.value = n;
@@ -93,10 +82,12 @@ function stand(n) {
     plot.lastChild.setAttribute("class", "head");
     plot.lastChild.setAttribute("d", `M${((n + 0.5) * plot.viewBox.baseVal.width) / numbers.length} 0V100`);
   }
+  one("#sheet [data-at]")?.removeAttribute("data-at");
+  every("#sheet i")[Math.floor(n / group())]?.setAttribute("data-at", "");
   emit("frame", n);
 }
 
-export async function show(n, choose = true) {
+async function show(n, choose = true) {
   if (!(n >= 0 && n < numbers.length)) return;
   if (choose) { follow(false); stop(false); }
   const ours = wanted += 1;
@@ -116,8 +107,6 @@ export async function show(n, choose = true) {
   else { stand(n); strip(); }
 }
 
-// The chosen frame goes into the page's address: it can be handed on, and loads as it is. What there is to say
-// of it comes with the page itself, once the frame stands still.
 let later;
 function chosen(frame = numbers[at]) {
   const url = new URL(location.href);
@@ -154,7 +143,6 @@ async function play() {
     const n = run.from + Math.floor((now - run.began) * (+film.dataset.fps || 24) / 1000);
     const image = records.has(n) && fetched(records.get(n));
     const wait = image && !here(image);
-    // What comes is waited for rather than skipped: the clock stands still.
     if (wait || n >= numbers.length) Object.assign(run, { from: wait ? n : 0, began: now });
     else if (n !== at) {
       if (image) put(image, n);
@@ -181,7 +169,6 @@ function button(on) {
   find("[data-loading]").hidden = true;
 }
 
-// The strip of pictures around the present frame is the server's: only where it stands is ours.
 function strip() {
   const list = find(".strip");
   find(".strip [aria-current]")?.removeAttribute("aria-current");
@@ -192,7 +179,6 @@ function strip() {
   if (out < 0 || out + row.offsetWidth > list.clientWidth) list.scrollLeft += out - list.clientWidth / 2;
 }
 
-// Takes hold of the film that the page has now: another render's, where one was begun meanwhile.
 function begin() {
   const found = one("[data-film]");
   if (!found || (found === film && (playing || found.dataset.film === job))) return;
@@ -207,6 +193,7 @@ function begin() {
   chunks.clear();
   scrub.max = clamped(Infinity);
   scrub.hidden = find(".controls").hidden = false;
+  for (const help of every("[data-help]")) help.hidden = false;
   follow(another || find("[data-follow]")?.getAttribute("aria-pressed") === "true");
   if (another) {
     stage.replaceChildren(make("figcaption", film.dataset.first, { className: "quiet" }));
@@ -217,9 +204,32 @@ function begin() {
   strip();
 }
 
+// The sheet of cells, each one frame or several: a click shows the first, with Shift or Ctrl they are chosen.
+const group = () => +one("#sheet")?.dataset.group || 1;
+let anchor = 0;
+const span = (a, b) => (a === b ? `${numbers[a]}` : `${numbers[a]}-${numbers[b]}`);
+function pick(cell, { shiftKey, ctrlKey, metaKey }) {
+  const index = every("#sheet i").indexOf(cell);
+  const last = (of) => clamped((of + 1) * group() - 1);
+  const field = one("#chosen [name=frames]");
+  if (field && shiftKey) field.value = span(Math.min(index, anchor) * group(), last(Math.max(index, anchor)));
+  else if (field && (ctrlKey || metaKey)) field.value = [field.value, span(index * group(), last(index))].filter(Boolean).join(", ");
+  else show(index * group());
+  if (!shiftKey) anchor = index;
+}
+on("pointerover", ({ target }) => {
+  const cell = film && target.closest?.("#sheet i");
+  if (!cell) return;
+  const first = every("#sheet i").indexOf(cell) * group();
+  const states = JSON.parse(one("#sheet").dataset.states);
+  cell.title = `${text("word", { n: span(first, clamped(first + group() - 1)) })}, ${states[cell.className[0]]}`;
+});
+
 on("input", (event) => { if (film && event.target === scrub) show(+scrub.value); });
 
 on("click", (event) => {
+  const cell = film && event.target.closest("#sheet i");
+  if (cell) { pick(cell, event); return; }
   if (!film || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
   const { target } = event;
   const link = target.closest(".strip a, a[data-frame]");
@@ -255,7 +265,6 @@ on("keydown", (event) => {
   event.preventDefault();
 });
 
-// The picture itself can be dragged through, too, which a thumb finds more easily than the slider.
 let grip = null;
 on("pointerdown", ({ target, button: which, clientX: x }) => {
   if (!film || which) return;

@@ -2,7 +2,7 @@
 // Never while somebody types; base.html lists them under ?, where they can be switched off.
 
 import { on, one } from "./act.js";
-const AFTER_MS = 1500; // the second key of two
+const AFTER_MS = 1500;
 const box = one("#keys");
 const active = one("#keys-on");
 const typing = (e) => e.matches?.("input:not([type=checkbox], [type=radio], [type=range]), textarea, select, [contenteditable]");

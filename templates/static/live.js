@@ -5,10 +5,10 @@ import { morph } from "./morph.js";
 
 const main = one("main[data-live]");
 const GATHER_MS = 100; // the server has gathered for half a second already
-const SPEAK_MS = 10000; // a summary now and then, not a stream
-const ONLY_LIMIT = 40; // more changed rows than this: ask for the whole page
+const SPEAK_MS = 10000;
+const ONLY_LIMIT = 40;
 
-let waiting = null; // null, or what changed since the last look: {all, only}
+let waiting = null;
 let busy = false;
 
 function lookAgain({ all = true, only = [] } = {}) {
@@ -16,7 +16,6 @@ function lookAgain({ all = true, only = [] } = {}) {
   waiting ??= { all: false, only: [] };
   waiting.all ||= all;
   waiting.only.push(...only);
-  // A page that nobody looks at is brought up to date when it is looked at again.
   if (first && !busy && !document.hidden) setTimeout(look, all ? 0 : GATHER_MS);
 }
 
@@ -27,11 +26,10 @@ async function look() {
   busy = true;
   const address = new URL(location.href);
   address.hash = "";
-  // What a form would ask for is looked over while it is filled in.
-  const form = main.querySelector("form[data-look]");
+  const form = one("form[data-look]", main);
   if (form) for (const [name, value] of new FormData(form)) if (!["csrf", "do", "then"].includes(name)) address.searchParams.append(name, value);
   address.searchParams.set("part", "1");
-  const rows = main.querySelector("[data-rows]");
+  const rows = one("[data-rows]", main);
   if (rows && !all && only.length <= ONLY_LIMIT) {
     for (const id of only.length ? new Set(only) : [""]) address.searchParams.append("only", id);
     address.searchParams.set("have", rows.children.length);
@@ -41,20 +39,20 @@ async function look() {
     if (response.status === 401 || response.redirected) { location.reload(); return; }
     if (response.ok) {
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
-      morph(main, page.querySelector("main"));
+      morph(main, one("main", page));
       if (rows?.dataset.holes) { delete rows.dataset.holes; lookAgain(); }
       speak();
       emit("looked");
     }
   } catch {
-    // The stream notices a lost connection too, says so, and asks to look again when it is back.
+    // The stream notices a lost connection too, and says so.
   } finally {
     busy = false;
     if (waiting) setTimeout(look, GATHER_MS);
   }
 }
 
-const summary = () => main.querySelector("[data-summary]")?.textContent.trim();
+const summary = () => one("[data-summary]", main)?.textContent.trim();
 let spoken;
 let spokenAt = -SPEAK_MS;
 let later = null;
@@ -83,7 +81,6 @@ function hear(message) {
   else if (concerns(message)) lookAgain({ all: false, only: ofRows(message.kind) ? message.ids : [] });
 }
 
-// Pictures that weren't made yet are asked for again, under another address: a browser asks once for each.
 let drawn = 0;
 function drawAgain() {
   drawn += 1;
@@ -94,7 +91,7 @@ function drawAgain() {
 
 const ofFiles = (kind) => ["asset", "uses", "note", "history"].includes(kind);
 function ofRows(kind) {
-  const rows = main.querySelector("[data-rows]")?.dataset.rows;
+  const rows = one("[data-rows]", main)?.dataset.rows;
   return rows ? rows === kind : ofFiles(kind);
 }
 
@@ -115,7 +112,6 @@ function showLost(lost) {
   clearTimeout(patience);
   if (!lost) { bar.hidden = true; since = null; return; }
   since ??= new Date().toTimeString().slice(0, 5);
-  // A reconnect of a moment is nobody's concern.
   patience = setTimeout(() => { bar.textContent = words("lost", { time: since }); bar.hidden = false; }, 1500);
 }
 
@@ -134,19 +130,16 @@ if (main) {
 
 async function listen() {
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+  const seen = document.body.dataset.event;
   if (window.SharedWorker) {
     const { port } = new SharedWorker(main.dataset.stream, { name: "croft" });
     port.onmessage = ({ data }) => hear(data);
-    addEventListener("pagehide", () => port.postMessage("bye"));
+    port.postMessage(seen);
+    addEventListener("pagehide", () => port.postMessage(null));
     return;
   }
-  // Without shared workers a tab listens for itself, and only while it is looked at.
   await import(main.dataset.stream);
   const tab = { postMessage: hear };
-  const change = () => {
-    if (document.hidden) window.croftStream.leave(tab);
-    else { window.croftStream.join(tab); lookAgain(); }
-  };
-  on("visibilitychange", change);
-  window.croftStream.join(tab);
+  on("visibilitychange", () => (document.hidden ? window.croftStream.leave(tab) : window.croftStream.join(tab, "")));
+  window.croftStream.join(tab, seen);
 }

@@ -3,23 +3,23 @@ import { ask, copyText, fill, on, one, say } from "./act.js";
 
 const EACH_MS = 1000;
 const SPEAK_MS = 10000;
-const MOST = 2 << 20; // characters on the page; older ones go
+const MOST = 2 << 20;
 const WRONG = /\b(error|exception|traceback|failed|fatal|cannot|can't|unable)\b/i;
 
 const log = one("[data-log]");
 const tools = one("[data-tools]");
-const button = tools.querySelector("[data-follow]");
+const button = one("[data-follow]", tools);
 const news = one("#log-news");
 const words = news.dataset;
 let { running, next, end } = { running: log.dataset.running !== undefined, next: +log.dataset.next, end: +log.dataset.end };
 let follow = running;
-let added = 0; // lines since they were last told of
+let added = 0;
 
 const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 24;
 function setFollow(on) {
   follow = on;
-  button.hidden = !running; // nothing more comes
-  button.setAttribute("aria-pressed", String(on));
+  button.hidden = !running;
+  button.ariaPressed = String(on);
   if (on) log.scrollTop = log.scrollHeight;
 }
 
@@ -36,7 +36,6 @@ async function loop() {
   if (running || next < end) setTimeout(loop, ok && next < end ? 0 : EACH_MS);
 }
 
-// The line is selected: that shows it, and Ctrl+C copies it.
 function firstError() {
   log.normalize();
   const lines = log.textContent.split("\n");
@@ -56,7 +55,6 @@ function firstError() {
 tools.hidden = false;
 setFollow(follow);
 if (running || next < end) loop();
-// Scrolling up means reading: it stays where it is. Back at the end it follows again.
 log.addEventListener("scroll", () => { if (follow !== atEnd() && running) setFollow(atEnd()); });
 tools.addEventListener("click", async ({ target: { dataset } }) => {
   if (dataset.follow !== undefined) setFollow(!follow);
@@ -67,5 +65,4 @@ setInterval(() => {
   if (added) one("#spoken").textContent = fill(words.lines, { n: added });
   added = 0;
 }, SPEAK_MS);
-// The page looks again when the render changes: a try that began meanwhile is followed from its start.
 on("croft-looked", () => { if (!running && words.running) { running = true; loop(); } });

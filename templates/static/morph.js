@@ -18,10 +18,8 @@ export function morph(old, fresh) {
 function patch(old, fresh) {
   if (old.isEqualNode(fresh) && !("value" in old)) return;
   const { dataset } = old;
-  if (dataset?.keep !== undefined || ["OUTPUT", "NOSCRIPT"].includes(old.tagName)) return;
-  if (old.tagName === "I") { if (old.className !== fresh.className) old.className = fresh.className; return; } // a cell: all else at it is sheet.js's
+  if (dataset?.keep !== undefined || ["OUTPUT", "NOSCRIPT"].includes(old.tagName) || old.name === "csrf") return;
   if (["INPUT", "TEXTAREA", "SELECT"].includes(old.tagName) && old.type !== "hidden" && old.type !== "file") { field(old, fresh); return; }
-  // What somebody works on was made on the version that they saw.
   if (dataset?.edit !== undefined && anyMine(old)) fresh.dataset.etag = dataset.etag;
   attributes(old, fresh);
   if (fresh.dataset?.order !== undefined) rows(old, fresh);
@@ -36,15 +34,13 @@ function field(old, fresh) {
   tellField(old, told(fresh), keep);
 }
 
-// Attributes that belong to the browser's side of the page.
 const own = (old, name) => (name === "open" && old.tagName === "DETAILS") || (name === "hidden" && old.dataset.withoutScript !== undefined)
-  || (old.dataset.cells !== undefined && name !== "class");
+  || old.tagName === "I"; // a cell of a render's sheet, marked by film.js
 
 function attributes(old, fresh) {
   for (const { name, value } of [...fresh.attributes]) {
     const before = old.getAttribute(name);
-    if ((name === "open" && old.dataset.fold !== undefined) || (name === "role" && old.dataset.cells !== undefined)) continue;
-    // live.js has asked for this picture again, under an address that only it knows.
+    if (name === "open" && old.dataset.fold !== undefined) continue;
     if (before !== value && before?.replace(/&t=\d+$/, "") !== value) old.setAttribute(name, value);
   }
   for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && !own(old, name)) old.removeAttribute(name);
@@ -60,7 +56,7 @@ function children(old, fresh) {
       if (same === at) at = at.nextSibling;
       else old.insertBefore(same, at);
       patch(same, wanted);
-    } else if (at && !wanted.id && (!at.id || at.tagName === "I") && at.nodeName === wanted.nodeName) {
+    } else if (at && !wanted.id && !at.id && at.nodeName === wanted.nodeName) {
       const next = at.nextSibling;
       if (at.nodeType === Node.ELEMENT_NODE) patch(at, wanted);
       else if (at.data !== wanted.data) at.data = wanted.data;
@@ -70,8 +66,6 @@ function children(old, fresh) {
   while (at) { const next = at.nextSibling; at.remove(); at = next; }
 }
 
-// A long table: `fresh` names all rows in order, and holds those that changed. Rows that are neither here
-// nor there leave the table marked, and live.js asks for all of it.
 function rows(old, fresh) {
   const here = new Map([...old.children].map((row) => [row.id, row]));
   const there = new Map([...fresh.children].map((row) => [row.id, row]));

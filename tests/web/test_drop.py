@@ -185,7 +185,7 @@ def test_checksums_are_the_ones_that_everybody_knows(desk: Desk) -> None:
     blob = os.urandom(1000)
     found = desk.driver.execute_async_script(
         """const [hex, done] = arguments;
-        import('/static/digest.js').then(({ crc32 }) => {
+        import('/static/send.js').then(({ crc32 }) => {
           const bytes = Uint8Array.from(hex.match(/../g), (two) => parseInt(two, 16));
           return [crc32(new TextEncoder().encode('123456789')), crc32(bytes), crc32(new Uint8Array(0))];
         }).then(done, (error) => done(String(error)))""",

@@ -263,6 +263,5 @@ def test_scripts_and_styles_stay_small() -> None:
     assert sum(styles.values()) < 40 * 1024, styles
     for path in STATIC.rglob("*.js"):
         assert max(map(len, path.read_text("utf-8").splitlines())) < 260, f"{path.name} looks minified"
-        assert not re.search(
-            r"innerHTML|outerHTML|insertAdjacentHTML|document\\.write|eval\\(", path.read_text("utf-8")
-        )
+        text = path.read_text("utf-8")
+        assert not re.search(r"(inner|outer)HTML|insertAdjacentHTML|document\.write|eval\(", text), path.name

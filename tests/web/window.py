@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +104,17 @@ class Window:
 
     def button(self, text: str) -> Any:
         """The visible button or link whose text begins so."""
-        for element in self.all("button, a.button, a.tile"):
-            if element.is_displayed() and any(line.startswith(text) for line in element.text.splitlines()):
-                self.run("arguments[0].scrollIntoView({block: 'center'})", element)
-                return element
+        from selenium.common.exceptions import StaleElementReferenceException
+
+        for _ in range(5):
+            # Race: the page may have changed since its buttons were listed.
+            with suppress(StaleElementReferenceException):
+                for element in self.all("button, a.button, a.tile"):
+                    lines = element.text.splitlines() if element.is_displayed() else []
+                    if any(line.startswith(text) for line in lines):
+                        self.run("arguments[0].scrollIntoView({block: 'center'})", element)
+                        return element
+                break
         raise AssertionError(f"no button {text!r} on {self.driver.current_url}")
 
     def sign_in(self, name: str) -> None:

@@ -38,6 +38,12 @@ ASSET_FIELDS: dict[str, Schema] = {
     "dependencies": texts(10_000, 2000),
 }
 
+FRAMES: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 2000,
+    "description": "instead of tasks: 5-8, 12",
+}
 
 BODIES: dict[str, Schema] = {
     "NewAsset": {
@@ -215,9 +221,10 @@ BODIES: dict[str, Schema] = {
     },
     "Requeue": {
         "type": "object",
-        "required": ["tasks"],
+        "minProperties": 1,
         "additionalProperties": False,
         "properties": {
+            "frames": FRAMES,
             "tasks": {
                 "anyOf": [
                     {"type": "string", "enum": ["failed", "rest", "all"]},
@@ -228,9 +235,12 @@ BODIES: dict[str, Schema] = {
     },
     "Chosen": {
         "type": "object",
-        "required": ["tasks"],
+        "minProperties": 1,
         "additionalProperties": False,
-        "properties": {"tasks": {"type": "array", "items": WHOLE, "minItems": 1, "maxItems": 100_000}},
+        "properties": {
+            "frames": FRAMES,
+            "tasks": {"type": "array", "items": WHOLE, "minItems": 1, "maxItems": 100_000},
+        },
     },
     "Forgiven": {
         "type": "object",

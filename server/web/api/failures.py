@@ -4,30 +4,52 @@ from __future__ import annotations
 
 from typing import Any
 
+from server.disk.errors import BadInput
 from server.disk.speech import count, say
+from server.farm import frames
 from server.web.api.jobs import allowed
 from server.web.api.table import Route, ref
 from server.web.requests import Answer, Call
 from server.web.services import Services
 
 JOB = "/api/jobs/{id}"
+MOST = 100_000  # frames named at once
 
 
 def requeue(services: Services, call: Call) -> Answer:
     user, ident = allowed(services, call), call.params["id"]
     farm = services.farm
-    job = farm.requeue(ident, call.body["tasks"], user.ident)
+    job = farm.requeue(ident, tasks_of(services, ident, call.body), user.ident)
     return Answer(farm.view(job), say("They are rendered again."))
 
 
 def skip(services: Services, call: Call) -> Answer:
     """Left out frames can be had again: `undo` says how."""
     user, ident = allowed(services, call), call.params["id"]
-    tasks = call.body["tasks"]
+    tasks = tasks_of(services, ident, call.body)
+    if isinstance(tasks, str):
+        raise BadInput("Say which frames are to be left out.", field="tasks")
     job = services.farm.skip(ident, tasks, user.ident)
     undo = {"method": "POST", "path": f"/api/jobs/{ident}/requeue", "body": {"tasks": tasks}}
     said = count("{n} frame is left out.", "{n} frames are left out.", len(set(tasks)))
     return Answer({**services.farm.view(job), "undo": undo}, said)
+
+
+def tasks_of(services: Services, ident: str, body: dict[str, Any]) -> list[int] | str:
+    """The tasks that a person means: by their numbers, by what became of them, or by the frames they make."""
+    if "tasks" in body:
+        named: list[int] | str = body["tasks"]
+        return named
+    film = services.farm.film(ident)
+    known = frames.parse(film.numbers, max_frames=10**7)
+    tasks: dict[int, None] = {}
+    for frame in frames.parse(body["frames"], max_frames=MOST):
+        if frame not in known:
+            raise BadInput("Frame {frame} isn’t among those of this render.", field="frames", frame=frame)
+        n = known.index(frame)
+        made = range(n * film.tiles, (n + 1) * film.tiles) if film.tiles > 1 else (n // film.chunk,)
+        tasks.update(dict.fromkeys(made))
+    return list(tasks)
 
 
 def forgive(services: Services, call: Call) -> Answer:

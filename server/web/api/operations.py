@@ -25,7 +25,7 @@ def follow_events(services: Services, call: Call) -> Answer:
     since = call.query.get("since")
     if since is not None:
         return Answer(services.events.since(since), say("What changed."))
-    last = call.header("last-event-id")
+    last = call.header("last-event-id") or call.query.get("after", "")
     return Answer(headers=list(STREAM), body=services.events.stream(last))
 
 
@@ -96,7 +96,8 @@ def metrics(services: Services) -> str:
 
 ROUTES = [
     Route("GET", "/api/events", follow_events, "server-sent events: ids of what changed",
-          query={"since": (TEXT, "instead of a stream: what came after this id, as JSON")},
+          query={"since": (TEXT, "instead of a stream: what came after this id, as JSON"),
+                 "after": (TEXT, "where a stream is to begin, as Last-Event-ID")},
           headers={"Last-Event-ID": "the last event that was seen"}, data=ref("Changes"),
           media="text/event-stream", errors=(503,), tag="operations"),
     Route("POST", "/api/rescan", rescan, "look at every file again", role="supervisor",

@@ -269,7 +269,7 @@ class Listing:
         if etag_matches(call.header("if-none-match"), etag):
             return bottle.HTTPResponse(status=304, headers=headers)
         whole = b"".join((before, body.html, after))
-        return bottle.HTTPResponse(whole, 200, headers={**headers, "Content-Type": HTML})
+        return bottle.HTTPResponse(self._shell.stamped(whole), 200, headers={**headers, "Content-Type": HTML})
 
 
 def upload_limits(settings: Settings) -> tuple[str, Said]:

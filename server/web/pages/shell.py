@@ -41,6 +41,7 @@ TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
 ASK = say_later("Tell whoever looks after the server.")
 HTML = "text/html; charset=utf-8"
 VARY = "Cookie, Authorization, Accept-Language"
+EVENT = b'data-event=""'
 TOASTS = b'<div id="toasts" class="toasts" role="status">'  # where what just happened is said
 FORGOTTEN = ("somebody", "?")  # what stands where a person was, in files and in their lines
 SOMEBODY = say_later("somebody")
@@ -101,7 +102,8 @@ class Shell:
             nav=self.nav(project, call.user),
             site=self.services.settings.get("title"),
             user=call.user,
-            csrf=call.csrf,
+            # The inside of a page may be shared by all who look at it: nobody's own token is in it.
+            csrf="" if call.query.get("part") == "1" else call.csrf,
             path=call.path,
             part=call.query.get("part") == "1",
             trouble=self.trouble(project, call.user),
@@ -134,7 +136,11 @@ class Shell:
         headers = {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache", "Vary": VARY}
         if etag_matches(call.header("if-none-match"), etag):
             return bottle.HTTPResponse(status=304, headers=headers)
-        return bottle.HTTPResponse(body, 200, headers={**headers, "Content-Type": HTML})
+        return bottle.HTTPResponse(self.stamped(body), 200, headers={**headers, "Content-Type": HTML})
+
+    def stamped(self, body: bytes) -> bytes:
+        """The page with the newest change that it knows, so that its browser asks for those after it."""
+        return body.replace(EVENT, EVENT[:-1] + self.services.events.last_id.encode() + b'"', 1)
 
     def nav(self, project: Project | None, user: User | None) -> list[tuple[str, str, int]]:
         """The pages of a project, or those above all projects; Problems, with their count, where there are
