@@ -191,6 +191,24 @@ def live_through(farm: Simulation, rng: random.Random, days: float, jobs: int, s
     assert farm.idle_checks > 20
 
 
+@pytest.mark.parametrize("sick", [3, 5])
+def test_sick_nodes_that_come_upon_a_small_new_job_at_once_condemn_none_of_its_frames(
+    tmp_path: Path, sick: int
+) -> None:
+    for seed in range(20):
+        farm = Simulation(tmp_path / str(seed), seed)
+        machines = [farm.machine() for _ in range(20)]
+        farm.job("green", "ana", 40, 5.0)  # all have done something well
+        farm.run(MINUTE)
+        for machine in machines[:sick]:
+            farm.make_sick(machine, 2 * MINUTE)
+        # More nodes than frames, which are long: the sick ones find nothing but what others of them gave up
+        farm.job("green", "ana", 18 if sick == 3 else 12, 5 * MINUTE)
+        farm.run(DAY, done=lambda farm=farm: not farm.unfinished())
+        farm.check()
+        farm.close()
+
+
 def build(farm: Simulation, rng: random.Random, nodes: int) -> None:
     for number in range(nodes):
         provides = " ".join(label for label, each in (("gpu", 5), ("big", 7)) if number % each == 0)

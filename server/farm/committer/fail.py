@@ -18,7 +18,7 @@ from server.farm.committer.turn import Op, Turn
 from server.farm.failures import bounds, verdict
 from server.farm.failures.rules import LONGEST_WAIT_S, WAIT_S, Found
 from server.farm.failures.verdict import Candidate, Fault
-from server.farm.jobs.job import Claim, Event, code_text
+from server.farm.jobs.job import Claim, Event, Job, code_text
 from server.farm.jobs.logs import Said
 from server.farm.jobs.tasks import CLAIMED, WAITING
 from server.farm.jobs.troubles import epoch
@@ -35,8 +35,11 @@ MOST_JUDGED = 200  # tasks that one turn looks at
 # -- who exists ---------------------------------------------------------------------------------------
 
 
-def candidates(board: Board, live: Live, stage: int, task: int | None = None) -> list[Candidate]:
-    """The nodes that exist and could do a stage's tasks, or this one, by what they are."""
+def candidates(
+    board: Board, live: Live, stage: int, task: int | None = None, failing: str = ""
+) -> list[Candidate]:
+    """The nodes that exist and could do a stage's tasks, or this one, by what they are. `failing`: at which
+    the task fails just now."""
     now, wall = board.monotonic(), board.wall()
     heartbeat_s = board.nodes.heartbeat_s()
     need, troubles = live.works[stage].need, live.job.troubles
@@ -48,7 +51,7 @@ def candidates(board: Board, live: Live, stage: int, task: int | None = None) ->
             continue
         state = node.state(now, heartbeat_s)
         if state in HERE or (state in SOON and (now - node.seen < EXISTS_S or state != "away")):
-            proven = task is not None and node.tasks > 0 and node.sickness.well_but_for((live.job.id, task))
+            proven = task is not None and node.tasks > 0 and _proven(live.job, node, task, failing)
             # One that came back from its rest is on probation until it does something well.
             suspect, unwell = node.sickness.rests > 0, node.sickness.spells(wall - now)
             found.append(Candidate(node.name, state in HERE, suspect, proven, unwell=unwell))
@@ -60,6 +63,14 @@ def candidates(board: Board, live: Live, stage: int, task: int | None = None) ->
         found += [Candidate(name) for name in holders if not board.nodes.known(name).seen_at]
     kept = {c.name for c in found if verdict.kept_from_job(c.name, failed, found)}
     return [_kept(c) if c.name in kept else c for c in found]
+
+
+def _proven(job: Job, node: Node, task: int, failing: str) -> bool:
+    """Is it known that a node is well, so that what it says of a task counts? It did another task well since;
+    where nobody else is to be asked, just before is enough."""
+    if job.retries == 1:
+        return node.sickness.well_but_for((job.id, task))
+    return node.name != failing and node.sickness.well_since((job.id, task))
 
 
 def _kept(node: Candidate) -> Candidate:
@@ -119,7 +130,7 @@ def fail(turn: Turn, op: Op) -> None:
     say = found.say if found is not None else first_line(op.data.get("log"))
     stage = job.stage_of(op.task).index
     node = op.node or board.nodes.known(claim.node)
-    nodes = candidates(board, turn.live, stage, op.task)
+    nodes = candidates(board, turn.live, stage, op.task, failing=claim.node)
     event: Event = {
         "at": turn.at,
         "event": "failed",

@@ -1,10 +1,10 @@
 """Who may try a task again, and when it has failed for good: counted over the computers that exist.
 
 A task has failed when enough different capable nodes failed at it, none of them known to be sick and one of
-them proven by what it did well just before, or when no node is left that could try. Until then it waits for
+them proven by what it did well since, or when no node is left that could try. Until then it waits for
 the others: so as long as one node that is well exists, sick ones condemn no healthy job. One node alone is
-tried `retries` times. A
-time-out by itself never condemns: each gives the next try twice the time, and two tries more.
+tried `retries` times. A time-out by itself never condemns: each gives the next try twice the time, and two
+tries more.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Candidate:
     name: str
     there: bool = True  # works, or would if it had something
     suspect: bool = False  # it fails too often: what it says of a task is worth little
-    proven: bool = False  # before it failed at this task, it did another well
+    proven: bool = False  # it did another task well since it failed at this one
     kept: bool = False  # it is a suspect since it is kept from this job, not since it is sick
     # From when to when it was found to be sick since; the last may still go on. Seconds since the epoch.
     unwell: tuple[tuple[float, float], ...] = ()

@@ -88,6 +88,10 @@ class Sickness:
         """Did nothing else fail here since it did something well?"""
         return not (self._faults.keys() - {key})
 
+    def well_since(self, key: Key) -> bool:
+        """Did it do something well since this failed here?"""
+        return key not in self._faults and not self.rests
+
     def spells(self, offset: float) -> tuple[tuple[float, float], ...]:
         """From when to when it failed as a sick one, on the clock that is `offset` seconds ahead of ours."""
         return tuple((begin + offset - ROUND_S, end + offset + ROUND_S) for begin, end in self._spells)
