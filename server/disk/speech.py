@@ -28,7 +28,8 @@ class Said(str):
 
 
 def say(pattern: str, /, **values: Any) -> Said:
-    """A sentence, its places filled: `say("{user} changed this.", user=name)`."""
+    """A sentence, its places filled: `say("{user} changed this.", user=name)`. Words that mean two things
+    say in the end which one is meant, for the languages alone: `say("Rendering ‹just now›")`."""
     return _said(fill(pattern, values), pattern, "", values)
 
 
@@ -74,6 +75,8 @@ def fill(pattern: str, values: dict[str, Any], show: Callable[[Any, str], str] =
 def places(pattern: str) -> tuple[tuple[str, str, str], ...]:
     """What a pattern consists of: a text, the name of the place that follows it ('': none), how it is to be
     shown."""
+    if pattern.endswith("›"):  # what tells it from another of the same words isn't said
+        pattern = pattern.rpartition(" ‹")[0] or pattern
     found, end = [], 0
     for place in PLACE.finditer(pattern):
         found.append((pattern[end : place.start()], place[1], place[2] or ""))

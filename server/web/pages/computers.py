@@ -23,7 +23,7 @@ ROWS = 200
 DOING = 4  # frames of one computer that a row names
 GONE = ("away", "off", "waking")
 KINDS = {  # what the filters are called, and which states they show; in the order of the page
-    "rendering": (say_later("Rendering"), ("busy",)),
+    "rendering": (say_later("Rendering ‹just now›"), ("busy",)),
     "free": (say_later("Free"), ("idle",)),
     "look": (say_later("Need a look"), ("sick",)),
     "paused": (say_later("Paused"), ("paused", "draining", "hours", "used", "updating", "leaving")),
@@ -103,7 +103,7 @@ def summary(views: Sequence[View], saved_hours: float = 0.0) -> str:
 def filters(views: Sequence[View], wanted: str) -> list[dict[str, Any]]:
     """Links that show some of many, with their count."""
     found: list[dict[str, Any]] = [
-        {"title": say("All"), "url": "/computers", "count": len(views), "here": not wanted}
+        {"title": say("All ‹computers›"), "url": "/computers", "count": len(views), "here": not wanted}
     ]
     for kind, (title, states) in KINDS.items():
         count = sum(1 for view in views if view["state"] in states)

@@ -190,7 +190,7 @@ def used(facts: Thing) -> list[tuple[str, str]]:
         return words.some([str(use.get("path")) for use in found], USES_SHOWN)
 
     told = [
-        (say("Links"), few([use for use in uses if use.get("kind") == "library"])),
+        (say("Links ‹scenes›"), few([use for use in uses if use.get("kind") == "library"])),
         (say("Uses"), few([use for use in uses if use.get("kind") != "library"])),
         (say("Only found on one computer"), few([use for use in uses if use.get("absolute")])),
     ]

@@ -20,9 +20,9 @@ from server.web.requests import Call
 TASKS = 48  # rows of the table, two seconds of film
 WHY_NODES = 40  # computers that are told of one by one
 LISTS = (
-    ("all", say_later("All")),
-    ("failed", say_later("Failed")),
-    ("claimed", say_later("Rendering")),
+    ("all", say_later("All ‹frames›")),
+    ("failed", say_later("Failed ‹frames›")),
+    ("claimed", say_later("Rendering ‹frames›")),
     ("waiting", say_later("Waiting")),
 )
 

@@ -40,7 +40,12 @@ WHY = {
     REPLY: ("running", say("An answer")),
     MINE: ("waiting", say("On your file")),
 }
-SHOWN = (("mine", say("For you")), ("todo", say("To do")), ("open", say("Open")), ("all", say("All")))
+SHOWN = (
+    ("mine", say("For you")),
+    ("todo", say("To do")),
+    ("open", say("Open ‹notes›")),
+    ("all", say("All ‹notes›")),
+)
 EMPTY = {
     "mine": say(
         "Nothing concerns you yet. What others say of your files, and where they name you, shows up here."
@@ -53,9 +58,9 @@ WHERE = {  # the keys are those of marks.PLACES
     "top left": say("Top left"),
     "top middle": say("Top middle"),
     "top right": say("Top right"),
-    "middle left": say("Left"),
+    "middle left": say("Left ‹side›"),
     "middle": say("Middle"),
-    "middle right": say("Right"),
+    "middle right": say("Right ‹side›"),
     "bottom left": say("Bottom left"),
     "bottom middle": say("Bottom middle"),
     "bottom right": say("Bottom right"),

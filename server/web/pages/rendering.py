@@ -25,7 +25,7 @@ NEXT_UP = 3
 STATES = (
     ("", say_later("All renders")),
     ("open", say_later("Not done yet")),
-    ("running", say_later("Rendering")),
+    ("running", say_later("Rendering ‹just now›")),
     ("waiting", say_later("Waiting")),
     ("paused", say_later("Paused")),
     ("failed", say_later("Failed")),
@@ -133,7 +133,7 @@ def figure(found: list[Any], ends: View | None, now: datetime.datetime) -> str:
     if ends:
         return words.capital(words.done_between(ends, now))
     for state, word in (
-        ("running", say("Rendering")),
+        ("running", say("Rendering ‹just now›")),
         ("waiting", say("Waiting")),
         ("paused", say("Paused")),
     ):

@@ -19,7 +19,7 @@ UNITS = (key("{n} KB"), key("{n} MB"), key("{n} GB"), key("{n} TB"))
 TODAY, YESTERDAY, TOMORROW = say_later("today"), say_later("yesterday"), say_later("tomorrow")
 JOB_STATES = {  # state: (glyph and colour role, word)
     "waiting": ("waiting", say_later("Waiting")),
-    "running": ("running", say_later("Rendering")),
+    "running": ("running", say_later("Rendering ‹just now›")),
     "paused": ("paused", say_later("Paused")),
     "done": ("done", say_later("Done")),
     "failed": ("failed", say_later("Failed")),
@@ -34,7 +34,7 @@ TASK_STATES = {
 }
 NODE_STATES = {
     "idle": ("waiting", say_later("Free")),
-    "busy": ("running", say_later("Rendering")),
+    "busy": ("running", say_later("Rendering ‹just now›")),
     "paused": ("paused", say_later("Paused")),
     "draining": ("paused", say_later("Finishing")),
     "sick": ("needs", say_later("Needs a look")),
