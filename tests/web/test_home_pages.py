@@ -261,6 +261,16 @@ def test_who_is_of_the_team_follows_from_the_files(studio: Studio) -> None:
     assert 'id="u-max"' not in page
 
 
+def test_a_spoilt_file_of_somebody_leaves_the_team_as_it_is(studio: Studio) -> None:
+    settings = studio.croft.services.settings
+    for n, wrong in enumerate((True, 5, "demo", {"demo": 1}, [None, ["demo"]])):
+        settings.write("users", f"odd{n}", {"projects": wrong, "role": "student"})
+    settings.write("users", "bare", {"title": "Bare Hand", "projects": ["demo"]})
+    page = studio.text("ana", "/p/demo/team")
+    assert 'id="u-bare"' in page
+    assert 'id="u-ana"' in page
+
+
 def test_what_others_wait_for_is_to_be_done_first(studio: Studio) -> None:
     """Ben's rig counts less than his walk, until Ana's urgent shot waits for it."""
     state = {"type": "prop", "state": next(iter(studio.croft.services.projects.set_of(None).states))}

@@ -45,16 +45,13 @@ def page(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
 def members(shell: Shell, project: Project, work: Work) -> list[str]:
     """Who is of the project: those whom their files put into it, those who own or support something of it,
     and where nobody is put into any project, everybody who isn't a guest. By name."""
-    users = shell.services.settings.folder("users")
-    named = {ident for ident, data in users.items() if data.get("projects")}
-    own = {ident for ident in named if project.ident in list(users[ident]["projects"])}
+    users = {user.ident: user for user in shell.services.people.users() if not user.disabled}
+    own = {ident for ident, user in users.items() if project.ident in user.projects}
     busy = {owner for owner in work.by_owner if owner in users}
     busy |= {one for owner in work.by_owner for one in helpers(work, owner) if one in users}
-    open_to_all = {
-        ident for ident, data in users.items() if ident not in named and data.get("role") == "student"
-    }
+    open_to_all = {ident for ident, user in users.items() if not user.projects and user.role == "student"}
     found = own | busy | (open_to_all if not own else set())
-    present = [one for one in found if not users[one].get("disabled") and users[one].get("role") != "guest"]
+    present = [one for one in found if users[one].role != "guest"]
     return sorted(present, key=lambda one: (shell.person(one)["title"].casefold(), one))
 
 
