@@ -90,7 +90,7 @@ def measure(root: Path, count: int) -> dict[str, object]:
     problems.add(dependencies.problems)
     gc.collect()
     before = resident_mb(os.getpid())
-    building = took(lambda: (dependencies.start(), dependencies.settled(600)))
+    building = took(lambda: (dependencies.start(), dependencies.wait(600)))
     gc.collect()
     megabytes = resident_mb(os.getpid()) - before
     if not dependencies.true or not dependencies.waiting:
@@ -101,7 +101,7 @@ def measure(root: Path, count: int) -> dict[str, object]:
 
     def edit() -> None:
         store.edit(some, {"priority": 1 + next(priorities) % 5}, who="ana")
-        dependencies.settled(60)
+        dependencies.wait(60)
 
     ranking = took(edit, 3)
 

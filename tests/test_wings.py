@@ -19,7 +19,7 @@ WINGS = {
         "disk": "speech errors encoding records mistakes files settings paths backups conflicts faults locks "
         "sidecar journal merge sites branches probes moves health index snapshot mounts intents deletions "
         "checkpoints carry restores arrivals listing entries scan unchanged restart store inotify hearing "
-        "identity watcher check",
+        "identity watcher follower check",
         "library": "people media names projects search dependencies assets tasks ingest versions creation "
         "saves copies backups problems sites notes credits history uploads setup",
         "farm": "frames stages room failures job_types jobs scheduler nodes power statistics committer "

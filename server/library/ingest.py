@@ -85,7 +85,7 @@ class Ingest:
         self._closed = False
         self._threads: list[threading.Thread] = []
         self._unsubscribe: Callable[[], None] = lambda: None
-        self.failures = 0
+        self.faults = 0
 
     def start(self) -> None:
         """Begin: what lies there without a sidecar is taken in, then whatever changes."""
@@ -211,7 +211,7 @@ class Ingest:
             except (ShareAway, ReadOnly, NotFound, Broken) as error:
                 log.debug("%s not taken in: %s", address, error.message)
             except Exception:
-                self.failures += 1
+                self.faults += 1
                 log.exception("%s can't be taken in", address)
             finally:
                 with self._condition:

@@ -13,7 +13,6 @@ import filecmp
 import json
 import logging
 import os
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,7 @@ from typing import Any
 from server.disk import conflicts, deletions, faults, files, journal, merge, paths, sidecar
 from server.disk.encoding import quote
 from server.disk.errors import BadInput, Broken, Busy, Conflict, CroftError, NotFound
+from server.disk.follower import Follower
 from server.disk.merge import Rival
 from server.disk.records import Action, Change, Problem
 from server.disk.sites import events_of
@@ -42,7 +42,7 @@ RETRY_S = 5.0
 DEPTH = 3  # of what lies in a companion: jobs/<id>/journal.jsonl
 
 
-class Sites:
+class Sites(Follower):
     """`start` to `close`; all else is thread-safe."""
 
     def __init__(
@@ -54,24 +54,19 @@ class Sites:
         clock: Callable[[], float] = time.monotonic,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self._store = store
+        super().__init__(store, "sites")
         self._people = people
         self._saves = saves
         self._mending = mending
         self._clock = clock
         self._patience_s = patience_s
-        self._condition = threading.Condition()
         self._queue: OrderedDict[str, None] = OrderedDict()
         self._later: dict[str, float] = {}
         self._seen: dict[str, float] = {}  # a conflict copy that has to wait: since when
         self._busy = False
-        self._closed = False
-        self._thread: threading.Thread | None = None
-        self._unsubscribe: Callable[[], None] = lambda: None
         self._fields: dict[str, Mapping[str, tuple[Rival, ...]]] = {}  # address -> what is to be decided
         self._copies: dict[str, str] = {}  # address of a conflict copy -> that of its original
         self._others: dict[str, tuple[str, ...]] = {}  # of each share, as of the last look
-        self.failures = 0
         for name, function in (
             ("decide", self._decide),
             ("keep-mine", self._keep_mine),
@@ -79,27 +74,6 @@ class Sites:
             ("keep-both", self._keep_both),
         ):
             mending.add(name, function)
-
-    def start(self) -> None:
-        """Look at everything once, then at what changes."""
-        self._unsubscribe = self._store.subscribe(self._changed)
-        self._thread = threading.Thread(target=self._work, name="sites", daemon=True)
-        self._thread.start()
-        for share in self._store.shares:
-            self._sweep(share.name)
-
-    def close(self) -> None:
-        self._unsubscribe()
-        with self._condition:
-            self._closed = True
-            self._condition.notify_all()
-        if self._thread is not None:
-            self._thread.join(30)
-
-    def wait(self, timeout_s: float = 30.0) -> bool:
-        """Until nothing is left to do now. For tests."""
-        with self._condition:
-            return self._condition.wait_for(lambda: not (self._queue or self._busy), timeout_s)
 
     # Telling
 
@@ -261,7 +235,14 @@ class Sites:
 
     # Following
 
-    def _changed(self, changes: list[Change]) -> None:
+    def _begin(self) -> None:
+        for share in self._store.shares:
+            self._sweep(share.name)
+
+    def _has_work(self) -> bool:
+        return bool(self._queue or self._busy)
+
+    def _on_changes(self, changes: list[Change]) -> None:
         wanted = []
         for change in changes:
             if change.kind in ("asset", "companion"):
@@ -290,7 +271,6 @@ class Sites:
             self._condition.notify_all()
 
     def _work(self) -> None:
-        """The thread: survives whatever a file does."""
         while True:
             with self._condition:
                 self._busy = False
@@ -314,7 +294,7 @@ class Sites:
             except CroftError as error:
                 log.info("%s isn't brought together: %s", address, error.message)
             except Exception:
-                self.failures += 1
+                self.faults += 1
                 log.exception("%s can't be brought together", address)
 
     def _put_off(self, address: str) -> None:

@@ -140,7 +140,7 @@ def test_a_fault_at_one_file_takes_no_other_with_it(
     room.house.store.notify([Change("share", "data")])
     room.settle()
     assert sorted(room.told()) == ["hero (1).blend", "hero (3).blend"]
-    assert room.copies.failures > 0
+    assert room.copies.faults > 0
 
 
 def test_a_copy_with_other_content_becomes_a_version_of_its_original(room: Room, scenes: Scenes) -> None:

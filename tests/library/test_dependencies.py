@@ -284,7 +284,7 @@ def test_a_fault_at_one_scene_takes_no_other_with_it(tmp_path: Path, monkeypatch
     monkeypatch.setattr(follower, "_read", read)
     follower.start()
     try:
-        assert follower.settled()
+        assert follower.wait()
         hero = "data::green/hero.blend"
         assert follower.used_by(hero) == [f"data::green/s{number}.blend" for number in (0, 1, 3)]
         assert follower.waiting[hero] == 3

@@ -216,7 +216,7 @@ def test_two_servers_take_in_the_same_files_once(tmp_path: Path, scenes: Scenes)
             history = first.store.history(f"data::demo/s{number:02d}.blend")
             assert [event["who"] for event in history] == ["croft"]
             assert first.assets.facts(f"data::demo/s{number:02d}.blend")["scene"] == "Walk"
-        assert first.ingest.failures + second.ingest.failures == 0
+        assert first.ingest.faults + second.ingest.faults == 0
     finally:
         for one in (first, second):
             one.ingest.close()

@@ -280,7 +280,7 @@ def test_what_others_wait_for_is_to_be_done_first(studio: Studio) -> None:
     tasks = studio.croft.services.tasks
 
     def first() -> str:
-        assert studio.croft.services.dependencies.settled()
+        assert studio.croft.services.dependencies.wait()
         entry = tasks.of(project).primary("ben")
         return entry.facts.name if entry is not None and entry.facts is not None else ""
 

@@ -98,7 +98,7 @@ def demo(house: House, film: Path, monkeypatch: pytest.MonkeyPatch) -> Browser:
 
 
 def settled(house: House) -> None:
-    assert house.croft.services.dependencies.settled()
+    assert house.croft.services.dependencies.wait()
 
 
 def uses(browser: Browser, inside: str = "shots/sh010.blend") -> dict[str, str]:

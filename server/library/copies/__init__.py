@@ -8,18 +8,15 @@ low priority, and only where the sizes agree.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from server.disk import faults, paths
 from server.disk.encoding import quote
 from server.disk.errors import BadInput, Broken, Conflict, CroftError, NotFound
+from server.disk.follower import Follower
 from server.disk.records import Action, Change, Entry, Problem, Stat
 from server.disk.speech import say
 from server.disk.store import Store
@@ -64,44 +61,19 @@ class Done:
     undo: Action | None = None
 
 
-class Copies:
+class Copies(Follower):
     """`start` to `close`; all else is thread-safe."""
 
     def __init__(self, store: Store, projects: Projects, assets: Assets, saves: Saves) -> None:
-        self._store = store
+        super().__init__(store, "copies", NICE)
         self._projects = projects
         self._assets = assets
         self._saves = saves
-        self._condition = threading.Condition()
         self._everything = True
         self._touched: OrderedDict[str, None] = OrderedDict()
         self._wanted: dict[str, set[str]] = {}  # a name that copies would have been made of: these copies
         self._offers: dict[str, Offer] = {}
         self._busy = False
-        self._closed = False
-        self._thread: threading.Thread | None = None
-        self._unsubscribe: Callable[[], None] = lambda: None
-        self.failures = 0
-
-    def start(self) -> None:
-        self._unsubscribe = self._store.subscribe(self._on_changes)
-        self._thread = threading.Thread(target=self._work, name="copies", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._unsubscribe()
-        with self._condition:
-            self._closed = True
-            self._condition.notify_all()
-        if self._thread is not None:
-            self._thread.join(30)
-
-    def wait(self, timeout_s: float = 30.0) -> bool:
-        """Until nothing is left to compare. For tests."""
-        with self._condition:
-            return self._condition.wait_for(
-                lambda: not (self._everything or self._touched or self._busy), timeout_s
-            )
 
     # Telling
 
@@ -220,7 +192,10 @@ class Copies:
 
     # Following what changes
 
-    def _on_changes(self, changes: Iterable[Change]) -> None:
+    def _has_work(self) -> bool:
+        return bool(self._everything or self._touched or self._busy)
+
+    def _on_changes(self, changes: list[Change]) -> None:
         with self._condition:
             for change in changes:
                 if change.kind == "asset":
@@ -230,9 +205,6 @@ class Copies:
             self._condition.notify_all()
 
     def _work(self) -> None:
-        """The thread: survives whatever a file does."""
-        with contextlib.suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         while True:
             with self._condition:
                 self._busy = False
@@ -251,7 +223,7 @@ class Copies:
                 self._try_each(self._try_each(touched, found), found, again=True)
                 self._store.notify([Change("asset", copy) for copy in found])
             except Exception:
-                self.failures += 1
+                self.faults += 1
                 log.exception("copies can't be looked for")
 
     def _try_each(self, touched: list[str], found: dict[str, None], *, again: bool = False) -> list[str]:
@@ -263,7 +235,7 @@ class Copies:
             except Exception:
                 failed.append(address)
                 if again:
-                    self.failures += 1
+                    self.faults += 1
                     log.exception("%s can't be compared", address)
         return failed
 

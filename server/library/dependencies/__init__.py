@@ -9,8 +9,6 @@ the moment of the question. Bounded: beyond USES_MOST no more is followed, which
 from __future__ import annotations
 
 import logging
-import os
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -19,6 +17,7 @@ import orjson
 
 from server.disk import files, paths
 from server.disk.errors import CroftError
+from server.disk.follower import Follower
 from server.disk.records import Change, Entry, Problem
 from server.disk.store import Store
 
@@ -41,47 +40,20 @@ UNLISTED_MOST = 50
 DEEP_MOST = 300  # libraries of libraries that a warning looks through
 
 
-class Dependencies:
-    """Answers are of this moment, as far as the background has come: `settled` waits for it."""
+class Dependencies(Follower):
+    """Answers are of this moment, as far as the background has come: `wait` waits for it."""
 
     def __init__(self, store: Store, projects: Projects) -> None:
-        self._store = store
+        super().__init__(store, "dependencies", NICE)
         self.book = Book(store)
         self.rising = Rising(store, projects, self.book)
         self.hints = hints.Hints(store)
         self.unreadable: dict[str, str] = {}  # scene -> why its file.json can't be read
-        self._condition = threading.Condition()
         self._queue: OrderedDict[str, None] = OrderedDict()  # scenes to read
         self._changed: OrderedDict[str, None] = OrderedDict()  # files that came, went or were edited
         self._all = True  # every rank is to be made
         self._busy = False
-        self._closed = False
-        self._thread: threading.Thread | None = None
-        self._unsubscribe: Callable[[], None] = lambda: None
         self.spoilt: Callable[[str], None] = lambda address: None  # told of scenes to be read again
-        self.faults = 0
-
-    def start(self) -> None:
-        """Begin to read, and to follow."""
-        self._unsubscribe = self._store.subscribe(self._on_changes)
-        self._sweep()
-        self._thread = threading.Thread(target=self._run, name="dependencies", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._unsubscribe()
-        with self._condition:
-            self._closed = True
-            self._condition.notify_all()
-        if self._thread is not None:
-            self._thread.join(30)
-
-    def settled(self, timeout_s: float = 30.0) -> bool:
-        """Wait until all that changed before is known. For tests."""
-        with self._condition:
-            return self._condition.wait_for(
-                lambda: not (self._queue or self._changed or self._busy or self._all), timeout_s
-            )
 
     # Asking
 
@@ -167,8 +139,13 @@ class Dependencies:
 
     # Following
 
+    def _begin(self) -> None:
+        self._sweep()
+
+    def _has_work(self) -> bool:
+        return bool(self._queue or self._changed or self._busy or self._all)
+
     def _on_changes(self, changes: list[Change]) -> None:
-        """In whichever thread made the change: only note it."""
         changed = [change.id for change in changes if change.kind == "asset"]
         if any(change.kind == "share" for change in changes):
             self._sweep()
@@ -185,11 +162,7 @@ class Dependencies:
             self._all = True
             self._condition.notify_all()
 
-    def _run(self) -> None:
-        try:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        except (OSError, AttributeError):
-            pass
+    def _work(self) -> None:
         while True:
             with self._condition:
                 self._busy = False

@@ -8,7 +8,6 @@ more than that; one file's own history is read whole from the disk. Disposable, 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from bisect import bisect_left
 from collections import OrderedDict
@@ -18,6 +17,7 @@ from typing import Any
 
 from server.disk import paths
 from server.disk.errors import BadInput, CroftError
+from server.disk.follower import Follower
 from server.disk.records import Action, Change
 from server.disk.store import Store
 
@@ -49,48 +49,23 @@ class Found:
     next: str
 
 
-class History:
+class History(Follower):
     """`start` to `close`; everything else is thread-safe. `changed` is called with the files of
     which there is more to see; where these are many, with their projects' folders, each with a '/'."""
 
     def __init__(self, store: Store, projects: Projects, saves: Saves, kept: int = KEPT) -> None:
-        self._store = store
+        super().__init__(store, "history")
         self._projects = projects
         self._saves = saves
         self._most = kept
-        self._condition = threading.Condition()
         self._queue: OrderedDict[str, None] = OrderedDict()  # addresses of files, and of folders with an old/
         self._put: dict[str, list[Entry]] = {}  # from elsewhere, to be taken over
         self._by: dict[str, tuple[Entry, ...]] = {}  # where from -> entries
         self._all: list[Entry] = []  # oldest first; replaced whole, so that who reads needs no lock
         self._oldest = ""  # what is older than this was let go
-        self._busy = self._closed = False
-        self._thread: threading.Thread | None = None
-        self._unsubscribe: Callable[[], None] = lambda: None
+        self._busy = False
         self.changed: Callable[[list[str]], None] = lambda addresses: None
         self.renders: Callable[[str], list[Entry]] = lambda address: []  # of one file, as the farm knows them
-        self.failures = 0
-
-    def start(self) -> None:
-        """Read what is there, then follow what changes."""
-        self._unsubscribe = self._store.subscribe(self._on_changes)
-        self._thread = threading.Thread(target=self._work, name="history", daemon=True)
-        self._thread.start()
-        for share in self._store.shares:
-            self._sweep(share.name)
-
-    def close(self) -> None:
-        self._unsubscribe()
-        with self._condition:
-            self._closed = True
-            self._condition.notify_all()
-        if self._thread is not None:
-            self._thread.join(30)
-
-    def wait(self, timeout_s: float = 30.0) -> bool:
-        """Until everything that is known to have changed was read. For tests and measurements."""
-        with self._condition:
-            return self._condition.wait_for(lambda: not (self._queue or self._put or self._busy), timeout_s)
 
     # Asking
 
@@ -186,6 +161,13 @@ class History:
 
     # Following
 
+    def _begin(self) -> None:
+        for share in self._store.shares:
+            self._sweep(share.name)
+
+    def _has_work(self) -> bool:
+        return bool(self._queue or self._put or self._busy)
+
     def _on_changes(self, changes: list[Change]) -> None:
         wanted = []
         for change in changes:
@@ -216,7 +198,6 @@ class History:
             self._condition.notify_all()
 
     def _work(self) -> None:
-        """The thread: survives whatever a file does."""
         while True:
             with self._condition:
                 self._busy = False
@@ -233,7 +214,7 @@ class History:
             try:
                 self._take_over({**self._look(batch), **fresh})
             except Exception:
-                self.failures += 1
+                self.faults += 1
                 log.exception("histories can't be read")
             if count == BATCH:
                 time.sleep(REST_S)

@@ -20,6 +20,7 @@ from typing import Any
 
 from server.disk import files, paths, sidecar
 from server.disk.errors import BadInput, CroftError, Forbidden, NotFound
+from server.disk.follower import Follower
 from server.disk.listing import NOTES
 from server.disk.records import Change, Entry
 from server.disk.speech import say
@@ -52,7 +53,7 @@ class News:
     read: bool
 
 
-class Notes:
+class Notes(Follower):
     """Thread-safe. `start` to `close` it follows what happens on the shares; before, it looks when asked."""
 
     def __init__(
@@ -64,7 +65,7 @@ class Notes:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         token: Callable[[], str] = lambda: secrets.token_hex(3),
     ) -> None:
-        self._store = store
+        super().__init__(store, "notes")
         self._assets = assets
         self._people = people
         self._seen = seen
@@ -77,32 +78,8 @@ class Notes:
         self._news: dict[str, tuple[int, Read, tuple[News, ...], int]] = {}
         self._all: tuple[int, tuple[Note, ...]] = (-1, ())
         self._generation = 0
-        self._condition = threading.Condition()
         self._queue: OrderedDict[str, bool] = OrderedDict()  # address -> whether what was read may be old
-        self._busy = self._closed = False
-        self._thread: threading.Thread | None = None
-        self._unsubscribe: Callable[[], None] = lambda: None
-        self.failures = 0
-
-    def start(self) -> None:
-        """Read all there are, then what comes."""
-        self._unsubscribe = self._store.subscribe(self._changed)
-        self._ask({entry.address: False for entry in self._store.index.entries() if entry.notes})
-        self._thread = threading.Thread(target=self._work, name="notes", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._unsubscribe()
-        with self._condition:
-            self._closed = True
-            self._condition.notify_all()
-        if self._thread is not None:
-            self._thread.join(30)
-
-    def wait(self, timeout_s: float = 30.0) -> bool:
-        """Until all that is known of is read. For tests."""
-        with self._condition:
-            return self._condition.wait_for(lambda: not (self._queue or self._busy), timeout_s)
+        self._busy = False
 
     # Reading
 
@@ -310,7 +287,13 @@ class Notes:
 
     # Following
 
-    def _changed(self, changes: Sequence[Change]) -> None:
+    def _begin(self) -> None:
+        self._ask({entry.address: False for entry in self._store.index.entries() if entry.notes})
+
+    def _has_work(self) -> bool:
+        return bool(self._queue or self._busy)
+
+    def _on_changes(self, changes: list[Change]) -> None:
         """The store's subscriber: only remembers where to look."""
         wanted: dict[str, bool] = {}
         for change in changes:
@@ -333,7 +316,6 @@ class Notes:
             self._condition.notify_all()
 
     def _work(self) -> None:
-        """The thread: survives whatever a note says."""
         told: list[Change] = []
         while True:
             with self._condition:
@@ -352,7 +334,7 @@ class Notes:
                     ready, told = told, []
                     self._store.notify(ready)
             except Exception:
-                self.failures += 1
+                self.faults += 1
                 log.exception("the notes of %s can't be read", address)
 
     def _sheaf(self, entry: Entry) -> Sheaf:

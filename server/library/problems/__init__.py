@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from server.disk import paths
+from server.disk.follower import Follower
 from server.disk.records import Change, Problem
 from server.disk.store import Store
 
@@ -32,44 +33,25 @@ NOWHERE = ("share", "full", "read-only", "clock", "watch")  # of a whole share: 
 Source = Callable[[], Iterable[Problem]]
 
 
-class Problems:
+class Problems(Follower):
     """`all()` for whoever asks; `add` a room's `problems` before `start`."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store = store
+        super().__init__(store, "problems")
         self._clock = clock
         self.standing = Standing(store)
         self._sources: list[Source] = [store.problems, self.standing.problems]
         self._guard = threading.Lock()  # one gathers at a time
-        self._condition = threading.Condition()
         self._found: tuple[Problem, ...] = ()
         self._counts: dict[str, int] = {}
         self._by_address: dict[str, list[Problem]] = {}
         self._looked = -WATCHED_S
         self._asked = -WATCHED_S
         self._changed = True
-        self._closed = False
-        self._thread: threading.Thread | None = None
-        self._unsubscribe: Callable[[], None] = lambda: None
-        self.faults = 0
 
     def add(self, source: Source) -> None:
         """Another room's problems. It is called often and must be quick; what it raises is logged."""
         self._sources.append(source)
-
-    def start(self) -> None:
-        """Follow the store's changes."""
-        self._unsubscribe = self._store.subscribe(self._on_changes)
-        self._thread = threading.Thread(target=self._run, name="problems", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._unsubscribe()
-        with self._condition:
-            self._closed = True
-            self._condition.notify_all()
-        if self._thread is not None:
-            self._thread.join(30)
 
     def all(self) -> tuple[Problem, ...]:
         """Every problem of this moment, the worst first."""
@@ -119,11 +101,10 @@ class Problems:
             with self._condition:
                 self._condition.notify_all()
 
-    def _run(self) -> None:
-        """The thread: survives whatever a source raises."""
+    def _work(self) -> None:
         while True:
             with self._condition:
-                while not self._closed and not self._due():
+                while not self._closed and not self._has_work():
                     now = self._clock()
                     rest_s = max(0.05, EVERY_S - (now - self._looked))  # others look meanwhile, too
                     self._condition.wait(rest_s if now - self._asked < WATCHED_S else None)
@@ -138,7 +119,7 @@ class Problems:
                 if self._condition.wait_for(lambda: self._closed, SETTLE_S):
                     return
 
-    def _due(self) -> bool:
+    def _has_work(self) -> bool:
         now = self._clock()
         if self._changed:
             return True

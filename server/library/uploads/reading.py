@@ -63,7 +63,7 @@ class Reader:
         self._closed = False
         self._sweep_at = 0.0
         self._threads: list[threading.Thread] = []
-        self.failures = 0
+        self.faults = 0
 
     def start(self) -> None:
         self._sweep_at = self._clock() + SWEEP_S
@@ -122,7 +122,7 @@ class Reader:
             except CroftError as error:
                 log.info("an upload isn't read: %s", error.message)
             except Exception:
-                self.failures += 1
+                self.faults += 1
                 log.exception("an upload can't be read")
 
     def _next(self, lane: int) -> Callable[[], None] | None:

@@ -79,10 +79,7 @@ def metrics(services: Services) -> str:
         "# TYPE croft_event_streams gauge",
         f"croft_event_streams {services.events.open_streams}",
         "# TYPE croft_thread_faults_total counter",
-        f'croft_thread_faults_total{{thread="events"}} {services.events.faults}',
-        f'croft_thread_faults_total{{thread="ingest"}} {services.ingest.failures}',
-        f'croft_thread_faults_total{{thread="problems"}} {services.problems.faults}',
-        f'croft_thread_faults_total{{thread="uploads"}} {services.uploads.reader.failures}',
+        *(f'croft_thread_faults_total{{thread="{name}"}} {n}' for name, n in _thread_faults(services)),
         "# TYPE croft_thumbnail_helper_restarts_total counter",
         f"croft_thumbnail_helper_restarts_total {services.media.restarts}",
         "# TYPE croft_start_time_seconds gauge",
@@ -92,6 +89,21 @@ def metrics(services: Services) -> str:
         *(f"croft_{name} {value}" for name, value in sorted(services.farm.metrics().items())),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _thread_faults(services: Services) -> list[tuple[str, int]]:
+    """How often each thread of the library stumbled and went on."""
+    return [
+        ("copies", services.copies.faults),
+        ("dependencies", services.dependencies.faults),
+        ("events", services.events.faults),
+        ("history", services.history.faults),
+        ("ingest", services.ingest.faults),
+        ("notes", services.notes.faults),
+        ("problems", services.problems.faults),
+        ("sites", services.sites.faults),
+        ("uploads", services.uploads.reader.faults),
+    ]
 
 
 ROUTES = [
