@@ -40,11 +40,6 @@ def is_copy(name: str) -> bool:
     return bool(original(name))
 
 
-def of_copy(name: str) -> bool:
-    """Whether this name, or the file whose sidecar it may be, is a conflict copy."""
-    return is_copy(name) or (name.endswith(".json") and is_copy(name[:-5]))
-
-
 def maker(name: str) -> str:
     """Which program made it, as people know it."""
     if ".sync-conflict-" in name:

@@ -219,10 +219,6 @@ def file_of_companion(place: str) -> str:
     return share + separator + "/".join([*parts[:at], parts[at + 1]])
 
 
-def jobs_folder(place: str) -> str:
-    return join(companion_of(place), "jobs")
-
-
 def job_folder(place: str, job_id: str) -> str:
     """Where a job of this file lies."""
     return join(companion_of(place), "jobs", job_id)

@@ -30,7 +30,6 @@ WHAT = "restore"
 TRIES = 5  # a folder that comes into being again while it is swapped (Croft made one, a student did)
 SHOWN = 40  # characters of a name in the hidden one
 _SNAPSHOT = re.compile(r"\..+\.(\d{8}-\d{6}-[0-9a-f]{6})(?:\.[^.]*)?\Z", re.DOTALL)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,15 +82,6 @@ def key_of(share_id: str, roots: Iterable[str], globs: Iterable[str]) -> dict[st
     }
 
 
-def is_ordinary(entry: Entry) -> bool:
-    """Neither broken nor arriving nor whatever else passes."""
-    return bool(_passing(entry) == _PASSED)
-
-
-_passing = attrgetter(*ORDINARY)
-_PASSED = tuple(ORDINARY.values())
-
-
 # -- writing --------------------------------------------------------------------------------------
 
 

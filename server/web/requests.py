@@ -25,7 +25,6 @@ StartResponse = Callable[..., Any]
 Headers = list[tuple[str, str]]
 
 ROLES = ("guest", "student", "supervisor", "admin")
-MAX_QUERY_BYTES = 8192
 MAX_FORM_FILE_BYTES = 16 << 20  # of a form that brings a picture
 MULTIPART = "multipart/form-data"
 MAX_BODY_BYTES = 1 << 20  # where the configuration doesn't say otherwise
@@ -218,11 +217,6 @@ class Call:
     @property
     def content_type(self) -> str:
         return str(self.environ.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
-
-    @property
-    def has_body(self) -> bool:
-        stated = str(self.environ.get("CONTENT_LENGTH") or "")
-        return stated not in ("", "0") or "chunked" in self.header("transfer-encoding").lower()
 
     def json(self, limit: int = MAX_BODY_BYTES, optional: bool = False) -> Any:
         """The body as JSON. A missing content type is taken for JSON, another one is refused. `optional`:

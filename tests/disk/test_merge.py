@@ -270,4 +270,4 @@ def test_lines_of_before_several_sites_count_for_nothing() -> None:
 )
 def test_names_of_conflict_copies(name: str, first: str) -> None:
     assert conflicts.original(name) == first
-    assert conflicts.of_copy(name) == bool(first) or name.endswith("blend.json")
+    assert conflicts.is_copy(name) == bool(first)

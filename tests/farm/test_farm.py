@@ -247,11 +247,11 @@ def test_the_farm_and_a_node_can_be_paused(farm: Farm, node: Node, submit: Submi
     assert node.ask() == []
     assert farm.view(job_id)["why"] == "the farm is paused"
     farm.resume("admin")
-    farm.pause_node("n1", True, "admin")
+    farm.machines.change("n1", {"paused": True}, "admin")
     assert node.ask() == []
     said = farm.view(job_id)["why"]
     assert said == "the only computer that can do it, n1, gets no work: paused by admin"
-    farm.pause_node("n1", False, "admin")
+    farm.machines.change("n1", {"paused": False}, "admin")
     assert len(node.ask(3)) == 3
 
 

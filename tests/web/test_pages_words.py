@@ -43,12 +43,6 @@ def test_duration(seconds: float | None, said: str) -> None:
     assert words.duration(seconds) == said
 
 
-def test_an_end_names_the_day_only_where_it_is_another() -> None:
-    assert words.done_about("2026-03-04T15:20:00Z", NOW) == "done about 16:20"
-    assert words.done_about("2026-03-05T01:10:00Z", NOW) == "done about tomorrow 02:10"
-    assert words.done_about(None, NOW) == ""
-
-
 @pytest.mark.parametrize(
     ("earliest", "latest", "said"),
     [

@@ -33,7 +33,8 @@ def test_a_tap_opens_nothing_for_others(house: House, user: str) -> None:
 def test_a_student_with_a_password_needs_it(house: House) -> None:
     house.croft.services.people.set_password("student", "correct horse")
     assert house.browser().sign_in("student").status == 401
-    assert [user.ident for user in house.croft.services.sessions.tap_users()] == []
+    sessions = house.croft.services.sessions
+    assert not sessions.taps(house.croft.services.people.user("student"))
     assert house.browser().sign_in("student", password="correct horse").status == 200
 
 

@@ -493,10 +493,6 @@ class Farm:
         """What a node does or why nothing, and its newest choices: `{"sentence", "choices": […]}`."""
         return self._reasons.why_node(self._nodes.get(name))
 
-    def pause_node(self, name: str, paused: bool, who: str = "") -> dict[str, Any]:
-        """Give a node no new tasks, or again."""
-        return self.machines.change(name, {"paused": paused}, who)
-
     def pause(self, who: str = "", stop: bool = False) -> None:
         """Give out no tasks until `resume`; it keeps through restarts. `stop`: take back what renders."""
         self.machines.pause_all(True, stop)

@@ -24,7 +24,6 @@ WITHOUT_RIGHTS = {
     "fuseblk": say("NTFS or exFAT"),
 }
 NETWORK = {"nfs": "NFS", "nfs4": "NFS", "cifs": "SMB", "smb3": "SMB", "fuse.sshfs": "SSH"}
-MODE = 0o2775
 LEAST_BYTES = 1 << 30  # less room than this is none
 LITTLE_BYTES = 20 << 30
 GB = 1e9

@@ -23,7 +23,6 @@ from server.library.setup.records import Check, note, right, todo, wrong
 MISC = Path(__file__).resolve().parents[3] / "misc"
 SHIPPED_PATH, SHIPPED_GROUP = "/srv/pool/film", "film"
 MODULES = "samba-vfs-modules"
-DENIED = "NT_STATUS_ACCESS_DENIED"
 AS_STUDENT = """
 mkdir "$1"; printf student > "$1/file"; printf again >> "$1/file"
 """

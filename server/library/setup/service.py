@@ -13,7 +13,6 @@ from server.library.setup.records import Check, note, right, todo, wrong
 MISC = Path(__file__).resolve().parents[3] / "misc"
 NAME = "croft.service"
 BACKUP = ("croft-backup.service", "croft-backup.timer")
-BACKUP_PROGRAM = "/usr/local/sbin/croft-backup"
 SHIPPED = {"clone": "/srv/croft", "config": "/etc/croft", "data": "/srv/pool/film", "mount": "/srv/pool"}
 
 

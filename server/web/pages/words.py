@@ -102,12 +102,6 @@ def day(value: str, now: datetime.datetime) -> str:
     return reading().date(date, "yMMMd" if date.year != now.year else "MMMEd")
 
 
-def done_about(value: Any, now: datetime.datetime) -> str:
-    """'done about 16:20', with the day where it isn't today."""
-    said = when(value, now, today=False)
-    return say("done about {time}", time=said) if said else ""
-
-
 def done_between(ends: Any, now: datetime.datetime) -> str:
     """'done between 16:10 and 16:40', of a job's `ends`; 'done about 16:20' where the two are the same."""
     return _between(ends, now, key("done about {time}"), key("done between {start} and {end}"))

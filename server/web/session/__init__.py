@@ -199,9 +199,6 @@ class Sessions:
         """Whether this user signs in by a tap alone: at most a student, without password or PIN."""
         return self.door(user) == "tap"
 
-    def tap_users(self) -> list[User]:
-        return [user for user in self._people.users() if self.taps(user)]
-
     def forgive(self, ident: str) -> None:
         """Whoever has another password or PIN may try it at once."""
         self._attempts.forget_about(ident)
