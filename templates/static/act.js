@@ -76,7 +76,7 @@ async function send(form, by) {
   if (!answer.ok && wrong) return;
   if (answer.go) { location.assign(answer.go); return; }
   if (answer.ok && form.matches("[data-clear]")) form.reset();
-  if (answer.ok && form.matches("[data-clear], [data-close]")) form.closest("details")?.removeAttribute("open");
+  if (answer.ok && form.matches("[data-close]")) form.closest("details").open = false;
   const id = form.dataset.undo === "delete" && answer.data?.id;
   tell(answer, id ? `DELETE ${call.split(" ")[1]}/${id}` : by.dataset.undo ?? form.dataset.undo);
 }
@@ -131,7 +131,10 @@ for (const name of ["change", "input"]) {
       clearTimeout(typing);
       typing = setTimeout(() => filter(form, typed), typed ? 300 : 0);
     }
-    if (name === "change" && form?.matches("[data-send]")) form.requestSubmit();
+    if (name === "change" && form?.matches("[data-send]")) {
+      clearTimeout(typing);
+      typing = setTimeout(() => form.requestSubmit(), 400);
+    }
   });
 }
 addEventListener("popstate", () => location.reload());

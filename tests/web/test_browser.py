@@ -388,7 +388,7 @@ def test_a_supervisor_gives_a_password_and_steers_the_farm(
         window.until("return location.pathname == '/p/demo/rendering'")
         assert window.violations() == []
         row = f"#j-{rendered[0]}"
-        window.find(f"{row} select[name=priority]").send_keys("Urgent")
+        window.find(f"{row} select[name=priority]").send_keys("Priority: Urgent")
         window.until_text("#toasts", "priority")
         assert studio.ask("GET", f"/api/jobs/{rendered[0]}")["priority"] == 5
         window.button("Undo").click()

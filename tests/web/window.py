@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ HOLDS = "return [...document.querySelectorAll(arguments[0])].some(e => e.textCon
 RUN_AXE = """const done = arguments[arguments.length - 1];
 axe.run(document, {resultTypes: ['violations']}).then(r => done(r.violations), e => done(String(e)))"""
 WAIT_S = 20.0
+BUTTON_S = 5.0  # a page that is being brought up to date has its buttons soon
 
 
 @contextmanager
@@ -103,18 +105,19 @@ class Window:
         return list(self.driver.find_elements("css selector", selector))
 
     def button(self, text: str) -> Any:
-        """The visible button or link whose text begins so."""
+        """The visible button or link whose text begins so, as soon as it is there."""
         from selenium.common.exceptions import StaleElementReferenceException
 
-        for _ in range(5):
-            # Race: the page may have changed since its buttons were listed.
+        end = time.monotonic() + BUTTON_S
+        while time.monotonic() < end:
+            # Race: the page may change while its buttons are listed.
             with suppress(StaleElementReferenceException):
                 for element in self.all("button, a.button, a.tile"):
                     lines = element.text.splitlines() if element.is_displayed() else []
                     if any(line.startswith(text) for line in lines):
                         self.run("arguments[0].scrollIntoView({block: 'center'})", element)
                         return element
-                break
+            time.sleep(0.05)
         raise AssertionError(f"no button {text!r} on {self.driver.current_url}")
 
     def sign_in(self, name: str) -> None:
