@@ -16,9 +16,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from server.disk.errors import BadInput
-from server.disk.speech import say
+from server.disk.speech import say, together
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+NAMES = (say("Mon"), say("Tue"), say("Wed"), say("Thu"), say("Fri"), say("Sat"), say("Sun"))
 EVERY_DAY = frozenset(range(7))
 CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)\Z")
 MOST_WINDOWS = 30
@@ -42,12 +43,9 @@ class Window:
         """'20:00–07:00 Mon, Tue'; without the days where it is every day."""
         said = f"{_clock(self.begins)}–{_clock(self.ends)}"
         if self.begins == self.ends:
-            said = (
-                say("all day")
-                if not self.begins
-                else say("{clock} to the next day", clock=_clock(self.begins))
-            )
-        return said if self.days == EVERY_DAY else f"{said} {_days(self.days)}"
+            next_day = say("{clock} to the next day", clock=_clock(self.begins))
+            said = next_day if self.begins else say("all day")
+        return said if self.days == EVERY_DAY else say("{hours} {days}", hours=said, days=_days(self.days))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class Schedule:
 
     def words(self) -> str:
         """All windows in words; "" where it is always open."""
-        return ", ".join(window.words() for window in self.windows)
+        return together([window.words() for window in self.windows], ", ")
 
     def view(self) -> list[dict[str, Any]]:
         """As it is written and as the API shows it."""
@@ -171,8 +169,7 @@ def _clock(minutes: int) -> str:
 
 def _days(days: frozenset[int]) -> str:
     """'Mon–Fri', 'Sat, Sun'."""
-    names = [day.capitalize() for day in DAYS]
     order = sorted(days)
     if len(order) > 2 and order[-1] - order[0] == len(order) - 1:
-        return f"{names[order[0]]}–{names[order[-1]]}"
-    return ", ".join(names[day] for day in order)
+        return say("{first}–{last}", first=NAMES[order[0]], last=NAMES[order[-1]])
+    return together([NAMES[day] for day in order], ", ")

@@ -83,8 +83,8 @@ def page(shell: Shell, call: Call, name: str) -> bottle.HTTPResponse:
 
 def sentence(shell: Shell, name: str) -> str:
     """What it does, or why nothing."""
-    said = str(shell.services.farm.why_node(name)["sentence"])
-    return said[:1].upper() + said[1:] + ("" if said.endswith((".", "?")) else ".") if said else ""
+    said = sheets.in_peoples_words(shell.services.farm.why_node(name)["sentence"])
+    return words.capital(said) + ("" if said.endswith((".", "?")) else ".") if said else ""
 
 
 def acts(view: View, admin: bool) -> list[dict[str, Any]]:

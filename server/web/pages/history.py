@@ -13,7 +13,7 @@ import bottle
 from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.errors import BadInput
-from server.disk.speech import count, say
+from server.disk.speech import count, say, together
 from server.library.history import KINDS, Entry
 from server.library.history.lines import plain
 from server.library.people import SOMEONE
@@ -233,7 +233,8 @@ def value(name: str, one: Any, wording: AssetSet, titles: dict[str, str], now: d
         return words.when(one, now)
     if name == "pipeline" and isinstance(one, dict):
         stages = ((stage, wording.states.get(str(state))) for stage, state in one.items())
-        return ", ".join(f"{stage}: {state.title if state else one[stage]}" for stage, state in stages)
+        named = ((stage, state.title if state else one[stage]) for stage, state in stages)
+        return together([say("{stage}: {state}", stage=stage, state=word) for stage, word in named], ", ")
     text = plain(one)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 

@@ -125,7 +125,7 @@ def in_full(shell: Shell, project: Project, entry: Entry) -> dict[str, Any]:
         "renders": view["kind"] == "scene" and view["status"] == "ok",
         "render_page": f"/p/{quote(project.ident, safe='')}/render/{quote(view['path'], safe='/')}",
         "range": view["facts"].get("frames"),
-        "hours": [f"{one:g}" for one in hours] if any(hours) else [],
+        "hours": [words.figure(one) for one in hours] if any(hours) else [],
         "statistics": sheets.whole(shell.services.farm.renders(entry.address, view["facts"].get("frames"))),
         "changed": words.when(view["modified"], shell.now()),
     }
