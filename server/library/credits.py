@@ -23,6 +23,8 @@ from .tasks import name_of, supporters
 
 FREE = ("cc0", "public domain", "pd", "unlicense", "0bsd")  # licences that ask for no name
 
+NOBODYS = frozenset((SOMEONE, "croft"))  # who was forgotten, and files that Croft found by itself
+
 
 @dataclass(frozen=True, slots=True)
 class Made:
@@ -130,7 +132,7 @@ class Names:
 
     def of(self, ident: str) -> str:
         """A person's name; '' for who isn't to be named."""
-        if not ident or ident == SOMEONE:
+        if not ident or ident in NOBODYS:
             return ""
         data = self._users.get(ident)
         if data is None:

@@ -106,5 +106,7 @@ def test_the_credits_say_who_did_what_and_what_is_missing() -> None:
         "‘Font’ has no licence: without one it may not be shown.",
     ]
     assert "Cem" not in str(roll)
+    found = compose(project, [entry("sh040", creator="croft")], USERS, WORDS)
+    assert not [one.text for one in found.missing if "croft" in one.text]  # it found the file by itself
     empty = compose(read_project("demo", "data::demo", {}, True), [], {}, WORDS)
     assert [one.where for one in empty.missing] == ["project"] * 3
