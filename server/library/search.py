@@ -95,6 +95,8 @@ class Query:
         terms = []
         for minus, field, quoted, word in _TERM.findall(q):
             value = fold(quoted or word)
+            if not field and value.endswith(":") and value[:-1] in FIELDS:
+                continue  # somebody is typing: what they look for is still to come
             if field.lower() in FIELDS and value:
                 terms.append(Term(field.lower(), value, bool(minus)))
             elif value:

@@ -61,6 +61,7 @@ def names(q: str = "", **more: str) -> list[str]:
     ("path:shots", ["sh2", "sh10"]),
     ("kind:scene type:shot", ["sh2", "sh10"]),
     ("colon:word", []),
+    ("hero state:", ["hero", "sh2"]),
     ("zzz", []),
 ])  # fmt: skip
 def test_a_query_finds(q: str, found: list[str]) -> None:
