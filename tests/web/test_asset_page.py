@@ -150,6 +150,8 @@ def test_a_guest_sees_and_changes_nothing(house: House) -> None:
     page = guest.get(PAGE).body.decode()
     for word in ("I help with it", "Make a copy", "Delete this file", "+ 1 hour", "What is this save?"):
         assert word not in page
+    assert "POST /api/jobs" not in page
+    assert "/p/demo/render/" not in page
     assert "disabled" in page
     for call, body in (("support", {}), ("time", {"hours": 1}), ("clone", {})):
         assert guest.post(f"/api/assets/{address}/{call}", body).status == 403
