@@ -16,6 +16,7 @@ from painter import Painter
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
 from window import Window, opened, serving
 
 from server.disk.settings import Settings
@@ -553,3 +554,31 @@ def test_a_render_is_asked_for_with_the_settings_of_its_kind(studio: Studio, win
         assert [stage["tasks"] for stage in job["stages"]] == [6, 1]
     finally:
         studio.ask("DELETE", f"/api/jobs/{job['id']}")
+
+
+def test_a_student_reads_another_language_and_it_fits_a_phone(window: Window) -> None:
+    window.look(390, "light")
+    try:
+        for name, code, home, saved in (
+            ("Français", "fr", "Accueil", "Enregistré"),
+            ("Nederlands", "nl", "Begin", "Opgeslagen"),
+        ):
+            window.go("/me")
+            Select(window.find("select[name=language]")).select_by_visible_text(name)
+            window.find("form[action='/language'] button").click()
+            window.until(f"return document.documentElement.lang == '{code}'")
+            assert home in window.run("return document.querySelector('nav').textContent")
+            wrong = []
+            for page in ("/p/demo/assets", ASSET, "/p/demo/rendering", "/p/demo/new", "/p/demo/project"):
+                window.go(page)
+                wrong += [page] if window.run(SIDEWAYS) > 0 else []
+                wrong += [f"{page}: smaller than a finger: {html}" for html in window.run(SMALL)]
+            assert wrong == []
+            window.go(ASSET)
+            Select(window.find("#f-priority")).select_by_index(0 if code == "fr" else 1)
+            window.until_text("output[for=f-priority]", saved)
+    finally:
+        window.go("/me")
+        Select(window.find("select[name=language]")).select_by_visible_text("English")
+        window.find("form[action='/language'] button").click()
+        window.until("return document.documentElement.lang == 'en'")
