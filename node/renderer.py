@@ -26,7 +26,7 @@ from .wire import Message
 from .work import Attempt, Cancelled, Failed, Output, Result
 
 LOOP = Path(__file__).with_name("inside") / "__main__.py"
-WISHES = ("format", "camera", "scene", "view_layer", "width", "height", "percentage", "samples")
+WISHES = ("format", "camera", "scene", "view_layer", "width", "height", "percentage", "samples", "engine")
 OWN = ("tile", "parts", "columns", "rows")  # what only some commands are told
 MARK = b"\x1ecroft %b\x1e\n"  # ends a frame's log; `inside/channel.py` writes it
 MARK_S = 2.0  # a Blender that doesn't say it within this time has closed its output

@@ -11,6 +11,11 @@ from .channel import Command, Refusal
 from .outputs import hold_outputs
 from .tiles import composited
 
+ENGINES = {
+    "cycles": ("CYCLES",),
+    "eevee": ("BLENDER_EEVEE_NEXT", "BLENDER_EEVEE"),
+    "workbench": ("BLENDER_WORKBENCH",),
+}
 MOVIES = {"FFMPEG", "AVI_JPEG", "AVI_RAW"}
 
 
@@ -40,6 +45,8 @@ def choose(command: Command) -> Any:
         scene.render.resolution_percentage = 100
     if command.get("percentage"):
         scene.render.resolution_percentage = command["percentage"]
+    if command.get("engine"):
+        render_with(scene, command["engine"])
     if command.get("samples"):
         sample(scene, command["samples"])
     if command.get("do") == "blender-video":
@@ -63,6 +70,19 @@ def choose(command: Command) -> Any:
     if command["folder"] and command.get("do") != "blender-assemble" and not command.get("tile"):
         hold_outputs(scene, command)
     return scene
+
+
+def render_with(scene: Any, engine: str) -> None:
+    """The renderer by its plain name: Blender's own name for Eevee changed twice."""
+    if engine == "cycles" and not hasattr(scene, "cycles"):
+        bpy.ops.preferences.addon_enable(module="cycles")
+    for name in ENGINES.get(engine, (engine,)):
+        try:
+            scene.render.engine = name
+            return
+        except TypeError:  # this Blender calls it otherwise, or hasn't got it
+            continue
+    raise Refusal("this Blender has no renderer %r" % engine)
 
 
 def sample(scene: Any, samples: int) -> None:

@@ -35,7 +35,7 @@ class Command:
 
 
 _BLENDER = ("frames", "chunk", "folder", "name", "format", "scene", "view_layer", "camera", "width", "height")
-_NEWER = ("percentage", "samples")
+_NEWER = ("percentage", "samples", "engine")
 COMMANDS: dict[str, Command] = {
     "blender-frame": Command(("file", "frame"), (*_BLENDER, "tile", *_NEWER), True, "blender", _NEWER),
     "blender-video": Command(("file", "frames", "name"), (*_BLENDER, "frame", *_NEWER), True, "blender"),
