@@ -87,7 +87,7 @@ function stand(n) {
   emit("frame", n);
 }
 
-async function show(n, choose = true) {
+export async function show(n, choose = true) {
   if (!(n >= 0 && n < numbers.length)) return;
   if (choose) { follow(false); stop(false); }
   const ours = wanted += 1;
