@@ -25,7 +25,7 @@ WINGS = {
         "farm": "frames stages room failures job_types jobs scheduler nodes power statistics committer "
         "reasons checks watching farm forgetting",
         "web": "forms requests static session languages events following reel services said finding join "
-        "trial due pages api do wire openapi app serve",
+        "trial due pages api do wire openapi answers app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings
     }.items()
 }

@@ -131,15 +131,15 @@ def test_wrong_requests_are_refused_as_described(
 
 def test_the_document_lists_every_route(house: House) -> None:
     paths = house.browser().get("/api/openapi.json").json["paths"]
-    for route in house.croft.table.routes:
+    for route in house.croft.wsgi.table.routes:
         assert route.method.lower() in paths[route.path], route
     listed = {(method, path) for path, found in paths.items() for method in found}
-    assert len(listed) == len(house.croft.table.routes)
+    assert len(listed) == len(house.croft.wsgi.table.routes)
 
 
 def test_the_readable_page_names_every_call(house: House) -> None:
     text = house.browser().get("/api/docs").body.decode()
-    for route in house.croft.table.routes:
+    for route in house.croft.wsgi.table.routes:
         assert f"{route.method} {route.path}" in text
     assert "<script" not in text
 

@@ -162,7 +162,7 @@ def test_anonymous_sees_only_the_doors(house: House) -> None:
     browser = house.browser()
     for path in ("/healthz", "/api/openapi.json", "/api/docs", "/api/session"):
         assert browser.get(path).status == 200, path
-    for route in house.croft.table.routes:
+    for route in house.croft.wsgi.table.routes:
         if not route.role:
             continue
         path = route.path.replace("{address}", "data::demo/a.blend").replace("{n}", "0")
