@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -72,6 +73,15 @@ def every_page(admin: Browser) -> dict[str, str]:
         assert reply.status == 200, (page, reply.status)
         found[page] = reply.body.decode()
     return found
+
+
+def test_no_page_has_two_things_of_one_name(house: House) -> None:
+    """A second `id` takes a button, a label or a style from the first, such as the list of keys' own."""
+    admin = studio(house)
+    for page in [*PAGES, "/setup", "/sign-in"]:
+        ids = re.findall(r'\sid="([^"]*)"', admin.get(page).body.decode())
+        assert len(ids) > 5, page
+        assert [one for one, n in Counter(ids).items() if n > 1] == [], page
 
 
 def edit(house: House, admin: Browser) -> None:
