@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from server.library.history.lines import VALUE, entries
+from server.library.history.lines import VALUE, entries, plain
 
 FILE = "data::demo/shots/sh010.blend"
 
@@ -26,6 +26,14 @@ def test_what_somebody_types_is_one_change() -> None:
     found = entries(FILE, "here", lines)
     assert [dict(entry.fields) for entry in found] == [{"description": ("", "Two foxes")}]
     assert found[0].at == "2026-11-22T10:00:02.000Z"
+
+
+def test_roles_and_what_others_made_are_told_by_their_names() -> None:
+    role = {"id": "3f2a", "title": "Sound", "people": ["ana", "ben"]}
+    assert plain([role, {"id": "77", "title": "Story", "people": []}]) == "Sound (ana, ben), Story"
+    made = {"id": "b1", "name": "Wood", "licence": "CC0", "origin": "", "files": []}
+    assert plain([made]) == "Wood"
+    assert plain({"layout": "done"}) == "layout: done"
 
 
 def test_what_is_of_another_sitting_person_or_field_stands_by_itself() -> None:

@@ -233,9 +233,12 @@ def cut(value: Any, most: int = VALUE) -> Any:
 
 
 def plain(value: Any) -> str:
-    """A value as text: lists with commas, stages with their states."""
+    """A value as text: lists with commas, stages with their states, roles with who has them."""
     if isinstance(value, bool) or value is None:
         return ""
+    if isinstance(value, dict) and "id" in value and (value.get("name") or value.get("title")):
+        named, people = str(value.get("name") or value["title"]), plain(value.get("people"))
+        return f"{named} ({people})" if people else named
     if isinstance(value, dict):
         return ", ".join(f"{key}: {plain(inner)}" for key, inner in list(value.items())[:FIELDS])
     if isinstance(value, list):
