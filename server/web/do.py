@@ -61,7 +61,9 @@ def run(
     inner.params = params
     found = table.run(services, inner, route)
     goal = own.get("then", "")
-    good = goal.startswith("/") and not goal.startswith("//") and found.status < 400
+    # A browser takes a backslash for a slash: `/\\elsewhere` is another site's page.
+    here = goal.startswith("/") and not goal.startswith("//") and "\\" not in goal and goal.isprintable()
+    good = here and found.status < 400
     return found, forms.filled(goal, found.data) if good else ""
 
 

@@ -101,7 +101,8 @@ def test_what_is_no_call_of_the_api_is_refused(student: Browser, call: str) -> N
 
 
 def test_it_goes_nowhere_else(student: Browser) -> None:
-    for goal in ("https://evil.example/", "//evil.example/", "\\\\evil.example"):
+    evil = ("https://evil.example/", "//evil.example/", "\\\\evil.example", "/\\evil.example", "/p/\r\nX: y")
+    for goal in evil:
         call = 'PATCH /api/assets/data::demo/shots/sh010.blend {"render": true}'
         reply = send(student, call, ("then", goal))
         assert reply.headers["location"] == f"{PAGE}?frame=2"
