@@ -159,6 +159,11 @@ def test_a_preview_waits_for_all_and_stops_nothing(
         if not found:
             break
         (task,) = found
+    for _ in range(35):  # whoever was to come with them would be here by then
+        world.clock.now += 2
+        node.say()
+        ask()
+    farm.keeper.tick()
     view = farm.view(job_id)
     assert (view["state"], view["why"]) == ("done", "Preview video could not be made")
 

@@ -137,7 +137,7 @@ def test_what_is_nobodys_can_be_taken_and_undone(house: House) -> None:
     address = house.asset("demo/shots/a.blend")
     student = house.browser("student")
     page = student.get("/p/demo/asset/shots/a.blend").body.decode()
-    assert f'data-act="POST /api/assets/{address}/mine"' in page
+    assert f'value="POST /api/assets/{address}/mine"' in page
     taken = student.post(f"/api/assets/{address}/mine")
     assert (taken.status, taken.data["owner"]) == (200, "student")
     assert "/mine" not in student.get("/p/demo/asset/shots/a.blend").body.decode()
@@ -221,7 +221,7 @@ def test_a_copy_that_was_cut_off_says_so_on_its_page_and_can_be_taken_away(
     house.until(lambda: student.get("/api/problems?kind=incomplete").data)
     page = student.get("/p/demo/asset/shots/half.blend").body.decode()
     assert "Copy it again." in page
-    assert f'data-act="DELETE /api/assets/{address}"' in page
+    assert f'value="DELETE /api/assets/{address}"' in page
     assert "half.blend" not in student.get("/p/demo/assets").body.decode()
     found = student.get("/api/assets?project=demo&files=true&q=is:incomplete").data
     assert [one["address"] for one in found] == [address]

@@ -60,7 +60,7 @@ def test_the_film_of_a_render_is_on_its_page_and_can_be_sought_in(house: House) 
     film = {"name": "sh010.mp4", "path": "sh010.mp4", "temp": temp, "size": 200, "kind": "video"}
     done = {"id": "done", "uuid": task["uuid"], "frame": task.get("frame"), "time": 1, "outputs": [film]}
     assert "accepted" in [answer["id"] for answer in node.say(done)]
-    found = re.search(r'href="([^"]+)" data-video', browser.get(page).body.decode())
+    found = re.search(r'href="([^"]+)"><span class="g g-play"', browser.get(page).body.decode())
     assert found is not None
     part = browser.get(found[1], headers={"Range": "bytes=100-109"})
     assert (part.status, part.body) == (206, bytes(range(100, 110)))
