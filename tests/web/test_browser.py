@@ -7,9 +7,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from painter import Painter
@@ -17,14 +15,13 @@ from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
+from studio import ASSET, SCENE, SIDEWAYS, SMALL, Studio
 from window import Window, opened, serving
 
 from server.disk.settings import Settings
 from server.library.people import People
 
-SCENE = b"BLENDER-v304" + b"ENDB" + bytes(20)  # a whole file of nothing
 LATER = SCENE.replace(b"BLENDER-v304", b"BLENDER-v305")
-ASSET = "/p/demo/asset/shots/sh010.blend"
 PAGES = ["/", "/sign-in", "/p/demo/home", "/p/demo/assets", "/p/demo/drop", ASSET, "/p/demo/rendering"]
 PAGES += ["/p/demo/assets?view=thumbs", "/p/demo/assets?view=sheet&type=-shot", "/search?q=s"]
 PAGES += ["/p/demo/deleted", "/p/demo/assets?files=1", "/p/demo/asset/shots/board.png"]
@@ -33,56 +30,6 @@ PAGES += ["/history", "/p/demo/history?who=student", "/p/demo/history?q=nothing+
 PAGES += ["/p/demo/team", "/p/demo/new", "/p/demo/project", "/p/demo/shots", "/p/demo/credits"]
 PAGES += ["/notes", "/p/demo/notes?show=all"]
 PAGES += ["/computers", "/me", "/api/docs", "/nowhere", "/statistics", "/p/demo/statistics?days=30"]
-SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
-TARGETS = "button, a.button, input:not([type=hidden], [type=checkbox], [type=radio], .aside), label.tick, "
-TARGETS += "label.choice, select, nav a"
-SMALL = (
-    f"return [...document.querySelectorAll('{TARGETS}')]"
-    + """
-  .filter(e => e.checkVisibility()).map(e => [e.outerHTML.slice(0, 120), e.getBoundingClientRect()])
-  .filter(([, box]) => box.height < 44 || box.width < 44).map(([html]) => html)"""
-)
-
-
-@dataclass
-class Studio:
-    """A running server with its folders."""
-
-    config: Path
-    data: Path
-    base: str = ""
-    token: str = ""
-    node_token: str = ""
-
-    def asset(self, inside: str, **facts: object) -> Path:
-        """A file with its sidecar, as a student and Croft would have left them."""
-        path = self.data / "demo" / inside
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(SCENE)
-        record = {"name": path.stem, "type": "shot", "state": "todo", "priority": 3, **facts}
-        path.with_name(path.name + ".json").write_text(json.dumps(record))
-        return path
-
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """The API's data, asked by a supervisor."""
-        usual = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-        headers = usual | headers
-        content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.base + path, content, headers, method=method)
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return json.load(answer)["data"]
-
-    def render(self, inside: str, frames: str, **headers: str) -> str:
-        """A job that any node can do without a renderer; its id."""
-        end = time.monotonic() + 20
-        while self.ask("GET", f"/api/assets/data::demo/{inside}")["status"] != "ok":
-            assert time.monotonic() < end, f"{inside} doesn't settle"
-            time.sleep(0.1)
-        request = {"file": f"data::demo/{inside}", "frames": frames, "type": "test-pattern"}
-        return str(self.ask("POST", "/api/jobs", request, **headers)["id"])
-
-    def painter(self, name: str = "atom-3") -> Painter:
-        return Painter(self.base, self.node_token, self.data, name)
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +42,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str], str]
     made.asset("characters/fox.blend", type="character", state="po")
     (made.data / "demo/project.json").write_text('{"title": "Foxes"}')
     Image.new("RGB", (320, 180), "#8a5300").save(made.data / "demo/shots/board.png")
-    people = People(Settings(made.config))
-    made.token, made.node_token = people.make_token(user="supervisor"), people.make_token(node="*")
-    with serving(made.config, made.data) as base:
-        made.base = base
+    with made.open():
         yield made
 
 

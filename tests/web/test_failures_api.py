@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from house import Browser, House
-from test_jobs_api import Node, submit
+from talker import Node, submit
 
 
 def fail(node: Node, log: str = "Segmentation fault") -> dict[str, Any]:

@@ -9,8 +9,8 @@ import pytest
 from painter import Painter
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
-from test_browser import Studio
-from window import Window, opened, serving
+from studio import Studio
+from window import Window, opened
 
 from server.disk.settings import Settings
 from server.library.people import People
@@ -29,11 +29,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str], str]
     for name in ("sh010", "sh020", "sh030", "sh040", "sh050"):
         made.asset(f"shots/{name}.blend", owner="student")
     (made.data / "demo/project.json").write_text('{"title": "Foxes"}')
-    people = People(Settings(made.config))
-    made.token, made.node_token = people.make_token(user="student"), people.make_token(node="*")
-    people.set_password("admin", "long enough")
-    with serving(made.config, made.data) as base:
-        made.base = base
+    People(Settings(made.config)).set_password("admin", "long enough")
+    with made.open("student"):
         yield made
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from house import House
-from test_jobs_api import Node, submit
+from talker import Node, submit
 
 
 def test_done_frames_are_listed_page_by_page(house: House) -> None:

@@ -13,11 +13,8 @@ from painter import Painter
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
-from test_browser import SIDEWAYS, SMALL, Studio
-from window import Window, opened, serving
-
-from server.disk.settings import Settings
-from server.library.people import People
+from studio import SIDEWAYS, SMALL, Studio
+from window import Window, opened
 
 SHOT = "/p/demo/asset/shots/sh010.blend"
 BOARD = "/p/demo/asset/shots/board.png"
@@ -37,10 +34,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str], str]
     (made.config / "users").mkdir(parents=True)
     for ident, title in (("ana", "Ana Ash"), ("ben", "Ben Birch")):
         (made.config / f"users/{ident}.json").write_text(json.dumps({"title": title, "role": "student"}))
-    people = People(Settings(made.config))
-    made.token, made.node_token = people.make_token(user="supervisor"), people.make_token(node="*")
-    with serving(made.config, made.data) as base:
-        made.base = base
+    with made.open():
         yield made
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 from selenium.webdriver.common.keys import Keys
-from test_browser import SIDEWAYS, SMALL
+from studio import SIDEWAYS, SMALL
 from window import Window, opened, serving
 
 from server.disk.settings import Settings

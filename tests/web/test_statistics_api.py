@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from house import Browser, House
-from test_jobs_api import Node, submit
+from talker import Node, submit
 
 from server.web.app import build
 

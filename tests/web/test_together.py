@@ -10,11 +10,10 @@ from contextlib import ExitStack
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
-from test_browser import ASSET, Studio
-from window import CLONE, Window, opened, serving
+from studio import ASSET, Studio
+from window import CLONE, Window, opened
 
 from server.disk.settings import Settings
-from server.library.people import People
 
 STATIC = CLONE / "templates" / "static"
 HOLD = """const real = window.fetch; window.held = new Promise(go => { window.release = go; });
@@ -32,9 +31,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str], str]
     (made.data / "demo/project.json").write_text('{"title": "Foxes"}')
     settings = Settings(made.config)
     settings.write("users", "ana", {"title": "Ana", "role": "student"})
-    made.token = People(settings).make_token(user="supervisor")
-    with serving(made.config, made.data) as base:
-        made.base = base
+    with made.open():
         yield made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from server.web.api.bodies import ASSET_FIELDS
 from server.web.api.check import REF
-from server.web.api.schema import TEXT, TEXTS, WHOLE, Schema, shape, texts
+from server.web.api.schema import TEXT, TEXTS, UNDO, WHOLE, Schema, shape, texts
 
 MANY = 1000  # at once
 FIELDS: Schema = {
@@ -52,13 +52,7 @@ ASSET_SHAPES: dict[str, Schema] = {
         "changed failed undo",
         changed=TEXTS,
         failed={"type": "array", "items": shape("address message", address=TEXT, message=TEXT)},
-        undo={
-            "anyOf": [
-                shape("method path", method=TEXT, path=TEXT, body={"type": ["object", "null"]}),
-                {"type": "null"},
-            ],
-            "description": "the call that takes it back",
-        },
+        undo=UNDO,
     ),
     "Everything": shape(
         "files people projects notes renders totals",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.library.history import KINDS
-from server.web.api.schema import ANYTHING, TEXT, Schema, shape
+from server.web.api.schema import ANYTHING, TEXT, UNDO, Schema, shape
 
 HISTORY_SHAPES: dict[str, Schema] = {
     "Change": shape(
@@ -17,18 +17,12 @@ HISTORY_SHAPES: dict[str, Schema] = {
         name=TEXT,
         fields={"type": "object", "description": "field: [before, after]; long values are cut"},
         more={**ANYTHING, "description": "what else was told: comment, kept, version, size …"},
-        undo={
-            "anyOf": [
-                shape("method path body", method=TEXT, path=TEXT, body={"type": ["object", "null"]}),
-                {"type": "null"},
-            ],
-            "description": "the call that takes it back, where that can be done",
-        },
+        undo=UNDO,
     ),
     "Undone": shape(
         "fields",
         fields={"type": "array", "items": TEXT},
-        undo={"anyOf": [shape("method path body", method=TEXT, path=TEXT, body=ANYTHING), {"type": "null"}]},
+        undo=UNDO,
     ),
     "HistoryUndo": {
         "type": "object",

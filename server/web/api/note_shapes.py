@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.web.api.schema import TEXT, TEXTS, TIME, TRUTH, Schema, shape
+from server.web.api.schema import TEXT, TEXTS, TIME, TRUTH, UNDO, Schema, shape
 
 ID: Schema = {"type": "string", "pattern": "^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6,12}$"}
 DRAWN: Schema = shape(
@@ -65,13 +65,7 @@ NOTE_SHAPES: dict[str, Schema] = {
             "description": "why it concerns whoever asks",
         },
         read=TRUTH,
-        undo={
-            "anyOf": [
-                shape("method path", method=TEXT, path=TEXT, body={"type": ["object", "null"]}),
-                {"type": "null"},
-            ],
-            "description": "the call that takes it back",
-        },
+        undo=UNDO,
     ),
     "Unread": shape("unread", unread={"type": "integer", "minimum": 0}),
     "NewNote": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.library.people import ROLES
-from server.web.api.schema import TEXT, TEXTS, TRUTH, Schema, shape, texts
+from server.web.api.schema import TEXT, TEXTS, TRUTH, UNDO, Schema, shape, texts
 from server.web.api.schema import WHOLE as WHOLE_NUMBER
 
 DOORS = ["tap", "pin", "password", "closed"]
@@ -39,13 +39,6 @@ WHOLE: dict[str, Schema] = {
     "system": TEXT,
     "uid": {"type": ["integer", "null"]},
     "etag": TEXT,
-}
-UNDO: Schema = {
-    "anyOf": [
-        shape("method path", method=TEXT, path=TEXT, body={"type": ["object", "null"]}),
-        {"type": "null"},
-    ],
-    "description": "the call that takes it back",
 }
 PEOPLE_SHAPES: dict[str, Schema] = {
     "User": shape("id title role", **USER),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.web.api.schema import MAYBE_TEXT, TEXT, TEXTS, TRUTH, WHOLE, Schema, shape, texts
+from server.web.api.schema import MAYBE_TEXT, TEXT, TEXTS, TRUTH, UNDO, WHOLE, Schema, shape, texts
 
 
 def said(most: int) -> Schema:
@@ -30,13 +30,6 @@ EXTERNAL: dict[str, Schema] = {
 AGAIN: dict[str, Schema] = {
     "id": {**said(100), "description": "of one that comes back"},
     "at": {**WHOLE, "description": "its place; at the end if not given"},
-}
-UNDO: Schema = {
-    "anyOf": [
-        shape("method path", method=TEXT, path=TEXT, body={"type": ["object", "null"]}),
-        {"type": "null"},
-    ],
-    "description": "the call that takes it back",
 }
 
 PROJECT_BODIES: dict[str, Schema] = {

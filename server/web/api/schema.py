@@ -32,4 +32,14 @@ def shape(required: str, **properties: Schema) -> Schema:
 
 
 def texts(most: int, longest: int) -> Schema:
+    """A list of so many texts, each so long, at most."""
     return {"type": "array", "items": {"type": "string", "maxLength": longest}, "maxItems": most}
+
+
+UNDO: Schema = {
+    "anyOf": [
+        shape("method path", method=TEXT, path=TEXT, body={"type": ["object", "null"]}),
+        {"type": "null"},
+    ],
+    "description": "the call that takes it back",
+}

@@ -26,6 +26,7 @@ from server.web.api.schema import (
     TEXTS,
     TIME,
     TRUTH,
+    UNDO,
     UPLOAD_STATES,
     WHOLE,
     Schema,
@@ -34,13 +35,6 @@ from server.web.api.schema import (
 )
 from server.web.api.upload_shapes import UPLOAD_BODIES, UPLOAD_SHAPES
 
-UNDO: Schema = {
-    "anyOf": [
-        shape("method path", method=TEXT, path=TEXT, body={"type": ["object", "null"]}),
-        {"type": "null"},
-    ],
-    "description": "the call that takes it back",
-}
 SETUP_STEP: Schema = shape(
     "id title about state checks lines",
     id=TEXT,
