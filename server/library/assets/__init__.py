@@ -7,7 +7,6 @@ change it. Every edit is validated here and written by the store.
 
 from __future__ import annotations
 
-import datetime
 import os
 import threading
 import uuid
@@ -16,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from server.disk import encoding, paths
+from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.errors import BadInput, Broken, Conflict, Forbidden, NotFound
 from server.disk.records import Entry, Stat
@@ -30,6 +29,7 @@ from ..search import Query, Row, parse_cursor
 from .fields import validate, with_changes
 from .listing import NOBODY, Listing, is_asset
 from .many import Many
+from .view import pretty, rfc3339, shown
 
 LIMIT, LIMIT_MOST = 100, 1000  # assets a page of an answer
 VIEWS_KEPT = 4096
@@ -184,7 +184,7 @@ class Assets:
         words = self._projects.set_of(project)
         if kept is not None and kept[0] is entry and kept[1] is words and self._is_shown_by(kept[2], entry):
             return kept[2]
-        view = self._make_view(entry, project)
+        view = shown(entry, project, self.standing(entry), self.thumbnail_url(entry))
         view["named"] = dict(words.named(paths.name_of(entry.address)))
         with self._lock:
             self._views[entry.address] = (entry, words, view)
@@ -454,50 +454,6 @@ class Assets:
                 listing = self._listings.setdefault(project.address, listing)
         return listing
 
-    def _make_view(self, entry: Entry, project: Project | None) -> dict[str, Any]:
-        facts, stat = entry.facts, entry.stat
-        waiting, true = self.standing(entry)
-        name = paths.name_of(entry.address)
-        inside = project.inside(entry.address) if project else paths.parse(entry.address)[1]
-        return {
-            "address": entry.address,
-            "project": project.ident if project else "",
-            "path": inside,
-            "name": (facts.name if facts else "") or pretty(name),
-            "description": facts.description if facts else "",
-            "type": facts.type if facts else "",
-            "state": facts.state if facts else "",
-            "priority": facts.priority if facts else 0,
-            "true_priority": true,
-            "waited_for_by": waiting,
-            "owner": facts.owner if facts else "",
-            "due": facts.due if facts else "",
-            "creator": facts.creator if facts else "",
-            "support": list(facts.support) if facts else [],
-            "tags": list(facts.tags) if facts else [],
-            "render": facts.render if facts else False,
-            "final": facts.final if facts else False,
-            "start": facts.start if facts else None,
-            "end": facts.end if facts else None,
-            "rating": facts.rating if facts else 0,
-            "pipeline": dict(facts.pipeline) if facts else {},
-            "time_budget": facts.time_budget if facts else 0,
-            "time_spent": facts.time_spent if facts else 0,
-            "protect": facts.protect if facts else False,
-            "status": entry.status,
-            "incomplete": entry.incomplete,
-            "broken": entry.broken,
-            "kind": kinds.kind(name),
-            "size": stat.size if stat else None,
-            "modified": rfc3339(stat.mtime_ns) if stat else None,
-            "etag": entry.etag,
-            "uuid": facts.uuid if facts else "",
-            "thumbnail": self.thumbnail_url(entry),
-            "facts": {},
-            "jobs": sorted(entry.jobs, reverse=True),  # ids begin with their time
-            "url": f"/p/{quote(project.ident)}/asset/{quote(inside)}" if project else "",
-        }
-
 
 def first_priority(project: Project | None, chosen: AssetType, words: AssetSet) -> int:
     """A new asset's: a project that isn't like the others says so, else its type does."""
@@ -510,23 +466,6 @@ def tells_of(record: Mapping[str, Any], stat: Stat) -> bool:
     """Whether a `file.json` was made of this state of the file, by what reads files now."""
     of = (record.get("size"), record.get("mtime_ns"), record.get("reader", 1))
     return of == (stat.size, stat.mtime_ns, kinds.READER)
-
-
-def pretty(name: str) -> str:
-    """A file name as people would write it: `hero_walk-v2.blend` gives `Hero walk v2`."""
-    stem = encoding.shown(paths.stem_of(name)).replace("_", " ").replace("-", " ")
-    stem = stem.removesuffix("@").rstrip(" .")
-    words = " ".join(stem.split()) or ("Frames" if "@" in name else encoding.shown(name))
-    return words[0].upper() + words[1:]
-
-
-def rfc3339(time_ns: int) -> str:
-    """A stored time. A file's may lie anywhere: what no calendar holds is shown as the epoch."""
-    try:
-        moment = datetime.datetime.fromtimestamp(time_ns // 1_000_000_000, datetime.UTC)
-    except (OverflowError, ValueError, OSError):
-        return "1970-01-01T00:00:00Z"
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 __all__ = ["Assets", "Page", "first_priority", "is_asset", "pretty", "rfc3339", "tells_of"]
