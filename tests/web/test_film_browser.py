@@ -17,7 +17,6 @@ from server.library.people import People
 
 SHOWN = "return document.querySelector('#stage img')?.alt"
 CELLS = "return [...document.querySelectorAll('#sheet i')].map(cell => cell.className).join('')"
-AT_END = "const e = document.getElementById('log'); return e.scrollHeight - e.scrollTop - e.clientHeight < 30"
 CHOSEN = "return document.querySelector('#chosen [name=frames]').value"
 
 

@@ -15,7 +15,6 @@ from house import SCENE, Browser, House
 from server.disk import intents
 
 OTHER = SCENE.replace(b"v304", b"v305")
-ANOTHER = SCENE.replace(b"v304", b"v306")
 
 
 def save_as(path: Path, content: bytes) -> None:

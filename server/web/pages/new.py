@@ -52,7 +52,6 @@ def page(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
         types=[shown(kind) for kind in types],
         picked=picked,
         size=f"{width} × {height}" if width else "",
-        set_title=words.title,
         chosen=chosen[:LOADS_MOST],
         loads_most=LOADS_MOST,
         offered=[] if chosen else loadable(shell, project),

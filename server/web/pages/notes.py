@@ -181,7 +181,6 @@ def one(shell: Shell, call: Call, note: Note, fresh: set[str], film: Film) -> Th
         "version": note.version,
         "drawn": note.marks is not None,
         "todo": todo(shell, note),
-        "todo_of": note.todo,
         "resolved": note.resolved,
         "resolved_by": person(shell, note.resolved_by)["title"] if note.resolved_by else "",
         "open": note.open,
