@@ -14,7 +14,7 @@ from server.disk.mounts import chosen_data, configured_shares
 from server.disk.paths import Share
 from server.disk.settings import Settings
 from server.disk.store import Store
-from server.library.people import People
+from server.library.people import People, User
 from server.library.projects import Project, Projects, changes
 
 TYPE = {
@@ -228,6 +228,24 @@ def test_students_leave_the_set_to_supervisors(office: Office) -> None:
     with pytest.raises(Forbidden):
         changes.fields({}, {"set": "default"}, office.student, office.projects.sets())
     assert changes.fields({}, {"title": "Ours"}, office.student, {}) == {"title": "Ours"}
+
+
+def test_students_change_what_is_said_of_their_own_films(office: Office) -> None:
+    def change(user: User, title: str) -> str:
+        made, _ = office.projects.change(
+            "demo", lambda data, now: (changes.fields(data, {"title": title}, user, {}), None), user
+        )
+        return made.title
+
+    office.people.add("ana", projects=["demo"])
+    office.people.add("ben", projects=["elsewhere"])
+    office.people.add("boss2", role="supervisor", projects=["elsewhere"])
+    assert change(office.people.user("ana"), "Ours") == "Ours"
+    assert change(office.student, "Anybody's, who is of no team") == "Anybody's, who is of no team"
+    assert change(office.people.user("boss2"), "Looked after") == "Looked after"
+    with pytest.raises(Forbidden, match="Only its team"):
+        change(office.people.user("ben"), "Taken over")
+    assert office.projects.get("demo").title == "Looked after"
 
 
 def test_a_new_project_has_a_folder_for_each_type(office: Office) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from server.disk import faults, files, paths, sidecar
-from server.disk.errors import BadInput, Conflict, CroftError, NotFound, Stale
+from server.disk.errors import BadInput, Conflict, CroftError, Forbidden, NotFound, Stale
 from server.disk.records import Problem, Stat
 from server.disk.settings import DEFAULTS, IDENT, Settings
 from server.disk.speech import say
@@ -161,6 +161,8 @@ class Projects:
         """
         require(user, "student")
         project = self.get(ident)
+        if not changes.may_change(user, project):
+            raise Forbidden(say("Only its team, supervisors and admins may change this."), project=ident)
         address = paths.join(project.address, paths.PROJECT_FILE)
         share = self._store.check_writable(project.address)
         with self._store.locks(share.name).hold(paths.lock_key(address)):

@@ -27,6 +27,12 @@ RFAM_KEYS = {"licence": "license", "set": "default"}  # written where the file h
 Data = dict[str, Any]
 
 
+def may_change(user: User, project: Project) -> bool:
+    """Whether somebody may change what is said of a project: students of other teams may not."""
+    mine = not user.projects or project.ident in user.projects
+    return user.at_least("supervisor") or (user.at_least("student") and mine)
+
+
 def fields(data: Data, changes: Mapping[str, Any], user: User, sets: Mapping[str, Any]) -> Data:
     """Title, description, licence, set, priority. BadInput, Forbidden."""
     found = dict(data)

@@ -10,7 +10,7 @@ import bottle
 from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.speech import count, say
-from server.library.projects import sets
+from server.library.projects import changes, sets
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -37,7 +37,7 @@ def page(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
         project=project,
         api=api,
         etag=project.etag,
-        may=user is not None and user.at_least("student"),
+        may=user is not None and changes.may_change(user, project),
         boss=user is not None and user.at_least("supervisor"),
         sets=offered(sets.titles(found.values()), project.set, sets.find(found, project.set)),
         priorities=sorted(words.priorities.items(), reverse=True),
