@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 import bpy
 
@@ -40,9 +40,8 @@ def choose(command: Command) -> Any:
     wanted = command.get("format")
     if not wanted and (image.file_format in MOVIES or getattr(image, "media_type", "") == "VIDEO"):
         wanted = "PNG"  # a film can't be made of separate frames
-    if command.get("width") and command.get("height"):
-        scene.render.resolution_x, scene.render.resolution_y = command["width"], command["height"]
-        scene.render.resolution_percentage = 100
+    if command.get("width") or command.get("height"):
+        resize(scene.render, command.get("width"), command.get("height"))
     if command.get("percentage"):
         scene.render.resolution_percentage = command["percentage"]
     if command.get("engine"):
@@ -83,6 +82,14 @@ def render_with(scene: Any, engine: str) -> None:
         except TypeError:  # this Blender calls it otherwise, or hasn't got it
             continue
     raise Refusal("this Blender has no renderer %r" % engine)
+
+
+def resize(render: Any, width: Optional[int], height: Optional[int]) -> None:
+    """In pixels; where one of them isn't said, the picture keeps its shape."""
+    shape = render.resolution_x / render.resolution_y
+    render.resolution_x = width or max(4, round((height or 4) * shape))
+    render.resolution_y = height or max(4, round((width or 4) / shape))
+    render.resolution_percentage = 100
 
 
 def sample(scene: Any, samples: int) -> None:

@@ -22,7 +22,7 @@ import json, sys
 sys.path.insert(0, sys.argv[-2])
 import bpy
 from node.inside.channel import Refusal
-from node.inside.wishes import render_with
+from node.inside.wishes import render_with, resize
 scene, told = bpy.context.scene, {}
 for engine in ("workbench", "cycles", "eevee"):
     render_with(scene, engine)
@@ -31,6 +31,13 @@ try:
     render_with(scene, "luxcore")
 except Refusal as refusal:
     told["luxcore"] = str(refusal)
+render = scene.render
+render.resolution_x, render.resolution_y = 200, 100
+for width, height in ((None, 50), (64, None), (30, 40)):
+    resize(render, width, height)
+    told[f"{width} {height}"] = [render.resolution_x, render.resolution_y]
+    if width is None:
+        assert render.resolution_percentage == 100
 with open(sys.argv[-1], "w") as file:
     json.dump(told, file)
 """
@@ -52,6 +59,7 @@ def test_each_renderer_by_its_plain_name(needs: Callable[[str], str], tmp_path: 
     found = json.loads(told.read_text())
     assert "no renderer 'luxcore'" in found.pop("luxcore")
     assert found.pop("eevee").startswith("BLENDER_EEVEE")
+    assert [found.pop(size) for size in ("None 50", "64 None", "30 40")] == [[100, 50], [64, 32], [30, 40]]
     assert found == {"workbench": "BLENDER_WORKBENCH", "cycles": "CYCLES"}
 
 

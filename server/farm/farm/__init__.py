@@ -33,6 +33,7 @@ from server.farm.farm import steer
 from server.farm.farm.figures import Figures
 from server.farm.farm.forecast import Forecast
 from server.farm.farm.machines import Machines
+from server.farm.farm.once import Once
 from server.farm.farm.powering import Powering
 from server.farm.farm.rows import Rows
 from server.farm.farm.talk import Talk
@@ -106,6 +107,7 @@ class Farm:
             *(settings, store, self.types, self._project_of, wall, disk, self._siblings_of, self._is_job),
             uses=uses,
         )
+        self._once = Once(store, self.jobs, self.job, wall)
         presence = Presence(settings.folder_path / "cache" / "presence.json", disk)
         self._renders: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}  # address -> when, what
         self._advice: dict[str, tuple[float, list[str]]] = {}  # job id -> when, what
@@ -172,16 +174,26 @@ class Farm:
 
     # -- jobs -----------------------------------------------------------------------------------------
 
-    def submit(self, user: User | str, request: Mapping[str, Any]) -> Job:
-        """Make a job: everything is checked before anything is written."""
+    def submit(self, user: User | str, request: Mapping[str, Any], role: str = "", key: str = "") -> Job:
+        """Make a job: everything is checked before anything is written. `role`: of who asks, where that is
+        another. `key`: asked with it before, it is the job that was made then (`once`)."""
         who = user if isinstance(user, str) else user.ident
-        role = "admin" if isinstance(user, str) else user.role
+        role = role or ("admin" if isinstance(user, str) else user.role)
+        if not key:
+            return self._submit(who, request, role)
+        return self._once.job(who, request, key, lambda asked: self._submit(who, request, role, asked))
+
+    def _submit(
+        self, who: str, request: Mapping[str, Any], role: str, asked: Mapping[str, str] | None = None
+    ) -> Job:
         self._checks.await_facts(request, self._reading_s)
         record = self._submitter.check(who, request, role)
         notices = self._checks.notices(record)
         self._checks.refuse(notices)
         told = [notice.sentence for notice in notices if notice.lasting and notice.severity != NOTE]
         record["warnings"] = told[:WARNINGS]
+        if asked:
+            record["asked"] = dict(asked)
         self._store.check_writable(record["file"])
         record, folder = self._submitter.make(record)
         place = JobPlace(record["id"], record["file"], folder)

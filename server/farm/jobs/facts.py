@@ -70,3 +70,25 @@ def output_folder(store: Store, address: str, raw: str) -> str:
     if link is None or not link.address:
         return paths.folder_of(address) if raw == "//" else ""
     return link.address if raw.endswith(("/", "\\")) else paths.folder_of(link.address)
+
+
+def output_for(store: Store, address: str, asked: str, scenes: str) -> str:
+    """Which output puts a scene's frames into the folder that was asked for; '' where none does. `scenes`:
+    the folder that the scene itself writes to. A file's name, as `x/sh010.####.png`, counts as its folder."""
+    plain = asked.replace("\\", "/")
+    if paths.SEPARATOR in plain:
+        place = paths.address(*paths.parse(plain.rstrip("/")))
+    else:
+        link = Links(store.shares, store.settings.folder("shares")).resolve(address, asked)
+        place = link.address if link is not None else ""
+    last = plain.rstrip("/").rpartition("/")[2]
+    if not plain.endswith("/") and ("#" in last or "." in last.strip(".")):
+        place = paths.folder_of(place) if place else ""
+    if place and place == renders_of(address):
+        return "version"
+    return "scene" if place and place == scenes else ""
+
+
+def renders_of(address: str) -> str:
+    """The folder in which each render of a file gets a new one."""
+    return paths.join(paths.folder_of(address), paths.RENDER, paths.own_stem(paths.name_of(address)))

@@ -55,7 +55,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "warnings": list,
     "parameters": dict,
     "source": dict,
-    **dict.fromkeys(("inputs", "caches"), dict),
+    **dict.fromkeys(("inputs", "caches", "asked"), dict),
     **dict.fromkeys(("timeout_s", "silence_s", "fps"), (int, float, type(None))),
 }
 

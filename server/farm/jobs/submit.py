@@ -36,16 +36,16 @@ MAX_RETRIES = 100
 _KNOWN = frozenset(
     {
         *("file", "frames", "output", "type", "priority", "order", "retries", "requires", "parameters"),
-        *("options", "name", "description", "project", "paused", *plan.KEYS),
+        *("options", "name", "description", "project", "paused", "out_path", *plan.KEYS),
     }
 )
 
 ProjectOf = Callable[[str], tuple[str, int] | None]  # address -> project's ident and render priority
 
 
-def new_id(now: datetime.datetime) -> str:
-    """`20261121-201500-3fa9c1`."""
-    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+def new_id(now: datetime.datetime, tail: str = "") -> str:
+    """`20261121-201500-3fa9c1`. `tail`: digits to end in, by which it is found again."""
+    return f"{now:%Y%m%d-%H%M%S}-{tail[:6] or secrets.token_hex(3)}"
 
 
 class Submitter:
@@ -124,7 +124,7 @@ class Submitter:
         given = {**{k: v for k, v in request.items() if k in job_type.parameters}, **given}
         parameters = job_type.check_parameters(given)
         frames = self._frames(request, path, job_type, address)
-        output = request.get("output", "version")
+        output = self._output(request, address, path, parameters)
         if output not in job_type.outputs:
             raise BadInput(
                 "output must be one of {outputs}, not {output}.",
@@ -177,7 +177,8 @@ class Submitter:
         """Write the job that `check` gave: its whole record, and the address of its folder."""
         address: str = record["file"]
         now = datetime.datetime.fromtimestamp(self._wall(), datetime.UTC)
-        record = {**record, "id": new_id(now), "created": _stamp(now)}
+        tail = str((record.get("asked") or {}).get("key", ""))
+        record = {**record, "id": new_id(now, tail), "created": _stamp(now)}
         share = self._store.share(paths.parse(address)[0])
         scene = self._store.path(address)
         folder_address = paths.job_folder(address, record["id"])
@@ -275,6 +276,25 @@ class Submitter:
                 )
             frames = frame_ranges.parse(frames[0])
         return frames
+
+    def _output(
+        self, request: Mapping[str, Any], address: str, path: Path, parameters: Mapping[str, Any]
+    ) -> Any:
+        """What is asked for, and what puts the frames where they are asked for."""
+        asked = request.get("out_path")
+        if asked in (None, ""):
+            return request.get("output", "version")
+        if not isinstance(asked, str):
+            raise BadInput("out_path must be a text.")
+        found = facts.output_for(self._store, address, asked, self._writes(address, path, parameters))
+        if not found or request.get("output", found) != found:
+            raise BadInput(
+                "Frames can't go to {path}: each render of this file gets a new folder in {folder}. Leave "
+                "out_path out, say that folder, or set the output path in the scene itself and say that.",
+                path=repr(asked[:200]),
+                folder=facts.renders_of(address),
+            )
+        return found
 
     def _writes(self, address: str, path: Path, parameters: Mapping[str, Any]) -> str:
         """The address of the folder that the scene itself writes to, as far as that is known."""

@@ -45,6 +45,12 @@ FRAMES: Schema = {
     "description": "instead of tasks: 5-8, 12",
 }
 
+KEY: Schema = {
+    "type": ["string", "null"],
+    "maxLength": 200,
+    "description": "as the header Idempotency-Key",
+}
+
 BODIES: dict[str, Schema] = {
     "NewAsset": {
         "type": "object",
@@ -199,6 +205,12 @@ BODIES: dict[str, Schema] = {
             "nodes_most": {"type": ["integer", "null"], "minimum": 0, "maximum": 100_000},
             "licences": {"anyOf": [texts(20, 60), {"type": "null"}]},
             "groups": {"anyOf": [texts(20, 60), {"type": "null"}]},
+            "out_path": {
+                "type": ["string", "null"],
+                "maxLength": 2000,
+                "description": "where the renders of this file go, or where the scene itself writes",
+            },
+            "idempotency_key": KEY,
         },
     },
     "JobChange": {
@@ -251,10 +263,23 @@ BODIES: dict[str, Schema] = {
     "NewJob": {
         "type": "object",
         "required": ["params"],
+        "additionalProperties": False,
         "properties": {
+            "user": {
+                "type": ["string", "null"],
+                "maxLength": 64,
+                "description": "oneself, if not given; a supervisor may name anybody",
+            },
+            "timestamp": {
+                "type": ["number", "string", "null"],
+                "maxLength": 60,
+                "description": "when it was asked for; Croft keeps its own time",
+            },
+            "idempotency_key": KEY,
             "name": {"type": ["string", "null"], "maxLength": 200},
             "params": {
                 "type": "object",
+                "description": "besides these, any setting of the job type: samples, format, scene …",
                 "required": ["scene_file"],
                 "properties": {
                     "scene_file": {"type": "string", "minLength": 1, "maxLength": 2000},

@@ -1,6 +1,6 @@
 """The API of jobs: submitting, listing, changing and ending them, their tasks.
 
-Also the agnostic submission (`new_job`) of studios' own tools, and the short paths that those expect.
+Also the short paths that studios' own tools expect; how those submit is `new_job`.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from server.disk import paths
 from server.disk.encoding import quote
-from server.disk.errors import BadInput, Forbidden, NotFound
+from server.disk.errors import BadInput, Forbidden
 from server.disk.speech import count, say, together
 from server.farm.farm import Job
 from server.library.people import User
@@ -25,6 +24,8 @@ FILTERS = {
     "user": (TEXT, "only this person's"),
     "file": (TEXT, "only jobs of this file, by its address"),
 }
+KEY_MOST = 200  # characters of an idempotency key
+IDEMPOTENT = {"Idempotency-Key": "asked again with the same key, the answer is the same job, for a week"}
 TASK_FILTERS = {
     "state": ({"type": "string", "enum": TASK_STATES}, "only tasks in this state"),
     "stage": (TEXT, "only this stage's; optional ones, like the preview, are told only so"),
@@ -59,7 +60,7 @@ def plain(row: dict[str, Any]) -> dict[str, Any]:
 
 def submit_job(services: Services, call: Call) -> Answer:
     user = call.require("student")
-    view = submit(services, user, dict(call.body))
+    view = submit(services, user, dict(call.body), call.header("idempotency-key"))
     location = ("Location", f"/api/jobs/{view['id']}")
     return Answer(view, said(view), 201, [location])
 
@@ -81,21 +82,30 @@ def said(view: dict[str, Any]) -> str:
 def check_job(services: Services, call: Call) -> Answer:
     user = call.require("student")
     request = {key: value for key, value in dict(call.body).items() if value is not None}
+    request.pop("idempotency_key", None)
     found = services.farm.check(user, request, wait=True)
     if not found["notices"]:
         return Answer(found, say("All is well."))
     return Answer(found, found["notices"][0]["text"])
 
 
-def submit(services: Services, user: User, request: dict[str, Any]) -> dict[str, Any]:
+def submit(
+    services: Services, user: User, request: dict[str, Any], key: str = "", owner: str = ""
+) -> dict[str, Any]:
+    """A new job, `owner`'s if not one's own; or that which was made when the same was asked before by this
+    idempotency key, which may stand in the request."""
     request = {key: value for key, value in request.items() if value is not None}
+    key = request.pop("idempotency_key", "") or key
+    if len(key) > KEY_MOST:
+        raise BadInput("Idempotency-Key is longer than {most} characters.", most=KEY_MOST)
     priority = request.get("priority")
     if priority is not None and not user.at_least("supervisor"):
         address = str(request.get("file", ""))
         usual = usual_priority(services, address)
         if priority > usual:
             raise Forbidden("Only a supervisor may set a priority above {usual}. Leave it out.", usual=usual)
-    view: dict[str, Any] = services.farm.view(services.farm.submit(user, request))
+    job = services.farm.submit(owner or user.ident, request, role=user.role, key=key)
+    view: dict[str, Any] = services.farm.view(job)
     return view
 
 
@@ -104,47 +114,6 @@ def usual_priority(services: Services, address: str) -> int:
     project = services.projects.of(address) if entry else None
     own = entry.facts.priority if entry and entry.facts else 0
     return max(own, project.render_priority if project else 3)
-
-
-def submit_new_job(services: Services, call: Call) -> Answer:
-    user = call.require("student")
-    view = submit(services, user, from_params(services, call.body))
-    return Answer(view["id"], said(view), 201)
-
-
-def from_params(services: Services, body: dict[str, Any]) -> dict[str, Any]:
-    """The agnostic submission's parameters as a request of ours."""
-    params = body["params"]
-    scene = params["scene_file"]
-    if paths.SEPARATOR not in scene:
-        scene = address_of(services, scene)
-    frames = params.get("frange")
-    step = params.get("step") or 1
-    if frames and step > 1:
-        parts = [part.strip() for part in frames.split(",")]
-        frames = ",".join(f"{p}x{step}" if "-" in p.lstrip("-") and "x" not in p else p for p in parts)
-    elif step > 1:
-        raise BadInput("step needs frange: say which frames.", field="step")
-    request: dict[str, Any] = {"file": scene, "frames": frames, "name": body.get("name")}
-    renderer = params.get("renderer")
-    if renderer and renderer.lower() not in ("blender", "cycles", "eevee", "workbench"):
-        request["type"] = renderer
-    options = {name: params[name] for name in ("chunk_size", "xres", "yres", "camera", "out_path")
-               if params.get(name) is not None}  # fmt: skip
-    if options:
-        request["options"] = options
-    return request
-
-
-def address_of(services: Services, path: str) -> str:
-    """The address of a path on this machine, as tools know files that know no shares."""
-    for share in services.store.shares:
-        root = str(share.root).rstrip("/") + "/"
-        if path.startswith(root) and len(path) > len(root):
-            return paths.address(share.name, path[len(root) :])
-    raise NotFound(
-        "{path} lies on no share: send its address, such as data::demo/shots/sh010.blend.", path=path[:200]
-    )
 
 
 def show_job(services: Services, call: Call) -> Answer:
@@ -238,14 +207,11 @@ def show_task(services: Services, call: Call) -> Answer:
     return Answer(task, f"{said} {task['state']}.")
 
 
-NEW_JOB = Route("POST", "/api/new_job", submit_new_job, "submit a render by the agnostic parameters",
-                role="student", body=ref("NewJob"), data=TEXT, status=201, errors=(404, 409, 415),
-                tag="jobs")  # fmt: skip
 ROUTES = [
     Route("GET", "/api/jobs", list_jobs, "jobs, newest first", query={**FILTERS, **PAGING}, listing=True,
           data=ref("Job"), errors=(404,), tag="jobs"),
     Route("POST", "/api/jobs", submit_job, "submit a render", role="student", body=ref("JobRequest"),
-          data=ref("Job"), status=201, errors=(404, 409, 415), tag="jobs"),
+          data=ref("Job"), status=201, errors=(404, 409, 415), headers=IDEMPOTENT, tag="jobs"),
     Route("POST", "/api/jobs/check", check_job, "what to know before a render is submitted; changes nothing",
           role="student", body=ref("JobRequest"), data=ref("JobCheck"), errors=(404,), tag="jobs"),
     Route("GET", "/api/jobs/{id}", show_job, "one job", data=ref("Job"), tag="jobs"),
@@ -259,9 +225,8 @@ ROUTES = [
           listing=True, data=ref("Task"), errors=(409,), tag="jobs"),
     Route("GET", "/api/jobs/{id}/tasks/{n}", show_task, "one task", data=ref("Task"), errors=(409,),
           tag="jobs"),
-    NEW_JOB,
-    Route("POST", "/new_job", submit_new_job, "the same, for tools that know no /api", role="student",
-          body=ref("NewJob"), data=TEXT, status=201, errors=(404, 409, 415), tag="jobs"),
+    Route("GET", "/api/jobs/", list_jobs_plain, "the same, for tools that end it in a slash",
+          query={**FILTERS, **PAGING}, listing=True, data=ref("Job"), errors=(404,), tag="jobs"),
     Route("GET", "/jobs", list_jobs_plain, "jobs, with jobID and jobs-status too",
           query={**FILTERS, **PAGING}, listing=True, data=ref("Job"), errors=(404,), tag="jobs"),
     Route("DELETE", "/jobs/{id}", cancel_job, "stop a job", role="student", data=ref("Job"), errors=(409,),
