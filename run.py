@@ -156,6 +156,18 @@ def command_line() -> argparse.ArgumentParser:
     submit.add_argument("--output", choices=("version", "scene"), help="default: version")
     submit.add_argument("--type", help="job type (default: what fits the file)")
     submit.add_argument("--priority", type=int, help="1 to 5")
+    submit.add_argument("--name", help="what to call it (default: the file's name)")
+    submit.add_argument("--user", help="whose it shall be, where supervisors submit for others")
+    submit.add_argument("--renderer", help="cycles, eevee, workbench, or a job type")
+    submit.add_argument("--step", type=int, help="with --frames: every so many frames")
+    submit.add_argument("--chunk-size", type=int, help="frames that a computer takes at once")
+    submit.add_argument("--xres", type=int, help="width in pixels")
+    submit.add_argument("--yres", type=int, help="height in pixels")
+    submit.add_argument("--camera", help="the name of a camera in the file")
+    submit.add_argument(
+        "--out-path", help="the folder of this file's renders, or the scene's own output path"
+    )
+    submit.add_argument("--key", help="idempotency key: asked again with it, it is the same job for a week")
     submit.add_argument("--wait", action="store_true", help="show progress until the job has ended")
 
     def of_file(name: str, summary: str) -> argparse.ArgumentParser:

@@ -19,23 +19,42 @@ from server.disk.errors import BadInput
 
 ENDED = ("done", "failed", "cancelled")
 LOOK_S = 0.5
+AGNOSTIC = ("renderer", "step", "chunk_size", "xres", "yres", "camera", "out_path")
 
 
 def run(options: argparse.Namespace) -> int:
-    request: dict[str, Any] = {"file": address_of(options)}
-    for name in ("frames", "output", "type", "priority"):
-        if getattr(options, name) is not None:
-            request[name] = getattr(options, name)
+    call, request = asked(options)
     with running_server(options) as server:
-        job = server.post("/api/jobs", request)
-        print(job["id"], flush=True)
+        made = server.post(call, request)
+        ident = str(made["id"] if isinstance(made, dict) else made)
+        print(ident, flush=True)
         if not options.wait:
             return 0
-        job = follow(server, job["id"])
+        job = follow(server, ident)
     failed = job["counts"].get("failed", 0)
     if job["state"] != "done":
         print(f"The job is {job['state']}; {failed} of {job['total']} failed.", file=sys.stderr)
     return 0 if job["state"] == "done" else 1
+
+
+def asked(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Which call of the API it takes, and its body: the agnostic one where its own words were used."""
+    address = address_of(options)
+    given: dict[str, Any] = {name: value for name, value in vars(options).items() if value is not None}
+    params = {name: given[name] for name in AGNOSTIC if name in given}
+    more: dict[str, Any] = {name: given[name] for name in ("name", "priority") if name in given}
+    if "key" in given:
+        more["idempotency_key"] = given["key"]
+    if not params and "user" not in given:
+        plain: dict[str, Any] = {name: given[name] for name in ("frames", "output", "type") if name in given}
+        return "/api/jobs", {"file": address, **plain, **more}
+    if "output" in given:
+        raise BadInput("--output can't stand with these: say --out-path instead.")
+    if "type" in given and "renderer" in given:
+        raise BadInput("--type and --renderer mean the same: leave one out.")
+    params["renderer"] = given.get("renderer") or given.get("type")
+    params |= {"scene_file": address, "frange": given.get("frames")}
+    return "/api/new_job", {"params": params, "user": given.get("user"), **more}
 
 
 def follow(server: Client, ident: str, timeout_s: float = float("inf")) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from house import Browser, House, Reply
 
+import run
+from server.cli.submit import asked
+from server.disk.errors import BadInput
 from server.web.app import build
 
 STAMP = 1763800000.5
@@ -177,3 +180,29 @@ def test_asked_again_after_a_restart_or_another_server_it_is_the_same_job(house:
         assert browser.post("/api/new_job", body).data != first
     finally:
         started.close()
+
+
+def test_the_command_submit_says_the_same() -> None:
+    """`run.py submit` sends what the page of calls tells: the plain request, or the agnostic one."""
+
+    def sent(*words: str) -> tuple[str, dict[str, Any]]:
+        return asked(run.command_line().parse_args(["submit", "data::demo/a.blend", *words]))
+
+    file = "data::demo/a.blend"
+    plain = {"file": file, "frames": "1-3", "output": "scene", "priority": 2, "idempotency_key": "k"}
+    words = ["--frames", "1-3", "--output", "scene", "--key", "k", "--priority", "2"]
+    assert sent(*words) == ("/api/jobs", plain)
+    params = {"scene_file": file, "frange": "1-9", "step": 2, "xres": 64, "renderer": "cycles"}
+    words = ["--renderer", "cycles", "--step", "2", "--xres", "64", "--user", "ana", "--name", "quick"]
+    agnostic = {"name": "quick", "user": "ana", "params": params}
+    assert sent("--frames", "1-9", *words) == ("/api/new_job", agnostic)
+    for wrong in (("--step", "2", "--output", "version"), ("--type", "x", "--renderer", "cycles")):
+        with pytest.raises(BadInput):
+            sent(*wrong)
+
+
+def test_a_priority_is_a_supervisors_word_here_too(house: House) -> None:
+    params = {"scene_file": house.scene(), "frange": "1"}
+    student, boss = house.browser("student"), house.browser("supervisor")
+    assert ask(student, params, priority=5).status == 403
+    assert boss.get(f"/api/jobs/{ask(boss, params, priority=5).data}").data["priority"] == 5

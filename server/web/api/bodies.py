@@ -275,6 +275,7 @@ BODIES: dict[str, Schema] = {
                 "maxLength": 60,
                 "description": "when it was asked for; Croft keeps its own time",
             },
+            "priority": {"type": ["integer", "null"], "minimum": 1, "maximum": 5},
             "idempotency_key": KEY,
             "name": {"type": ["string", "null"], "maxLength": 200},
             "params": {

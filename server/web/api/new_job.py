@@ -83,6 +83,8 @@ def from_params(services: Services, body: dict[str, Any]) -> dict[str, Any]:
     if engine:
         options["engine"] = engine
     request: dict[str, Any] = {"file": scene, "frames": frames_of(params), "name": body.get("name")}
+    if body.get("priority") is not None:
+        request["priority"] = body["priority"]
     if kind:
         request["type"] = kind
     if params.get("out_path"):
