@@ -1,4 +1,4 @@
-// Buttons and forms say themselves what they do, and are sent to /do, which answers browsers without scripts, too.
+// Buttons and forms say themselves what they do, and are sent to /do, as browsers without scripts send them.
 
 export const on = (name, job, ...more) => document.addEventListener(name, job, ...more);
 export const one = (selector, inside = document) => inside.querySelector(selector);
@@ -126,7 +126,7 @@ let typing;
 for (const name of ["change", "input"]) {
   on(name, ({ target }) => {
     const { form } = target;
-    const typed = name === "input" && target.type === "search"; // one step back for all that was typed
+    const typed = name === "input" && target.type === "search";
     if (form?.matches("[data-auto]")) {
       clearTimeout(typing);
       typing = setTimeout(() => filter(form, typed), typed ? 300 : 0);

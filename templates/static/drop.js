@@ -1,5 +1,4 @@
-// Files dropped on a page that takes them (main[data-drop] names the project), or chosen with its buttons, are
-// sent into their person's own waiting place. The page Drop shows what waits there; on others (data-auto) they
+// Files that are dropped or chosen, sent into their person's own waiting place; data-auto adds them from there.
 import { act, ask, every, fill, lookAgain, make, on, one, say, tell } from "./act.js";
 import { Sender } from "./send.js";
 

@@ -1,5 +1,4 @@
-// Fields that save themselves: form[data-edit] names the record, data-etag its version. A field's default is what
-// the server last told, its value what the person has: only a person's choice takes that away.
+// Fields that save themselves. A field's default is what the server last told, its value what its person has.
 import { ask, emit, every, make, on, words } from "./act.js";
 
 const QUIET_MS = 500;

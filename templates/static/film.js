@@ -1,20 +1,19 @@
-// A render as a film. The stage shows the frame that was done last and follows it, until a person chooses one.
-// Pictures are fetched before they are shown, so that nothing flickers.
+// A render as a film: the stage follows the newest frame, until a person chooses one.
 import { ask, emit, every, fill, lookAgain, make, on, one } from "./act.js";
 
-const CHUNK = 200; // frames' records asked for at once
+const CHUNK = 200;
 const AHEAD = 48;
 const KEPT = 400;
-const AGAIN_MS = 700; // a picture that isn't made yet is asked for again
+const AGAIN_MS = 700;
 
 let film = null;
 let stage, scrub;
 let job = "";
 let numbers = [];
-let at = 0; // the present one's place among them
+let at = 0;
 let following = true;
 let playing = null;
-let wanted = 0; // the newest showing that was asked for: an older one that comes late isn't shown
+let wanted = 0; // an older showing that comes late isn't shown
 const records = new Map();
 const chunks = new Map();
 const pictures = new Map();

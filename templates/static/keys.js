@@ -1,5 +1,4 @@
-// Keys for those who know their way: an element with data-key="g h" is pressed by these keys, one after the other.
-// Never while somebody types; base.html lists them under ?, where they can be switched off.
+// An element with data-key="g h" is pressed by these keys, never while somebody types.
 
 import { on, one } from "./act.js";
 const AFTER_MS = 1500;

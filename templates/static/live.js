@@ -1,10 +1,9 @@
-// Keeps a page true while things change: main[data-live] names the kinds of change that concern it. Changes
-// are gathered for half a second, the page's own address is asked for its inside, and that is morphed in.
+// Keeps a page true: what concerns main[data-live] has its inside fetched again and morphed in.
 import { ask, emit, every, on, one, words } from "./act.js";
 import { morph } from "./morph.js";
 
 const main = one("main[data-live]");
-const GATHER_MS = 100; // the server has gathered for half a second already
+const GATHER_MS = 100;
 const SPEAK_MS = 10000;
 const ONLY_LIMIT = 40;
 

@@ -1,5 +1,4 @@
-// Makes an old tree look like a new one by changing as little as possible, so that focus, scrolling, open
-// details and half-typed text stay. Elements are known again by their id; [data-keep] is left alone.
+// Makes an old tree look like a new one, changing as little as possible. [data-keep] is left alone.
 import { every } from "./act.js";
 import { anyMine, mine, tellField, told } from "./edit.js";
 

@@ -1,8 +1,7 @@
-// Sends files in parts that can be gone on with, and tells of its items by "change" events. An item is waiting,
-// comparing, sending, lost, full, checking, done, same, paused, stopped or failed.
+// Sends files in parts that can be gone on with, and tells of its items by "change" events.
 import { ask } from "./act.js";
 
-const LANES = 3; // files at once: small ones would wait for each other's answers
+const LANES = 3;
 const TRIES = 6;
 const FULL_MS = 10000;
 const OVER = ["done", "same", "needs", "stopped", "failed"];

@@ -1,5 +1,4 @@
-// One event stream for all tabs of a browser, as a shared worker, which plain http allows. A browser without them
-// loads it into the tab. Where the server's streams are all taken, pages look for themselves now and then.
+// One event stream for all tabs of a browser: a shared worker, which plain http allows, or in the tab.
 const AGAIN_MS = 3000;
 const tabs = new Set();
 const tell = (message) => { for (const tab of tabs) tab.postMessage(message); };
@@ -8,7 +7,7 @@ let lost = false;
 let last = "";
 
 function setLost(now) {
-  if (lost && !now) tell({ reload: true }); // more may have happened than the server remembers
+  if (lost && !now) tell({ reload: true });
   lost = now;
   tell({ lost });
 }

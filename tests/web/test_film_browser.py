@@ -25,7 +25,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str], str]
     needs("chromedriver")
     folder = tmp_path_factory.mktemp("film")
     made = Studio(folder / "config", folder / "data")
-    for name in ("sh010", "sh020", "sh030", "sh040", "sh050"):
+    for name in ("sh010", "sh015", "sh020", "sh030", "sh040", "sh050"):
         made.asset(f"shots/{name}.blend", owner="student")
     (made.data / "demo/project.json").write_text('{"title": "Foxes"}')
     People(Settings(made.config)).set_password("admin", "long enough")
@@ -232,9 +232,9 @@ SIGN_IN = """const [body, done] = arguments; fetch('/api/session',
 def test_the_shots_play_as_one_film(studio: Studio, window: Window) -> None:
     """Shot after shot: three frames, a gap of four, two frames."""
     shots = "/api/assets/data::demo/shots/"
-    for name in ("sh010", "sh020", "sh030"):
+    for name in ("sh010", "sh015", "sh030"):
         studio.ask("PATCH", f"{shots}{name}.blend", {"render": True, "type": "shot"})
-    studio.ask("PATCH", f"{shots}sh020.blend", {"start": 1, "end": 4})
+    studio.ask("PATCH", f"{shots}sh015.blend", {"start": 1, "end": 4})
     for job in studio.ask("GET", "/api/jobs?limit=1000"):
         if job["state"] in ("waiting", "running", "paused"):
             studio.ask("DELETE", f"/api/jobs/{job['id']}")
@@ -247,7 +247,7 @@ def test_the_shots_play_as_one_film(studio: Studio, window: Window) -> None:
     window.until("return document.querySelector('#scrub').max == 8")
     window.run("window.kept = true")
     tiles = window.all(".cards a")
-    assert [tile.text.splitlines() for tile in tiles] == [["sh010"], ["No picture yet", "sh020"], ["sh030"]]
+    assert [tile.text.splitlines() for tile in tiles] == [["sh010"], ["No picture yet", "sh015"], ["sh030"]]
     tiles[2].click()
     window.until("return document.querySelector('#stage img')?.alt == 'Frame 8'")
     window.until("return location.search == '?frame=8'")
@@ -255,19 +255,19 @@ def test_the_shots_play_as_one_film(studio: Studio, window: Window) -> None:
     window.run("document.activeElement.blur()")
     keys(window, Keys.ARROW_LEFT)
     window.until(SLATE)
-    window.until_text("#caption", "sh020")
+    window.until_text("#caption", "sh015")
     window.run(STEPPED)
     window.until("return document.querySelector('#stage img').alt == 'Frame 1'")
     window.run(SEEN)
     window.button("Play").click()
     window.until(PLAYED)
     window.button("Pause").click()
-    studio.render("shots/sh020.blend", "1-4")
+    studio.render("shots/sh015.blend", "1-4")
     painter.paint()
     window.until("return document.querySelectorAll('.cards .stage').length == 0")
     assert window.run("return window.kept") is True
     window.go("/p/demo/home")
-    window.until("return document.querySelector('#last-picture')?.getAttribute('src').includes('/sh020')")
+    window.until("return document.querySelector('#last-picture')?.getAttribute('src').includes('/sh015')")
     before = window.run("return document.querySelector('#last-picture').getAttribute('src')")
     painter.paint()
     window.until("return document.querySelector('#last-picture').getAttribute('src') != arguments[0]", before)

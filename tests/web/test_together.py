@@ -256,8 +256,8 @@ def test_scripts_and_styles_stay_small() -> None:
     """Readable as they are, and no more than this: a phone on a school's network loads them in a moment."""
     scripts = {path.name: path.stat().st_size for path in STATIC.rglob("*.js")}
     styles = {path.name: path.stat().st_size for path in STATIC.rglob("*.css")}
-    assert sum(scripts.values()) < 60 * 1024, scripts
-    assert sum(styles.values()) < 40 * 1024, styles
+    assert sum(scripts.values()) < 60_000, scripts
+    assert sum(styles.values()) < 40_000, styles
     for path in STATIC.rglob("*.js"):
         assert max(map(len, path.read_text("utf-8").splitlines())) < 260, f"{path.name} looks minified"
         text = path.read_text("utf-8")
