@@ -8,6 +8,7 @@ export const csrf = one('meta[name="croft-csrf"]')?.content ?? "";
 const sentences = JSON.parse(document.body.dataset.words || "{}");
 export const words = (name, values = {}) => fill(sentences[name] ?? name, values);
 export const fill = (text, values = {}) => text.replace(/\{(\w+)\}/g, (all, key) => values[key] ?? all);
+export const plain = (event) => !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || event.button);
 export const emit = (name, detail) => document.dispatchEvent(new CustomEvent(`croft-${name}`, { detail }));
 export const lookAgain = () => emit("look-again");
 
@@ -93,7 +94,7 @@ on("click", async (event) => {
   const copy = event.target.closest("[data-copy]");
   if (copy) say(await copyText(copy.dataset.copy) ? copy.dataset.copied || words("copied") : words("by-hand", { text: copy.dataset.copy }));
   const link = event.target.closest("a[data-within]");
-  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  if (!link || !plain(event)) return;
   event.preventDefault();
   const again = event.detail > 1;
   if (again && link.dataset.solo === undefined) return;

@@ -1,5 +1,5 @@
 // A render as a film: the stage follows the newest frame, until a person chooses one.
-import { ask, emit, every, fill, lookAgain, make, on, one } from "./act.js";
+import { ask, emit, every, fill, lookAgain, make, on, one, plain } from "./act.js";
 
 const CHUNK = 200;
 const AHEAD = 48;
@@ -229,7 +229,7 @@ on("input", (event) => { if (film && event.target === scrub) show(+scrub.value);
 on("click", (event) => {
   const cell = film && event.target.closest("#sheet i");
   if (cell) { pick(cell, event); return; }
-  if (!film || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  if (!film || !plain(event)) return;
   const { target } = event;
   const link = target.closest(".strip a, a[data-frame]");
   const plot = target.closest(".times");
@@ -250,7 +250,7 @@ on("click", (event) => {
 });
 
 on("keydown", (event) => {
-  if (!film || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  if (!film || !plain(event) || event.defaultPrevented) return;
   const { target, key } = event;
   const link = target.closest?.(".strip a");
   const step = { ArrowRight: 1, ArrowLeft: -1 }[key];

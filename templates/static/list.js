@@ -12,7 +12,7 @@ function pick(button) {
   const row = button.closest("[id]");
   const list = one("#many").elements[name].cloneNode(true);
   for (const choice of [...list.options]) {
-    const types = choice.dataset.of?.split(" "); // that go through this state
+    const types = choice.dataset.of?.split(" ");
     if (!choice.value || (types && choice.value !== value && !types.includes(button.dataset.of))) choice.remove();
   }
   list.value = value || "none";
@@ -43,7 +43,7 @@ function count() {
   if (all) all.checked = number > 0 && number === ticks().length;
 }
 
-let last = null; // the file that was ticked last: with Shift, all between are
+let last = null;
 on("click", ({ target, shiftKey }) => {
   const button = target.closest("[data-rows] .cell");
   if (button) pick(button);

@@ -43,9 +43,7 @@ async function look() {
       speak();
       emit("looked");
     }
-  } catch {
-    // The stream notices a lost connection too, and says so.
-  } finally {
+  } catch { /* the stream says so */ } finally {
     busy = false;
     if (waiting) setTimeout(look, GATHER_MS);
   }

@@ -33,8 +33,7 @@ function field(old, fresh) {
   tellField(old, told(fresh), keep);
 }
 
-const own = (old, name) => (name === "open" && old.tagName === "DETAILS") || (name === "hidden" && old.dataset.withoutScript !== undefined)
-  || old.tagName === "I"; // a cell of a render's sheet, marked by film.js
+const own = (old, name) => (name === "open" && old.tagName === "DETAILS") || (name === "hidden" && old.dataset.withoutScript !== undefined) || old.tagName === "I";
 
 function attributes(old, fresh) {
   for (const { name, value } of [...fresh.attributes]) {
