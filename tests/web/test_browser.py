@@ -29,6 +29,7 @@ PAGES += ["/p/demo/render/shots/sh010.blend", "/p/demo/render/shots/sh010.blend?
 PAGES += ["/history", "/p/demo/history?who=student", "/p/demo/history?q=nothing+at+all"]
 PAGES += ["/p/demo/team", "/p/demo/new", "/p/demo/project", "/p/demo/shots", "/p/demo/credits"]
 PAGES += ["/notes", "/p/demo/notes?show=all"]
+PAGES += ["/me/tokens"]
 PAGES += ["/computers", "/me", "/api/docs", "/nowhere", "/statistics", "/p/demo/statistics?days=30"]
 
 

@@ -45,6 +45,7 @@ from server.web.pages import (
     shots,
     start,
     team,
+    tokens,
     users,
 )
 from server.web.pages.shell import Shell
@@ -90,6 +91,7 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         "/": lambda: start.start(shell, services.call()),
         "/sign-in": lambda: people.sign_in(shell, services.call()),
         "/me": lambda: people.me(shell, call()),
+        "/me/tokens": lambda: tokens.page(shell, call()),
         "/admin/users": lambda: users.page(shell, call()),
         "/admin/users/<ident>": lambda ident: users.one(shell, call(), ident),
         "/setup": lambda: setup.page(shell, services.call()),
@@ -144,6 +146,7 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
     }
     for path, callback in routes.items():
         app.route(path, "GET", callback)
+    app.route("/me/tokens", "POST", lambda: tokens.change(shell, call()))
     return partial(error_page, shell)
 
 
