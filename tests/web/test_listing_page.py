@@ -191,12 +191,12 @@ def test_what_cant_be_says_why(ana: Browser, body: dict[str, Any], status: int, 
 
 
 def test_any_words_in_the_address_stay_words(ana: Browser) -> None:
-    for nasty in ("<script>alert(1)</script>", "{{7*7}}", "{n} {0} %s", "‮abc", '"><b>', "x" * 500):
+    for nasty in ("<script>alert(1)</script>", "{{'ha'*3}}", "{n} {0} %s", "‮abc", '"><b>', "x" * 500):
         for field in ("q", "type", "state", "owner", "view"):
             reply = ana.ask("GET", f"{PAGE}?{field}=" + re.sub(r"[%&+#]", "", nasty))
             assert reply.status == 200, (field, nasty)
             page = reply.body.decode()
             assert "<script>alert" not in page
             assert '"><b>' not in page
-            assert "49" not in page or "{{" not in nasty
+            assert "hahaha" not in page
     assert ana.get(f"{PAGE}?q=" + "x" * 10_000).status == 400

@@ -59,13 +59,13 @@ def test_pairs_find_files_alone_and_nothing_finds_nothing(ana: Browser) -> None:
 
 
 def test_any_words_stay_words(house: House, ana: Browser) -> None:
-    house.asset("demo/shots/x.blend", name="<b>{x}</b>", description="{{7*7}}")
-    for q in ("<script>alert(1)</script>", "{{7*7}}", "<b>{x}", "{n}", "‮x", '"', "%s"):
+    house.asset("demo/shots/x.blend", name="<b>{x}</b>", description="{{'ha'*3}}")
+    for q in ("<script>alert(1)</script>", "{{'ha'*3}}", "<b>{x}", "{n}", "‮x", '"', "%s"):
         reply = ana.ask("GET", "/search?q=" + q.replace("%", "%25"))
         assert reply.status == 200, q
         page = reply.body.decode()
         assert "<script>alert" not in page
         assert "<b>{x}" not in page
-        assert "49" not in page
+        assert "hahaha" not in page
     assert ana.get("/search?q=" + "x" * 10_000).status == 400
     assert Browser(house.croft.wsgi).get("/search?q=fox").status == 303
