@@ -12,6 +12,7 @@ from house import Browser, House, Reply
 import run
 from server.cli.submit import asked
 from server.disk.errors import BadInput
+from server.farm.jobs import facts
 from server.web.app import build
 
 STAMP = 1763800000.5
@@ -104,6 +105,16 @@ def test_frames_go_where_they_are_asked_for(house: House) -> None:
     ):
         params = {"scene_file": address, "frange": "1", "out_path": place}
         assert parameters(browser, ask(browser, params))["output"] == "version"
+
+
+def test_the_scenes_own_output_can_be_asked_for_by_its_folder(house: House) -> None:
+    address, store = house.scene(), house.croft.services.store
+    own = "data::demo/frames/sh010"
+    for asked_for in (own, own + "/", "//../frames/sh010/", "//../frames/sh010/x_####.png"):
+        assert facts.output_for(store, address, asked_for, own) == "scene"
+    for elsewhere in ("data::demo/frames", "//", "/tmp/", "data::demo/frames/sh010/more"):
+        assert facts.output_for(store, address, elsewhere, own) == ""
+    assert facts.output_for(store, address, "/tmp/", "") == ""
 
 
 def test_whose_render_it_is(house: House) -> None:

@@ -30,6 +30,8 @@ def work_of(job: Job, stage: Stage, types: JobTypes, secret: bytes) -> Work:
         if not seal.fits(secret, job.record) and (guarded or not own(stage.commands, commands)):
             return Work(Need(job.share, labels), b"", why=UNSEALED)
         simple = bool(stage.record.get("simple")) and job.output == "scene"
+        # RFAM's node renders with whatever the scene was saved with.
+        simple = simple and not (job.record.get("parameters") or {}).get("engine")
         programs, does = frozenset(stage.texts("programs")), frozenset(stage.texts("does"))
         need = _need(job, stage, labels, programs, simple, does)
         leaves = stage.per != "list" and writes(commands, _UUID)
