@@ -19,7 +19,8 @@ from server.library.people import People
 
 SCENE = b"BLENDER-v304" + b"ENDB" + bytes(20)  # a whole file of nothing
 ASSET = "/p/demo/asset/shots/sh010.blend"
-SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
+# Not the window's width: a phone's browser widens that to what the page needs.
+SIDEWAYS = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
 TARGETS = "button, a.button, input:not([type=hidden], [type=checkbox], [type=radio], .aside), label.tick, "
 TARGETS += "label.choice, select, nav a"
 SMALL = (

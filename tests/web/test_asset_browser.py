@@ -14,7 +14,7 @@ from window import Window, opened, serving
 
 SCENE = b"BLENDER-v304" + b"ENDB" + bytes(20)
 PAGE = "/p/demo/asset/shots/sh010.blend"
-SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
+SIDEWAYS = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 @pytest.fixture(scope="module")

@@ -76,6 +76,19 @@ def rendered(studio: Studio) -> Iterator[tuple[str, Painter]]:
     studio.ask("DELETE", f"/api/jobs/{job}")
 
 
+def test_a_long_name_stays_on_a_phones_page(window: Window, studio: Studio) -> None:
+    window.look(390, "light")
+    before = studio.ask("GET", "/api/assets/data::demo/shots/sh010.blend")["name"]
+    studio.ask("PATCH", "/api/assets/data::demo/shots/sh010.blend", {"name": "Fox" * 60})
+    try:
+        for page in ("home", "assets", "team", "credits", "history", "asset/shots/sh010.blend"):
+            window.go(f"/p/demo/{page}")
+            assert "FoxFox" in window.driver.page_source, page
+            assert window.run(SIDEWAYS) <= 0, page
+    finally:
+        studio.ask("PATCH", "/api/assets/data::demo/shots/sh010.blend", {"name": before})
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_every_page_is_accessible_and_fits(

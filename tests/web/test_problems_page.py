@@ -16,7 +16,7 @@ from server.library.media.kinds import READER
 
 PAGES = ["/problems", "/p/demo/problems", "/p/demo/asset/shots/sh010.blend", "/p/demo/asset/props/fox.blend"]
 PAGES += ["/p/demo/asset/shots/sh020.blend", "/p/demo/assets"]
-SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
+SIDEWAYS = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
 SMALL = """return [...document.querySelectorAll('button, a.button, nav a')]
   .filter(e => e.checkVisibility()).map(e => [e.outerHTML.slice(0, 120), e.getBoundingClientRect()])
   .filter(([, box]) => box.height < 44 || box.width < 44).map(([html]) => html)"""

@@ -22,7 +22,7 @@ from server.web.session import CODE_FILE
 
 SERVE = "import sys; from server.web.serve import serve; sys.exit(serve(sys.argv[1], None, port=0))"
 OPEN_ALL = "document.querySelectorAll('.setup details').forEach(d => { d.open = true })"
-SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
+SIDEWAYS = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
 TAPPED = "main button, main a.button, main input:not([type=hidden], [type=checkbox]), main summary"
 SMALL = """return [...document.querySelectorAll(arguments[0])]
   .filter(e => e.checkVisibility()).map(e => [e.outerHTML.slice(0, 120), e.getBoundingClientRect()])
