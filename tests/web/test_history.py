@@ -53,6 +53,7 @@ def test_everything_that_is_done_stands_there_and_is_found(house: House) -> None
     assert {row["address"] for row in asked(house, "file=HAT")} == {"data::demo/props/hat.blend"}
     assert said(asked(house, "kind=save&project=demo")) == [("student", "save")]
     assert asked(house, f"since={rows[1]['at']}") == rows[:2]
+    assert house.browser("student").get("/api/history?since=soon").status == 400
     assert asked(house, f"until={rows[1]['at']}") == rows[2:]
     assert house.browser("student").get("/api/history?project=none").status == 404
     assert house.browser("student").get("/api/history?kind=nonsense").status == 400

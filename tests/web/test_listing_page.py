@@ -176,8 +176,8 @@ def test_what_rfam_wrote_is_changed_in_its_row_as_it_is_shown(house: House, ana:
 @pytest.mark.parametrize(("body", "status", "said"), [
     ({"addresses": [], "state": "done"}, 400, "Choose at least one"),
     ({"addresses": [ADDRESS]}, 400, "Say what is to become"),
-    ({"addresses": [ADDRESS], "state": "{nonsense} <b>"}, 400, "isn't a state"),
-    ({"addresses": [ADDRESS], "owner": "‮nobody"}, 400, "isn't a owner"),
+    ({"addresses": [ADDRESS], "state": "{nonsense} <b>"}, 400, "There is no state"),
+    ({"addresses": [ADDRESS], "owner": "‮nobody"}, 400, "There is no owner"),
     ({"addresses": ["data::demo/none.blend"], "state": "done"}, 404, "no file"),
     ({"addresses": ["../../etc/passwd"], "state": "done"}, 400, ""),
     ({"addresses": [ADDRESS], "final": True}, 403, "supervisor"),

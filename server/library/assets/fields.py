@@ -79,7 +79,9 @@ def _one_of(field: str, value: Any, known: Mapping[str, Any]) -> str:
         if near
         else say("Use one of {known}.", known=", ".join(known))
     )
-    raise BadInput("'{value}' isn't a {field} here. {hint}", field=field, value=str(value)[:100], hint=hint)
+    raise BadInput(
+        "There is no {field} '{value}' here. {hint}", field=field, value=str(value)[:100], hint=hint
+    )
 
 
 def _type(field: str, value: Any, words: AssetSet, people: People) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from server.disk import faults, paths
+from server.disk.errors import BadInput
 from server.disk.speech import count, say
 from server.library.history import KINDS, Entry
 from server.web.api.table import PAGING, TEXT, Route, ref
@@ -27,8 +30,8 @@ def list_history(services: Services, call: Call) -> Answer:
         query.get("who") or None,
         query.get("file") or None,
         query.get("kind") or None,
-        query.get("since") or None,
-        query.get("until") or None,
+        time_of(query, "since"),
+        time_of(query, "until"),
         query.get("q", ""),
         limit=number(query, "limit", 100, 1, 1000),
         cursor=query.get("cursor", ""),
@@ -37,6 +40,16 @@ def list_history(services: Services, call: Call) -> Answer:
     return Answer(
         rows, count("{n} change.", "{n} changes.", len(rows)), next=found.next or None, is_list=True
     )
+
+
+def time_of(query: Mapping[str, str], name: str) -> str | None:
+    """A day or a time of a query; None where none is given."""
+    given = query.get(name, "")
+    try:
+        datetime.datetime.fromisoformat(given or "2026-11-22")
+    except ValueError:
+        raise BadInput("'{field}' must be a day, written like 2026-11-22.", field=name) from None
+    return given or None
 
 
 def undo_change(services: Services, call: Call) -> Answer:

@@ -8,6 +8,7 @@ from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.errors import CroftError
 from server.disk.speech import say as say_later
+from server.disk.speech import together
 from server.web.languages import say
 from server.web.pages import words
 from server.web.pages.shell import Shell
@@ -76,7 +77,7 @@ def section(shell: Shell, a: dict[str, Any], project: Project) -> dict[str, Any]
 def warnings(shell: Shell, address: str) -> list[str]:
     """What the render box says before anything is rendered."""
     found = shell.services.farm.check("", {"file": address})["notices"]
-    said = [f"{notice['text']} {notice['todo']}".strip() for notice in found if told(notice)]
+    said = [together([notice["text"], notice["todo"]]) for notice in found if told(notice)]
     if len(said) > 5:
         said = [*said[:4], say("And {said} more like this.", said=len(said) - 4)]
     return said
