@@ -7,6 +7,7 @@ so these serve all sets. The same Blender gives the same bytes: what is only of 
 """
 
 import gzip
+import importlib.util
 import math
 import re
 import struct
@@ -15,8 +16,13 @@ from pathlib import Path
 
 import bpy
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from server.library.creation.dna import Block, Scene
+CLONE = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(CLONE))
+# By its file: the folder around it stands on packages that Blender's Python doesn't have.
+found = importlib.util.spec_from_file_location("dna", CLONE / "server/library/creation/dna.py")
+dna = sys.modules["dna"] = importlib.util.module_from_spec(found)
+found.loader.exec_module(dna)
+Block, Scene = dna.Block, dna.Scene
 
 FRAMES = 100
 SLOTS = 16  # renders that a composite can load; Croft takes out those that it doesn't need

@@ -156,7 +156,7 @@ def fail(turn: Turn, op: Op) -> None:
     if counts:
         timed_out = str(event["reason"]).startswith("time-out")
         faults.append(Fault(claim.node, timed_out, float(turn.issued)))
-        judged = verdict.verdict(faults, _with_unheard(turn, nodes, faults), job.retries)
+        judged = verdict.verdict(faults, _with_unheard(turn, nodes, faults, op.task), job.retries)
         if found is not None and found.kind == "lacking" and not others:
             fatal = True  # nobody left who could have it
         event["final"] = fatal or judged.final
@@ -198,15 +198,16 @@ def _more_memory(turn: Turn, node: Node, stage: int, task: int) -> dict[str, Any
     return {"free": True, "memory_mb": memory_mb} if larger else {}
 
 
-def _with_unheard(turn: Turn, nodes: list[Candidate], faults: list[Fault]) -> list[Candidate]:
+def _with_unheard(turn: Turn, nodes: list[Candidate], faults: list[Fault], task: int) -> list[Candidate]:
     """While a farm wakes up there may be more nodes than were heard of yet: after a start, those that did
     this job before; and where all that failed have only just come, their neighbours."""
     board, job = turn.board, turn.job
     waking = turn.now - board.began < BEGIN_S and epoch(str(job.record.get("created") or "")) < board.began_at
     if not waking and job.retries > 1:
         failed_on = {fault.node for fault in faults}
-        proven = any(node.proven for node in nodes if node.name in failed_on)
-        waking = not proven and all(turn.now - board.nodes.known(n).came < BEGIN_S for n in failed_on)
+        failing = [board.nodes.known(name) for name in failed_on]
+        proven = any(node.tasks > 0 and node.sickness.well_but_for((job.id, task)) for node in failing)
+        waking = not proven and all(turn.now - node.came < BEGIN_S for node in failing)
     return [*nodes, Candidate("another", there=False)] if waking else nodes
 
 
@@ -317,7 +318,7 @@ def give_up(turn: Turn) -> None:
                 stuck.discard(task)
             continue
         nodes = candidates(turn.board, live, job.stage_of(task).index, task)
-        judged = verdict.verdict(faults, _with_unheard(turn, nodes, faults), job.retries)
+        judged = verdict.verdict(faults, _with_unheard(turn, nodes, faults, task), job.retries)
         if judged.final:
             stuck.discard(task)
             turn.add({"at": turn.at, "event": "gave_up", "task": task, "why": judged.why})

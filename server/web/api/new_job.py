@@ -15,7 +15,7 @@ from server.disk.errors import BadInput, Forbidden, NotFound
 from server.farm.job_types import JobTypes
 from server.library.people import User
 from server.web.api.jobs import IDEMPOTENT, said, submit
-from server.web.api.table import TEXT, Route, ref
+from server.web.api.table import TEXT, Handler, Route, ref
 from server.web.requests import Answer, Call
 from server.web.services import Services
 
@@ -143,13 +143,20 @@ def address_of(services: Services, path: str) -> str:
     )
 
 
-def _route(path: str, summary: str) -> Route:
-    return Route("POST", path, submit_new_job, summary, role="student", body=ref("NewJob"), data=TEXT,
+def submit_elsewhere(services: Services, call: Call) -> Answer:
+    """The same under the addresses that tools of other farms know."""
+    return submit_new_job(services, call)
+
+
+def _route(path: str, summary: str, does: Handler = submit_elsewhere) -> Route:
+    return Route("POST", path, does, summary, role="student", body=ref("NewJob"), data=TEXT,
                  status=201, errors=(404, 409, 415), headers=IDEMPOTENT, tag="jobs")  # fmt: skip
 
 
 ROUTES = [
-    _route("/api/new_job", "submit a render by the agnostic parameters; its id is the answer"),
+    _route(
+        "/api/new_job", "submit a render by the agnostic parameters; its id is the answer", submit_new_job
+    ),
     _route("/api/jobs/", "the same, for tools that end it in a slash"),
     _route("/new_job", "the same, for tools that know no /api"),
 ]
