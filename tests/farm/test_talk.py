@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,9 @@ def test_a_share_that_comes_back_is_not_scanned_by_who_answers_nodes(
     os.rename(world.root, tmp_path / "unmounted")
     assert node.say({"id": "release", "uuid": task["uuid"]}) == []
     monkeypatch.setattr(Scanner, "scan", noted)
+    shutil.rmtree(
+        world.root, ignore_errors=True
+    )  # Race: a lock that was being taken just then made its folder.
     os.rename(tmp_path / "unmounted", world.root)
     world.clock.now += 5
     until(lambda: node.say({"id": "release", "uuid": task["uuid"]}) or threads)
