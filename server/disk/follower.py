@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from .records import Change
 from .store import Store
 
 
-class Follower:
+class Follower(ABC):
     """`start` to `close` it follows what changes; `faults` counts how often its thread stumbled."""
 
     def __init__(self, store: Store, name: str, nice: int = 0) -> None:
@@ -53,17 +54,17 @@ class Follower:
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
         self._work()
 
-    def _begin(self) -> None:
+    def _begin(self) -> None:  # noqa: B027  # not every room has something to do then
         """Note what is to be done of what is there at the start."""
 
+    @abstractmethod
     def _on_changes(self, changes: list[Change]) -> None:
         """In whichever thread made the changes: only note them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _has_work(self) -> bool:
         """Whether something is left to do, or under way. Called with the condition held."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _work(self) -> None:
         """The thread, until `_closed`: survives whatever its work raises, and counts it."""
-        raise NotImplementedError
