@@ -42,6 +42,7 @@ def make(store: Store, address: str, record: dict[str, Any]) -> tuple[str, str]:
         except OSError as error:
             files.fail(error, place / name)
         write(place / f"{name}.json", {"schema": SCHEMA, "version": name, **record, "approved": False})
+        store.index.put_versions(folder, {*store.index.versions(folder), name})  # before the watcher tells
     return name, paths.join(folder, name)
 
 

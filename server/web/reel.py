@@ -93,6 +93,7 @@ class Reels:
         self._monotonic, self._wall = monotonic, wall
         self._lock = threading.Lock()
         self._approved: dict[str, tuple[tuple[str, ...], float, str]] = {}
+        self._told = 0  # changes of files: a look that began before one isn't remembered after it
         self._reels: OrderedDict[tuple[str, str], Reel] = OrderedDict()
         self._store.subscribe(self._on_changes)
 
@@ -203,25 +204,27 @@ class Reels:
         return Shot(entry, name, first, gap(entry))
 
     def _approval(self, address: str) -> str:
-        """Which version of a file's renders is approved."""
-        names = self._versions(address)
-        if not names:
-            return ""
-        now = self._monotonic()
+        """Which version of a file's renders is approved; by the disk, which the index may lag behind."""
+        names, now = self._versions(address), self._monotonic()
         known = self._approved.get(address)
         if known is not None and known[0] == names and now - known[1] < KEPT_S:
             return known[2]
+        told = self._told
         try:
             found = versions.approved(self._store, address)
         except (CroftError, OSError):
             found = known[2] if known is not None else ""
-        self._approved[address] = (names, now, found)
+        with self._lock:
+            if told == self._told:
+                self._approved[address] = (names, now, found)
         return found
 
     def _on_changes(self, changes: list[Change]) -> None:
-        for change in changes:
-            if change.kind == "asset":
-                self._approved.pop(change.id, None)
+        with self._lock:
+            for change in changes:
+                if change.kind == "asset":
+                    self._told += 1
+                    self._approved.pop(change.id, None)
 
 
 def film_of(rendered: list[Entry]) -> list[Entry]:

@@ -13,6 +13,7 @@ import pytest
 from house import QUICK, Browser, House
 from painter import Painter
 
+from server.disk.records import Change
 from server.library import versions
 from server.web.app import build
 from server.web.pages import visits
@@ -50,6 +51,12 @@ class Studio(House):
         for _ in range(count):
             painter.paint()
         return job
+
+    def approve(self, address: str, version: str, approved: bool) -> None:
+        reply = self.browser("supervisor").patch(
+            f"/api/assets/{address}/versions/{version}", {"approved": approved}
+        )
+        assert reply.status == 200, reply.message
 
     def stop_others(self, job: str) -> None:
         """So that the painter's next frames are of this one."""
@@ -158,10 +165,7 @@ def test_the_film_plays_what_is_approved_else_newest_and_shows_gaps(studio: Stud
     assert browser.get("/p/demo/film/frame/9").headers["location"] == "/p/demo/asset/shots/sh020.blend"
     assert browser.get("/p/demo/film/frame/99").status == 404
 
-    approved = studio.browser("supervisor").patch(
-        "/api/assets/data::demo/shots/sh010.blend/versions/render-v001", {"approved": True}
-    )
-    assert approved.status == 200, approved.message
+    studio.approve("data::demo/shots/sh010.blend", "render-v001", True)
     page = studio.text("student", "/p/demo/shots")
     assert 'data-frames="1-57"' in page
     assert "Approved" in page
@@ -318,3 +322,35 @@ def test_a_render_that_was_deleted_leaves_the_film(studio: Studio, monkeypatch: 
     (folder / f"{version}.json").unlink()
     studio.croft.services.store.rescan()
     assert reels.of(project).shots[0].job not in ("", job)
+
+
+def test_an_approval_shows_at_once_whatever_the_index_has_seen(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = studio.croft.services
+    address, project = (
+        studio.asset("demo/shots/sh040.blend", type="shot", render=True),
+        services.projects.get("demo"),
+    )
+    job = studio.render("sh040", "1-2", 2)
+
+    def approved() -> list[bool]:
+        return [shot.approved for shot in services.reels.of(project).shots if shot.job == job]
+
+    assert approved() == [False]
+    monkeypatch.setattr(services.store.index, "versions", lambda folder: ())  # it hasn't seen the folder yet
+    studio.approve(address, "render-v001", True)
+    assert approved() == [True]
+
+    real = versions.approved
+
+    def slow(store: Any, asked: str) -> str:
+        found = real(store, asked)
+        monkeypatch.setattr(versions, "approved", real)
+        studio.approve(address, "render-v001", False)  # after this look has read the disk
+        return found
+
+    services.store.notify([Change("asset", address)])
+    monkeypatch.setattr(versions, "approved", slow)
+    assert approved() == [True]  # as it was when it looked
+    assert approved() == [False]  # which isn't remembered
