@@ -144,10 +144,16 @@ class Sites:
         return Together(side, {}, {}, changed)
 
     def line(
-        self, who: str, fields: Mapping[str, Any], vector: Mapping[str, int], etag: str, **more: bool
+        self,
+        who: str,
+        fields: Mapping[str, Any],
+        vector: Mapping[str, int],
+        etag: str,
+        at: str = "",
+        **more: bool,
     ) -> dict[str, Any]:
-        """A line of our history: what was changed, in the knowledge of what."""
-        line: dict[str, Any] = {"at": utc_now(), "who": who, "fields": fields, "etag": etag}
+        """A line of our history: what was changed, in the knowledge of what; `at`: not just now."""
+        line: dict[str, Any] = {"at": at or utc_now(), "who": who, "fields": fields, "etag": etag}
         seen = {site: end for site, end in vector.items() if site != self.own}
         if seen:
             line["seen"] = seen
@@ -160,13 +166,14 @@ class Sites:
         fields: Mapping[str, tuple[Any, Any]],
         vector: Mapping[str, int],
         etag: str,
+        at: str = "",
         **more: bool,
     ) -> None:
         """Append a line to our history."""
         journal = Journal(companion / f"history.{self.own}.jsonl", self._disk)
         try:
             told = {name: list(change) for name, change in fields.items()}
-            journal.append([self.line(who, told, vector, etag, **more)])
+            journal.append([self.line(who, told, vector, etag, at, **more)])
         finally:
             journal.close()
 

@@ -126,7 +126,7 @@ def build(
     store.subscribe(lambda changes: events.notify([one for one in changes if one.kind != "companion"]))
     farm.subscribe(lambda changes: tell_of_frames(changes, media, events))
     media.subscribe(lambda address: events.notify([Change("thumbnail", address)]))
-    history = History(store, projects, saves)
+    history = History(store, projects, saves, whose=people.of_uid)
     history.changed = lambda files: events.notify([Change("history", address) for address in files])
     ingest.start()
     copies.start()

@@ -1,7 +1,8 @@
 """Who did what to which file: every change and every upload of all projects, newest first.
 
 Fed in the background from the histories that lie in the files' companions, of every site, and from what else
-is put in (renders). Follows what changes on the shares, foreign edits too. Keeps the newest in memory and no
+is put in (renders). Follows what changes on the shares; what somebody changed by hand it adds to the history
+itself. Keeps the newest in memory and no
 more than that; one file's own history is read whole from the disk. Disposable, as the index is.
 """
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.disk import paths
-from server.disk.errors import BadInput, CroftError
+from server.disk.errors import BadInput, Busy, CroftError
 from server.disk.follower import Follower
 from server.disk.records import Action, Change
 from server.disk.store import Store
@@ -27,6 +28,7 @@ from ..projects import Projects
 from ..saves import Saves
 from ..search import fold
 from . import reading, undoing
+from .by_hand import ByHand
 from .lines import KINDS, Entry, entries, make, of_render
 
 __all__ = ["KINDS", "Entry", "Found", "History", "make", "of_render", "tell_upload"]
@@ -53,8 +55,16 @@ class History(Follower):
     """`start` to `close`; everything else is thread-safe. `changed` is called with the files of
     which there is more to see; where these are many, with their projects' folders, each with a '/'."""
 
-    def __init__(self, store: Store, projects: Projects, saves: Saves, kept: int = KEPT) -> None:
+    def __init__(
+        self,
+        store: Store,
+        projects: Projects,
+        saves: Saves,
+        kept: int = KEPT,
+        whose: Callable[[int], User | None] = lambda uid: None,
+    ) -> None:
         super().__init__(store, "history")
+        self._by_hand = ByHand(store, whose)
         self._projects = projects
         self._saves = saves
         self._most = kept
@@ -232,7 +242,7 @@ class History(Follower):
                     continue
                 whole = paths.name_of(address) == paths.PROJECT_FILE  # it tells of many files
                 size = (reading.ALL_BYTES, 10 * FILE_MOST) if whole else (FILE_BYTES, FILE_MOST)
-                found[address] = reading.read(self._store, address, *size)
+                found[address] = self._read(address, *size)
                 entry, folder = self._store.index.get(address), paths.folder_of(address)
                 if entry is None or entry.stat is None or "deleted:" + folder in self._by:
                     while not self._store.index.has_folder(folder) and "/" in folder:
@@ -246,6 +256,21 @@ class History(Follower):
             except (CroftError, OSError) as error:
                 log.info("what was deleted in %s isn't read: %s", folder, error)
         return found
+
+    def _read(self, address: str, size_bytes: int, most: int) -> list[Entry]:
+        """What a file's histories say, with what was changed by hand just now or while no Croft ran."""
+        lines = reading.lines(self._store, address, size_bytes)
+        try:
+            told = self._by_hand.look(address, lines)
+        except Busy:
+            with self._condition:
+                self._queue[address] = None  # again, when whoever is at it is done
+        except CroftError as error:
+            log.info("whether %s was changed by hand can't be told: %s", address, error.message)
+        else:
+            if told:
+                lines = reading.lines(self._store, address, size_bytes)
+        return reading.said(address, lines, most)
 
     def _take_over(self, found: dict[str, list[Entry]]) -> None:
         gone: set[int] = set()

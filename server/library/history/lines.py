@@ -122,6 +122,8 @@ def _together(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, 
     before, after = fields[name], following[name]
     if not (isinstance(before, list) and isinstance(after, list) and len(before) == len(after) == 2):
         return None
+    if one.get("hand") != other.get("hand"):
+        return None  # one of them was made past Croft
     if before[1] != after[0] or before[0] == after[1] or not other.get("who"):
         return None  # what became as it was stands as two: a change, and that it was taken back
     return {**other, "fields": {name: [before[0], after[1]]}}

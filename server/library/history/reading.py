@@ -18,12 +18,23 @@ from .lines import Entry, entries
 ALL_BYTES = 4 << 20  # of each site's, for who asks for one file's
 
 
+Lines = dict[str, list[dict[str, Any]]]  # by site
+
+
 def read(store: Store, address: str, size_bytes: int, most: int) -> list[Entry]:
     """What a file's histories say, oldest first: the newest `most`."""
-    found: list[Entry] = []
-    for site, lines in histories(paths.companion_of(store.path(address)), size_bytes):
-        found += entries(address, site, lines)
-    return sorted(found, key=lambda entry: entry.key)[-most:]
+    return said(address, lines(store, address, size_bytes), most)
+
+
+def lines(store: Store, address: str, size_bytes: int) -> Lines:
+    """The newest lines of each of a file's histories."""
+    return dict(histories(paths.companion_of(store.path(address)), size_bytes))
+
+
+def said(address: str, found: Lines, most: int) -> list[Entry]:
+    """What these lines say, oldest first: the newest `most`."""
+    told = [entry for site in found for entry in entries(address, site, found[site])]
+    return sorted(told, key=lambda entry: entry.key)[-most:]
 
 
 def histories(companion: Path, size_bytes: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:

@@ -129,6 +129,7 @@ def row(shell: Shell, entry: Entry, user: User | None, *, whole: bool = False) -
         "who": who(entry.who, titles),
         "said": said(entry),
         "kind_of": entry.kind,
+        "by_hand": bool(entry.more.get("hand")),
         "changes": [
             (LABELS.get(name, name), *(value(name, one, wording, titles, now) for one in change))
             for name, change in entry.fields.items()
@@ -204,6 +205,8 @@ def said(entry: Entry) -> str:
         return say("settled a note")
     if kind == "note":
         return say("left a note")
+    if more.get("hand"):
+        return say("changed it by hand, outside Croft")
     return (
         count("changed {n} thing", "changed {n} things", len(entry.fields))
         if entry.fields
