@@ -205,3 +205,43 @@ def test_a_save_on_the_share_stands_there(house: House) -> None:
     house.settle(address)
     assert len(asked(house, "kind=saved")) == 1
     assert "saved it (" in house.browser("student").get("/p/demo/asset/shots/sh010.blend").body.decode()
+
+
+def test_what_is_said_of_a_project_is_taken_back(house: House) -> None:
+    student, boss = house.browser("student"), house.browser("supervisor")
+    path = house.data / "demo/project.json"
+
+    def now() -> dict[str, Any]:
+        record: dict[str, Any] = json.loads(path.read_text())
+        return record
+
+    before = now()["description"]
+    student.patch("/api/projects/demo", {"description": "x" * 900})
+    boss.patch("/api/projects/demo", {"title": "The Fox", "licence": "CC0", "render_priority": 5})
+    first = student.post("/api/projects/demo/roles", {"title": "Sound", "people": ["student"]}).data["id"]
+    student.ask("DELETE", f"/api/projects/demo/roles/{first}")
+    student.post("/api/projects/demo/external", {"name": "Wood", "origin": "a shop"})
+    rows = asked(house, "kind=edit")
+    assert [sorted(row["fields"]) for row in rows] == [
+        ["external"], ["roles"], ["roles"], ["licence", "render_priority", "title"], ["description"],
+    ]  # fmt: skip
+    assert [bool(row["undo"]) for row in rows] == [True, True, False, False, True]
+    call = {"address": rows[3]["address"], "id": rows[3]["id"]}  # what students can't set, they don't undo
+    assert student.post("/api/history/undo", call).status == 403
+    for row in (rows[0], rows[1], rows[4]):
+        reply = undone(house, row)
+        assert (reply.status, reply.data["fields"]) == (200, list(row["fields"]))
+    assert (now()["roles"][0]["title"], now()["external"], now()["description"]) == ("Sound", [], before)
+    again = student.ask(*reply.data["undo"].values())  # and the taking back, too
+    assert (again.status, now()["description"]) == (200, "x" * 900)
+    assert boss.post("/api/history/undo", call).status == 200
+    assert (now()["title"], now()["licence"], now()["render_priority"]) == ("Demo", "", 3)
+    student.patch("/api/projects/demo", {"description": "Mist"})
+    stale = student.post("/api/history/undo", {"address": rows[4]["address"], "id": rows[4]["id"]})
+    assert (stale.status, "changed again since" in stale.message) == (409, True)
+    (house.config / "users/zoe.json").write_text('{"title": "Zoe", "projects": ["other"]}')
+    house.until(lambda: house.croft.services.people.known("zoe"))
+    assert all(row["undo"] is None for row in asked(house, "kind=edit", "zoe"))
+    page = boss.get("/p/demo/history").body.decode()
+    assert "Its renders, among those of other projects" in page
+    assert "etag" not in {field for row in rows for field in row["fields"]}

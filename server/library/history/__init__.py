@@ -150,7 +150,7 @@ class History(Follower):
 
     def action(self, entry: Entry, user: User | None) -> Action | None:
         """The call that takes this back; None where that can't be done, or not by this person. Cheap."""
-        return undoing.action(self._store, entry, user)
+        return undoing.action(self._store, self._projects, entry, user)
 
     # Changing
 
@@ -165,7 +165,7 @@ class History(Follower):
 
         NotFound where there is no such entry, Conflict where a field is another one since, Forbidden.
         """
-        fields = undoing.undo(self._store, address, id, user)
+        fields = undoing.undo(self._store, self._projects, address, id, user)
         newest = next((entry for entry in self.of(address) if entry.who == user.ident), None)
         return (newest.id if newest is not None else ""), fields
 

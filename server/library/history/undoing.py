@@ -14,7 +14,8 @@ from server.disk.store import Store
 
 from ..assets.fields import FIELDS, SUPERVISORS
 from ..people import User, require
-from .lines import Entry, gathered, ident
+from ..projects import Projects, changes
+from .lines import Entry, cut, gathered, ident
 from .reading import ALL_BYTES, histories
 
 EDITABLE = frozenset(FIELDS)
@@ -27,7 +28,7 @@ SETTLED_NS = 2_000_000_000  # a disk's clock and ours may differ by so much
 LABEL = say("Undo")
 
 
-def action(store: Store, entry: Entry, user: User | None) -> Action | None:
+def action(store: Store, projects: Projects, entry: Entry, user: User | None) -> Action | None:
     """The call that takes this back; None where that can't be done, or not by this person. By the index."""
     if user is None or not user.at_least("student"):
         return None
@@ -35,7 +36,8 @@ def action(store: Store, entry: Entry, user: User | None) -> Action | None:
     known = store.index.get(entry.address)
     kept = entry.more.get("kept")
     if entry.kind == "edit":
-        if may_undo(store, entry, user):
+        film = paths.name_of(entry.address) == paths.PROJECT_FILE
+        if may_set_back(projects, entry, user) if film else may_undo(store, entry, user):
             return Action(LABEL, "POST", "/api/history/undo", {"address": entry.address, "id": entry.id})
     elif entry.kind == "deleted":
         return Action(LABEL, "POST", "/api/restore", {"folder": entry.more.get("folder")})
@@ -72,11 +74,22 @@ def may_undo(store: Store, entry: Entry, user: User) -> bool:
     return True
 
 
+def may_set_back(projects: Projects, entry: Entry, user: User) -> bool:
+    """As `may_undo`, of what was changed of a project."""
+    project = projects.of(entry.address)
+    if project is None or not changes.may_change(user, project) or not entry.fields:
+        return False
+    if not user.at_least("supervisor") and not entry.fields.keys().isdisjoint(changes.SUPERVISORS):
+        return False
+    now = changes.told(project)
+    return all(name in now and cut(now[name]) == new for name, (_, new) in entry.fields.items())
+
+
 def may_set(fields: set[str], user: User) -> bool:
     return fields <= EDITABLE and (user.at_least("supervisor") or fields.isdisjoint(SUPERVISORS))
 
 
-def undo(store: Store, address: str, id: str, user: User) -> list[str]:
+def undo(store: Store, projects: Projects, address: str, id: str, user: User) -> list[str]:
     """Set back what an edit changed, if nobody changed it since; the fields."""
     require(user, "student")
     lines = (
@@ -88,6 +101,12 @@ def undo(store: Store, address: str, id: str, user: User) -> list[str]:
     fields = next(lines, {}).get("fields")
     if not isinstance(fields, dict) or not fields:
         raise NotFound("There is no such change any more.", address=address)
+    if not all(isinstance(change, list) and len(change) == 2 for change in fields.values()):
+        raise BadInput("This can't be undone.", address=address)
+    project = projects.of(address)
+    if project is not None and address == paths.join(project.address, paths.PROJECT_FILE):
+        projects.set_back(project.ident, fields, user)
+        return list(fields)
     if not EDITABLE.issuperset(fields) or "uuid" in fields:
         raise BadInput("This can't be undone.", address=address)
     if not may_set(set(fields), user):

@@ -175,10 +175,16 @@ class Projects:
             if new != data:
                 self._store.write_json(address, new)
         if new != data:
-            before, after = now.view(), self._made(ident, project.address, new, True).view()
+            before, after = changes.told(now), changes.told(self._made(ident, project.address, new, True))
             fields = {key: [before[key], after[key]] for key in after if after[key] != before[key]}
             self._store.tell(address, user.ident, {"fields": fields})
         return self.get(ident), told
+
+    def set_back(self, ident: str, said: Mapping[str, Any], user: User) -> None:
+        """Take back what a change of a project said: field -> before, after. As `change`; Conflict."""
+        self.change(
+            ident, lambda data, now: (changes.set_back(data, now, said, user, self.sets()), None), user
+        )
 
     def create(self, title: str, user: User, *, ident: str = "", set: str = "") -> Project:
         """A new project: its folder on the default share, `project.json`, a folder for each asset type.

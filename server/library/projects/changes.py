@@ -11,14 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from server.disk.errors import BadInput, Forbidden, NotFound, Stale
+from server.disk.errors import BadInput, Conflict, Forbidden, NotFound, Stale
 from server.disk.speech import say
 
 from ..people import User
-from .record import External, Project, Role
+from .record import External, Project, Role, read_project
 
 LIMITS = {"title": 200, "description": 20_000, "licence": 500, "set": 200, "approve_by": 100}
 SUPERVISORS = ("set", "render_priority", "approve_by")  # fields that students can't set
+LISTS = ("roles", "external")
+TOLD = frozenset((*LIMITS, *LISTS, "render_priority"))
 EXTERNAL_LIMITS = {"name": 200, "description": 20_000, "licence": 500, "origin": 2000, "author": 500}
 LIST_MOST = 500  # roles, external assets
 PEOPLE_MOST = 200  # of one role
@@ -50,6 +52,30 @@ def fields(data: Data, changes: Mapping[str, Any], user: User, sets: Mapping[str
         theirs = RFAM_KEYS.get(field, field)
         found[theirs if theirs in found and field not in found else field] = text
     return found
+
+
+def told(project: Project) -> Data:
+    """What a history tells of a project's changes, and takes back."""
+    return {field: value for field, value in project.view().items() if field in TOLD}
+
+
+def set_back(
+    data: Data, project: Project, said: Mapping[str, Any], user: User, sets: Mapping[str, Any]
+) -> Data:
+    """What a change said (field -> before, after) taken back. Conflict where it was changed again since."""
+    now = told(project)
+    if not TOLD.issuperset(said):
+        raise BadInput(say("This can't be undone."))
+    for field, (_, after) in said.items():
+        if now.get(field) != after:
+            again = say("'{field}' was changed again since: nothing was undone.", field=field)
+            raise Conflict(again, field=field)
+    plain = {field: change[0] for field, change in said.items() if field not in LISTS}
+    data = fields(data, plain, user, sets)
+    before = read_project("", "", {field: said[field][0] for field in LISTS if field in said}, True)
+    if "roles" in said:
+        data = _with_roles(data, before.roles)
+    return _with_external(data, before.external) if "external" in said else data
 
 
 def add_role(data: Data, project: Project, body: Mapping[str, Any]) -> tuple[Data, Role]:

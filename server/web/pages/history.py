@@ -40,6 +40,7 @@ LABELS = {  # fields as people say them
     "statistics_since": say("Figures count since"), "creator": say("Made by"),
     "title": say("Title"), "licence": say("Licence"), "set": say("Words and settings"),
     "roles": say("Roles"), "external": say("From elsewhere"),
+    "render_priority": say("Its renders, among those of other projects"),
 }  # fmt: skip
 KIND_WORDS = {
     "edit": say("Changes"), "new": say("New files"), "upload": say("Uploads"), "saved": say("Saves"),
@@ -228,7 +229,7 @@ def value(name: str, one: Any, wording: AssetSet, titles: dict[str, str], now: d
         return wording.states[one].title if one in wording.states else str(one)
     if name == "type":
         return wording.types[one].title if one in wording.types else str(one)
-    if name == "priority":
+    if name in ("priority", "render_priority"):
         return wording.priorities.get(one, str(one)) if isinstance(one, int) else str(one)
     if name == "due":
         return words.day(str(one), now) or str(one)
