@@ -200,3 +200,17 @@ def test_any_words_in_the_address_stay_words(ana: Browser) -> None:
             assert '"><b>' not in page
             assert "hahaha" not in page
     assert ana.get(f"{PAGE}?q=" + "x" * 10_000).status == 400
+
+
+def test_a_set_that_hides_priorities_offers_and_shows_none(house: House, ana: Browser) -> None:
+    boss = house.browser("supervisor")
+    pages = [
+        (ana, PAGE), (ana, PAGE + "?view=sheet"), (ana, "/p/demo/home"),
+        (boss, "/p/demo/asset/shots/sh010.blend"), (boss, "/p/demo/render/shots/sh010.blend"),
+    ]  # fmt: skip
+    words = 'Normal|Urgent|Most urgent|name="priority"'  # the history still tells what one was
+    assert all(re.search(words, browser.get(page).body.decode()) for browser, page in pages)
+    (house.data / "demo/set.json").write_text('{"visible": false}')
+    house.croft.services.store.refresh("data::demo/set.json")
+    for browser, page in pages:
+        assert not re.search(words, browser.get(page).body.decode()), page

@@ -103,6 +103,11 @@ class AssetSet:
         """The types that people choose from."""
         return tuple(one for one in self.types.values() if one.offered)
 
+    @cached_property
+    def offered_priorities(self) -> tuple[tuple[int, str], ...]:
+        """The priorities that people choose from, the most urgent first; none where they see none."""
+        return tuple(sorted(self.priorities.items(), reverse=True)) if self.visible else ()
+
     def offered_states(self, type: str = "") -> tuple[State, ...]:
         """The states that people choose from, of this type, in the order it goes through them."""
         named = self.type(type).states

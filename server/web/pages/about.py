@@ -49,9 +49,7 @@ def fields(shell: Shell, a: Thing, wording: AssetSet, user: User | None) -> list
 
     states = [(state.ident, known(state.title)) for state in wording.offered_states(a["type"])]
     types = [(kind.ident, known(kind.title)) for kind in wording.offered_types]
-    priorities = [
-        (number, known(title)) for number, title in sorted(wording.priorities.items(), reverse=True)
-    ]
+    priorities = [(number, known(title)) for number, title in wording.offered_priorities]
     stars = [(0, say("None yet")), *((n, count("{n} star", "{n} stars", n)) for n in range(1, 6))]
     owner = titles.get(a["owner"] or "", a["owner"] or "")
     return [
@@ -59,8 +57,8 @@ def fields(shell: Shell, a: Thing, wording: AssetSet, user: User | None) -> list
               options=offered("state", states, known(wording.state(str(a["state"])).title))),
         field("owner", say("Owner"), "choice",
               options=offered("owner", [("", say("Nobody yet")), *people], owner)),
-        field("priority", say("Priority"), "choice",
-              options=offered("priority", priorities, str(a["priority"]))),
+        *([field("priority", say("Priority"), "choice",
+                 options=offered("priority", priorities, str(a["priority"])))] if priorities else []),
         field("due", say("To be delivered on"), "date"),
         field("name", say("Name"), wide=True),
         field("description", say("Description"), "long", wide=True),

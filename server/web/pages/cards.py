@@ -113,6 +113,6 @@ def frame_words(frame: Any) -> str:
     return str(frame)
 
 
-def priorities(shell: Shell, project: Project | None) -> list[tuple[int, str]]:
+def priorities(shell: Shell, project: Project | None) -> tuple[tuple[int, str], ...]:
     """What a job's priority may be, the most urgent first."""
-    return sorted(shell.wording(project).priorities.items(), reverse=True)
+    return shell.wording(project).offered_priorities

@@ -138,7 +138,7 @@ class FileRows:
             "glyph": glyph,
             "word": word,
             "urgency": wording.set.visible,
-            "priority": priority if 1 <= priority <= 5 else 0,
+            "priority": priority if wording.set.visible and 1 <= priority <= 5 else 0,
             "priority_word": wording.set.priorities.get(priority, ""),
             "waited": look[1],
             "used": look[2],

@@ -115,7 +115,7 @@ def choices(words: AssetSet, titles: Mapping[str, str], asked: Asked) -> list[Ch
     found: list[Choice] = [
         ("state", say("State"), [("", say("Every state")), *titled(states_of(words))]),
         ("owner", say("Owner"), [("", say("Everybody")), (NOBODY, say("Nobody yet")), *people]),
-        ("sort", say("Sorted by"), list(SORTS)),
+        ("sort", say("Sorted by"), [one for one in SORTS if words.visible or "priority" not in one[0]]),
     ]
     for name, _, options in found:
         value = asked[name] or (FIRST if name == "sort" else "")
@@ -127,7 +127,6 @@ def choices(words: AssetSet, titles: Mapping[str, str], asked: Asked) -> list[Ch
 def fields(words: AssetSet, titles: Mapping[str, str]) -> list[Field]:
     """What can be changed in a row, and of several at once. A state may be of some types alone."""
     people = sorted(titles.items(), key=lambda pair: pair[1].casefold())
-    urgent = sorted(words.priorities.items(), reverse=True)
     found: list[Field] = [
         (
             "state",
@@ -140,7 +139,7 @@ def fields(words: AssetSet, titles: Mapping[str, str]) -> list[Field]:
             [(NOBODY, say("Nobody yet"), ""), *((one, title, "") for one, title in people)],
         ),
     ]
-    if words.visible:
+    if urgent := words.offered_priorities:
         found.append(("priority", say("Priority"), [(str(number), title, "") for number, title in urgent]))
     return found
 
@@ -163,10 +162,12 @@ def titled(known: Iterable[Any]) -> list[tuple[str, str]]:
     return [(one.ident, one.title) for one in known]
 
 
-def heads(asked: Asked) -> list[dict[str, Any]]:
+def heads(words: AssetSet, asked: Asked) -> list[dict[str, Any]]:
     """The columns' heads, each a link that sorts by it."""
     made = []
     for label, place, first, second in HEADS:
+        if second == "priority" and not words.visible:
+            label = say("Waited for")  # what is left in that column
         order = {first: first, second: second}.get(asked["sort"] or FIRST, "")
         sort = second if order == first else first
         said = ("descending" if order.startswith("-") else "ascending") if order else ""

@@ -120,7 +120,7 @@ def in_full(shell: Shell, project: Project, entry: Entry) -> dict[str, Any]:
         "folder": shell.folder_for_people(entry.address.rpartition("/")[0]),
         "states": states_of(wording, view["type"], view["state"]),
         "state_now": view["state"],
-        "priorities": sorted(wording.priorities.items(), reverse=True) if wording.visible else [],
+        "priorities": wording.offered_priorities,
         "priority_now": view["priority"],
         "renders": view["kind"] == "scene" and view["status"] == "ok",
         "render_page": f"/p/{quote(project.ident, safe='')}/render/{quote(view['path'], safe='/')}",

@@ -221,7 +221,7 @@ class Listing:
             summary=self._summary(project, total, part.start, end, asked),
             rows=Markup(HERE),
             order=body.order,
-            heads=filters.heads(asked),
+            heads=filters.heads(wording.set, asked),
             more=filters.address(asked, **{"from": end}) if end < total else "",
             further=self._further(part, asked),
             back=filters.address(asked, **{"from": max(0, part.start - ROWS)}) if part.start else "",
