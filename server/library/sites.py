@@ -30,6 +30,7 @@ from server.disk.speech import say
 from server.disk.store import Store
 
 from .assets.fields import SUPERVISORS
+from .assets.guard import may_unlock
 from .people import People, User, require
 from .problems.mending import Mended, Mending
 from .saves import Saves
@@ -169,8 +170,11 @@ class Sites(Follower):
     def _keep_mine(self, address: str, more: Mapping[str, Any], user: User) -> Mended:
         """The conflict copy goes to `old/`."""
         original = self._original(address)
+        entry = self._store.index.get(original)
         for name in (address, original):
-            if paths.name_of(name) != paths.PROJECT_FILE:
+            # A protected original stays as it is: who may unlock it may say so.
+            mine = name == original and entry is not None and may_unlock(entry, user)
+            if paths.name_of(name) != paths.PROJECT_FILE and not mine:
                 self._mending.movable(name, user)
         folder = self._put_away(address, user.ident)
         undo = Action(say("Undo"), "POST", "/api/restore", {"folder": folder})

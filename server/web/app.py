@@ -27,6 +27,7 @@ from server.library.credits import Credits
 from server.library.dependencies import Dependencies
 from server.library.history import History, of_render
 from server.library.ingest import Ingest
+from server.library.meant import Meant
 from server.library.media import Media, ending
 from server.library.notes import Notes, Seen
 from server.library.people import People
@@ -34,6 +35,7 @@ from server.library.problems import Problems
 from server.library.problems.mending import Mending
 from server.library.problems.which import Which
 from server.library.projects import Projects
+from server.library.protection import Protection
 from server.library.saves import Saves
 from server.library.setup import Setup
 from server.library.sites import Sites
@@ -74,6 +76,7 @@ class Croft:
             rooms.following.close, rooms.events.close, drop_unfinished, rooms.history.close,
             rooms.uploads.close,
             rooms.problems.close, rooms.notes.close, rooms.sites.close, rooms.copies.close,
+            rooms.protection.close,
             rooms.dependencies.close, rooms.farm.close, rooms.ingest.close, rooms.media.close,
             rooms.store.close,
         ):  # fmt: skip
@@ -100,7 +103,9 @@ def build(
     dependencies = Dependencies(store, projects)
     assets = Assets(store, projects, people, hopeless=media.hopeless, dependencies=dependencies)
     ingest = Ingest(store, projects, assets, media)
-    saves = Saves(store, projects, assets)
+    protection = Protection(store, projects, people, assets)
+    saves = Saves(store, projects, assets, protection)
+    creation = Creation(store, projects, assets)
     backups = Backups(settings, store, clock)
     saves.sources.append(backups)
     copies = Copies(store, projects, assets, saves)
@@ -115,7 +120,7 @@ def build(
     Which(store, mending)
     sites = Sites(store, people, saves, mending)
     notes = Notes(store, assets, people, Seen(config / "seen"))
-    for room in (projects, ingest, copies, farm, uploads, backups, dependencies, sites):
+    for room in (projects, ingest, copies, protection, farm, uploads, backups, dependencies, sites):
         problems.add(room.problems)
 
     def watched() -> None:
@@ -130,6 +135,7 @@ def build(
     history.changed = lambda files: events.notify([Change("history", address) for address in files])
     ingest.start()
     copies.start()
+    protection.start()
     sites.start()
     notes.start()
     dependencies.spoilt = lambda address: ingest.ask([address])
@@ -167,8 +173,10 @@ def build(
             assets=assets,
             media=media,
             ingest=ingest,
-            creation=Creation(store, projects, assets),
+            creation=creation,
             saves=saves,
+            protection=protection,
+            meant=Meant(store, assets, protection, creation, saves),
             backups=backups,
             copies=copies,
             sites=sites,

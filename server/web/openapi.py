@@ -17,6 +17,7 @@ TAGS = {
     "projects": "projects of the shares",
     "assets": "files that people track",
     "saves": "earlier saves and versions of files, deletions undone",
+    "protection": "published files that are locked, and what becomes of them",
     "notes": "what people say of files",
     "files": "the files themselves, their thumbnails",
     "uploads": "files on their way into a project, in parts that can be gone on with",

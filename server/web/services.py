@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from server.library.dependencies import Dependencies
     from server.library.history import History
     from server.library.ingest import Ingest
+    from server.library.meant import Meant
     from server.library.media import Media
     from server.library.notes import Notes
     from server.library.people import People
     from server.library.problems import Problems
     from server.library.problems.mending import Mending
     from server.library.projects import Projects
+    from server.library.protection import Protection
     from server.library.saves import Saves
     from server.library.setup import Setup
     from server.library.sites import Sites
@@ -71,6 +73,8 @@ class Services:
     ingest: Ingest
     creation: Creation
     saves: Saves
+    protection: Protection
+    meant: Meant
     backups: Backups
     copies: Copies
     sites: Sites

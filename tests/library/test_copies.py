@@ -16,6 +16,7 @@ from server.disk.records import Change
 from server.library.copies import Copies, Offer
 from server.library.copies.naming import originals
 from server.library.people import GUEST
+from server.library.protection import Protection
 from server.library.saves import Saves
 
 from .conftest import Scenes
@@ -88,7 +89,12 @@ class Room:
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
     house = build(tmp_path)
-    saves = Saves(house.store, house.projects, house.assets)
+    saves = Saves(
+        house.store,
+        house.projects,
+        house.assets,
+        Protection(house.store, house.projects, house.people, house.assets),
+    )
     made = Room(house, saves, Copies(house.store, house.projects, house.assets, saves))
     house.ingest.start()
     made.copies.start()

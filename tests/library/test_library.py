@@ -381,8 +381,12 @@ def test_a_deleted_asset_lies_in_old_and_a_protected_one_stays(house: House, sce
     address = house.put("demo/a.blend", scenes.plain)
     house.settle()
     house.assets.edit(address, {"protect": True}, house.people.user("admin"))
-    with pytest.raises(Forbidden, match="protected"):
-        house.assets.delete(address, house.people.user("student"))
+    for user in ("student", "supervisor"):
+        with pytest.raises(Forbidden, match="protected"):
+            house.assets.delete(address, house.people.user(user))
+    with pytest.raises(BadInput, match="say why"):
+        house.assets.edit(address, {"protect": False}, house.people.user("supervisor"))
+    house.store.edit(address, {"protect": False}, who="supervisor")
     kept = house.assets.delete(address, house.people.user("supervisor"))
     assert (house.store.path(kept) / "a.blend").read_bytes() == scenes.plain.read_bytes()
     assert house.assets.search("demo").items == []

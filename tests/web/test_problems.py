@@ -267,6 +267,8 @@ def test_a_mend_moves_neither_what_is_protected_nor_a_project(house: House, ana:
         assert reply.status in (400, 403), (name, subject, reply.message)
     assert (house.data / "demo/project.json").exists()
     body = {"mend": "move-back", "address": address, "to": "data::demo/shots/mine.blend"}
+    assert ana.post("/api/problems/mend", body).status == 403  # a supervisor's: she unlocks it first
+    assert ana.post(f"/api/assets/{address}/unlock", {"reason": "it goes elsewhere"}).status == 200
     assert ana.post("/api/problems/mend", body).status == 200
 
 

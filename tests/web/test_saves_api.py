@@ -211,14 +211,16 @@ def test_a_file_that_is_missing_comes_back_from_its_saves_or_is_forgotten(house:
     assert student.get(url).data["status"] == "missing"
 
 
-def test_a_protected_file_is_a_supervisors(house: House) -> None:
+def test_a_protected_file_is_not_replaced(house: House) -> None:
     address = house.scene()
     student, supervisor = house.browser("student"), house.browser("supervisor")
     url = f"/api/assets/{address}"
     ident = student.post(f"{url}/checkpoint").data["id"]
     supervisor.patch(url, {"protect": True})
     assert student.post(f"{url}/restore", {"save": ident}).status == 403
-    assert supervisor.post(f"{url}/restore", {"save": ident}).status == 200
+    assert supervisor.post(f"{url}/restore", {"save": ident}).status == 403
+    assert supervisor.post(f"{url}/unlock", {"reason": "a last change"}).status == 200
+    assert student.post(f"{url}/restore", {"save": ident}).status == 200
 
 
 @pytest.mark.parametrize("ident", ["nothing", "v001", "render-x", "20260101-000000-abcdef", "../../x"])

@@ -17,7 +17,7 @@ from typing import Any
 
 from server.disk import paths
 from server.disk.encoding import quote
-from server.disk.errors import BadInput, Broken, Conflict, Forbidden, NotFound
+from server.disk.errors import BadInput, Broken, Conflict, NotFound
 from server.disk.records import Entry, Stat
 from server.disk.store import Store
 
@@ -26,6 +26,7 @@ from ..media import complete, kinds, sane
 from ..people import People, User, require
 from ..projects import AssetSet, AssetType, Project, Projects
 from ..search import Query, Row, parse_cursor
+from . import guard
 from .fields import validate, with_changes
 from .listing import NOBODY, Listing, is_asset
 from .many import Many
@@ -68,6 +69,7 @@ class Assets:
         self._dependencies = dependencies
         self.outdated: Callable[[str], None] = lambda address: None  # told of files to be read again
         self.peek: Callable[[str], dict[str, Any]] = lambda address: {}  # what a file that is no asset tells
+        self.protection: Callable[[str], dict[str, Any] | None] = lambda address: None  # of a protected one
         self.many = Many(store, projects, people, self)
         self._listings: dict[str, Listing] = {}
         self._due: dict[str, tuple[tuple[Entry, ...], tuple[Entry, ...]]] = {}
@@ -219,6 +221,7 @@ class Assets:
         if isinstance(said.get("description"), str):
             view["description"] = said["description"]
         since = said.get("statistics_since")
+        view["protection"] = self.protection(address)
         view["statistics_since"] = since[:40] if isinstance(since, str) else ""
         if self._dependencies is not None:
             view["uses"] = [
@@ -380,12 +383,13 @@ class Assets:
         """Nothing, if this person may delete this file; else what stands against it."""
         require(user, "student")
         entry = self.get(address)
-        if entry.facts is not None and entry.facts.protect and not user.at_least("supervisor"):
-            raise Forbidden(
-                "{address} is protected. Ask a supervisor to delete it.", address=paths.name_of(address)
-            )
+        guard.check(entry, user, self._people)
         if self._projects.of(address) is None or paths.name_of(address) == paths.PROJECT_FILE:
             raise BadInput("{address} isn't an asset of a project.", address=address)
+
+    def check_protection(self, address: str, user: User) -> None:
+        """Before a file is published, replaced, moved or deleted: see `guard`."""
+        guard.check(self._store.index.get(address), user, self._people)
 
     def first_record(self, address: str, who: str) -> dict[str, Any]:
         """The sidecar that a new asset begins with: its words guessed from where it lies."""

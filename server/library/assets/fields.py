@@ -207,7 +207,12 @@ def _since(field: str, value: Any, words: AssetSet, people: People) -> str:
 
 
 def with_changes(record: Mapping[str, Any], checked: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with these changes: None takes a key away; of the pipeline's stages only the named change."""
+    """A record with these changes: None takes a key away; of the pipeline's stages only the named change.
+
+    BadInput for one that unlocks a protected file: that takes a reason.
+    """
+    if record.get("protect") is True and checked.get("protect", True) is not True:
+        raise BadInput("It is protected. Unlock it, and say why: POST …/unlock.", field="protect")
     new = {key: value for key, value in {**record, **checked}.items() if checked.get(key, 0) is not None}
     if "pipeline" in checked:
         before = record.get("pipeline")

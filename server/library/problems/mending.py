@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from server.disk import deletions, encoding, faults, files, moves, paths, sidecar
-from server.disk.errors import BadInput, Broken, Conflict, CroftError, Forbidden, NotFound, ReadOnly
+from server.disk.errors import BadInput, Broken, Conflict, CroftError, NotFound, ReadOnly
 from server.disk.paths import Share
 from server.disk.records import Action, plain, utc_now
 from server.disk.speech import say
@@ -85,12 +85,7 @@ class Mending:
         share, _ = self._for_people(address)
         if paths.name_of(address) == paths.PROJECT_FILE:
             raise BadInput("A project’s own file keeps its name.", field="address")
-        entry = self._store.index.get(address)
-        protected = entry is not None and entry.facts is not None and entry.facts.protect
-        if protected and not user.at_least("supervisor"):
-            raise Forbidden(
-                "{address} is protected. Ask a supervisor to move it.", address=paths.name_of(address)
-            )
+        self._assets.check_protection(address, user)
         return share
 
     # Records that can't be read

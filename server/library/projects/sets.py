@@ -44,6 +44,7 @@ class AssetType:
     states: tuple[str, ...] = ()  # that it goes through, in this order; none named: all
     priority: int = 0  # that it begins with; 0: the set's
     time_budget: float = 0  # hours
+    protect_on_publish: bool = False  # its working file is locked by publishing
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ class AssetSet:
                     "states": [s.ident for s in self.offered_states(t.ident)],
                     "priority": t.priority or self.default_priority,
                     "time_budget": t.time_budget,
+                    "protect_on_publish": t.protect_on_publish,
                 }
                 for t in self.offered_types
             ],
@@ -267,6 +269,7 @@ def _type(key: str, one: Mapping[str, Any]) -> AssetType:
         states=_words(one.get("states")),
         priority=number(one.get("priority"), 0),
         time_budget=_hours(one.get("time_budget")),
+        protect_on_publish=one.get("protect_on_publish") is True,
     )
 
 

@@ -27,6 +27,7 @@ from ..assets.fields import FIELDS, SUPERVISORS
 from ..assets.listing import becomes_asset
 from ..people import User, require
 from ..projects import Projects
+from ..protection import Protection
 from . import frozen
 from .naming import beside_name, files_of, label, renamed
 from .olds import Olds
@@ -99,10 +100,12 @@ class Source(Protocol):
 class Saves:
     """Thread-safe. Ids are unique for one file, not beyond."""
 
-    def __init__(self, store: Store, projects: Projects, assets: Assets) -> None:
+    def __init__(self, store: Store, projects: Projects, assets: Assets, protection: Protection) -> None:
         self._store = store
         self._projects = projects
         self._assets = assets
+        self._protection = protection
+        protection.holds = lambda address, hashed: frozen.holding(store, address, hashed)
         self._lock = threading.Lock()
         self._read: OrderedDict[str, tuple[tuple[int, int], Intent | None]] = OrderedDict()
         self._olds = Olds(store)
@@ -118,8 +121,10 @@ class Saves:
 
     def publish(self, address: str, user: User, comment: str = "") -> dict[str, Any]:
         """Freeze the present content as the next version; its record, `version` first of all."""
-        self._may(address, user)
-        return frozen.publish(self._store, address, user.ident, _checked(comment), self._known(address))
+        self._may(address, user, over=True)
+        record = frozen.publish(self._store, address, user.ident, _checked(comment), self._known(address))
+        self._protection.published(address, str(record["version"]), str(record["hash"]), user)
+        return record
 
     def replace(
         self, address: str, source: Path, user: User, comment: str = "", *, take: bool = False
@@ -218,13 +223,21 @@ class Saves:
     # Bringing back
 
     def restore(
-        self, address: str, id: str, user: User, *, beside: bool = False, record: bool = False
+        self,
+        address: str,
+        id: str,
+        user: User,
+        *,
+        beside: bool = False,
+        record: bool = False,
+        guarded: bool = True,
     ) -> Restored:
         """Bring a save back: in place, its present content kept first; or `beside` it, under a free name.
 
-        `record`: what people had said of it then comes back, too. Works for a file that is missing.
+        `record`: what people had said of it then comes back, too. Works for a file that is missing. Not
+        `guarded`: over a protected file, too.
         """
-        self._may(address, user, over=not beside)
+        self._may(address, user, over=guarded and not beside)
         try:
             return self._restore(address, id, user, beside, record)
         except NotFound:
@@ -276,12 +289,8 @@ class Saves:
         require(user, "student")
         if self._projects.of(address) is None or paths.name_of(address) == paths.PROJECT_FILE:
             raise BadInput("{address} isn't a file of a project.", address=address)
-        entry = self._store.index.get(address)
-        protected = entry is not None and entry.facts is not None and entry.facts.protect
-        if over and protected and not user.at_least("supervisor"):
-            raise Forbidden(
-                "{address} is protected. Ask a supervisor to change it.", address=paths.name_of(address)
-            )
+        if over:
+            self._assets.check_protection(address, user)
 
     def _known(self, address: str) -> Callable[[Stat], str]:
         def known(stat: Stat) -> str:

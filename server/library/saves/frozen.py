@@ -63,6 +63,12 @@ def listed(store: Store, address: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda record: paths.version_number(record["version"]) or 0, reverse=True)
 
 
+def holding(store: Store, address: str, hashed: str) -> str:
+    """The newest version whose content has this hash; '' where none has."""
+    same = (record for record in listed(store, address) if hashed and record.get("hash") == hashed)
+    return next((str(record["version"]) for record in same), "")
+
+
 def content(store: Store, address: str, name: str) -> dict[str, Path]:
     """The frozen files of a version, by the names they had."""
     place = _folder(store.path(address)) / name

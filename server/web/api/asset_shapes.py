@@ -40,6 +40,20 @@ ASSET_BODIES: dict[str, Schema] = {
             },
         },
     },
+    "Unlock": {
+        "type": "object",
+        "required": ["reason"],
+        "additionalProperties": False,
+        "properties": {"reason": {"type": "string", "minLength": 1, "maxLength": 2000}},
+    },
+    "PutBack": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "save": {"type": "string", "maxLength": 200, "description": "undo: what the putting back kept"},
+            "discard": {"type": "string", "maxLength": 4000, "description": "undo: what was carried on as"},
+        },
+    },
 }
 
 
@@ -48,6 +62,14 @@ def _list(name: str) -> Schema:
 
 
 ASSET_SHAPES: dict[str, Schema] = {
+    "Protection": shape(
+        "version hash at who changed",
+        version={"type": "string", "description": "the published one that holds these bytes; may be empty"},
+        hash=TEXT,
+        at={"type": "string", "description": "since when; may be empty"},
+        who=TEXT,
+        changed={"type": "boolean", "description": "the file isn't these bytes any more, or is gone"},
+    ),
     "ManyChanged": shape(
         "changed failed undo",
         changed=TEXTS,

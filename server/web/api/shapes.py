@@ -113,6 +113,10 @@ SHAPES: dict[str, Schema] = {
             ),
         },
         used_by=TEXTS,
+        protection={
+            "description": "null unless it is protected",
+            "anyOf": [{"$ref": "#/components/schemas/Protection"}, {"type": "null"}],
+        },
     ),
     "Job": shape(
         "id name file project state total counts progress",

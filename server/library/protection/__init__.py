@@ -1,0 +1,314 @@
+"""Protected files: what was published and locked with it, who may unlock that, and changes made around it.
+
+`published` is for whoever publishes; `assets.guard` keeps a protected file as it is. Over Samba protection
+can only advise: so every change of a protected file is looked at, by its hash, in a thread of low priority;
+one whose bytes aren't those any more is told under Problems until somebody has said what was meant. Keeps in
+memory what it compared; the rest lies in `protect.json` (see `mark`), so that a start takes up what a stop
+left.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from server.disk import faults, paths
+from server.disk.encoding import quote
+from server.disk.errors import BadInput, Conflict, CroftError, Forbidden
+from server.disk.follower import Follower
+from server.disk.records import Action, Change, Entry, Problem, Stat, utc_now
+from server.disk.speech import say
+from server.disk.store import Store
+
+from ..assets import Assets
+from ..assets.guard import is_protected, may_unlock
+from ..people import People, User, require
+from ..projects import Projects
+from . import folders, hashing
+from .mark import Mark, lift, read, write
+
+__all__ = ["Mark", "Protection"]
+
+log = logging.getLogger(__name__)
+
+KIND = "protected"  # of its problems
+REASON_CHARACTERS = 2000
+NICE = 10
+SAME, CHANGED, GONE = "same", "changed", "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a protected file was when it was looked at."""
+
+    mark: Mark
+    stat: Stat | None
+    is_now: str  # SAME, CHANGED or GONE
+    who: str = ""  # whose the changed file is, where that is known
+
+
+class Protection(Follower):
+    """`start` to `close`; thread-safe. `holds` says which published version has these bytes ('': none)."""
+
+    def __init__(self, store: Store, projects: Projects, people: People, assets: Assets) -> None:
+        super().__init__(store, "protection", NICE)
+        self._projects = projects
+        self._people = people
+        self._assets = assets
+        self.holds: Callable[[str, str], str] = lambda address, hashed: ""
+        self._book: dict[str, Seen] = {}
+        self._touched: dict[str, None] = {}
+        self._everything = False
+        self._busy = False
+        assets.protection = self.view
+
+    # For whoever changes a file
+
+    def published(self, address: str, version: str, hashed: str, user: User) -> bool:
+        """A version is whole on the disk: its folders are closed to everybody but Croft, and a file whose
+        type is locked by publishing is protected from now on; whether it is."""
+        folders.close(self._store, address, version)
+        entry = self._store.index.get(address)
+        if entry is None or entry.facts is None:
+            return False
+        words = self._projects.set_of(self._projects.of(address))
+        if not words.type(entry.facts.type).protect_on_publish:
+            return False
+        try:
+            self._protect(address, Mark(hashed, version, utc_now(), user.ident, entry.stat))
+        except CroftError as error:  # the version stands: to say that it doesn't would be untrue
+            log.warning("%s is published, and can't be protected: %s", address, error.message)
+            return False
+        return True
+
+    # For people
+
+    def lock(self, address: str, user: User) -> Mark:
+        """Protect the present content. Forbidden but to its owner and supervisors."""
+        entry = self._file(address, user)
+        if is_protected(entry):
+            raise Conflict("{name} is protected already.", address=address, name=paths.name_of(address))
+        stat = entry.stat
+        if stat is None or entry.arriving:
+            raise Conflict("{name} isn’t here whole.", address=address, name=paths.name_of(address))
+        hashed = hashing.known(self._assets, entry) or hashing.digest(self._store, address)
+        mark = Mark(hashed, self.holds(address, hashed), utc_now(), user.ident, stat)
+        self._protect(address, mark)
+        return mark
+
+    def unlock(self, address: str, user: User, reason: str) -> str:
+        """Lift it; the reason stays in the file's history. The version that it was protected as."""
+        entry = self._file(address, user)
+        reason = reason.strip()
+        if not reason:
+            raise BadInput("Say why it is unlocked: 'reason'.", field="reason")
+        if len(reason) > REASON_CHARACTERS:
+            raise BadInput("The reason is longer than {n} characters.", field="reason", n=REASON_CHARACTERS)
+        if not is_protected(entry):
+            raise Conflict("{name} isn’t protected.", address=address, name=paths.name_of(address))
+        known = read(self._store, address)
+        self._store.edit(address, {"protect": False}, who=user.ident)
+        lift(self._store, address, user.ident, reason)
+        version = known.version if known is not None else ""
+        self._store.tell(address, user.ident, {"unlocked": version, "reason": reason})
+        self._let_go(address)
+        return version
+
+    def mark(self, address: str) -> Mark:
+        """What a protected file is protected as. Conflict where it isn't, or nothing is noted of it yet."""
+        known = read(self._store, address) if is_protected(self._assets.get(address)) else None
+        if known is None:
+            raise Conflict("{name} isn’t protected.", address=address, name=paths.name_of(address))
+        return known
+
+    def note_kept(self, address: str, kept: str) -> None:
+        """Which save what was changed became when the published bytes were put back; '': that was undone."""
+        known = self.mark(address)
+        write(self._store, address, replace(known, kept=kept))
+
+    def is_changed(self, address: str) -> bool:
+        """Whether a protected file isn't what it was protected as, by what was seen of it last."""
+        seen = self._book.get(address)
+        return seen is not None and seen.is_now != SAME
+
+    def look(self, address: str) -> None:
+        """Compare at once, for who just changed it and is about to answer."""
+        self._look_safely(address)
+
+    def view(self, address: str) -> dict[str, Any] | None:
+        """As the API shows it; None for a file that isn't protected."""
+        if not is_protected(self._store.index.get(address)):
+            return None
+        seen = self._book.get(address)
+        mark = seen.mark if seen is not None else read(self._store, address) or Mark("")
+        return {
+            "version": mark.version,
+            "hash": mark.hash,
+            "at": mark.at,
+            "who": mark.who,
+            "changed": seen is not None and seen.is_now != SAME,
+        }
+
+    def may_unlock(self, address: str, user: User | None) -> bool:
+        return may_unlock(self._assets.get(address), user)
+
+    # Problems
+
+    def problems(self) -> list[Problem]:
+        """Every protected file that isn't what it was protected as."""
+        return [
+            self._problem(address, seen)
+            for address, seen in sorted(self._book.copy().items())
+            if seen.is_now != SAME
+        ]
+
+    def actions(self, address: str, seen: Seen) -> tuple[Action, ...]:
+        """What may have been meant."""
+        path = "/api/assets/" + quote(address, safe="/:@")
+        back = Action(say("Put the published one back"), "POST", path + "/put-back")
+        if seen.is_now == GONE:
+            return (back,) if seen.mark.version else ()
+        why = say("The change made outside of Croft is meant.")
+        keep = Action(say("Keep it as it is, and unlock it"), "POST", path + "/unlock", {"reason": why})
+        if not seen.mark.version:
+            return (keep,)
+        new = Action(say("Carry on as a new file"), "POST", path + "/carry-on")
+        return (
+            (back, new, keep) if seen.stat is not None and "@" not in paths.name_of(address) else (back, keep)
+        )
+
+    def _problem(self, address: str, seen: Seen) -> Problem:
+        name, version = paths.name_of(address), seen.mark.version
+        person = self._people.user(seen.who).title if self._people.known(seen.who) else ""
+        if seen.is_now == GONE:
+            text = say("{name} is protected, and is gone.", name=name)
+        elif person:
+            text = say(
+                "{name} is protected, and {person} changed it outside of Croft.", name=name, person=person
+            )
+        else:
+            text = say("{name} is protected, and was changed outside of Croft.", name=name)
+        mend = (
+            say("What was meant? Version {version} is kept as it was published.", version=version)
+            if version
+            else say("What was meant? Its earlier saves stand on its page.")
+        )
+        return faults.problem(KIND, address, text, mend, *self.actions(address, seen))
+
+    # Within
+
+    def _file(self, address: str, user: User) -> Entry:
+        require(user, "student")
+        entry = self._assets.get(address)
+        if entry.facts is None:
+            name = paths.name_of(address)
+            raise Conflict("{name} isn't an asset. Make it one first.", address=address, name=name)
+        if not may_unlock(entry, user):
+            raise Forbidden(
+                "Only the owner of {name} or a supervisor may do that.",
+                address=address,
+                name=paths.name_of(address),
+            )
+        return entry
+
+    def _protect(self, address: str, mark: Mark) -> None:
+        # The mark first: a record that says 'protect' without one would be compared with nothing.
+        write(self._store, address, mark)
+        self._store.edit(address, {"protect": True}, who=mark.who)
+
+    def _let_go(self, address: str) -> None:
+        seen = self._book.pop(address, None)
+        if seen is not None and seen.is_now != SAME:
+            self._store.notify([Change("asset", address)])
+
+    # Following what changes
+
+    def _begin(self) -> None:
+        self._everything = True
+
+    def _has_work(self) -> bool:
+        return bool(self._everything or self._touched or self._busy)
+
+    def _on_changes(self, changes: list[Change]) -> None:
+        touched = [
+            change.id
+            for change in changes
+            if change.kind == "asset"
+            and (change.id in self._book or is_protected(self._store.index.get(change.id)))
+        ]
+        everything = any(change.kind in ("share", "project") for change in changes)
+        if touched or everything:
+            with self._condition:
+                self._touched.update(dict.fromkeys(touched))
+                self._everything = self._everything or everything
+                self._condition.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                self._busy = False
+                self._condition.notify_all()
+                self._condition.wait_for(lambda: self._everything or self._touched or self._closed)
+                if self._closed:
+                    return
+                self._busy = True
+                everything, self._everything = self._everything, False
+                touched = list(self._touched)
+                self._touched.clear()
+            if everything:
+                index = self._store.index
+                touched = [*self._book, *(e.address for e in index.entries() if is_protected(e))]
+            for address in dict.fromkeys(touched):
+                self._look_safely(address)
+
+    def _look_safely(self, address: str) -> None:
+        if self._closed:
+            return
+        try:
+            self._look(address)
+        except (CroftError, OSError) as error:  # it went meanwhile, or its share
+            log.debug("%s can't be compared: %s", address, error)
+        except Exception:
+            self.faults += 1
+            log.exception("%s can't be compared", address)
+
+    def _look(self, address: str) -> None:
+        """One file: whether it is still what it was protected as."""
+        entry = self._store.index.get(address)
+        if entry is None or not is_protected(entry):
+            # Somebody may have taken the word out of the record by hand.
+            if address in self._book and entry is not None and read(self._store, address) is not None:
+                lift(self._store, address, "", "")
+            self._let_go(address)
+            return
+        if entry.arriving or self._store.away(address) or self._projects.of(address) is None:
+            return  # told again once it is whole, or here
+        before = self._book.get(address)
+        mark = read(self._store, address)
+        stat = entry.stat
+        if mark is None:  # protected by a word alone: what it is now counts
+            if stat is None:
+                return
+            hashed = hashing.known(self._assets, entry) or hashing.digest(self._store, address)
+            mark = Mark(hashed, self.holds(address, hashed), utc_now(), "", stat)
+            write(self._store, address, mark)
+            seen = Seen(mark, stat, SAME)
+        elif before is not None and before.stat == stat and before.mark.hash == mark.hash:
+            seen = replace(before, mark=mark)
+        elif stat is None:
+            seen = Seen(mark, None, GONE)
+        elif stat == mark.stat:
+            seen = Seen(mark, stat, SAME)
+        elif hashing.digest(self._store, address) == mark.hash:
+            mark = replace(mark, stat=stat)  # the same bytes, under another time or in another place
+            write(self._store, address, mark)
+            seen = Seen(mark, stat, SAME)
+        else:
+            seen = Seen(mark, stat, CHANGED, self._assets.owner_of(address))
+        self._book[address] = seen
+        if (before.is_now if before is not None else SAME) != seen.is_now:
+            if seen.is_now != SAME:
+                log.info("%s is protected and %s", address, seen.is_now)
+            self._store.notify([Change("asset", address)])
