@@ -22,8 +22,8 @@ WINGS = {
         "identity watcher follower check",
         "library": "people media names projects search dependencies assets tasks ingest versions creation "
         "protection saves meant copies backups problems sites notes credits history uploads setup",
-        "farm": "frames stages room failures job_types jobs scheduler nodes power statistics committer "
-        "reasons checks watching farm forgetting",
+        "farm": "frames stages room failures policy job_types jobs scheduler nodes power statistics "
+        "elsewhere committer reasons checks watching farm forgetting",
         "web": "forms requests static session languages events following reel services said finding join "
         "trial due pages api do wire openapi answers app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings

@@ -30,6 +30,7 @@ KINDS = (
     "users", "projects", "nodes", "shares", "paths", "sets", "job_types", "failure_rules", "tokens",
     "languages",
 )  # fmt: skip
+SINGLES = ("where.json",)  # files beside server.json
 STAYING = ("languages",)  # the defaults of these aren't copied: an update of Croft brings better ones
 PRIVATE = ("users", "tokens")  # hashes of passwords and tokens: for the server's own user alone
 LOOK_S = 1.0  # how often, at most, the disk is asked whether something changed
@@ -150,6 +151,7 @@ class Settings:
         self._seen: dict[str, tuple[int, int, int]] = {}  # path inside -> size, mtime, inode
         self._server: Mapping[str, Any] = {name: key.default for name, key in KEYS.items()}
         self._folders: dict[str, Mapping[str, dict[str, Any]]] = {k: MappingProxyType({}) for k in KINDS}
+        self._singles: dict[str, Mapping[str, Any]] = {name: MappingProxyType({}) for name in SINGLES}
         self._problems: dict[str, Problem] = {}
         self._site = ""
         self.folder_path.mkdir(parents=True, exist_ok=True)
@@ -169,6 +171,12 @@ class Settings:
             raise KeyError(kind)
         self._look(kind, lambda: self._read_folder(kind))
         return self._folders[kind]
+
+    def single(self, name: str) -> Mapping[str, Any]:
+        """Content of a file beside server.json, such as where.json; nothing where there is no such file. The
+        same object until it changes."""
+        self._look(name, lambda: self._read_single(name))
+        return self._singles[name]
 
     def look_again(self, kind: str) -> None:
         """Have the next question about this kind look at the disk, however young the last look is."""
@@ -236,6 +244,8 @@ class Settings:
     def problems(self) -> list[Problem]:
         """What is wrong with the configuration, newest look."""
         self.get("site")
+        for name in SINGLES:
+            self.single(name)
         for kind in KINDS:
             self.folder(kind)
         with self._guard:
@@ -274,6 +284,18 @@ class Settings:
                 values[name] = float(value) if KEYS[name].type is float else value
         values["site"] = values["site"] or self._site
         self._server = MappingProxyType(values)
+
+    def _read_single(self, name: str) -> None:
+        data: dict[str, Any] | None
+        if (self.folder_path / name).exists():
+            found = self._changed(name)
+            data = self._parse(name, found) if found is not None else None
+        else:
+            data = {} if self._singles[name] else None
+            self._seen.pop(name, None)
+            self._problems.pop(name, None)
+        if data is not None:
+            self._singles[name] = MappingProxyType(data)
 
     def _read_folder(self, kind: str) -> None:
         folder = self.folder_path / kind

@@ -86,6 +86,19 @@ def test_a_change_is_seen_and_a_bad_one_keeps_the_last_good(settings: Settings, 
     assert settings.get("title") == "Croft"
 
 
+def test_a_file_beside_server_json_may_be_missing(settings: Settings, tmp_path: Path) -> None:
+    assert settings.single("where.json") == {}
+    path = tmp_path / "config/where.json"
+    path.write_text('{"rules": [{"then": "local"}]}')
+    found = settings.single("where.json")
+    assert (found["rules"], settings.single("where.json") is found) == ([{"then": "local"}], True)
+    path.write_text("[")
+    assert settings.single("where.json") is found
+    assert [problem.address for problem in settings.problems()] == ["where.json"]
+    path.unlink()
+    assert (settings.single("where.json"), settings.problems()) == ({}, [])
+
+
 def test_a_bad_file_of_a_folder_keeps_its_last_good(settings: Settings, tmp_path: Path) -> None:
     before = settings.folder("users")
     assert settings.folder("users") is before

@@ -11,7 +11,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from server.disk import files, paths
@@ -89,6 +90,7 @@ class Board:
         self.frames: deque[str] = deque(maxlen=NEW_FRAMES)  # addresses of frames that were accepted just now
         self.stirred = threading.Event()
         self.following = Following(self)
+        self.where: Callable[[Job], str] = lambda job: ""  # where it may run; "": anywhere
         self.sleeping: list[tuple[float, str]] = []  # when (wall clock) each job that may not begin yet may
         self._project_priority = project_priority
         self._limits: object = None  # as the configuration said them last
@@ -131,7 +133,19 @@ class Board:
         share = self.store.share(job.share)
         job.home = self._home(job)
         works = [work_of(job, stage, self.types, self._secret) for stage in job.stages]
-        return Live(job, Place(job, share, self.disk), works, self._project_priority(job.address))
+        live = Live(job, Place(job, share, self.disk), works, self._project_priority(job.address))
+        self._put_where(live)
+        return live
+
+    def _put_where(self, live: Live) -> None:
+        """Have what it needs say where it may run. What nobody waits for, like a preview, always may here."""
+        where = live.where = self.where(live.job)
+        only = where if where == "here" else ""
+        stages = zip(live.job.stages, live.works, strict=True)
+        live.works = [
+            replace(work, need=replace(work.need, where=only if stage.optional else where))
+            for stage, work in stages
+        ]
 
     def works_of(self, record: Mapping[str, Any]) -> list[Work]:
         """What the stages of a job would ask for that this request would make; those that it needs."""
@@ -369,9 +383,17 @@ class Board:
         """Projects, job types or priorities may have changed: all jobs stand where they belong now."""
         for live in list(self.live.values()):
             fresh = self._dress(live.job)
-            live.works = fresh.works
+            live.works, live.where = fresh.works, fresh.where
             live.project_priority = fresh.project_priority
             self.stand(live)
+
+    def place_again(self, job_ids: Iterable[str]) -> None:
+        """Where these jobs may run has changed."""
+        for live in [self.live[job_id] for job_id in job_ids if job_id in self.live]:
+            self._put_where(live)
+            if live.state not in states.ENDED:
+                self.stand(live)
+            self.tell("job", live.id)
 
     # -- told by jobs ---------------------------------------------------------------------------------
 

@@ -50,6 +50,7 @@ class Live:
         "told",
         "usuals",
         "vouched",
+        "where",
         "works",
     )
 
@@ -58,6 +59,7 @@ class Live:
         self.place = place
         self.project_priority = project_priority
         self.works = works  # by stage
+        self.where = ""  # where it may run, as its works say it
         self.standing: list[scheduler.Work] = []  # the same as the scheduler knows them
         self.told: object = None  # of what those were made
         self.lock = threading.Lock()  # held from the first change of a commit until it is on the disk

@@ -34,6 +34,7 @@ from server.farm.farm.figures import Figures
 from server.farm.farm.forecast import Forecast
 from server.farm.farm.machines import Machines
 from server.farm.farm.once import Once
+from server.farm.farm.places import Places
 from server.farm.farm.powering import Powering
 from server.farm.farm.rows import Rows
 from server.farm.farm.talk import Talk
@@ -107,6 +108,8 @@ class Farm:
             *(settings, store, self.types, self._project_of, wall, disk, self._siblings_of, self._is_job),
             uses=uses,
         )
+        self.places = Places(self.board, self._committer, settings, self._weight_of, self._talk.surely_gone)
+        self.keeper.duties.append(self.places.look)
         self._once = Once(store, self.jobs, self.job, wall)
         presence = Presence(settings.folder_path / "cache" / "presence.json", disk)
         self._renders: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}  # address -> when, what
@@ -129,6 +132,7 @@ class Farm:
         """End the threads; what was answered is on the disk already."""
         self._unsubscribe()
         self.forecast.close()
+        self.places.close()
         self.powering.close()
         self.figures.presence.save()
         self.keeper.close()
@@ -155,8 +159,11 @@ class Farm:
         """One node's message, answered: JSON bytes. `token_name` is the name its token is bound to."""
         return self._talk.talk(token_name, requests)
 
-    def potential(self, name: Any) -> list[dict[str, Any]]:
-        """For a prenode: the open jobs that it wasn't told of yet."""
+    def potential(self, name: Any) -> Any:
+        """For a prenode: what it is to have running (`Places.answer`). For RFAM's, which sends its name
+        alone: the open jobs that it wasn't told of yet."""
+        if isinstance(name, dict):
+            return self.places.answer(name)
         if not isinstance(name, str) or not name or len(name) > 200:
             raise BadInput("A prenode sends its name, as a JSON string.")
         with self._told_lock:

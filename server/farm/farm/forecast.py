@@ -56,6 +56,7 @@ class Forecast:
         self._at = 0.0  # wall clock: when that was worked out
         self._due = -math.inf  # monotonic: not again before
         self._samples: dict[tuple[str, int], tuple[int, tuple[float, float, int]]] = {}
+        self._seconds: dict[str, float | None] = {}  # job -> of a task on a usual computer
         self._wanted, self._first, self._ending = threading.Event(), threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._guard = threading.Lock()
@@ -98,7 +99,7 @@ class Forecast:
         if self._thread is not None:
             self._thread.join(timeout=20)
 
-    def _ask(self) -> None:
+    def _ask(self, patience_s: float = FIRST_S) -> None:
         if self._monotonic() < self._due:
             return
         with self._guard:
@@ -106,7 +107,7 @@ class Forecast:
                 self._thread = threading.Thread(target=self._run, name="farm-forecast", daemon=True)
                 self._thread.start()
         self._wanted.set()
-        self._first.wait(FIRST_S)
+        self._first.wait(patience_s)
 
     def _run(self) -> None:
         while True:
@@ -141,6 +142,7 @@ class Forecast:
                 found = estimate.ends(works, computers)
             kept = {live.id for live in lives}
             self._samples = {key: value for key, value in self._samples.items() if key[0] in kept}
+            self._seconds = {key: value for key, value in self._seconds.items() if key in kept}
         self._found, self._at = found, at
         return found
 
@@ -172,15 +174,20 @@ class Forecast:
             key = self._likeness(node)
             serves = served.get(key)
             if serves is None:
-                serves = served[key] = frozenset(
-                    n for need, n in needs.items() if not misfit(need, node.means)
-                )
+                serves = served[key] = frozenset(n for need, n in needs.items() if self._can(node, need))
             found.append(Computer(node.name, node.slots, serves, paces.get(node.name, 1.0)))
         return found
 
     @staticmethod
     def _likeness(node: Node) -> Any:
         return node.means
+
+    def _can(self, node: Node, need: Need) -> bool:
+        return not misfit(need, node.means)
+
+    def _claims(self, job: Job) -> list[Claim]:
+        """What of it is out."""
+        return list(job.claims.values())
 
     # -- one job --------------------------------------------------------------------------------------
 
@@ -189,13 +196,15 @@ class Forecast:
     ) -> Work:
         job, record = live.job, live.job.record
         stages = []
-        claims = list(job.claims.values())
+        claims = self._claims(job)
         for stage, part in zip(job.stages, live.works, strict=True):
             if stage.optional:  # nobody waits for it
                 continue
             out = [claim for claim in claims if stage.first <= claim.task < stage.end]
             found = self._stage(job, stage.index, stage.first, stage.end, out, paces, past, at)
             stages.append(replace(found, need=needs[part.need]))
+            if stage.index == 0:
+                self._seconds[job.id] = found.seconds
         begins = record.get("start_after")
         after = record.get("after")
         return Work(
@@ -268,6 +277,27 @@ class Forecast:
             found = (mean, max(spread, OWN_LEAST_SPREAD), len(times))
         self._samples[job.id, number] = (done, found)
         return found
+
+
+class Here(Forecast):
+    """When the house's own computers alone would be done with all that waits, wherever it may run."""
+
+    def left(self) -> dict[str, float]:
+        """Of each job, seconds from now; it may be a moment old, and is never waited for."""
+        self._ask(0.0)
+        gone_s = self._wall() - self._at
+        return {job: max(0.0, ends.likely - gone_s) for job, ends in self._found.items()}
+
+    def seconds_of(self, job_id: str) -> float | None:
+        """A task's seconds on a usual computer; None while nobody knows."""
+        return self._seconds.get(job_id)
+
+    def _can(self, node: Node, need: Need) -> bool:
+        return not node.place and not misfit(replace(need, where=""), node.means)
+
+    def _claims(self, job: Job) -> list[Claim]:
+        nodes = self._board.nodes
+        return [claim for claim in job.claims.values() if not nodes.known(claim.node).place]
 
 
 class _Past:

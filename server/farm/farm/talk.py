@@ -172,7 +172,7 @@ class Talk:
         live = self._board.live.get(job_id)
         claim = live.job.held(task, code) if live is not None else None
         if claim is None:
-            if live is not None or self._surely_gone(job_id):
+            if live is not None or self.surely_gone(job_id):
                 self._board.refused_reports += 1
                 _kill(request, answers)
             return
@@ -211,7 +211,7 @@ class Talk:
             claim.foreign_since = now
         return now - claim.foreign_since > float(self._board.settings.get("lease_s")) / 3
 
-    def _surely_gone(self, job_id: str) -> bool:
+    def surely_gone(self, job_id: str) -> bool:
         """Not merely out of sight: it was deleted, and isn't being copied back right now."""
         board = self._board
         if job_id in board.live or job_id in board.broken or job_id in board.store.index.jobs:
@@ -245,9 +245,7 @@ class Talk:
         return self._board.rules.judge(log, live.works[live.job.stage_of(task).index].need.programs, own)
 
     def _gone(self, job_id: str) -> bool:
-        return (
-            job_id not in self._board.live and job_id not in self._board.ended and self._surely_gone(job_id)
-        )
+        return job_id not in self._board.live and job_id not in self._board.ended and self.surely_gone(job_id)
 
     # -- what it is told ------------------------------------------------------------------------------
 

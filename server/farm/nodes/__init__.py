@@ -140,6 +140,7 @@ class Nodes:
         node.version = str(told.get("version", ""))[:60]
         node.build = str(told.get("build", ""))[:40]
         node.single_use = told.get("single_use") is True
+        node.place, node.run = _name(told, "prenode"), _name(told, "run")
         node.hardware = dict(hardware) if isinstance(hardware, Mapping) else {}
         if isinstance(told.get("mac"), str):
             node.hardware["mac"] = told["mac"][:40]
@@ -164,6 +165,7 @@ class Nodes:
             does=node.does,
             memory_mb=_memory_mb(node.hardware),
             groups=node.wishes.groups,
+            place=node.place,
         )
         if old != means:
             node.means = means
@@ -327,6 +329,7 @@ class Nodes:
             "tasks": node.tasks,
             "failed": node.failed,
             "single_use": node.single_use,
+            "prenode": node.place or None,
             "behind": self.behind(node),
             "update_said": node.update_said,
             "power_words": node.power_words,
@@ -395,6 +398,11 @@ def kind_of(node: Node) -> Hashable:
 def _memory_mb(hardware: Mapping[str, Any]) -> int:
     found = hardware.get("memory_mb")
     return int(found) if isinstance(found, (int, float)) and 0 < found < 1e9 else 0
+
+
+def _name(told: Mapping[str, Any], key: str) -> str:
+    value = told.get(key)
+    return value[:200] if isinstance(value, str) else ""
 
 
 def _ident(name: str) -> str:

@@ -36,6 +36,7 @@ class Node:
         *("leaves_until", "means", "name", "pace", "programs", "protocol", "seconds", "seen", "seen_at"),
         *("_hours", "_hours_until", "_wall", "_zone", "idle_since", "provides", "sickness", "single_use"),
         *("slots", "tasks", "told", "told_idle", "update_said", "updates_until", "version", "wishes"),
+        *("place", "run"),
         *("came", "identity", "left", "power_state", "power_words", "proofs", "recent", "versions", "worth"),
     )
 
@@ -54,6 +55,8 @@ class Node:
         self.build = ""  # tells its program's files from others'
         self.slots = 1
         self.single_use = False
+        self.place = ""  # the prenode that started it elsewhere; "": it is one of the house's own
+        self.run = ""  # how that prenode calls it
         self.hardware: dict[str, Any] = {}
         self.programs: dict[str, str] = {}
         self.told: dict[str, Any] = {}  # load, memory_free_mb, temperature_c, gpus, at_keyboard … as of now

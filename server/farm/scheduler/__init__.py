@@ -150,8 +150,7 @@ class Scheduler(Books):
     def jobs(self) -> Iterator[str]:
         """All ids, by their projects' and their own priority and age."""
         with self._lock:
-            standing = [unit for unit in self._units.values() if unit.inside]
-        standing.sort(key=lambda unit: (-unit.work.weight, unit.rank))
+            standing = self._standing()
         return iter(dict.fromkeys(unit.work.job for unit in standing))
 
     def waiting(self) -> list[tuple[Need, str]]:
@@ -163,20 +162,35 @@ class Scheduler(Books):
         """How many of the tasks that stand in line could be out too, were there nodes for all: what limits
         forbid isn't counted. Each need may use up a limit for itself, as it may be the only one served."""
         with self._lock:
-            standing = [unit for unit in self._units.values() if unit.inside]
-            standing.sort(key=lambda unit: (-unit.work.weight, unit.rank))
             counts: dict[Need, int] = {}
-            left: dict[tuple[Need, str, str], int] = {}
-            for unit in standing:
-                need, count = unit.work.need, unit.ready - unit.reserved
-                rooms = self._rooms(unit)
-                for kind, name, room in rooms:
-                    count = min(count, left.setdefault((need, kind, name), room))
+            left: dict[tuple[object, str, str], int] = {}
+            for unit in self._standing():
+                need = unit.work.need
+                count = self._within(unit, left, need)
                 if count > 0:
                     counts[need] = counts.get(need, 0) + count
-                    for kind, name, _ in rooms:
-                        left[need, kind, name] -= count
             return counts
+
+    def lined(self) -> list[tuple[Work, int]]:
+        """What stands in line, what comes first first, and how many of its tasks could be out too, were there
+        nodes for all: what limits forbid isn't counted."""
+        with self._lock:
+            left: dict[tuple[object, str, str], int] = {}
+            return [(unit.work, max(0, self._within(unit, left))) for unit in self._standing()]
+
+    def _standing(self) -> list[Unit]:
+        standing = [unit for unit in self._units.values() if unit.inside]
+        return sorted(standing, key=lambda unit: (-unit.work.weight, unit.rank))
+
+    def _within(self, unit: Unit, left: dict[tuple[object, str, str], int], each: object = None) -> int:
+        """How many of its tasks limits let be out, of which so much is left; what it takes is taken away."""
+        count, rooms = unit.ready - unit.reserved, self._rooms(unit)
+        for kind, name, room in rooms:
+            count = min(count, left.setdefault((each, kind, name), room))
+        if count > 0:
+            for kind, name, _ in rooms:
+                left[each, kind, name] -= count
+        return count
 
     def next_up(self, count: int = 3) -> list[str]:
         """The jobs that come next, each once, were there a node that can do everything."""

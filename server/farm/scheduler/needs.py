@@ -21,6 +21,9 @@ class Need:
     does: frozenset[str] = NONE  # commands that the node must understand
     groups: frozenset[str] = NONE  # the node must be in one of these; none: any node
     licences: frozenset[str] = NONE  # one of each is in use while a task of it runs
+    where: str = (
+        ""  # "here": on the house's own nodes alone, "elsewhere": on others alone, "nowhere" just now
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +38,15 @@ class Means:
     memory_mb: int = 0  # 0: it didn't say
     does: frozenset[str] | None = None  # None: it didn't say, so all
     groups: frozenset[str] = NONE
+    place: str = ""  # the prenode that started it elsewhere; "": it is one of the house's own
 
 
 def misfit(need: Need, means: Means) -> str:
     """Why a node with these means can't serve this need; "" when it can."""
     if means.protocol < 2 and not need.simple:
         return say("this job is for Croft's own nodes")
+    if need.where and (need.where == "nowhere" or (need.where == "here") == bool(means.place)):
+        return _PLACES[need.where]
     if need.share in means.wrong_shares:
         return say("it has other data under the name {share}", share=need.share)
     if means.shares is not None and need.share not in means.shares:
@@ -59,6 +65,13 @@ def misfit(need: Need, means: Means) -> str:
         has, asked = _gigabytes(means.memory_mb), _gigabytes(need.memory_mb)
         return say("it has {has} GB of memory, and {asked} GB are needed", has=has, asked=asked)
     return ""
+
+
+_PLACES = {
+    "here": say("this job is rendered on the house's own computers"),
+    "elsewhere": say("this job is rendered elsewhere"),
+    "nowhere": say("this job may be rendered nowhere just now"),
+}
 
 
 def _either(names: frozenset[str]) -> str:

@@ -64,6 +64,10 @@ NODE_SHAPES: dict[str, Schema] = {
         gpus={"type": "array", "items": ANYTHING},
         at_keyboard={"type": ["boolean", "null"]},
         single_use=TRUTH,
+        prenode={
+            "type": ["string", "null"],
+            "description": "which started it elsewhere; null: the house's own",
+        },
         paused=TRUTH,
         paused_by=TEXT,
         draining=TRUTH,

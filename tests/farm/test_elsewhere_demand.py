@@ -1,0 +1,153 @@
+"""What prenodes are asked for: as many computers as there is work for, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from farm_kit import Node, World, here_for_long, until
+
+from server.farm.farm import Farm
+
+
+class Bridge:
+    """A prenode of our own protocol, spoken by hand."""
+
+    def __init__(self, world: World, farm: Farm, name: str = "lab") -> None:
+        self.world, self.farm, self.name = world, farm, name
+        self.told: dict[str, Any] = {"protocol": 2, "name": name, "version": "1", "engine": "slurm"}
+        self.runs: list[dict[str, Any]] = []
+
+    def ask(self, **more: Any) -> dict[str, Any]:
+        self.world.clock.now += 1.0
+        answer = self.farm.potential({**self.told, "runs": self.runs, **more})
+        assert answer["again"] > 0
+        return dict(answer)
+
+    def wants(self, **more: Any) -> dict[str, int]:
+        """Job -> computers."""
+        return {row["job"]: row["nodes"] for row in self.ask(**more)["demand"]}
+
+    def start(self, job: str, count: int, state: str = "waiting") -> None:
+        """It has so many more now."""
+        at = len(self.runs)
+        self.runs += [
+            {"run": f"r{n}", "job": job, "there": f"1_{n}", "state": state, "why": "Priority"}
+            for n in range(at, at + count)
+        ]
+
+
+def far(farm: Farm, world: World, run: str, name: str = "lab") -> Node:
+    """A computer that a prenode started."""
+    node = Node(farm, f"{name}-{run}", world.root)
+    node.facts = {"prenode": name, "run": run, "single_use": True}
+    return node
+
+
+def settled(world: World, farm: Farm) -> Farm:
+    """One that began long ago: who is here is known."""
+    world.clock.now += 60
+    return farm
+
+
+def test_as_many_are_asked_for_as_the_house_s_own_leave(
+    world: World, farm: Farm, submit: Callable[..., str]
+) -> None:
+    # Given two computers of the house's own and a render of 60 frames
+    own = [Node(farm, name, world.root) for name in ("n1", "n2")]
+    here_for_long(world, *own)
+    bridge = Bridge(world, farm)
+    job = submit("1-60")
+    # Then two frames are theirs
+    assert bridge.wants() == {job: 58}
+    # What has begun counts no more
+    own[1].say({"id": "info"})
+    task = own[0].one()
+    assert bridge.wants() == {job: 57}
+    # A computer elsewhere that is at a frame is one of those that are wanted
+    bridge.start(job, 57)
+    there = far(farm, world, "r0")
+    got = there.one()
+    assert bridge.wants() == {job: 57}
+    own[1].say({"id": "info"})
+    own[0].say({"id": "report", "uuid": task["uuid"], "frame": task["frame"]})
+    assert there.deliver(got)["id"] == "accepted"
+    assert bridge.wants() == {job: 56}
+    assert own[0].deliver(task)["id"] == "accepted"
+    (row,) = bridge.ask()["demand"]
+    assert (row["name"], row["project"]) == ("sh010", "demo")
+    assert row["reason"]
+
+
+def test_what_is_over_is_said_and_what_is_paused_loses_its_waiting_ones(
+    world: World, farm: Farm, submit: Callable[..., str]
+) -> None:
+    settled(world, farm)
+    bridge = Bridge(world, farm)
+    job, other = submit("1-3"), submit("1-2")
+    assert bridge.wants() == {job: 3, other: 2}
+    bridge.start(job, 3)
+    bridge.start(other, 2)
+    bridge.start("20200101-000000-abcdef", 1)
+    farm.pause_job(other, "anna")
+    farm.cancel(job, "anna")
+    answer = bridge.ask()
+    assert answer["demand"] == []
+    until(lambda: bridge.ask()["ended"] == sorted([job, "20200101-000000-abcdef"]))
+    farm.resume_job(other, "anna")
+    assert bridge.wants() == {other: 2}
+    farm.pause("anna")
+    assert bridge.wants() == {}
+
+
+def test_two_prenodes_do_not_start_the_same_work_twice(
+    world: World, farm: Farm, submit: Callable[..., str]
+) -> None:
+    settled(world, farm)
+    one, two = Bridge(world, farm, "one"), Bridge(world, farm, "two")
+    job = submit("1-10")
+    # Given that the first may have four at once
+    assert one.wants(at_most=4) == {job: 4}
+    assert two.wants() == {job: 6}
+    assert one.wants(at_most=4) == {job: 4}
+    # And where the second is gone for good, or can't do it
+    world.clock.now += 61
+    assert one.wants() == {job: 10}
+    gpu = submit("1-2", requires=["gpu"])
+    assert two.wants(provides=["cpu"]) == {}
+    assert one.wants(provides={"provides": ["gpu"], "programs": {"blender": "4.2"}}) == {job: 10, gpu: 2}
+
+
+def test_after_a_start_the_house_s_own_computers_speak_up_first(world: World) -> None:
+    farm = world.open()
+    job = farm.view(farm.submit("anna", {"file": "data::demo/shots/sh010.blend", "frames": "1-4"}))["id"]
+    bridge = Bridge(world, farm)
+    # What runs over there goes on, and nothing is added before anybody can have spoken
+    assert bridge.wants() == {}
+    bridge.start(job, 2)
+    assert bridge.wants() == {job: 2}
+    world.clock.now += 5
+    assert bridge.wants() == {job: 4}
+
+
+def test_what_fails_to_start_there_rests(world: World, farm: Farm, submit: Callable[..., str]) -> None:
+    settled(world, farm)
+    bridge = Bridge(world, farm)
+    job = submit("1-4")
+    now = farm.board.wall()
+    for n in range(3):
+        failed = {"run": f"f{n}", "job": job, "there": f"9_{n}", "state": "failed", "why": "no such image"}
+        bridge.runs.append({**failed, "since": now - 1})
+    assert bridge.wants() == {}
+    # Of those that came to talk the farm itself judges
+    far(farm, world, "f0").say({"id": "info"})
+    assert bridge.wants() == {job: 4}
+
+
+def test_nonsense_of_a_prenode_is_told_or_passed_over(world: World, farm: Farm) -> None:
+    bridge = Bridge(world, farm)
+    good = {"run": "a", "job": "b", "state": "running", "since": "2026-01-01T00:00:00Z"}
+    bridge.runs = [7, {}, {"run": 1}, {**good, "state": "flying"}, good]  # type: ignore[list-item]
+    assert bridge.ask(at_most="many", provides=7, error=None, version={})["ended"] == ["b"]
+    (one,) = farm.places.bridges.all()
+    assert [run.id for run in one.runs.values()] == ["a"]
