@@ -15,7 +15,7 @@ from itertools import takewhile
 from types import MappingProxyType
 from typing import Any
 
-from server.disk.paths import PROJECT_FILE, job_folder, join, split, top_of
+from server.disk.paths import PROJECT_FILE, by_version, job_folder, join, split, top_of
 from server.disk.records import Entry, JobPlace
 
 CHANGES_KEPT = 5000  # changed addresses remembered for each top folder
@@ -103,7 +103,7 @@ class Index:
         return (place,) if place else ()
 
     def versions(self, render_folder: str) -> tuple[str, ...]:
-        """The versions in a `render/<stem>` folder that have a sidecar (`v001`, `v002-site`), sorted."""
+        """The versions in a `render/<stem>` folder that have a sidecar (`v001`, `v002-site`), newest last."""
         return self._versions.get(render_folder, ())
 
     def holders(self, uuid: str) -> tuple[str, ...]:
@@ -276,7 +276,7 @@ class Index:
     def put_versions(self, render_folder: str, versions: Iterable[str]) -> bool:
         """Which versions of a `render/<stem>` folder have a sidecar. False when that is known."""
         with self._lock:
-            names = tuple(sorted(versions))
+            names = tuple(sorted(versions, key=by_version))
             if names == self._versions.get(render_folder, ()):
                 return False
             if names:

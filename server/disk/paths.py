@@ -253,6 +253,11 @@ def version_number(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def by_version(name: str) -> tuple[int, str]:
+    """What versions are sorted by: `v1000` comes after `v999`."""
+    return version_number(name) or 0, name
+
+
 def snapshot_name(place: str, job_id: str) -> str:
     """`sh010.blend` -> `.sh010.<job id>.blend`: beside the file, so that `//` paths hold."""
     name = name_of(place)

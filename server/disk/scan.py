@@ -351,6 +351,8 @@ class Scanner:
             self._look_render(inside, found)
         elif below == 1 and any(paths.version_number(name) is not None for name in names):
             self._look_versions("/".join(parts), found)
+            if any(name.endswith(".json") for name in names):
+                found.addresses.add(self._prefix + "/".join(parts))  # one may be approved now
 
     def _look_render(self, inside: str, found: Found) -> None:
         folder = self._prefix + inside

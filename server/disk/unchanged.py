@@ -172,7 +172,7 @@ def _renders(look: Look, places: list[str], ignored: Callable[[str], bool]) -> b
             continue
     if look.kind == RENDERS:
         return there and folders == look.folders
-    return there and tuple(sorted(versions)) == look.versions
+    return there and tuple(sorted(versions, key=paths.by_version)) == look.versions
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -41,6 +41,7 @@ from server.library.setup import Setup
 from server.library.sites import Sites
 from server.library.tasks import Tasks
 from server.library.uploads import Uploads
+from server.library.versions.judged import Judged
 from server.web import join, trial
 from server.web.answers import Answers
 from server.web.api.files import drop_unfinished
@@ -109,6 +110,7 @@ def build(
     backups = Backups(settings, store, clock)
     saves.sources.append(backups)
     copies = Copies(store, projects, assets, saves)
+    judged = Judged(store)
     store.open()
     projects.prepare()
     # Nodes don't speak to a server of pages alone: to it they would all seem to be off.
@@ -191,7 +193,8 @@ def build(
             farm=farm,
             following=following,
             forgetting=Forgetting(store, settings, people, projects, notes, farm),
-            reels=Reels(store, assets, farm),
+            reels=Reels(store, assets, farm, judged),
+            judged=judged,
             sessions=Sessions(config, settings, people),
             events=events,
             languages=Languages(settings),

@@ -20,24 +20,24 @@ from typing import TYPE_CHECKING, Any
 
 from server.disk import paths
 from server.disk.errors import CroftError, NotFound
-from server.disk.records import Change, Entry
+from server.disk.records import Entry
 from server.disk.speech import say
 from server.farm import frames as frame_ranges
 from server.farm.committer.live import Ended
 from server.farm.jobs.states import ENDED
-from server.library import tasks, versions
+from server.library import tasks
 
 if TYPE_CHECKING:
     from server.disk.store import Store
     from server.farm.farm import Farm
     from server.library.assets import Assets
     from server.library.projects import Project
+    from server.library.versions.judged import Judged
 
 SHOT = "shot"  # where a set has such a type, other renders (a turntable, say) aren't of the film
 GAP_S = 2.0  # how long a shot without a picture lasts where nobody says its frames
 FPS = 24.0
 SETTLED_S = 10.0  # what a disk has had for so long, the index knows
-KEPT_S = 60.0  # an approval that nobody told us of shows after so long
 REELS_KEPT = 32
 FRAMES_MOST = 10**7
 GAP_MOST = 100_000  # frames of a shot by people's word
@@ -84,18 +84,16 @@ class Reels:
         store: Store,
         assets: Assets,
         farm: Farm,
-        monotonic: Callable[[], float] = time.monotonic,
+        judged: Judged,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._assets = assets
         self._farm = farm
-        self._monotonic, self._wall = monotonic, wall
+        self._judged = judged
+        self._wall = wall
         self._lock = threading.Lock()
-        self._approved: dict[str, tuple[tuple[str, ...], float, str]] = {}
-        self._told = 0  # changes of files: a look that began before one isn't remembered after it
         self._reels: OrderedDict[tuple[str, str], Reel] = OrderedDict()
-        self._store.subscribe(self._on_changes)
 
     def of(self, project: Project) -> Reel:
         """The film as it is now."""
@@ -191,7 +189,7 @@ class Reels:
 
     def _shot(self, entry: Entry, jobs: list[Job], first: int) -> Shot:
         name = tasks.name_of(entry)
-        approved = self._approval(entry.address) if jobs else ""
+        approved = self._judged.approved(entry.address) if jobs else ""
         chosen = next((job for job in jobs if approved and job.record.get("version") == approved), None)
         for job in [chosen, *jobs] if chosen is not None else jobs:
             text = str(job.record.get("frames") or "")
@@ -202,29 +200,6 @@ class Reels:
             if count:
                 return Shot(entry, name, first, count, job.id, job is chosen)
         return Shot(entry, name, first, gap(entry))
-
-    def _approval(self, address: str) -> str:
-        """Which version of a file's renders is approved; by the disk, which the index may lag behind."""
-        names, now = self._versions(address), self._monotonic()
-        known = self._approved.get(address)
-        if known is not None and known[0] == names and now - known[1] < KEPT_S:
-            return known[2]
-        told = self._told
-        try:
-            found = versions.approved(self._store, address)
-        except (CroftError, OSError):
-            found = known[2] if known is not None else ""
-        with self._lock:
-            if told == self._told:
-                self._approved[address] = (names, now, found)
-        return found
-
-    def _on_changes(self, changes: list[Change]) -> None:
-        with self._lock:
-            for change in changes:
-                if change.kind == "asset":
-                    self._told += 1
-                    self._approved.pop(change.id, None)
 
 
 def film_of(rendered: list[Entry]) -> list[Entry]:

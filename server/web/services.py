@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from server.library.sites import Sites
     from server.library.tasks import Tasks
     from server.library.uploads import Uploads
+    from server.library.versions.judged import Judged
     from server.web.events import Events
     from server.web.following import Following
     from server.web.languages import Languages
@@ -89,6 +90,7 @@ class Services:
     farm: Farm
     following: Following
     forgetting: Forgetting
+    judged: Judged
     reels: Reels
     sessions: Sessions
     events: Events

@@ -28,7 +28,7 @@ from typing import Any
 from server.disk.errors import Busy, CroftError, NotFound, ShareAway
 from server.disk.speech import say
 from server.farm.committer.board import Board
-from server.farm.committer.decide import Op, Turn, give, handle, may_give, settle
+from server.farm.committer.decide import Op, Turn, close_approved, give, handle, may_give, settle
 from server.farm.committer.live import Live
 from server.farm.jobs import states
 from server.farm.jobs.logs import Said
@@ -350,6 +350,7 @@ class Committer:
             held.check()
             if seen is Seen.BACKWARDS and job.state in states.OPEN:
                 turn.change(states.PAUSED, why="restored, resume?")
+            close_approved(turn)
             for op in ops:
                 handle(turn, op)
             given: list[tuple[Bundle, list[bytes]]] = []
@@ -370,6 +371,9 @@ class Committer:
                     self._open[job.id] = live
             live.place.glimpse()  # still under the lock: what another server appends next is news
         board.frames.extend(turn.frames)
+        if turn.frames and not live.begun:
+            live.begun = True
+            board.begun.append(live)
         for said in turn.logs:
             self.logs.put((live, said))
         board.following.note(job, turn.events, seen is not Seen.SAME)

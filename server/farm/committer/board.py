@@ -88,6 +88,7 @@ class Board:
         self.changed: set[tuple[str, str]] = set()  # (kind, id) to be told of
         self.node_news = 0  # grows when a node comes, changes or is paused
         self.frames: deque[str] = deque(maxlen=NEW_FRAMES)  # addresses of frames that were accepted just now
+        self.begun: deque[Live] = deque()  # jobs whose first frame was accepted just now
         self.stirred = threading.Event()
         self.following = Following(self)
         self.where: Callable[[Job], str] = lambda job: ""  # where it may run; "": anywhere

@@ -73,6 +73,17 @@ def may_give(board: Board, live: Live, node: Node, stage: int) -> bool:
     return live.job.next_task(stage, fail.passes_over(board, live, node, stage)) is not None
 
 
+def close_approved(turn: Turn) -> None:
+    """An approved version takes no more frames: what of its job isn't done is stopped. What nobody insisted
+    on, such as its video, may still be made."""
+    job = turn.job
+    if job.state in states.ENDED or not job.counts["waiting"] + job.counts["claimed"]:
+        return
+    why = turn.live.place.why_closed()
+    if why:
+        turn.change(states.CANCELLED, why=why)
+
+
 def settle(turn: Turn) -> None:
     """After all ops: has the job come to its end, or is it hopeless?"""
     job = turn.job

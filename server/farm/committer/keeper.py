@@ -46,6 +46,9 @@ KEEP_ENDED_S = 300.0  # a job stays a fold for so long after its end
 FAILED_REST_S = 15.0  # an ended job that couldn't be summed is let be for so long
 TAKEN_BACK_S = 60.0  # what an attempt that nobody holds any more has said is kept for so long
 
+# What a version's sidecar keeps of its render's sum.
+KEPT_SUMS = ("frames_done", "seconds", "seconds_shortest", "seconds_longest", "peak_memory_mb", "nodes")
+
 Subscriber = Callable[[list[Change]], None]
 Thing = TypeVar("Thing")
 
@@ -126,6 +129,7 @@ class Keeper:
             self._beat,
             self._look_around,
             self._look_at_room,
+            self._begin_versions,
             self._finish_ended,
             self._orphans.tick,
             self.write_logs,
@@ -353,7 +357,17 @@ class Keeper:
             if wait:
                 bundle.wait(600)
 
-    # -- the end of a job -----------------------------------------------------------------------------
+    # -- the first frame, and the end of a job -------------------------------------------------------
+
+    def _begin_versions(self) -> None:
+        """What has a frame can be used: its version's record says so, and `current` may lead there."""
+        begun = [self.board.begun.popleft() for _ in range(len(self.board.begun))]
+        self.board.begun.extend(self._each(begun, self._begin_version))
+
+    def _begin_version(self, live: Live) -> None:
+        version = live.record.get("version")
+        if version and live.state not in states.ENDED:  # else its end tells all
+            versions.begin(self.board.store, live.address, version, live.job.last_done)
 
     def _finish_ended(self) -> None:
         now = self._monotonic()
@@ -402,8 +416,9 @@ class Keeper:
         place.write_result({**summary, "changed": live.changed}, length, digest)
         place.sweep()
         if job.record.get("version"):
-            told = {"state": job.state, "ended": job.ended, "outputs": outputs_of(live)}
+            told: dict[str, Any] = {"state": job.state, "ended": job.ended, "outputs": outputs_of(live)}
             told["changed"] = live.changed
+            told["statistics"] = {key: summary[key] for key in KEPT_SUMS}
             versions.update(self.board.store, job.address, job.record["version"], told)
         self.board.tell("job", job.id)
         self.board.store.refresh(job.address)

@@ -35,6 +35,7 @@ class Live:
     """A job as a fold, its files, and what giving out its tasks needs."""
 
     __slots__ = (
+        "begun",
         "changed",
         "checked",
         "finalised",
@@ -70,6 +71,7 @@ class Live:
         self.usuals = [Usual() for _ in works]  # by stage
         self.checked = 0.0  # monotonic: when its journal was looked at last
         self.finalised = False
+        self.begun = False  # its version is known to have a frame
         self.vouched = Vouched()  # of its snapshot
         self.changed: list[str] = []  # files that the scene links and that were changed until its end
 

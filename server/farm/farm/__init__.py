@@ -25,7 +25,7 @@ from server.farm import statistics
 from server.farm.checks import NOTE, Checks, UsesOf
 from server.farm.committer import Committer
 from server.farm.committer.board import Board
-from server.farm.committer.decide import Op, Turn
+from server.farm.committer.decide import Op, Turn, close_approved
 from server.farm.committer.dressing import source_address
 from server.farm.committer.keeper import Keeper, Subscriber
 from server.farm.committer.live import Ended, Live
@@ -52,6 +52,7 @@ from server.farm.room import Room
 from server.farm.statistics.film import Film, records, task_of
 from server.farm.statistics.presence import Presence
 from server.farm.watching import Watching
+from server.library import versions
 from server.library.people import User
 from server.library.projects import Projects
 
@@ -121,6 +122,7 @@ class Farm:
         self._checks = Checks(self.board, self._submitter, self._reasons, uses)
         self._told: dict[str, set[str]] = {}  # prenode's name -> jobs that it knows
         self._told_lock = threading.Lock()
+        versions.settle_all(store)
         self._committer.start()
         self._unsubscribe = store.subscribe(self._on_changes)
         self.keeper.start()
@@ -428,6 +430,29 @@ class Farm:
         act = steer.requeue(tasks, who)
         self._bring_back(job_id)
         return self._act(job_id, act)
+
+    def judge(
+        self, address: str, version: str, who: str, approved: bool, rejected: bool = False, comment: str = ""
+    ) -> dict[str, Any]:
+        """Approve or reject a rendered version, or neither; its record. What isn't done of its render
+        is stopped in the same turn: an approved version takes no more frames."""
+        self._store.check_writable(address)
+        job_id = str(versions.one(self._store, address, version).get("job") or "")
+
+        def word() -> dict[str, Any]:
+            return versions.judge(self._store, address, version, who, approved, rejected, comment)
+
+        def act(turn: Turn) -> dict[str, Any]:
+            record = word()
+            close_approved(turn)
+            return record
+
+        live = self.board.live.get(job_id)
+        if live is None or live.address != address or not self.board.ours(live.job):
+            return word()
+        record: dict[str, Any] = self._committer.ask(Op("act", job_id, act=act))
+        self.board.tell("job", job_id)
+        return record
 
     def skip(self, job_id: str, tasks: Iterable[int], who: str) -> Job:
         """Do without these tasks."""

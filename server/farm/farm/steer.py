@@ -38,6 +38,7 @@ def requeue(tasks: str | Iterable[int], who: str) -> Act:
 
     def act(turn: Turn) -> None:
         job = turn.job
+        refuse_approved(turn)
         if not isinstance(chosen, str):
             check(job, chosen)
             _take_back(turn, chosen)
@@ -87,6 +88,13 @@ def forgive(nodes: list[str] | None, who: str) -> Act:
         turn.live.stuck = None
 
     return act
+
+
+def refuse_approved(turn: Turn) -> None:
+    """Conflict where its version is approved: nothing of it is rendered again."""
+    why = turn.live.place.why_closed()
+    if why:
+        raise Conflict("It can't be rendered again: {why}.", job=turn.job.id, why=why)
 
 
 def check(job: Job, chosen: list[int]) -> None:

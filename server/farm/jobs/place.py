@@ -24,6 +24,7 @@ from server.farm.jobs import snapshots, states
 from server.farm.jobs.job import Claim, Event, Job, split_attempt
 from server.farm.jobs.logs import Logs
 from server.farm.jobs.record import JOURNAL, LOGS, RECORD, RESULT, SCHEMA, SNAPSHOT
+from server.library import versions
 
 
 class Seen(enum.Enum):
@@ -68,6 +69,7 @@ class Place:
         self._stale = False
         self.bad = 0
         self._glimpse = (-1, -1)
+        self._judged: tuple[tuple[int, int, int], str] = ((0, 0, 0), "")
         self.known: Reach | None = None  # how far it had come when its folder was seen last
         self.restored = False  # it went backwards, and no person has resumed it since
 
@@ -82,6 +84,25 @@ class Place:
         """Where the snapshot stays once the job has ended."""
         beside = self.snapshot
         return self.folder / (SNAPSHOT + "".join(beside.suffixes[-1:])) if beside is not None else None
+
+    def why_closed(self) -> str:
+        """Why its version takes no more frames: it is approved. "" while it may. Asks the disk each time, and
+        reads where that has another answer than before, so that it holds whoever approved it."""
+        if self.outputs is None:
+            return ""
+        path = f"{self.outputs}.json"
+        try:
+            st = os.stat(path)
+        except OSError:
+            return ""
+        state = (st.st_mtime_ns, st.st_size, st.st_ino)
+        if self._judged[0] != state:
+            try:
+                approved = bool(versions.read(Path(path)).get("approved"))
+            except CroftError:
+                return self._judged[1]  # somebody is editing it by hand
+            self._judged = (state, versions.why_closed(self.outputs.name) if approved else "")
+        return self._judged[1]
 
     # -- the journal ----------------------------------------------------------------------------------
 

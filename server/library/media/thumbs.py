@@ -259,7 +259,7 @@ class Media:
         if kinds.kind(paths.name_of(address)) != "scene":
             return ""
         folder = paths.render_folder(address)
-        newest = sorted(self._store.index.versions(folder), key=lambda name: paths.version_number(name) or 0)
+        newest = self._store.index.versions(folder)
         for version in reversed(newest[-VERSIONS_TRIED:]):
             place = paths.join(folder, version)
             names = self._names(place)

@@ -15,14 +15,14 @@ from typing import Any
 
 from server.disk import faults, files, paths, sidecar
 from server.disk.errors import BadInput, Conflict, CroftError, Forbidden, NotFound, Stale
-from server.disk.records import Problem, Stat
+from server.disk.records import Entry, Problem, Stat
 from server.disk.settings import DEFAULTS, IDENT, Settings
 from server.disk.speech import say
 from server.disk.store import Store
 
 from ..names import Pattern, Patterns
 from ..people import User, require
-from . import changes, rfam, sets
+from . import approving, changes, rfam, sets
 from .record import External, Project, Role, read_project
 from .sets import DEFAULT_SET, EMPTY_SET, AssetSet, AssetType, State, read_set
 
@@ -70,6 +70,10 @@ class Projects:
             if address.startswith(project.address + "/"):
                 return project
         return None
+
+    def may_approve(self, project: Project | None, entry: Entry | None, user: User | None) -> bool:
+        """Whether somebody may approve or reject a version of this file, by what the project says."""
+        return approving.may_approve(project, entry, user)
 
     def set_of(self, project: Project | None) -> AssetSet:
         """The words of a project; the default ones where it names a set that isn't there."""

@@ -15,6 +15,7 @@ from server.disk.errors import BadInput, Conflict, Forbidden, NotFound, Stale
 from server.disk.speech import say
 
 from ..people import User
+from .approving import APPROVE_BY
 from .record import External, Project, Role, read_project
 
 LIMITS = {"title": 200, "description": 20_000, "licence": 500, "set": 200, "approve_by": 100}
@@ -45,6 +46,9 @@ def fields(data: Data, changes: Mapping[str, Any], user: User, sets: Mapping[str
             found[field] = value
             continue
         text = _text(field, value, LIMITS[field])
+        if field == "approve_by" and text and text not in APPROVE_BY:
+            known = " or ".join(APPROVE_BY)
+            raise BadInput(say("Who may approve is {known}.", known=known), field=field)
         if field == "title" and not text:
             raise BadInput(say("Give it a title."), field=field)
         if field == "set" and text not in sets:

@@ -99,6 +99,7 @@ class Project:
             "licence": self.licence,
             "set": self.set,
             "render_priority": self.render_priority,
+            "approve_by": self.approve_by or "supervisors",
             "here": self.here,
             "roles": [role.view() for role in self.roles],
             "external": [one.view() for one in self.external],

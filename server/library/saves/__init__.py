@@ -165,10 +165,21 @@ class Saves:
         self._assets.get(address)
         return frozen.listed(self._store, address)
 
-    def approve(self, address: str, version: str, user: User, approved: bool = True) -> dict[str, Any]:
-        """A supervisor's word on a published version."""
-        require(user, "supervisor")
-        return frozen.approve(self._store, address, version, user.ident, approved)
+    def approve(
+        self,
+        address: str,
+        version: str,
+        user: User,
+        approved: bool,
+        rejected: bool = False,
+        comment: str = "",
+    ) -> dict[str, Any]:
+        """What somebody says of a published version who may."""
+        if not self._projects.may_approve(self._projects.of(address), self._store.index.get(address), user):
+            raise Forbidden(say("Only those may approve whom the project names: ask a supervisor."))
+        return frozen.approve(
+            self._store, address, version, user.ident, approved, rejected, _checked(comment)
+        )
 
     def open(self, address: str, id: str, user: User | None = None) -> dict[str, Path]:
         """The content of a save, by the names that its files had. NotFound; Forbidden to this user."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from server.disk import deletions, files, paths, sidecar
 from server.disk.checkpoints import HASH_NAME, Known, digest
-from server.disk.errors import Broken, Conflict, CroftError, NotFound
+from server.disk.errors import BadInput, Broken, Conflict, CroftError, NotFound
 from server.disk.records import utc_now
 from server.disk.store import Store
 
@@ -60,7 +60,10 @@ def listed(store: Store, address: str) -> list[dict[str, Any]]:
     for name in _names(folder):
         with contextlib.suppress(CroftError):  # without its record it was never published
             found.append({**sidecar.read(folder / name / RECORD).data, "version": name})
-    return sorted(found, key=lambda record: paths.version_number(record["version"]) or 0, reverse=True)
+    approved = max((str(one.get("approved_at") or "") for one in found if one.get("approved")), default="")
+    for one in found:  # a crash between two writes may have left two
+        one["approved"] = bool(one.get("approved")) and str(one.get("approved_at") or "") == approved
+    return sorted(found, key=lambda record: paths.by_version(record["version"]), reverse=True)
 
 
 def holding(store: Store, address: str, hashed: str) -> str:
@@ -90,21 +93,27 @@ def _is_of(published: str, name: str) -> bool:
     return name == published or (paths.sequence_key(name) or ("",))[0] == published
 
 
-def approve(store: Store, address: str, name: str, who: str, approved: bool) -> dict[str, Any]:
-    """A supervisor's word on a version. At most one of a file's published versions is approved."""
+def approve(
+    store: Store, address: str, name: str, who: str, approved: bool, rejected: bool = False, comment: str = ""
+) -> dict[str, Any]:
+    """What is said of a version: approved, rejected, or neither. At most one is approved:
+    the new word is written first, and of two the later counts."""
+    if approved and rejected:
+        raise BadInput("A version is approved or rejected, not both.", field="rejected")
     share, path = store.for_people(address)
     folder = _folder(path)
     content(store, address, name)
     with store.locks(share.name).hold(_lock(address)):
-        for other in _names(folder):
+        for other in (name, *(other for other in _names(folder) if approved and other != name)):
             try:
                 record = sidecar.read(folder / other / RECORD).data
             except (NotFound, Broken):
                 continue
             wanted: Mapping[str, Any] = {"approved": False}
             if other == name:
-                wanted = {"approved": approved, "approved_by": who, "approved_at": utc_now()}
-            elif not (approved and record.get("approved")):
+                wanted = {"approved": approved, "rejected": rejected, "approved_by": who,
+                          "approved_at": utc_now(), "approved_comment": comment}  # fmt: skip
+            elif not record.get("approved"):
                 continue
             files.write_atomic(folder / other / RECORD, sidecar.dump({**record, **wanted}), disk=store.disk)
         return {**sidecar.read(folder / name / RECORD).data, "version": name}

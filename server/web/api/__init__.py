@@ -26,6 +26,7 @@ from server.web.api import (
     setup,
     statistics,
     uploads,
+    versions,
     why,
 )
 from server.web.api.table import Route, Table
@@ -39,6 +40,7 @@ ROUTES: list[Route] = [
     *film.ROUTES,
     *saves.ROUTES,
     *protection.ROUTES,
+    *versions.ROUTES,
     *notes.ROUTES,
     *asset_acts.ROUTES,
     *assets.ROUTES,

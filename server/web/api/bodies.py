@@ -112,9 +112,13 @@ BODIES: dict[str, Schema] = {
     },
     "Approval": {
         "type": "object",
-        "required": ["approved"],
+        "minProperties": 1,
         "additionalProperties": False,
-        "properties": {"approved": {"type": "boolean"}},
+        "properties": {
+            "approved": {"type": "boolean"},
+            "rejected": {"type": "boolean"},
+            "comment": {"type": "string", "maxLength": 2000},
+        },
     },
     "NewUpload": {
         "type": "object",

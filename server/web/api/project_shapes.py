@@ -19,7 +19,7 @@ FIELDS: dict[str, Schema] = {
     "description": said(30_000),
     "licence": said(20_000),
     "set": said(200),
-    "approve_by": said(100),
+    "approve_by": {**said(100), "description": "supervisors, or lighter: the shot's lighter, too"},
     "render_priority": {"type": "integer", "minimum": 1, "maximum": 5},
 }
 ROLE: dict[str, Schema] = {"title": said(20_000), "people": texts(200, 200)}
@@ -73,6 +73,7 @@ PROJECT_SHAPES: dict[str, Schema] = {
         "id address title",
         **dict.fromkeys(("id", "address", "title", "description", "licence", "set", "set_title"), TEXT),
         render_priority={"type": "integer"},
+        approve_by=TEXT,
         roles={"type": "array", "items": ROLE_SHAPE},
         external={"type": "array", "items": EXTERNAL_SHAPE},
         etag=MAYBE_TEXT,

@@ -10,9 +10,7 @@ from typing import Any
 from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.errors import NotFound
-from server.disk.records import Change
 from server.disk.speech import count, say
-from server.library import versions
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, page_of
 from server.web.services import Services
@@ -90,39 +88,6 @@ def forget(services: Services, call: Call) -> Answer:
     return Answer(data, say("What was known of {named} is put away.", named=named(address)))
 
 
-def list_versions(services: Services, call: Call) -> Answer:
-    address = call.params["address"]
-    published = [version_view(record, "published") for record in services.saves.versions(address)]
-    rendered = [version_view(record, "render") for record in versions.listed(services.store, address)]
-    rows, following = page_of([*published, *rendered], call.query)
-    text = say(
-        "{published} published, {rendered} rendered.", published=len(published), rendered=len(rendered)
-    )
-    return Answer(rows, text, next=following, is_list=True)
-
-
-def approve(services: Services, call: Call) -> Answer:
-    address, ident = call.params["address"], call.params["version"]
-    user, approved = call.require("supervisor"), call.body["approved"]
-    services.assets.get(address)
-    name = ident.removeprefix(RENDERED)
-    if paths.version_number(name) is None or name.endswith(".json"):
-        raise NotFound("{named} has no version {ident}.", named=named(address), ident=ident[:40])
-    published = any(record["version"] == name for record in services.saves.versions(address))
-    if published and not ident.startswith(RENDERED):
-        record = version_view(services.saves.approve(address, name, user, approved), "published")
-    else:
-        services.store.check_writable(address)
-        said = versions.approve(services.store, address, name, user.ident, approved)
-        services.store.notify([Change("asset", address)])
-        record = version_view({**said, "version": name}, "render")
-    services.store.tell(address, user.ident, {"approved": record["id"], "on": approved})
-    return Answer(
-        record,
-        say("{id} is {words}.", id=record["id"], words="approved" if approved else "not approved any more"),
-    )
-
-
 def list_deleted(services: Services, call: Call) -> Answer:
     ident = call.query.get("project", "")
     projects = [ident] if ident else [project.ident for project in services.projects.list()]
@@ -158,6 +123,7 @@ def version_view(record: dict[str, Any], kind: str) -> dict[str, Any]:
         "id": f"{prefix}{record['version']}",
         "kind": kind,
         "approved": bool(record.get("approved")),
+        "rejected": bool(record.get("rejected")),
     }
 
 
@@ -188,10 +154,6 @@ ROUTES = [
           role="student", data=ref("Kept"), errors=(409,), tag="saves"),
     Route("POST", ASSET + "/away", put_away, "put a file away as if it were missing: its record stays",
           role="student", data=ref("Kept"), errors=(409,), tag="saves"),
-    Route("GET", ASSET + "/versions", list_versions, "published versions and those of renders, newest first",
-          query=PAGING, listing=True, data=ref("Version"), errors=(409,), tag="saves"),
-    Route("PATCH", ASSET + "/versions/{version}", approve, "approve a version, or take that back",
-          role="supervisor", body=ref("Approval"), data=ref("Version"), errors=(409,), tag="saves"),
     Route("GET", "/api/deleted", list_deleted, "what was deleted and can be brought back, newest first",
           query={"project": (TEXT, "only this project's"), **PAGING}, listing=True, data=ref("Deleted"),
           errors=(404,), tag="saves"),

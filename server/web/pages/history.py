@@ -188,6 +188,8 @@ def said(entry: Entry) -> str:
         return say("published it as {version}", version=str(more.get("published") or ""))
     if kind == "approved":
         version = str(more.get("approved") or "").removeprefix("render-")
+        if more.get("rejected"):
+            return say("rejected {version}", version=version)
         if more.get("on") is False:
             return say("took the approval of {version} back", version=version)
         return say("approved {version}", version=version)

@@ -1,0 +1,116 @@
+"""The API of versions: which there are, published or rendered, and what is said of them.
+
+Renders that nobody has approved are listed where they are asked for. Who may approve is the project's word.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from server.disk import paths
+from server.disk.encoding import quote
+from server.disk.errors import BadInput, Forbidden, NotFound
+from server.disk.records import Change
+from server.disk.speech import count, say
+from server.library import versions
+from server.web.api.saves import RENDERED, named, quoted, undo, version_view
+from server.web.api.table import PAGING, Route, ref
+from server.web.requests import Answer, Call, page_of
+from server.web.services import Services
+
+Record = dict[str, Any]
+
+
+def list_versions(services: Services, call: Call) -> Answer:
+    address, asked = call.params["address"], call.query
+    services.assets.get(address)
+    every = asked.get("unapproved", "") in ("1", "true")
+    published: list[Record] = []
+    rendered: list[Record] = []
+    if asked.get("kind") != "render":
+        published = [version_view(record, "published") for record in services.saves.versions(address)]
+    if asked.get("kind") != "published":
+        rendered = rows_of(services, address)
+    shown = [row for row in rendered if every or row["approved"]]
+    rows, following = page_of([*published, *shown], asked)
+    text = say("{published} published, {rendered} rendered.", published=len(published), rendered=len(shown))
+    if len(shown) < len(rendered):
+        text = count(
+            "{published} published, {rendered} approved; ?unapproved=1 lists {n} more render.",
+            "{published} published, {rendered} approved; ?unapproved=1 lists {n} more renders.",
+            len(rendered) - len(shown), published=len(published), rendered=len(shown),
+        )  # fmt: skip
+    return Answer(rows, text, next=following, is_list=True)
+
+
+def rows_of(services: Services, address: str) -> list[Record]:
+    """The rendered versions, the newest first; `current` is the one that the link leads to."""
+    found = [version_view(record, "render") for record in versions.listed(services.store, address)]
+    stands = versions.current(services.store, address)
+    return [{**row, "current": row["version"] == stands} for row in found]
+
+
+def judge(services: Services, call: Call) -> Answer:
+    """Approve, reject, or neither any more."""
+    address, ident, body = call.params["address"], call.params["version"], call.body
+    approved, rejected = bool(body.get("approved")), bool(body.get("rejected"))
+    if not body.keys() & {"approved", "rejected"}:
+        raise BadInput(say("Say approved, or rejected: true or false."), field="approved")
+    user, entry = call.require("student"), services.assets.get(address)
+    if not services.projects.may_approve(services.projects.of(address), entry, user):
+        raise Forbidden(say("Only those may approve whom the project names: ask a supervisor."))
+    name = ident.removeprefix(RENDERED)
+    if paths.version_number(name) is None or name.endswith(".json"):
+        raise NotFound("{named} has no version {ident}.", named=named(address), ident=ident[:40])
+    comment = str(body.get("comment") or "")
+    published = {str(one["version"]): one for one in services.saves.versions(address)}
+    if name in published and not ident.startswith(RENDERED):
+        kind, known = "published", published
+        said = services.saves.approve(address, name, user, approved, rejected, comment)
+    else:
+        kind = "render"
+        known = {str(one["version"]): one for one in versions.listed(services.store, address)}
+        said = services.farm.judge(address, name, user.ident, approved, rejected, comment)
+        services.store.notify([Change("asset", address)])
+    record = version_view({**said, "version": name}, kind)
+    told = {"approved": record["id"], "on": approved, "comment": comment[:300]}
+    services.store.tell(address, user.ident, {**told, **({"rejected": True} if rejected else {})})
+    return Answer({**record, "undo": back(address, name, record["id"], known, approved)}, words(record))
+
+
+def back(address: str, name: str, ident: str, known: dict[str, Record], approved: bool) -> Record:
+    """The call that takes a word back: the one before it counts again."""
+    prefix, was = ident.removesuffix(name), known.get(name) or {}
+    other = next((one for one in known if approved and one != name and known[one].get("approved")), name)
+    was = known.get(other) or was
+    body: Record = {"approved": bool(was.get("approved")), "rejected": bool(was.get("rejected"))}
+    comment = was.get("approved_comment" if not prefix else "comment")
+    if comment:
+        body["comment"] = str(comment)
+    return undo("PATCH", f"/api/assets/{quoted(address)}/versions/{quote(prefix + other, safe='')}", body)
+
+
+def words(record: Record) -> str:
+    if record["approved"]:
+        return say("{id} is approved.", id=record["id"])
+    if record.get("rejected"):
+        return say("{id} is rejected.", id=record["id"])
+    return say("{id} is not approved any more.", id=record["id"])
+
+
+ASSET = "/api/assets/{address}"
+ASKED: dict[str, Any] = {
+    "unapproved": (
+        {"type": "string", "enum": ["1", "true", "0", "false"]},
+        "1: renders that nobody has approved, too",
+    ),
+    "kind": ({"type": "string", "enum": ["published", "render"]}, "only these"),
+}
+ROUTES = [
+    Route("GET", ASSET + "/versions", list_versions,
+          "published versions, and the approved one of its renders, or all of those; newest first",
+          query={**ASKED, **PAGING}, listing=True, data=ref("Version"), errors=(409,), tag="saves"),
+    Route("PATCH", ASSET + "/versions/{version}", judge,
+          "approve a version, reject it, or take that back", role="student", body=ref("Approval"),
+          data=ref("Version"), errors=(409,), tag="saves"),
+]  # fmt: skip
