@@ -45,6 +45,12 @@ def main(arguments: Sequence[str]) -> int:
             sys.argv = ["node", *(["--config", options.config] if options.config else [])]
             runpy.run_path(str(CLONE / "node"), run_name="__main__")
             return 0
+        if options.command == "prenode":
+            named = [("--config", options.config), ("--wait", options.wait and str(options.wait))]
+            sys.argv = ["prenode", *(part for pair in named if pair[1] for part in pair)]
+            sys.argv += [f"--{flag}" for flag in ("check", "once") if getattr(options, flag)]
+            runpy.run_path(str(CLONE / "prenode"), run_name="__main__")
+            return 0
         if options.command == "wheels":
             return fetch_wheels(Path(options.folder), options.machine, options.python)
         for requirements in what_it_needs(options.command):
@@ -119,6 +125,14 @@ def command_line() -> argparse.ArgumentParser:
 
     node = command("node", "render for a farm: what `python3 node` does, no environment needed", places=False)
     node.add_argument("--config", metavar="FILE", help="the node's config.json (default: beside the node)")
+
+    prenode = command(
+        "prenode", "start nodes on Slurm or another scheduler where the farm wants some", places=False
+    )
+    prenode.add_argument("--config", metavar="FILE", help="its config.json (default: beside the prenode)")
+    prenode.add_argument("--check", action="store_true", help="try every machine over there, start nothing")
+    prenode.add_argument("--wait", metavar="SECONDS", type=int, help="how long a check waits (default: 300)")
+    prenode.add_argument("--once", action="store_true", help="look once, do what follows, end")
 
     token = command("token", "make a token: for a person's programs, or for a node")
     token.add_argument("user", nargs="?", help="whose token")

@@ -23,10 +23,11 @@ from .update import Updates, home, restart
 from .wire import Rejected
 
 log = logging.getLogger("croft.node")
+IDLE = 75  # for a prenode: there was nothing to do
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
-    """The exit code: 0 after a clean end, 1 after one sentence about what to mend."""
+    """The exit code: 0 after a clean end, 1 after one sentence about what to mend; see also IDLE."""
     parser = argparse.ArgumentParser(
         prog="node",
         description="Renders for a Croft server.",
@@ -91,6 +92,8 @@ def run(config_files: List[Path]) -> int:
         ending.close()
     if action == "update":
         restart(updates.folder)
+    if os.environ.get("CROFT_RUN") and not any(session.worked_at > float("-inf") for session in sessions):
+        return IDLE
     if action == "shutdown":
         return shut_down(next(config for config in configs if config.allow_shutdown), config_files)
     return 0

@@ -9,6 +9,7 @@ reached; meanwhile the slots work on with what they hold.
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
@@ -97,6 +98,9 @@ class Session:
             "instance": uuid.uuid4().hex,  # tells two computers with one name apart
             "does": list(commands.PLAIN),
         }
+        for key in ("prenode", "run"):  # who has started it, where it was a prenode
+            if os.environ.get(f"CROFT_{key.upper()}"):
+                self._identity[key] = os.environ[f"CROFT_{key.upper()}"]
         if program is not None:
             self._identity["programs"]["blender"] = hardware.blender_version(program)
             self._identity["does"] = [*commands.BLENDER, *commands.PLAIN]
