@@ -193,11 +193,13 @@ def command_line() -> argparse.ArgumentParser:
 
     for name, summary in (
         ("checkpoint", "keep the present content of a file"),
-        ("publish", "freeze the present content of a file as its next version"),
+        ("publish", "freeze a file as its next version, or publish a folder's image sequences as they lie"),
     ):
-        of_file(name, summary).add_argument(
-            "--comment", default="", help="what it is, for whoever looks later"
-        )
+        made = of_file(name, summary)
+        made.add_argument("--comment", default="", help="what it is, for whoever looks later")
+    made.add_argument("--yes", action="store_true", help="of a folder: don't ask, publish all that is new")
+    made.add_argument("--here", action="store_true", help="of a folder: not of those below it")
+    made.add_argument("--dry-run", action="store_true", help="of a folder: only list its image sequences")
     of_file("saves", "list what a file can be brought back to")
     restore = of_file("restore", "bring an earlier save of a file back, or a deletion by its folder in old/")
     restore.add_argument("save", nargs="?", help="its id, as 'saves' lists it")

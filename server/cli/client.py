@@ -30,7 +30,8 @@ class Client:
 
     def get(self, path: str, **query: str | int) -> Any:
         """The answer's `data`."""
-        return self._json("GET", path + ("?" + urllib.parse.urlencode(query) if query else ""))["data"]
+        asked = urllib.parse.urlencode(query, errors="surrogateescape")  # names that are no UTF-8
+        return self._json("GET", path + ("?" + asked if asked else ""))["data"]
 
     def all(self, path: str) -> list[Any]:
         """Every row of a list, page after page."""

@@ -19,7 +19,7 @@ from server.disk import files as disk_files
 from server.disk.arrivals import Arrivals
 from server.disk.errors import Broken
 from server.disk.index import Index
-from server.disk.listing import FRAMES, NO_JOBS, Companion, Item, Listing, are_close, frame_key, is_loose
+from server.disk.listing import NO_JOBS, Companion, Item, Listing, sequences_in
 from server.disk.paths import PROJECT_FILE, SEPARATOR, split
 from server.disk.records import Entry, Facts, Stat
 
@@ -54,7 +54,7 @@ class Entries:
         """The entries that these names make. Which JSON file is a sidecar is decided here alone."""
         files, companions = listing.files, listing.companions
         prefix = folder if folder.endswith(SEPARATOR) else folder + "/"
-        sequences = self._sequences(files, companions)
+        sequences = sequences_in(files, companions)
         frames = {frame for group in sequences.values() for frame in group}
         entries: list[Entry] = []
         orphans: dict[str, Item] = {}
@@ -179,20 +179,6 @@ class Entries:
         return type(data) is dict and (
             ("uuid" in data and "schema" in data) or ("type" in data and "state" in data and "owner" in data)
         )
-
-    def _sequences(self, files: Mapping[str, Item], companions: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Image sequences by key (`name.@.ext`): several numbered images, or a sidecar that says so."""
-        groups: dict[str, list[str]] = {}
-        for name in files:
-            if name.endswith(FRAMES) and (key := frame_key(name)) and name + ".json" not in files:
-                groups.setdefault(key, []).append(name)
-        return {
-            key: group
-            for key, group in groups.items()
-            if (len(group) > 1 and (not is_loose(key) or are_close(group)))
-            or key + ".json" in files
-            or key in companions
-        }
 
     def _is_torn(self, item: Item) -> bool:
         try:

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import stat as modes
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Protocol
@@ -24,7 +24,10 @@ from server.disk.paths import COMPANION, SEPARATOR, Share, join
 log = logging.getLogger(__name__)
 
 RESULT_FILE = "result.json"
-FRAMES = (".png", ".jpg", ".jpeg", ".exr", ".tif", ".tiff", ".tga", ".dpx", ".hdr", ".bmp", ".webp", ".jp2")
+FRAMES = (
+    ".png", ".jpg", ".jpeg", ".exr", ".tif", ".tiff", ".tga", ".dpx", ".hdr", ".bmp", ".webp", ".jp2",
+    ".PNG", ".JPG", ".JPEG", ".EXR", ".TIF", ".TIFF", ".TGA", ".DPX", ".HDR", ".BMP", ".WEBP", ".JP2",
+)  # fmt: skip
 CAMERAS = frozenset({  # what cameras and telephones call their pictures, before the number
     "img", "imgp", "cimg", "mg", "dsc", "dscn", "dscf", "dsci", "pxl", "pict", "sam", "gopr", "dji", "mvi",
 })  # fmt: skip
@@ -66,6 +69,8 @@ class Listing:
     files: dict[str, Item] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     companions: dict[str, Companion] = field(default_factory=dict)
+    links: set[str] = field(default_factory=set)
+    """Links that count as nothing: to folders, and to what lies elsewhere."""
 
 
 class Unreadable(Exception):
@@ -132,8 +137,11 @@ class Lister:
                             continue
                         elif item.is_file(follow_symlinks=False):
                             files[name] = item
-                        elif item.is_symlink() and (seen := self._linked(name, item.path)):
-                            files[name] = seen
+                        elif item.is_symlink():
+                            if seen := self._linked(name, item.path):
+                                files[name] = seen
+                            else:
+                                listing.links.add(name)
                 there = True
                 self.unreadable.pop(folder, None)
             except (FileNotFoundError, NotADirectoryError):
@@ -386,6 +394,22 @@ def frame_key(name: str) -> str:
     if head.strip("_- ").casefold() in CAMERAS:
         return ""
     return key[0] if digits > (2 if head.endswith(("_", "-")) else 3) else ""
+
+
+def sequences_in(files: Collection[str], companions: Container[str]) -> dict[str, list[str]]:
+    """Image sequences of a folder by key (`name.@.ext`), with the names of their frames: several numbered
+    images, or a sidecar or companion that says so."""
+    groups: dict[str, list[str]] = {}
+    for name in files:
+        if name.endswith(FRAMES) and (key := frame_key(name)) and name + ".json" not in files:
+            groups.setdefault(key, []).append(name)
+    return {
+        key: group
+        for key, group in groups.items()
+        if (len(group) > 1 and (not is_loose(key) or are_close(group)))
+        or key + ".json" in files
+        or key in companions
+    }
 
 
 def is_loose(key: str) -> bool:

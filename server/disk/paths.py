@@ -40,7 +40,7 @@ IGNORED = (
 _P = TypeVar("_P", str, Path)
 _SHARE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 _VERSION = re.compile(r"v(\d{3,6})(?:-([\w.@+-]+))?\Z")
-_FRAME = re.compile(r"(.*?)(\d{2,10})(\.[A-Za-z0-9]+)\Z")
+_FRAME = re.compile(r"(.*?)(\d{2,10}|(?<=\.)\d)(\.[A-Za-z0-9]+)\Z")  # one digit alone: `walk.1.png`
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*\ud800-\udfff]')
 _DEVICES = {
     "con",

@@ -26,6 +26,7 @@ from server.library.creation import Creation
 from server.library.credits import Credits
 from server.library.dependencies import Dependencies
 from server.library.history import History, of_render
+from server.library.in_place import InPlace
 from server.library.ingest import Ingest
 from server.library.meant import Meant
 from server.library.media import Media, ending
@@ -75,7 +76,7 @@ class Croft:
         rooms = self.services
         for close in (
             rooms.following.close, rooms.events.close, drop_unfinished, rooms.history.close,
-            rooms.uploads.close,
+            rooms.uploads.close, rooms.in_place.close,
             rooms.problems.close, rooms.notes.close, rooms.sites.close, rooms.copies.close,
             rooms.protection.close,
             rooms.dependencies.close, rooms.farm.close, rooms.ingest.close, rooms.media.close,
@@ -107,6 +108,7 @@ def build(
     protection = Protection(store, projects, people, assets)
     saves = Saves(store, projects, assets, protection)
     creation = Creation(store, projects, assets)
+    in_place = InPlace(store, projects, assets)
     backups = Backups(settings, store, clock)
     saves.sources.append(backups)
     copies = Copies(store, projects, assets, saves)
@@ -138,6 +140,7 @@ def build(
     ingest.start()
     copies.start()
     protection.start()
+    in_place.start()
     sites.start()
     notes.start()
     dependencies.spoilt = lambda address: ingest.ask([address])
@@ -179,6 +182,7 @@ def build(
             saves=saves,
             protection=protection,
             meant=Meant(store, assets, protection, creation, saves),
+            in_place=in_place,
             backups=backups,
             copies=copies,
             sites=sites,

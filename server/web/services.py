@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from server.library.credits import Credits
     from server.library.dependencies import Dependencies
     from server.library.history import History
+    from server.library.in_place import InPlace
     from server.library.ingest import Ingest
     from server.library.meant import Meant
     from server.library.media import Media
@@ -76,6 +77,7 @@ class Services:
     saves: Saves
     protection: Protection
     meant: Meant
+    in_place: InPlace
     backups: Backups
     copies: Copies
     sites: Sites

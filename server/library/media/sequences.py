@@ -30,13 +30,16 @@ def facts(names: Iterable[str]) -> dict[str, Any]:
         width = len(name) - (len(key) - 1)
         padding = min(padding or width, width)
         numbers.add(number)
-    if not numbers:
-        return {}
+    return told(numbers, padding) if numbers else {}
+
+
+def told(numbers: set[int], padding: int) -> dict[str, Any]:
+    """As `facts`, of the frames' numbers, one at least."""
     first, last = min(numbers), max(numbers)
-    told: dict[str, Any] = {"first": first, "last": last, "count": len(numbers), "padding": padding}
+    found: dict[str, Any] = {"first": first, "last": last, "count": len(numbers), "padding": padding}
     if last - first < SPREAD:
-        told["missing"] = missing(numbers) if len(numbers) <= last - first else ""
-    return told
+        found["missing"] = missing(numbers) if len(numbers) <= last - first else ""
+    return found
 
 
 def missing(numbers: Iterable[int]) -> str:

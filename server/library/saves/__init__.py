@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from server.disk import checkpoints, deletions, files, intents, paths
-from server.disk.errors import BadInput, CroftError, Forbidden, NotFound
+from server.disk.errors import BadInput, Conflict, CroftError, Forbidden, NotFound
 from server.disk.intents import Intent
 from server.disk.records import Stat
 from server.disk.speech import say
@@ -154,7 +154,8 @@ class Saves:
             for intent in self._intents_of(address)
         ]
         versions = frozen.listed(self._store, address)
-        found += [_save(str(record["version"]), "version", record) for record in versions]
+        copies = (record for record in versions if not record.get("in_place"))
+        found += [_save(str(record["version"]), "version", record) for record in copies]
         found += [save for save, _ in self._renders(address)]
         for source in self.sources if sources is None else sources:
             found += source.list(address)
@@ -188,7 +189,14 @@ class Saves:
                 if paths.name_of(intent.aside) == id:
                     return checkpoints.content_of(intent)
         elif paths.version_number(id) is not None:
-            return frozen.content(self._store, address, id)
+            content = frozen.content(self._store, address, id)
+            there = frozen.listed(self._store, address)
+            if any(record["version"] == id and record.get("in_place") for record in there):
+                raise Conflict(
+                    "{id} was published where it lies, without a copy: there is nothing to bring back.",
+                    address=address, id=id,
+                )  # fmt: skip
+            return content
         elif id.startswith(RENDER):
             for save, path in self._renders(address):
                 if save.id == id:

@@ -166,3 +166,6 @@ def _names(folder: Path) -> list[str]:
 
 def _highest(folder: Path) -> int:
     return max((paths.version_number(name) or 0 for name in _names(folder)), default=0)
+
+
+folder_of, lock_of, highest = _folder, _lock, _highest  # for versions that lie where they are

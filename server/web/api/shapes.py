@@ -33,6 +33,7 @@ from server.web.api.schema import (
     shape,
     texts,
 )
+from server.web.api.sequence_shapes import SEQUENCE_BODIES, SEQUENCE_SHAPES
 from server.web.api.upload_shapes import UPLOAD_BODIES, UPLOAD_SHAPES
 
 SETUP_STEP: Schema = shape(
@@ -434,4 +435,6 @@ SHAPES: dict[str, Schema] = {
     **PROJECT_BODIES,
     **PROJECT_SHAPES,
     **HISTORY_SHAPES,
+    **SEQUENCE_SHAPES,
+    **SEQUENCE_BODIES,
 }
