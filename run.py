@@ -191,15 +191,24 @@ def command_line() -> argparse.ArgumentParser:
         )
         return made
 
-    for name, summary in (
-        ("checkpoint", "keep the present content of a file"),
-        ("publish", "freeze a file as its next version, or publish a folder's image sequences as they lie"),
-    ):
-        made = of_file(name, summary)
-        made.add_argument("--comment", default="", help="what it is, for whoever looks later")
-    made.add_argument("--yes", action="store_true", help="of a folder: don't ask, publish all that is new")
-    made.add_argument("--here", action="store_true", help="of a folder: not of those below it")
-    made.add_argument("--dry-run", action="store_true", help="of a folder: only list its image sequences")
+    comment = "what it is, for whoever looks later"
+    of_file("checkpoint", "keep the present content of a file").add_argument(
+        "--comment", default="", help=comment
+    )
+    publish = command(
+        "publish",
+        "freeze files as their next versions, or publish a folder's image sequences as they lie",
+        server=True,
+    )
+    publish.add_argument(
+        "file", nargs="+", help="addresses (data::demo/shots/sh010.blend) or paths on a share here"
+    )
+    publish.add_argument("--comment", default="", help=comment)
+    publish.add_argument(
+        "--yes", action="store_true", help="don't ask: despite warnings; of a folder all that is new"
+    )
+    publish.add_argument("--here", action="store_true", help="of a folder: not of those below it")
+    publish.add_argument("--dry-run", action="store_true", help="of a folder: only list its image sequences")
     of_file("saves", "list what a file can be brought back to")
     restore = of_file("restore", "bring an earlier save of a file back, or a deletion by its folder in old/")
     restore.add_argument("save", nargs="?", help="its id, as 'saves' lists it")

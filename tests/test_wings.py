@@ -21,7 +21,8 @@ WINGS = {
         "checkpoints carry restores arrivals listing entries scan unchanged restart store inotify hearing "
         "identity watcher follower check",
         "library": "people media names projects search dependencies assets tasks ingest versions creation "
-        "protection saves in_place meant copies backups problems sites notes credits history uploads setup",
+        "protection publishing saves in_place meant copies backups problems sites notes credits history "
+        "uploads setup",
         "farm": "frames stages room failures policy job_types jobs scheduler nodes power statistics "
         "elsewhere committer reasons checks watching farm forgetting",
         "web": "forms requests static session languages events following reel services said finding join "

@@ -18,7 +18,7 @@ MAX_ANSWER_BYTES = 64 << 20
 
 
 class CallFailed(CroftError):
-    """The server said no, or nothing. Facts: `status` (0 where there was no answer)."""
+    """The server said no, or nothing. Facts: `status` (0 where there was no answer), `data` of the answer."""
 
 
 class Client:
@@ -45,7 +45,11 @@ class Client:
                 return rows
 
     def post(self, path: str, body: object) -> Any:
-        return self._json("POST", path, json.dumps(body).encode())["data"]
+        return self.answer(path, body)["data"]
+
+    def answer(self, path: str, body: object) -> dict[str, Any]:
+        """All of what is answered to a POST: `data` and `message`."""
+        return self._json("POST", path, json.dumps(body).encode())
 
     def delete(self, path: str) -> Any:
         return self._json("DELETE", path)["data"]
@@ -73,7 +77,8 @@ class Client:
             with self._opener.open(request, timeout=self._timeout_s) as answer:
                 return answer.headers.get("Content-Type", ""), answer.read(MAX_ANSWER_BYTES)
         except urllib.error.HTTPError as error:
-            raise CallFailed(_sentence(error, path), status=error.code) from error
+            message, data = _said(error, path)
+            raise CallFailed(message, status=error.code, data=data) from error
         except (OSError, ValueError) as error:
             why = getattr(error, "reason", error)
             raise CallFailed(f"There is no answer from {self.url}: {why}.", status=0) from error
@@ -84,8 +89,10 @@ def quote(address: str) -> str:
     return urllib.parse.quote(address, safe="/:@", errors="surrogateescape")
 
 
-def _sentence(error: urllib.error.HTTPError, path: str) -> str:
+def _said(error: urllib.error.HTTPError, path: str) -> tuple[str, Any]:
+    """The sentence of an answer that says no, and its `data`."""
     try:
-        return str(json.loads(error.read(1 << 20))["message"])
-    except (ValueError, KeyError, TypeError, OSError):
-        return f"{path} was answered with {error.code} {error.reason}."
+        answer = json.loads(error.read(1 << 20))
+        return str(answer["message"]), answer.get("data")
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        return f"{path} was answered with {error.code} {error.reason}.", None

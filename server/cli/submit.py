@@ -81,11 +81,12 @@ def told(job: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
-def address_of(options: argparse.Namespace) -> str:
+def address_of(options: argparse.Namespace, named: str = "") -> str:
     """The address of what the person named."""
-    if "::" in options.file:
-        return str(options.file)
-    path = Path(options.file).expanduser().absolute()
+    named = named or str(options.file)
+    if "::" in named:
+        return named
+    path = Path(named).expanduser().absolute()
     roots = {"data": places.data_dir(options)}
     for ident, share in places.settings(options).folder("shares").items():
         if isinstance(share.get("path"), str):
@@ -94,4 +95,4 @@ def address_of(options: argparse.Namespace) -> str:
         for candidate in (path, path.resolve()):
             if candidate.is_relative_to(root):
                 return f"{name}::{candidate.relative_to(root).as_posix()}"
-    raise BadInput(f"{options.file} lies on no share of this server; the shares are {', '.join(roots)}.")
+    raise BadInput(f"{named} lies on no share of this server; the shares are {', '.join(roots)}.")

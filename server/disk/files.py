@@ -22,6 +22,7 @@ from server.disk.records import Stat
 
 FILE_MODE = 0o664
 FOLDER_MODE = 0o2775  # setgid: what is made inside belongs to the folder's group
+OWN_MODE = 0o2755  # of folders whose content nobody but Croft's own user changes
 TEMPORARY = ".croft-tmp-"  # a dot-file: listings, scans and Samba's clients skip it
 COPY_BYTES = 1 << 20
 
@@ -309,20 +310,20 @@ def sync_folder(folder: str | Path, disk: Os = REAL) -> None:
         disk.close(fd)
 
 
-def make_folders(folder: Path, root: Path, *, disk: Os = REAL) -> None:
+def make_folders(folder: Path, root: Path, *, disk: Os = REAL, mode: int = FOLDER_MODE) -> None:
     """Make `folder` and its parents below `root` (which must be there), each for its parent's group."""
     try:
-        _make_folders(folder, root, disk)
+        _make_folders(folder, root, disk, mode)
     except OSError as error:
         fail(error, folder)
 
 
-def _make_folders(folder: Path, root: Path, disk: Os) -> None:
+def _make_folders(folder: Path, root: Path, disk: Os, mode: int) -> None:
     if folder == root or folder.is_dir():
         return
     if root not in folder.parents:
         raise OSError(errno.ENOENT, "outside its root")
-    _make_folders(folder.parent, root, disk)
+    _make_folders(folder.parent, root, disk, mode)
     try:
         disk.mkdir(folder)
     except FileExistsError:
@@ -333,7 +334,7 @@ def _make_folders(folder: Path, root: Path, disk: Os) -> None:
     try:
         if os.stat(folder).st_gid != group:
             os.chown(folder, -1, group)
-        os.chmod(folder, FOLDER_MODE)
+        os.chmod(folder, mode)
     except OSError:
         pass  # not in that group, or a file system without modes
     sync_folder(folder.parent, disk)

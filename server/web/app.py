@@ -37,6 +37,7 @@ from server.library.problems.mending import Mending
 from server.library.problems.which import Which
 from server.library.projects import Projects
 from server.library.protection import Protection
+from server.library.publishing import Validations
 from server.library.saves import Saves
 from server.library.setup import Setup
 from server.library.sites import Sites
@@ -106,7 +107,8 @@ def build(
     assets = Assets(store, projects, people, hopeless=media.hopeless, dependencies=dependencies)
     ingest = Ingest(store, projects, assets, media)
     protection = Protection(store, projects, people, assets)
-    saves = Saves(store, projects, assets, protection)
+    validations = Validations(store, projects, assets, media, dependencies)
+    saves = Saves(store, projects, assets, protection, validations)
     creation = Creation(store, projects, assets)
     in_place = InPlace(store, projects, assets)
     backups = Backups(settings, store, clock)
@@ -124,7 +126,9 @@ def build(
     Which(store, mending)
     sites = Sites(store, people, saves, mending)
     notes = Notes(store, assets, people, Seen(config / "seen"))
-    for room in (projects, ingest, copies, protection, farm, uploads, backups, dependencies, sites):
+    for room in (
+        projects, ingest, copies, protection, farm, uploads, backups, dependencies, sites, validations,
+    ):  # fmt: skip
         problems.add(room.problems)
 
     def watched() -> None:

@@ -33,6 +33,7 @@ SENTENCES = {
     401: "nobody is signed in, or the token isn't good",
     403: "this person or token may not do that",
     404: "there is no such thing",
+    200: "there was nothing to do",
     409: "it exists already, or its present state doesn't allow this",
     411: "say how long the body is: Content-Length",
     412: "the edit was made on an older record; `data` is the present one",
@@ -158,6 +159,9 @@ def responses(route: Route) -> dict[str, Any]:
     for status in sorted(error_statuses(route)):
         if status in (206, 304):
             found[str(status)] = {"description": {206: "a part of it", 304: "it hasn't changed"}[status]}
+            continue
+        if status < 300:
+            found[str(status)] = {**good, "description": SENTENCES[status]}
             continue
         error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
         found[str(status)] = {"description": SENTENCES[status], "content": error}

@@ -57,9 +57,10 @@ class Dependencies(Follower):
 
     # Asking
 
-    def uses(self, address: str) -> list[Use]:
-        """What a scene names and what people say that it waits for, in the file's order."""
-        found = self.book.of(address)
+    def uses(self, address: str, facts: object = None) -> list[Use]:
+        """What a scene names and what people say that it waits for, in the file's order. `facts`: what was
+        read from it just now, where the background may not have come so far."""
+        found = self.book.of(address) if facts is None else self.book.meant(address, named(facts))
         entry = self._store.index.get(address)
         said = entry.facts.dependencies if entry is not None and entry.facts is not None else ()
         meant = dict(zip(said, self.rising.declared.get(address, ()), strict=False))
@@ -97,13 +98,13 @@ class Dependencies(Follower):
                 said[" ".join(told)] = None
         return list(said)
 
-    def deep(self, address: str) -> Iterator[tuple[Use, str]]:
+    def deep(self, address: str, facts: object = None) -> Iterator[tuple[Use, str]]:
         """What a scene uses, itself and through its libraries; each with the scene that names it."""
         seen = {address}
         waiting = [address]
         while waiting and len(seen) <= DEEP_MOST:
             scene = waiting.pop()
-            for use in self.uses(scene):
+            for use in self.uses(scene, facts if scene == address else None):
                 yield use, scene
                 if use.kind == "library" and use.status != "missing" and use.address not in {"", *seen}:
                     seen.add(use.address)

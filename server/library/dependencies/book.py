@@ -59,6 +59,10 @@ class Book:
         """What a scene names, in its order, as it is now."""
         with self.lock:
             raws = self.uses.get(scene, ())
+        return self.meant(scene, raws)
+
+    def meant(self, scene: str, raws: Iterable[Raw]) -> list[Use]:
+        """What paths mean that stand in a scene."""
         return [use for raw in raws if (use := self._use(raw, self._link(scene, raw))) is not None]
 
     def targets(self, scene: str) -> set[str]:

@@ -20,6 +20,7 @@ from server.disk.settings import DEFAULTS, IDENT, Settings
 from server.disk.speech import say
 from server.disk.store import Store
 
+from ..names import DEFAULT as DEFAULT_PATTERN
 from ..names import Pattern, Patterns
 from ..people import User, require
 from . import approving, changes, rfam, sets
@@ -304,15 +305,17 @@ class Projects:
         lists = []
         for ident in data:
             said = sets.resolved(ident, data)
-            patterns = common
+            patterns, naming = common, list(texts) != [DEFAULT_PATTERN]
             if said.get("patterns") is not None:
+                naming = True
                 lists.append(f"sets/{ident}.json")
                 patterns = self._patterns_of(lists[-1], said["patterns"])
             places = [str(self._settings.folder_path / "sets" / ident)] if ident in own else []
             places += [str(self._rfam.place(ident))] if ident in theirs else []
             places += [str(self._settings.folder_path / "sets"), str(DEFAULTS / "sets")]
-            found[ident] = read_set(ident, said, patterns, tuple(places))
-        self._patterns.keep(["server.json", *lists])
+            found[ident] = read_set(ident, said, patterns, tuple(places), naming)
+        own_sets = (paths.join(folder, paths.SET_FILE) for folder in self._own)
+        self._patterns.keep(["server.json", *lists, *own_sets])
         self._unlike = [unlike(ident, str(one["like"])) for ident, one in own.items() if lost(one, data)]
         self._sets = (stamp, found)
         return found
@@ -341,7 +344,10 @@ class Projects:
         like = sets.find(self.sets(), str(data.get("like") or "")) or common
         files = {**self._settings.folder("sets"), **self._rfam.sets()}
         said = sets.joined(sets.resolved(like.ident, files), data)
-        made = read_set(project.ident, said, like.patterns, (project.address, *like.places))
+        patterns, naming = like.patterns, like.naming
+        if data.get("patterns") is not None:
+            patterns, naming = self._patterns_of(address, data["patterns"]), True
+        made = read_set(project.ident, said, patterns, (project.address, *like.places), naming)
         self._own[project.address] = (data, common, made)
         return made
 

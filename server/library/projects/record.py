@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from server.disk import encoding
 
-from .sets import DEFAULT_SET, number
+from .sets import DEFAULT_SET, number, severities
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ class Project:
     approve_by: str = ""
     image: str = ""  # RFAM's named path of the team's photo
     etag: str = ""  # of project.json
+    validations: Mapping[str, str] = field(default_factory=dict)  # severities, above its set's
 
     @property
     def folder(self) -> str:
@@ -124,6 +125,7 @@ def read_project(ident: str, place: str, data: Mapping[str, Any], here: bool, et
         approve_by=_text(data.get("approve_by")),
         image=_text(data.get("image")),
         etag=etag,
+        validations=severities(data.get("validations")),
     )
 
 

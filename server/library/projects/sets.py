@@ -45,6 +45,7 @@ class AssetType:
     priority: int = 0  # that it begins with; 0: the set's
     time_budget: float = 0  # hours
     protect_on_publish: bool = False  # its working file is locked by publishing
+    validations: Mapping[str, str] = field(default_factory=dict)  # severities, where others than the set's
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class AssetSet:
         str, ...
     ] = ()  # folders of its templates, paths or addresses: the first that has one counts
     names: tuple[str, ...] = ()  # by which RFAM's projects call it
+    naming: bool = False  # whether names are meant to fit its patterns
+    validations: Mapping[str, str] = field(default_factory=dict)  # severities of checks before publishing
 
     def named(self, name: str) -> Named:
         """What a file's name says, as the set's patterns read it. Shared: not to be changed."""
@@ -199,7 +202,7 @@ def joined(base: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     found = {key: value for key, value in base.items() if key != "names"}
     for key, value in data.items():
         own = found.get(key)
-        if key in ("types", "states") and isinstance(value, dict) and isinstance(own, dict):
+        if key in ("types", "states", "validations") and isinstance(value, dict) and isinstance(own, dict):
             both = {word: _over(own.get(word), said) for word, said in {**own, **value}.items()}
             found[key] = {word: said for word, said in both.items() if said is not None}
         else:
@@ -212,6 +215,7 @@ def read_set(
     data: Mapping[str, Any],
     patterns: tuple[Pattern, ...] = (),
     places: tuple[str, ...] = (),
+    naming: bool = False,
 ) -> AssetSet:
     """A set from what its file says; what is missing or of the wrong kind gets a plain default."""
     types = {key: _type(key, one) for key, one in _objects(data.get("types"))}
@@ -248,6 +252,8 @@ def read_set(
         fps=min(max(number(data.get("fps"), 0), 0), 1000),
         places=places,
         names=_words(data.get("names")),
+        naming=naming,
+        validations=severities(data.get("validations")),
     )
 
 
@@ -270,6 +276,7 @@ def _type(key: str, one: Mapping[str, Any]) -> AssetType:
         priority=number(one.get("priority"), 0),
         time_budget=_hours(one.get("time_budget")),
         protect_on_publish=one.get("protect_on_publish") is True,
+        validations=severities(one.get("validations")),
     )
 
 
@@ -297,6 +304,11 @@ def _objects(value: Any) -> list[tuple[str, Mapping[str, Any]]]:
     if not isinstance(value, dict):
         return []
     return [(str(key), one if isinstance(one, dict) else {"title": one}) for key, one in value.items()]
+
+
+def severities(value: Any) -> dict[str, str]:
+    """How grave the checks before publishing are here, by their ids."""
+    return {str(key): str(one) for key, one in value.items()} if isinstance(value, dict) else {}
 
 
 def _words(value: Any) -> tuple[str, ...]:

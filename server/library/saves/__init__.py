@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,11 +28,13 @@ from ..assets.listing import becomes_asset
 from ..people import User, require
 from ..projects import Projects
 from ..protection import Protection
-from . import frozen
+from ..publishing import Finding, Validations
+from . import frozen, publication
 from .naming import beside_name, files_of, label, renamed
 from .olds import Olds
+from .publication import Published, Refused
 
-__all__ = ["Deleted", "Restored", "Save", "Saves", "Source"]
+__all__ = ["Deleted", "Published", "Refused", "Restored", "Save", "Saves", "Source"]
 
 COMMENT_CHARACTERS = 2000
 RENDERS_MOST = 20  # newest jobs of a file whose snapshots are offered
@@ -100,11 +102,19 @@ class Source(Protocol):
 class Saves:
     """Thread-safe. Ids are unique for one file, not beyond."""
 
-    def __init__(self, store: Store, projects: Projects, assets: Assets, protection: Protection) -> None:
+    def __init__(
+        self,
+        store: Store,
+        projects: Projects,
+        assets: Assets,
+        protection: Protection,
+        validations: Validations | None = None,
+    ) -> None:
         self._store = store
         self._projects = projects
         self._assets = assets
         self._protection = protection
+        self.validations = validations or Validations(store, projects, assets)
         protection.holds = lambda address, hashed: frozen.holding(store, address, hashed)
         self._lock = threading.Lock()
         self._read: OrderedDict[str, tuple[tuple[int, int], Intent | None]] = OrderedDict()
@@ -119,12 +129,28 @@ class Saves:
         folder = self._store.checkpoint(address, user.ident, _checked(comment), self._known(address))
         return paths.name_of(folder)
 
-    def publish(self, address: str, user: User, comment: str = "") -> dict[str, Any]:
-        """Freeze the present content as the next version; its record, `version` first of all."""
+    def publish(
+        self, address: str, user: User, comment: str = "", despite: bool | Collection[str] = ()
+    ) -> Published:
+        """Freeze the present content as the next version, unless the last one holds it already. Refused
+        where the checks find what stops it, or a warning that `despite` doesn't name by its id."""
         self._may(address, user, over=True)
-        record = frozen.publish(self._store, address, user.ident, _checked(comment), self._known(address))
-        self._protection.published(address, str(record["version"]), str(record["hash"]), user)
-        return record
+        done = publication.publish(
+            self._store,
+            self.validations,
+            address,
+            user.ident,
+            _checked(comment),
+            despite,
+            lambda: self._known(address),
+        )
+        if done.made:
+            self._protection.published(address, done.record["version"], done.record["hash"], user)
+        return done
+
+    def findings(self, address: str) -> Sequence[Finding]:
+        """What the checks find in the present content."""
+        return self.validations.look(address, frozen.look(self._store, address)).findings
 
     def replace(
         self, address: str, source: Path, user: User, comment: str = "", *, take: bool = False

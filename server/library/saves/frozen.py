@@ -1,12 +1,15 @@
 """Published versions: frozen copies of a file and its sidecar, in its companion's `versions/v001` ….
 
 A version counts once its `version.json` is there, which is written last; what a crash left without one is
-never shown, and its number never given again. Nothing here is ever changed but a supervisor's approval.
+never shown, and taken away when the file is published again. Nothing here is ever changed but a
+supervisor's approval. Copies share their blocks with the file where the disk can, never the file itself:
+who writes in place must not write into a version.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,42 +18,112 @@ from typing import Any
 from server.disk import deletions, files, paths, sidecar
 from server.disk.checkpoints import HASH_NAME, Known, digest
 from server.disk.errors import BadInput, Broken, Conflict, CroftError, NotFound
-from server.disk.records import utc_now
+from server.disk.records import Stat, utc_now
 from server.disk.store import Store
 
 SCHEMA = 1
 RECORD = "version.json"
 FROZEN_MODE = 0o444  # nobody writes into one by mistake
+BEGUN = f"{files.TEMPORARY}begun"  # in a version that is being made: what a crash leaves is known by it
 
-__all__ = ["HASH_NAME", "RECORD", "approve", "content", "listed", "publish"]
+__all__ = ["HASH_NAME", "RECORD", "Changed", "approve", "content", "holds", "listed", "look", "publish"]
 
 
-def publish(store: Store, address: str, who: str, comment: str, known: Known) -> dict[str, Any]:
-    """Freeze the present content as the next version; what its `version.json` says."""
-    share, path = store.for_people(address)
-    own = [name for name in deletions.own_names(path) if os.path.isfile(path.parent / name)]
-    if not own:
+class Changed(Exception):
+    """The file isn't what was looked at any more."""
+
+
+def look(store: Store, address: str) -> dict[str, Stat]:
+    """The file that is there now, or each frame of the sequence, by name. NotFound where there is none."""
+    path = store.path(address)
+    found = {}
+    for name in deletions.own_names(path):
+        with contextlib.suppress(OSError):
+            if os.path.isfile(path.parent / name):
+                found[name] = Stat.of(os.stat(path.parent / name))
+    if not found:
         raise NotFound("There is no {file}.", path=str(path), file=path.name)
+    return found
+
+
+def publish(
+    store: Store,
+    address: str,
+    who: str,
+    comment: str,
+    now: Mapping[str, Stat],
+    known: Known,
+    more: Mapping[str, Any],
+) -> tuple[dict[str, Any], bool]:
+    """Freeze the content that `now` names as the next version: what its `version.json` says, `more` in it.
+
+    False where the newest version holds just that: nothing is made then. Changed where the file isn't what
+    `now` says any more. Nobody waits for the copy but who publishes the same file.
+    """
+    share, path = store.for_people(address)
     folder = _folder(path)
-    with store.locks(share.name).hold(_lock(address)):
-        files.make_folders(folder, share.root, disk=store.disk)
-        name = paths.version_folder(_highest(folder) + 1, store.sites.suffix(share))
-        place = folder / name
-        files.make_folders(place, share.root, disk=store.disk)
+    files.make_folders(folder.parent, share.root, disk=store.disk)
+    files.make_folders(folder, share.root, disk=store.disk, mode=files.OWN_MODE)
+    locks, suffix = store.locks(share.name), store.sites.suffix(share)
+    with locks.hold(paths.lock_key(address + "/publishing")):
+        with locks.hold(_lock(address)):
+            _sweep(folder, suffix)
+            name = paths.version_folder(_highest(folder) + 1, suffix)
+            place = folder / name
+            files.make_folders(place, share.root, disk=store.disk, mode=files.OWN_MODE)
         try:
-            record = _freeze(store, path, own, place, known)
+            files.write_atomic(place / BEGUN, b"", disk=store.disk)
+            content = _freeze(store, path, now, place, known)
+            newest = next(iter(listed(store, address)), None)
+            if newest is not None and content["hash"] == newest.get("hash"):
+                _undo(place)
+                return newest, False
             record = {"schema": SCHEMA, "version": name, "at": utc_now(), "who": who, "comment": comment,
-                      "name": path.name, **record, "approved": False}  # fmt: skip
+                      "name": path.name, **content, **more, "approved": False}  # fmt: skip
             files.sync_folder(place, store.disk)
-            files.write_atomic(place / RECORD, sidecar.dump(record), disk=store.disk)
+            with locks.hold(_lock(address)):
+                files.write_atomic(place / RECORD, sidecar.dump(record), disk=store.disk)
         except OSError as error:
             _undo(place)
             files.fail(error, place)
         except BaseException:
             _undo(place)
             raise
+        with contextlib.suppress(OSError):
+            (place / BEGUN).unlink()
     store.tell(address, who, {"published": name, "comment": comment})
-    return record
+    return record, True
+
+
+def holds(
+    store: Store, address: str, version: Mapping[str, Any], now: Mapping[str, Stat], known: Known
+) -> bool:
+    """Whether a version is just what is there now. Reads the file where nobody knows its hash."""
+    hashed = version.get("hash")
+    if not hashed or version.get("size") != sum(stat.size for stat in now.values()):
+        return False
+    path = store.path(address)
+    try:
+        if list(now) != [path.name]:
+            kept = content(store, address, str(version["version"]))
+            # A frozen frame keeps its time: equal ones needn't be read, by the thousand.
+            stamps = {_number(name): Stat.of(os.stat(frame)).content for name, frame in kept.items()}
+            if stamps == {_number(name): stat.content for name, stat in now.items()}:
+                return True
+            return str(hashed) == digest_of({name: path.parent / name for name in now})
+        return str(hashed) == (known(now[path.name]) or digest(path))
+    except OSError as error:
+        raise Changed from error  # Race: it is gone, or was renamed
+    except NotFound:
+        return False
+
+
+def digest_of(found: Mapping[str, Path]) -> str:
+    """The hash of a sequence: of each frame's number and bytes, whatever it is called."""
+    whole = hashlib.blake2b(digest_size=20)
+    for number, path in sorted((_number(name), path) for name, path in found.items()):
+        whole.update(f"{number} {digest(path)}\n".encode())
+    return f"{HASH_NAME}:{whole.hexdigest()}"
 
 
 def listed(store: Store, address: str) -> list[dict[str, Any]]:
@@ -119,27 +192,52 @@ def approve(
         return {**sidecar.read(folder / name / RECORD).data, "version": name}
 
 
-def _freeze(store: Store, path: Path, own: list[str], place: Path, known: Known) -> dict[str, Any]:
-    size, hashed = 0, ""
+def _freeze(store: Store, path: Path, now: Mapping[str, Stat], place: Path, known: Known) -> dict[str, Any]:
+    """Copy what `now` names and the sidecar; size and hash of the content."""
     beside = paths.sidecar_of(path)
-    for name in (*own, beside.name):
+    for name in (*now, beside.name):
         aside = files.temporary(place)
         try:
             stat = files.copy_aside(path.parent / name, aside, disk=store.disk, mode=FROZEN_MODE)
-        except NotFound:
+        except NotFound as error:
             if name == beside.name:
                 continue  # a file that is no asset
-            raise
+            raise Changed from error
         target = place / name
         if os.path.lexists(target) or name == RECORD:
             aside.unlink()
             raise Conflict("A file of the name {name} can't be published.", name=name)
         store.disk.rename(aside, target)
-        if name != beside.name:
-            size += stat.size
-            if len(own) == 1:
-                hashed = known(stat) or digest(target)
-    return {"size": size, "hash": hashed}
+        if name in now and stat.content != now[name].content:
+            raise Changed
+    told: dict[str, Any] = {"size": sum(stat.size for stat in now.values())}
+    if list(now) == [path.name]:
+        told["hash"] = known(now[path.name]) or digest(place / path.name)
+    else:
+        told["frames"] = len(now)
+        told["hash"] = digest_of({name: place / name for name in now})
+    return told
+
+
+def _sweep(folder: Path, suffix: str) -> None:
+    """Take away what a crash left of our own. What has no mark may be on its way from a backup, or from
+    another site: it stays."""
+    for name in _names(folder):
+        place = folder / name
+        if name != paths.version_folder(paths.version_number(name) or 0, suffix):
+            continue
+        if (place / RECORD).exists():
+            with contextlib.suppress(OSError):
+                (place / BEGUN).unlink(missing_ok=True)
+        elif (place / BEGUN).exists():
+            _undo(place)
+        else:
+            with contextlib.suppress(OSError):
+                place.rmdir()  # only where it is empty
+
+
+def _number(name: str) -> int:
+    return (paths.sequence_key(name) or ("", 0))[1]
 
 
 def _undo(place: Path) -> None:

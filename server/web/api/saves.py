@@ -11,6 +11,7 @@ from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.errors import NotFound
 from server.disk.speech import count, say
+from server.library.saves import Refused
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, page_of
 from server.web.services import Services
@@ -40,13 +41,24 @@ def keep_save(services: Services, call: Call) -> Answer:
 
 
 def publish(services: Services, call: Call) -> Answer:
+    address, body = call.params["address"], call.body
+    despite = body.get("despite") or ()
+    try:
+        done = services.saves.publish(address, call.require("student"), body.get("comment") or "", despite)
+    except Refused as error:
+        return Answer({"findings": [one.view() for one in error.findings]}, error.message, 409)
+    data, version = version_view(done.record, "published"), done.record["version"]
+    if not done.made:
+        return Answer(data, say("Nothing changed since {version}.", version=version))
+    return Answer(data, say("{named} is published as {version}.", named=named(address), version=version), 201)
+
+
+def look_before(services: Services, call: Call) -> Answer:
     address = call.params["address"]
-    record = services.saves.publish(address, call.require("student"), call.body.get("comment") or "")
-    return Answer(
-        version_view(record, "published"),
-        say("{named} is published as {version}.", named=named(address), version=record["version"]),
-        201,
-    )
+    services.assets.get(address)
+    found = services.saves.findings(address)
+    text = count("{n} thing to know.", "{n} things to know.", len(found)) if found else say("All is well.")
+    return Answer({"findings": [one.view() for one in found]}, text)
 
 
 def bring_back_save(services: Services, call: Call) -> Answer:
@@ -145,8 +157,13 @@ ROUTES = [
           listing=True, data=ref("Save"), tag="saves"),
     Route("POST", ASSET + "/checkpoint", keep_save, "keep the present content of a file", role="student",
           body=ref("Comment"), data=ref("Save"), status=201, errors=(409,), tag="saves"),
-    Route("POST", ASSET + "/publish", publish, "freeze the present content as the next version",
-          role="student", body=ref("Comment"), data=ref("Version"), status=201, errors=(409,), tag="saves"),
+    Route("GET", ASSET + "/validations", look_before, "what there is to know before a file is published",
+          role="student", data=ref("Findings"), errors=(409,), tag="saves"),
+    Route("POST", ASSET + "/publish", publish,
+          "freeze the present content as the next version; 200 where nothing changed since the last one, 409 "
+          "with `findings` where a check stops it or asks",
+          role="student", body=ref("Publication"), data=ref("Version"), status=201, errors=(200, 409),
+          tag="saves"),
     Route("POST", ASSET + "/restore", bring_back_save,
           "bring an earlier save back, the present one is kept; or beside it, under a free name",
           role="student", body=ref("Restore"), data=ref("Restored"), errors=(409,), tag="saves"),

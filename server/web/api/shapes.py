@@ -14,6 +14,7 @@ from server.web.api.node_shapes import NODE_BODIES, NODE_SHAPES
 from server.web.api.note_shapes import NOTE_SHAPES
 from server.web.api.people_shapes import PEOPLE_BODIES, PEOPLE_SHAPES
 from server.web.api.project_shapes import PROJECT_BODIES, PROJECT_SHAPES
+from server.web.api.publish_shapes import FINDINGS, PINS, PUBLISH_BODIES, PUBLISH_SHAPES
 from server.web.api.schema import (
     ANYTHING,
     ASSET_STATUS,
@@ -322,6 +323,8 @@ SHAPES: dict[str, Schema] = {
         size={"type": ["integer", "null"]},
         hash=MAYBE_TEXT,
         undo=UNDO,
+        dependencies=PINS,
+        validations=FINDINGS,
     ),
     "Deleted": shape(
         "folder address kind at who size",
@@ -433,6 +436,8 @@ SHAPES: dict[str, Schema] = {
     **NODE_BODIES,
     **PEOPLE_BODIES,
     **PROJECT_BODIES,
+    **PUBLISH_BODIES,
+    **PUBLISH_SHAPES,
     **PROJECT_SHAPES,
     **HISTORY_SHAPES,
     **SEQUENCE_SHAPES,

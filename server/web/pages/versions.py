@@ -1,4 +1,4 @@
-"""A file's versions on its page: what was rendered and what was published, and two of them side by side."""
+"""What was rendered from a file, on its page, and two of the versions side by side."""
 
 from __future__ import annotations
 
@@ -27,11 +27,7 @@ def section(shell: Shell, call: Call, a: Thing) -> Thing:
     supervisor = call.user is not None and call.user.at_least("supervisor")
     store = shell.services.store
     renders = [render(shell, a, record, supervisor) for record in rendered.listed(store, a["address"])[:MOST]]
-    published = [
-        publication(shell, a, record, supervisor) for record in shell.services.saves.versions(a["address"])
-    ]
-    rows = [*renders, *published[:MOST]]
-    pictured = [row for row in rows if row["frames"] or row["film"]]
+    pictured = [row for row in renders if row["frames"] or row["film"]]
     left, right = (call.query.get(side, "") for side in ("left", "right"))
     chosen = {row["id"]: row for row in pictured}
     two = (
@@ -43,7 +39,6 @@ def section(shell: Shell, call: Call, a: Thing) -> Thing:
     return {
         "renders": renders[:SHOWN],
         "more": renders[SHOWN:],
-        "published": published,
         "choices": [(row["id"], row["title"]) for row in pictured] if len(pictured) > 1 else [],
         "left": left if left in chosen else newest[-1] if newest else "",
         "right": right if right in chosen else newest[0] if newest else "",
@@ -74,24 +69,6 @@ def render(shell: Shell, a: Thing, record: Thing, supervisor: bool) -> Thing:
         "told": list(facts.items()),
     }
     return made
-
-
-def publication(shell: Shell, a: Thing, record: Thing, supervisor: bool) -> Thing:
-    """One published version: a frozen copy of the file."""
-    name = str(record["version"])
-    made = base(shell, a, record, name, say("Published {n}", n=paths.version_number(name) or 0), supervisor)
-    size = record.get("size")
-    more: Thing = {
-        "frames": {},
-        "film": "",
-        "picture": "",
-        "count": "",
-        "page": "",
-        "state": None,
-        "folder": "",
-        "told": [],
-    }
-    return {**made, **more, "size": words.size(size if isinstance(size, int) else None)}
 
 
 def base(shell: Shell, a: Thing, record: Thing, ident: str, title: str, supervisor: bool) -> Thing:

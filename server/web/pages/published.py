@@ -1,0 +1,116 @@
+"""What was published of a file, on its page; and publishing it, with what there is to know before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from server.disk import paths
+from server.library.assets import tells_of
+from server.library.publishing import Finding
+from server.web.languages import count, known, say
+from server.web.pages import words
+from server.web.pages.about import api_of
+from server.web.pages.saves import button
+from server.web.pages.shell import Shell
+from server.web.pages.versions import base
+from server.web.requests import Call
+
+MOST = 60
+PINS_SHOWN = 100
+GLYPHS = {"error": "failed", "warning": "needs", "note": "waiting"}
+Thing = dict[str, Any]
+
+
+def section(shell: Shell, call: Call, a: Thing) -> Thing:
+    """What a template shows; nothing where it was never published, and this person can't."""
+    student = call.user is not None and call.user.at_least("student")
+    supervisor = call.user is not None and call.user.at_least("supervisor")
+    records = list(shell.services.saves.versions(a["address"]))
+    whole = student and a["status"] in ("ok", "broken")
+    return {
+        "api": api_of(a),
+        "form": form(shell, a, records) if whole and not a["protect"] else None,
+        "rows": [publication(shell, a, record, supervisor, whole) for record in records[:MOST]],
+    }
+
+
+def form(shell: Shell, a: Thing, records: list[Thing]) -> Thing:
+    """What stands before the button: what the checks find, as far as the file was read."""
+    look = shell.services.saves.validations.look(a["address"])
+    number = (paths.version_number(str(records[0]["version"])) or 0) if records else 0
+    same = bool(records) and is_unchanged(shell, a, records[0])
+    stopped = bool(look.of("error"))
+    if same:
+        about = say("Nothing changed since version {n}.", n=number)
+    elif stopped:
+        about = say("Before it can be published:")
+    else:
+        about = say(
+            "Publishing keeps it for good as it is now, as version {n}: others can build on that while you "
+            "go on working.",
+            n=number + 1,
+        )
+    return {
+        "about": about,
+        "may": not same and not stopped,
+        "findings": [] if same else [row(finding) for finding in look.findings],
+        "despite": sorted({finding.id for finding in look.of("warning")}),
+    }
+
+
+def row(finding: Finding) -> Thing:
+    names = {"error": say("Stops it"), "warning": say("Look at this"), "note": say("Good to know")}
+    return {
+        "glyph": GLYPHS[finding.severity],
+        "word": names[finding.severity],
+        "text": known(finding.text),
+        "todo": known(finding.todo),
+    }
+
+
+def is_unchanged(shell: Shell, a: Thing, newest: Thing) -> bool:
+    """Whether the newest version is known to hold what is there now. Reads no file for it."""
+    entry = shell.services.store.index.get(a["address"])
+    record = shell.services.assets.file_record(a["address"])
+    hashed = record.get("hash")
+    known_now = entry is not None and entry.stat is not None and tells_of(record, entry.stat)
+    return bool(known_now and hashed and hashed == newest.get("hash"))
+
+
+def publication(shell: Shell, a: Thing, record: Thing, supervisor: bool, may: bool) -> Thing:
+    """One published version: a frozen copy of the file."""
+    name, size = str(record["version"]), record.get("size")
+    number = paths.version_number(name) or 0
+    made = base(shell, a, record, name, say("Version {n}", n=number), supervisor)
+    pins = record.get("dependencies")
+    pins = [pin for pin in pins if isinstance(pin, dict)] if isinstance(pins, list) else []
+    found = record.get("validations")
+    told = [
+        known(str(one.get("message") or "")) for one in (found if isinstance(found, list) else [])[:5]
+        if isinstance(one, dict)
+    ]  # fmt: skip
+    return {
+        **made,
+        "size": words.size(size if isinstance(size, int) else None),
+        "told": told,
+        "pins": [pin_of(pin) for pin in pins[:PINS_SHOWN]],
+        "pins_words": count("Made with {n} file", "Made with {n} files", len(pins)),
+        "open": button(
+            say("Open version {n}", n=number),
+            f"POST {api_of(a)}/restore",
+            {"save": name, "beside": True},
+        )
+        if may
+        else None,
+    }
+
+
+def pin_of(pin: Thing) -> Thing:
+    """A file that a version was made with."""
+    path, version = str(pin.get("path") or ""), str(pin.get("version") or "")
+    number = paths.version_number(version.removeprefix("render-"))
+    return {
+        "name": paths.name_of(path) if paths.SEPARATOR in path else path,
+        "path": path.partition(paths.SEPARATOR)[2],
+        "version": say("version {n}", n=number) if number is not None else "",
+    }
