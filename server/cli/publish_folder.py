@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from server.disk.errors import BadInput
 
 Row = Mapping[str, Any]
 NAMED = 3
+SETTLE_S = 30.0  # what is being written is waited for so long
+LOOK_S = 0.5
 GAPS_CHARACTERS = 40  # of the frames that are missing, before they are cut short
 
 
@@ -37,22 +40,22 @@ def is_folder(server: Client, named: str, address: str) -> bool:
 
 
 def run(options: argparse.Namespace, server: Client, address: str) -> int:
-    found = look(server, address, deep=not options.here)
+    found = settled(server, look(server, address, deep=not options.here))
     rows = [row for folder in found for row in folder["sequences"]]
     show(rows, address)
     left_out(found, address)
     if not rows:
         raise BadInput(f"No image sequence lies in {address}: none of two numbered pictures or more.")
     due = [row for row in rows if row["state"] in ("new", "changed")]
+    if not due:
+        print("Nothing is to be published.")
     if options.dry_run or not due:
-        if not due:
-            print("Nothing is to be published.")
-        return 0
+        return 0 if options.dry_run else refused(rows)
     if not options.yes and not sys.stdin.isatty():
         raise BadInput(
             f"there is no terminal to ask on: say --yes to publish {counted(len(due), 'sequence')}."
         )
-    return publish(server, due, address, options.comment, agree=Asking(address, options.yes))
+    return publish(server, due, address, options.comment, Asking(address, options.yes)) or refused(rows)
 
 
 def look(server: Client, address: str, *, deep: bool) -> list[dict[str, Any]]:
@@ -72,6 +75,29 @@ def look(server: Client, address: str, *, deep: bool) -> list[dict[str, Any]]:
             waiting += reversed(there["folders"] if deep else ())
             progress.show(len(found), len(found) + len(waiting), "folders")
     return found
+
+
+def settled(server: Client, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As they are once nothing in them is being written any more, or after a while."""
+    last = time.monotonic() + SETTLE_S
+    with Progress() as progress:
+        while True:
+            writing = [at for at, folder in enumerate(found) if any(map(is_arriving, folder["sequences"]))]
+            if not writing or time.monotonic() > last:
+                return found
+            progress.show(len(found) - len(writing), len(found), "folders; waiting for what is being written")
+            time.sleep(LOOK_S)
+            for at in writing:
+                found[at] = server.get("/api/sequences", folder=found[at]["folder"])
+
+
+def is_arriving(row: Row) -> bool:
+    return bool(row["state"] == "arriving")
+
+
+def refused(rows: Iterable[Row]) -> int:
+    """1 where something couldn't be published: a script should hear of it."""
+    return 1 if any(row["why"] for row in rows) else 0
 
 
 def show(rows: Iterable[Row], address: str) -> None:
@@ -95,7 +121,7 @@ def said(row: Row) -> str:
     words = [{"new": "new", "published": f"published as {row['version']}"}.get(row["state"], "")]
     if row["state"] == "changed":
         words = [f"changed since {row['version']}: {changes(row['changes'])}"]
-    elif row["state"] == "no":
+    elif row["why"]:
         words = [f"can’t be published: {row['why']}"]
     if row["missing"] is None:
         words.append("numbers far apart")

@@ -44,6 +44,7 @@ NICE = 10
 KEPT = 2000  # assets whose comparison is remembered
 UNSEEN_S = 60.0  # a sequence that the index doesn't know is compared again after so long
 COMMENT_CHARACTERS = 2000
+ARRIVING = say("It is still being written. Ask again in a moment.")
 ASIDE = "-in-place"  # the end of the name of what a version is made in
 
 
@@ -164,6 +165,7 @@ class InPlace(Follower):
     def _row(self, address: str, sequence: Sequence) -> Row:
         asset, why = self._asset(address, sequence)
         row = Row(address, asset, sequence.facts, len(sequence.frames), sequence.size, why=why)
+        row = replace(row, arriving=why is ARRIVING)
         newest = self._newest(asset, address) if asset else None
         if newest is None:
             return row
@@ -192,9 +194,7 @@ class InPlace(Follower):
             return "", say("Its name is so long that no record fits beside it.")
         if len(sequence.frames) > finding.FRAMES_MOST:
             return "", say("It has more than {most:,} frames.", most=finding.FRAMES_MOST)
-        if self._is_arriving(address, sequence):
-            return asset, say("It is still being written. Ask again in a moment.")
-        return asset, ""
+        return asset, ARRIVING if self._is_arriving(address, sequence) else ""
 
     def _rendered_from(self, address: str, at: int, key: str) -> str:
         share, inside = paths.parse(address)

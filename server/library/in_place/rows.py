@@ -24,12 +24,13 @@ class Row:
     at: str = ""
     difference: Difference = NONE  # from that
     why: str = ""  # it can't be published, with what mends that
+    arriving: bool = False  # which is that it is still being written
 
     @property
     def state(self) -> str:
-        """`no` (it can't be), `new`, `published`, or `changed` since then."""
+        """`no` (it can't be), `arriving` (not yet), `new`, `published`, or `changed` since then."""
         if self.why:
-            return "no"
+            return "arriving" if self.arriving else "no"
         return "new" if not self.version else "changed" if self.difference else "published"
 
     def view(self) -> dict[str, Any]:
