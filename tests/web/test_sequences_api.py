@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,14 @@ def frames(folder: Path, pattern: str, numbers: Any, size: int = 5) -> None:
 
 
 def look(who: Browser, folder: str) -> dict[str, Any]:
-    reply = who.get(f"/api/sequences?folder={folder}")
-    assert reply.status == 200, reply.message
-    return dict(reply.data)
+    """What is told of a folder, once nothing in it counts as being written any more."""
+    last = time.monotonic() + 30
+    while True:
+        reply = who.get(f"/api/sequences?folder={folder}")
+        assert reply.status == 200, reply.message
+        if all(row["state"] != "arriving" for row in reply.data["sequences"]) or time.monotonic() > last:
+            return dict(reply.data)
+        time.sleep(0.05)
 
 
 def by_name(told: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -33,7 +39,13 @@ def by_name(told: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def publish(who: Browser, address: str, **more: str) -> Any:
-    return who.post("/api/sequences", {"address": address, **more})
+    """The answer, once the sequence doesn't count as being written any more."""
+    last = time.monotonic() + 30
+    while True:
+        reply = who.post("/api/sequences", {"address": address, **more})
+        if "still being written" not in reply.message or time.monotonic() > last:
+            return reply
+        time.sleep(0.05)
 
 
 def test_what_lies_in_a_folder(house: House) -> None:
@@ -140,8 +152,8 @@ def test_a_page_is_told_later_what_changed(house: House) -> None:
     """What became of the frames is known without looking, once it was found out in the background."""
     house.make("demo/project.json", b"{}")
     plates = house.data / "demo/shots"
-    frames(plates, "plate.%04d.exr", range(1, 4))
-    address = "data::demo/shots/plate.@.exr"
+    frames(plates, "plate.%04d.png", range(1, 4))
+    address = "data::demo/shots/plate.@.png"
     assert publish(house.browser("student"), address).status == 200
     room, told = house.croft.services.in_place, []
     plain = room.changed
@@ -152,11 +164,16 @@ def test_a_page_is_told_later_what_changed(house: House) -> None:
     known = room.known(address)
     assert known is not None
     assert not known["v001"]
-    (plates / "plate.0002.exr").unlink()
+    (plates / "plate.0002.png").unlink()
     house.croft.services.store.refresh(address)
     house.until(lambda: (now := room.known(address)) and now["v001"].told() == ["1 frame is gone since."])
     assert room.wait()
     assert room.faults == 0
+    page = house.browser("student").get("/p/demo/asset/shots/plate.@.png").body.decode()
+    assert "1 frame is gone since." in page
+    assert "Frames 1 to 3." in page
+    assert "Not copied: it lies where it was." in page
+    assert "Open version 1" not in page
 
 
 def test_what_lies_in_render_is_a_version_of_its_scene(house: House) -> None:
@@ -181,6 +198,18 @@ def test_what_lies_in_render_is_a_version_of_its_scene(house: House) -> None:
     assert "belongs to the file" in refused.message
     changes = student.get(f"/api/assets/{address}/versions/changes").data
     assert [(one["version"], one["changes"]["other"]) for one in changes] == [("v002", 0), ("v001", 0)]
+
+
+def test_a_protected_sequence_is_not_published_again(house: House) -> None:
+    house.make("demo/project.json", b"{}")
+    frames(house.data / "demo/shots", "plate.%04d.exr", range(1, 4))
+    address, supervisor = "data::demo/shots/plate.@.exr", house.browser("supervisor")
+    assert publish(supervisor, address).status == 200
+    house.croft.services.store.edit(address, {"protect": True}, who="supervisor")
+    os.utime(house.data / "demo/shots/plate.0002.exr", (OLD_S, OLD_S + 1))
+    refused = publish(supervisor, address)
+    assert refused.status == 403
+    assert "is protected" in refused.message
 
 
 @pytest.mark.parametrize(("address", "status"), [
@@ -214,6 +243,7 @@ def test_what_a_crash_left_is_never_a_version(house: House, monkeypatch: pytest.
 
     monkeypatch.setattr(disk, "rename", cut)
     monkeypatch.setattr("server.library.in_place._drop", lambda folder: None)
+    look(student, "data::demo/shots")
     with pytest.raises(PowerCut):
         house.croft.services.in_place.publish(address, house.croft.services.people.user("student"))
     monkeypatch.undo()

@@ -30,6 +30,7 @@ from ..assets import Assets
 from ..media import kinds
 from ..people import User, require
 from ..projects import Projects
+from ..protection import folders
 from ..saves import frozen
 from . import finding, manifest
 from .finding import Sequence
@@ -137,9 +138,12 @@ class InPlace(Follower):
         asset, why = self._asset(address, sequence)
         if why:
             raise Conflict(why, address=address)
+        if asset == address:
+            self._assets.check_protection(asset, user)
         self._take_in(asset, user)
         record, made = self._register(asset, address, sequence, user.ident, comment.strip())
         if made:
+            folders.close(self._store, asset, record["version"])
             self._store.tell(
                 asset, user.ident, {"published": record["version"], "comment": record["comment"]}
             )
@@ -242,7 +246,8 @@ class InPlace(Follower):
                 with contextlib.suppress(CroftError):
                     if not manifest.compare(self._manifest(asset, newest), sequence.frames):
                         return newest, False
-            files.make_folders(folder, share.root, disk=disk)
+            files.make_folders(folder.parent, share.root, disk=disk)
+            files.make_folders(folder, share.root, disk=disk, mode=files.OWN_MODE)
             _sweep(folder)
             name = paths.version_folder(frozen.highest(folder) + 1, self._store.sites.suffix(share))
             record = {
@@ -254,7 +259,7 @@ class InPlace(Follower):
             # Under a version's name there is only a whole one.
             aside = folder / f"{files.temporary(folder).name}{ASIDE}"
             try:
-                files.make_folders(aside, share.root, disk=disk)
+                files.make_folders(aside, share.root, disk=disk, mode=files.OWN_MODE)
                 files.write_atomic(
                     aside / manifest.NAME, manifest.dump(sequence.key, sequence.frames), disk=disk
                 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from server.disk import paths
 from server.library.assets import tells_of
+from server.library.in_place import Difference
 from server.library.publishing import Finding
 from server.web.languages import count, known, say
 from server.web.pages import words
@@ -27,10 +29,12 @@ def section(shell: Shell, call: Call, a: Thing) -> Thing:
     supervisor = call.user is not None and call.user.at_least("supervisor")
     records = list(shell.services.saves.versions(a["address"]))
     whole = student and a["status"] in ("ok", "broken")
+    lies = any(record.get("in_place") for record in records[:MOST])
+    since = shell.services.in_place.known(a["address"]) if lies else None
     return {
         "api": api_of(a),
         "form": form(shell, a, records) if whole and not a["protect"] else None,
-        "rows": [publication(shell, a, record, supervisor, whole) for record in records[:MOST]],
+        "rows": [publication(shell, a, record, supervisor, whole, since) for record in records[:MOST]],
     }
 
 
@@ -77,8 +81,10 @@ def is_unchanged(shell: Shell, a: Thing, newest: Thing) -> bool:
     return bool(known_now and hashed and hashed == newest.get("hash"))
 
 
-def publication(shell: Shell, a: Thing, record: Thing, supervisor: bool, may: bool) -> Thing:
-    """One published version: a frozen copy of the file."""
+def publication(
+    shell: Shell, a: Thing, record: Thing, supervisor: bool, may: bool, since: Mapping[str, Difference] | None
+) -> Thing:
+    """One published version: a frozen copy of the file, or an image sequence that lies where it is."""
     name, size = str(record["version"]), record.get("size")
     number = paths.version_number(name) or 0
     made = base(shell, a, record, name, say("Version {n}", n=number), supervisor)
@@ -89,10 +95,12 @@ def publication(shell: Shell, a: Thing, record: Thing, supervisor: bool, may: bo
         known(str(one.get("message") or "")) for one in (found if isinstance(found, list) else [])[:5]
         if isinstance(one, dict)
     ]  # fmt: skip
+    lies = bool(record.get("in_place"))
     return {
         **made,
         "size": words.size(size if isinstance(size, int) else None),
-        "told": told,
+        "told": [*(about_frames(record) if lies else ()), *told],
+        "changed": changed(name, since) if lies else [],
         "pins": [pin_of(pin) for pin in pins[:PINS_SHOWN]],
         "pins_words": count("Made with {n} file", "Made with {n} files", len(pins)),
         "open": button(
@@ -100,9 +108,27 @@ def publication(shell: Shell, a: Thing, record: Thing, supervisor: bool, may: bo
             f"POST {api_of(a)}/restore",
             {"save": name, "beside": True},
         )
-        if may
+        if may and not lies
         else None,
     }
+
+
+def about_frames(record: Thing) -> list[str]:
+    """What is told of a sequence that wasn't copied: where it lies, its frames."""
+    place, gaps = str(record.get("sequence") or ""), str(record.get("missing") or "")
+    first, last = record.get("first"), record.get("last")
+    told = say("Not copied: it lies in {folder}.", folder=paths.folder_of(place)) if place else ""
+    if gaps:
+        frames = say("Frames {first} to {last} without {missing}.", first=first, last=last, missing=gaps[:80])
+    else:
+        frames = say("Frames {first} to {last}.", first=first, last=last)
+    return [told or say("Not copied: it lies where it was."), frames]
+
+
+def changed(version: str, since: Mapping[str, Difference] | None) -> list[str]:
+    """What became of its frames since; nothing while that is being looked up."""
+    found = since.get(version) if since is not None else None
+    return found.told() if found is not None else []
 
 
 def pin_of(pin: Thing) -> Thing:
