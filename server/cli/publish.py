@@ -15,7 +15,6 @@ from server.cli import publish_folder
 from server.cli.client import CallFailed, Client, quote
 from server.cli.session import LONG_S, running_server
 from server.cli.submit import address_of
-from server.disk.errors import BadInput
 
 MARKS = {"error": "✕", "warning": "!", "note": "○"}
 
@@ -58,14 +57,17 @@ def confirmed(address: str, found: list[dict[str, Any]], yes: bool) -> bool:
     name = address.rpartition("/")[2]
     say(f"{name}:")
     for one in found:
-        say(f"  {MARKS.get(one['severity'], ' ')} {one['message']} {one.get('todo', '')} [{one['id']}]")
+        say(f"  {MARKS.get(one['severity'], ' ')} {one['id']}: {one['message']}")
+        if one.get("todo"):
+            say(f"    {one['todo']}")
     if any(one["severity"] == "error" for one in found):
         say(f"{name} isn't published: mend that first.")
         return False
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise BadInput(f"{name} isn't published. To publish it all the same, say --yes.")
+        say(f"{name} isn't published. To publish it all the same, say --yes.")
+        return False
     return input(f"Publish {name} all the same? [y/N] ").strip().lower() in ("y", "yes")
 
 

@@ -111,6 +111,19 @@ def digest(path: Path) -> str:
         return f"{HASH_NAME}:{hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()}"
 
 
+def digest_all(found: Mapping[str, Path]) -> str:
+    """The hash of an image sequence: of each frame's number and bytes, whatever it is called."""
+    whole = hashlib.blake2b(digest_size=20)
+    for number, path in sorted((frame_number(name), path) for name, path in found.items()):
+        whole.update(f"{number} {digest(path)}\n".encode())
+    return f"{HASH_NAME}:{whole.hexdigest()}"
+
+
+def frame_number(name: str) -> int:
+    """Of a frame by its name; 0 for what is none."""
+    return (paths.sequence_key(name) or ("", 0))[1]
+
+
 class _Changed(Exception):
     """What was kept isn't what is there any more."""
 

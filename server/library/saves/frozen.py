@@ -9,14 +9,13 @@ who writes in place must not write into a version.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from server.disk import deletions, files, paths, sidecar
-from server.disk.checkpoints import HASH_NAME, Known, digest
+from server.disk.checkpoints import HASH_NAME, Known, digest, digest_all, frame_number
 from server.disk.errors import BadInput, Broken, Conflict, CroftError, NotFound
 from server.disk.records import Stat, utc_now
 from server.disk.store import Store
@@ -24,6 +23,7 @@ from server.disk.store import Store
 SCHEMA = 1
 RECORD = "version.json"
 FROZEN_MODE = 0o444  # nobody writes into one by mistake
+RECORD_MODE = 0o644  # Croft's own user alone says whether it is approved
 BEGUN = f"{files.TEMPORARY}begun"  # in a version that is being made: what a crash leaves is known by it
 
 __all__ = ["HASH_NAME", "RECORD", "Changed", "approve", "content", "holds", "listed", "look", "publish"]
@@ -82,7 +82,7 @@ def publish(
                       "name": path.name, **content, **more, "approved": False}  # fmt: skip
             files.sync_folder(place, store.disk)
             with locks.hold(_lock(address)):
-                files.write_atomic(place / RECORD, sidecar.dump(record), disk=store.disk)
+                files.write_atomic(place / RECORD, sidecar.dump(record), disk=store.disk, mode=RECORD_MODE)
         except OSError as error:
             _undo(place)
             files.fail(error, place)
@@ -107,23 +107,15 @@ def holds(
         if list(now) != [path.name]:
             kept = content(store, address, str(version["version"]))
             # A frozen frame keeps its time: equal ones needn't be read, by the thousand.
-            stamps = {_number(name): Stat.of(os.stat(frame)).content for name, frame in kept.items()}
-            if stamps == {_number(name): stat.content for name, stat in now.items()}:
+            stamps = {frame_number(name): Stat.of(os.stat(frame)).content for name, frame in kept.items()}
+            if stamps == {frame_number(name): stat.content for name, stat in now.items()}:
                 return True
-            return str(hashed) == digest_of({name: path.parent / name for name in now})
+            return str(hashed) == digest_all({name: path.parent / name for name in now})
         return str(hashed) == (known(now[path.name]) or digest(path))
     except OSError as error:
         raise Changed from error  # Race: it is gone, or was renamed
     except NotFound:
         return False
-
-
-def digest_of(found: Mapping[str, Path]) -> str:
-    """The hash of a sequence: of each frame's number and bytes, whatever it is called."""
-    whole = hashlib.blake2b(digest_size=20)
-    for number, path in sorted((_number(name), path) for name, path in found.items()):
-        whole.update(f"{number} {digest(path)}\n".encode())
-    return f"{HASH_NAME}:{whole.hexdigest()}"
 
 
 def listed(store: Store, address: str) -> list[dict[str, Any]]:
@@ -188,7 +180,9 @@ def approve(
                           "approved_at": utc_now(), "approved_comment": comment}  # fmt: skip
             elif not record.get("approved"):
                 continue
-            files.write_atomic(folder / other / RECORD, sidecar.dump({**record, **wanted}), disk=store.disk)
+            files.write_atomic(
+                folder / other / RECORD, sidecar.dump({**record, **wanted}), disk=store.disk, mode=RECORD_MODE
+            )
         return {**sidecar.read(folder / name / RECORD).data, "version": name}
 
 
@@ -215,7 +209,7 @@ def _freeze(store: Store, path: Path, now: Mapping[str, Stat], place: Path, know
         told["hash"] = known(now[path.name]) or digest(place / path.name)
     else:
         told["frames"] = len(now)
-        told["hash"] = digest_of({name: place / name for name in now})
+        told["hash"] = digest_all({name: place / name for name in now})
     return told
 
 
@@ -234,10 +228,6 @@ def _sweep(folder: Path, suffix: str) -> None:
         else:
             with contextlib.suppress(OSError):
                 place.rmdir()  # only where it is empty
-
-
-def _number(name: str) -> int:
-    return (paths.sequence_key(name) or ("", 0))[1]
 
 
 def _undo(place: Path) -> None:
