@@ -256,13 +256,15 @@ class Store:
         who: str,
         timeout_s: float = TIMEOUT_S,
         decided: str = "",
+        why: str = "",
     ) -> Sidecar:
         """Change fields of a sidecar, or make it. Returns what is there now.
 
         `changes` is new values by key, or a function from the present record to the new one (called under
         the lock: it must be quick). Stale when the sidecar isn't the one of `etag` any more; Broken and
         ReadOnly leave it as it is. `decided`: a field that sites had changed differently; what it is now is
-        written down as somebody's word, though it be what it was.
+        written down as somebody's word, though it be what it was. `why`: stands beside the change in its
+        history.
         """
         share, path = self.for_people(address)
         beside = paths.sidecar_of(path)
@@ -310,7 +312,7 @@ class Store:
                 st = files.write_atomic(beside, raw, disk=self.disk)
                 self.clocks.wrote(share.name, st.st_mtime)
                 made = Sidecar(new, raw, sidecar.etag(raw), Stat.of(st))
-                self._record(journal, address, who, _changed(old.data, new), vector, made.etag)
+                self._record(journal, address, who, _changed(old.data, new), vector, made.etag, why)
                 told = [Change("companion", address)]
                 return made
         finally:
@@ -694,10 +696,12 @@ class Store:
         fields: Mapping[str, list[Any]],
         vector: Mapping[str, int],
         etag: str,
+        why: str = "",
     ) -> None:
         """One line for one edit. Not flushed by itself: a power cut may cost the last lines."""
         try:
-            journal.append([self.sites.line(who, fields, vector, etag)])
+            line = self.sites.line(who, fields, vector, etag)
+            journal.append([{**line, "comment": why} if why else line])
             self._history.pop(address, None)
         except (CroftError, TypeError) as error:
             # The edit itself stands; to refuse it now would be untrue.

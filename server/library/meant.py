@@ -93,7 +93,6 @@ class Meant:
         new = self._copy(address, user)
         if entry.facts is not None and entry.facts.uuid:
             self._store.edit(new, {"derived_from": entry.facts.uuid}, who=user.ident)
-        self._store.tell(address, user.ident, {"carried_on": paths.name_of(new)})
         put_back = None
         if changed:
             try:

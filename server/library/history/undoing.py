@@ -18,7 +18,7 @@ from ..projects import Projects, changes
 from .lines import Entry, cut, gathered, ident
 from .reading import ALL_BYTES, histories
 
-EDITABLE = frozenset(FIELDS)
+EDITABLE = frozenset(FIELDS) - {"protect"}  # what unlocks says why
 PARTLY = (
     "description",
     "statistics_since",

@@ -109,12 +109,10 @@ class Protection(Follower):
         if not is_protected(entry):
             raise Conflict("{name} isn’t protected.", address=address, name=paths.name_of(address))
         known = read(self._store, address)
-        self._store.edit(address, {"protect": False}, who=user.ident)
+        self._store.edit(address, {"protect": False}, who=user.ident, why=reason)
         lift(self._store, address, user.ident, reason)
-        version = known.version if known is not None else ""
-        self._store.tell(address, user.ident, {"unlocked": version, "reason": reason})
         self._let_go(address)
-        return version
+        return known.version if known is not None else ""
 
     def mark(self, address: str) -> Mark:
         """What a protected file is protected as. Conflict where it isn't, or nothing is noted of it yet."""

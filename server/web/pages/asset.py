@@ -21,6 +21,7 @@ from server.web.pages import (
     notes,
     problems,
     published,
+    protection,
     saves,
     sheets,
     uses,
@@ -110,6 +111,7 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         uses=uses.section(shell, a, project),
         did=history.of_file(shell, call, a["address"], project),
         troubles=troubles,
+        guarded=protection.section(shell, a, call.user),
         render=render_box(shell, a, facts) if a["kind"] == "scene" and a["status"] == "ok" else None,
         api=api,
         tracked=tracked,
@@ -132,7 +134,14 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         }
         if student and is_asset and a["status"] == "ok" and a["kind"] != "sequence"
         else None,
-        deleting=button(say("Delete this file"), "DELETE", api) if student and here else None,
+        locking=button(say("Protect this file"), "POST", api + "/lock")
+        if tracked and a["status"] == "ok" and not a["protect"] and shell.services.protection.may_unlock(
+            a["address"], call.user
+        )
+        else None,
+        deleting=button(say("Delete this file"), "DELETE", api)
+        if student and here and not a["protect"]
+        else None,
     )
 
 
