@@ -149,8 +149,14 @@ def write_all(fd: int, data: bytes | memoryview, disk: Os = REAL) -> None:
 
 
 def share_with_group(fd: int, folder: str | Path, mode: int = FILE_MODE) -> None:
-    """Give an open file its mode and the group of its folder (the umask must not keep students out)."""
-    wanted = os.stat(folder).st_gid
+    """Give an open file its mode and the group of its folder (the umask must not keep students out).
+
+    In a folder that is closed to the group, as a published version's, the group can't write into files either.
+    """
+    above = os.stat(folder)
+    wanted = above.st_gid
+    if not above.st_mode & stat.S_IWGRP:
+        mode &= ~stat.S_IWGRP
     now = os.fstat(fd)
     if now.st_gid != wanted:
         try:

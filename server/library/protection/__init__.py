@@ -10,6 +10,7 @@ left.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -58,6 +59,7 @@ class Protection(Follower):
         self._people = people
         self._assets = assets
         self.holds: Callable[[str, str], str] = lambda address, hashed: ""
+        self._writing = threading.Lock()  # of one who changes a part of a mark
         self._book: dict[str, Seen] = {}
         self._touched: dict[str, None] = {}
         self._everything = False
@@ -123,8 +125,7 @@ class Protection(Follower):
 
     def note_kept(self, address: str, kept: str) -> None:
         """Which save what was changed became when the published bytes were put back; '': that was undone."""
-        known = self.mark(address)
-        write(self._store, address, replace(known, kept=kept))
+        self._note(address, kept=kept)
 
     def is_changed(self, address: str) -> bool:
         """Whether a protected file isn't what it was protected as, by what was seen of it last."""
@@ -216,6 +217,14 @@ class Protection(Follower):
         write(self._store, address, mark)
         self._store.edit(address, {"protect": True}, who=mark.who)
 
+    def _note(self, address: str, **changes: Any) -> Mark | None:
+        with self._writing:
+            known = read(self._store, address)
+            if known is not None:
+                known = replace(known, **changes)
+                write(self._store, address, known)
+            return known
+
     def _let_go(self, address: str) -> None:
         seen = self._book.pop(address, None)
         if seen is not None and seen.is_now != SAME:
@@ -300,9 +309,8 @@ class Protection(Follower):
         elif stat == mark.stat:
             seen = Seen(mark, stat, SAME)
         elif hashing.digest(self._store, address) == mark.hash:
-            mark = replace(mark, stat=stat)  # the same bytes, under another time or in another place
-            write(self._store, address, mark)
-            seen = Seen(mark, stat, SAME)
+            # The same bytes, under another time or in another place.
+            seen = Seen(self._note(address, stat=stat) or mark, stat, SAME)
         else:
             seen = Seen(mark, stat, CHANGED, self._assets.owner_of(address))
         self._book[address] = seen

@@ -135,9 +135,10 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         if student and is_asset and a["status"] == "ok" and a["kind"] != "sequence"
         else None,
         locking=button(say("Protect this file"), "POST", api + "/lock")
-        if tracked and a["status"] == "ok" and not a["protect"] and shell.services.protection.may_unlock(
-            a["address"], call.user
-        )
+        if tracked
+        and a["status"] == "ok"
+        and not a["protect"]
+        and shell.services.protection.may_unlock(a["address"], call.user)
         else None,
         deleting=button(say("Delete this file"), "DELETE", api)
         if student and here and not a["protect"]
