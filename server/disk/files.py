@@ -151,7 +151,7 @@ def write_all(fd: int, data: bytes | memoryview, disk: Os = REAL) -> None:
 def share_with_group(fd: int, folder: str | Path, mode: int = FILE_MODE) -> None:
     """Give an open file its mode and the group of its folder (the umask must not keep students out).
 
-    In a folder that is closed to the group, as a published version's, the group can't write into files either.
+    In a folder that is closed to the group, as a published version's, it can't write into files either.
     """
     above = os.stat(folder)
     wanted = above.st_gid

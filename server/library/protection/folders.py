@@ -11,10 +11,9 @@ import os
 import stat
 from pathlib import Path
 
-from server.disk import paths
+from server.disk import files, paths
 from server.disk.store import Store
 
-CLOSED = 0o2755
 HELD = 0o3775
 
 
@@ -23,7 +22,7 @@ def close(store: Store, address: str, version: str = "") -> None:
     companion = paths.companion_of(store.path(address))
     versions = companion / "versions"
     for folder in ((versions / version) if version else versions, versions):
-        _give(folder, CLOSED)
+        _give(folder, files.OWN_MODE)
     for folder in (companion, companion.parent):
         _give(folder, HELD)
 
