@@ -153,6 +153,7 @@ class Settings:
         self._folders: dict[str, Mapping[str, dict[str, Any]]] = {k: MappingProxyType({}) for k in KINDS}
         self._singles: dict[str, Mapping[str, Any]] = {name: MappingProxyType({}) for name in SINGLES}
         self._problems: dict[str, Problem] = {}
+        self._mistakes: tuple[Problem, ...] = ()  # as they were asked for last
         self._site = ""
         self.folder_path.mkdir(parents=True, exist_ok=True)
         self._fill(Path(defaults_dir))
@@ -250,6 +251,13 @@ class Settings:
             self.folder(kind)
         with self._guard:
             return [self._problems[key] for key in sorted(self._problems)]
+
+    def mistakes(self) -> tuple[Problem, ...]:
+        """As `problems`; the same object until they become others."""
+        found = tuple(self.problems())
+        if found != self._mistakes:
+            self._mistakes = found
+        return self._mistakes
 
     # Reading.
 

@@ -127,7 +127,8 @@ def build(
     sites = Sites(store, people, saves, mending)
     notes = Notes(store, assets, people, Seen(config / "seen"))
     for room in (
-        projects, ingest, copies, protection, farm, uploads, backups, dependencies, sites, validations,
+        people, projects, ingest, copies, protection, farm, uploads, backups, dependencies, sites,
+        validations,
     ):  # fmt: skip
         problems.add(room.problems)
 
@@ -168,8 +169,9 @@ def build(
                 lambda: settings.folder("users"),
                 *(partial(people.photos.urls, kind) for kind in ("users", "projects")),
             ),
-            "config": [partial(settings.folder, kind) for kind in changing],
+            "config": [settings.mistakes, *(partial(settings.folder, kind) for kind in changing)],
         },
+        changed=problems.look_again,
     )
     following.start()
     croft = Croft(

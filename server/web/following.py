@@ -19,10 +19,18 @@ Look = Callable[[], object]  # the same object as long as nothing changed
 
 
 class Following:
-    """`start` to `close`. `looks`: the kind of change that is told where one of these became another."""
+    """`start` to `close`. `looks`: the kind of change that is told where one of these became another;
+    `changed` is called before."""
 
-    def __init__(self, events: Events, looks: Mapping[str, Sequence[Look]], every_s: float = LOOK_S) -> None:
+    def __init__(
+        self,
+        events: Events,
+        looks: Mapping[str, Sequence[Look]],
+        every_s: float = LOOK_S,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._events = events
+        self._changed = changed
         self._looks = looks
         self._every_s = every_s
         self._seen: dict[str, list[object]] = {}
@@ -55,7 +63,9 @@ class Following:
             if not self._events.open_streams:
                 continue
             try:
-                self._events.notify(self.look())
+                if changes := self.look():
+                    self._changed()
+                    self._events.notify(changes)
             except Exception:
                 self.faults += 1
                 log.exception("the configuration couldn't be looked at")

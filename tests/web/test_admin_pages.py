@@ -164,3 +164,35 @@ def test_the_newest_backup_is_told(hall: House, tmp_path: Path) -> None:
     finally:
         services.settings.change(backup={})
         look_again(hall)
+
+
+def test_a_mistake_of_now_is_counted_and_one_that_was_mended_isnt(hall: House) -> None:
+    wrong = hall.config / "users" / "zed.json"
+    wrong.write_text('{\n  "title": 5,\n  "role": "boss"\n}\n')
+    try:
+        hall.croft.services.settings.look_again("users")
+        text = page(hall, "/admin/configuration")
+        assert "2 mistakes" in text
+        assert 'Problems<span class="count">2</span>' in hall.browser("admin").get("/admin").body.decode()
+        place = text[text.index("users/zed.json: role must be one of") - 200 :][:900]
+        assert "line 3" in place
+        assert "docs/people.md" in place
+    finally:
+        wrong.unlink()
+    hall.croft.services.settings.look_again("users")
+    raw = hall.browser("admin").get("/admin/configuration").body.decode()
+    assert "Nothing is wrong in it." in raw
+    assert "/problems" not in raw
+
+
+def test_who_looks_hears_of_a_mistake(hall: House) -> None:
+    following = hall.croft.services.following
+    following.look()
+    wrong = hall.config / "sets" / "mine.json"
+    wrong.write_text("[]")
+    try:
+        hall.croft.services.settings.look_again("sets")
+        assert [change.kind for change in following.look()] == ["config"]
+    finally:
+        wrong.unlink()
+        hall.croft.services.settings.look_again("sets")

@@ -19,6 +19,7 @@ from typing import Any
 
 from server.disk import encoding
 from server.disk.errors import BadInput, Conflict, Forbidden, NotFound, NotSignedIn, Stale
+from server.disk.records import Problem
 from server.disk.speech import say
 
 from .hashing import NOBODY, PINS, hash_password, verify_password
@@ -36,6 +37,7 @@ from .user import (
     fields_of,
     rank,
     user_of,
+    wrong_in,
 )
 
 __all__ = [
@@ -66,6 +68,7 @@ class People(Tokens):
         self._own_uid = os.getuid() if own_uid is None else own_uid
         self._logins: dict[int, tuple[float, str]] = {}
         self._changing = threading.Lock()
+        self._told: tuple[object, tuple[Problem, ...]] = (None, ())  # of these files, what is wrong in them
         self._removed: dict[str, tuple[dict[str, Any], bytes, list[str]]] = {}  # the newest, by ident
 
     def _rfams(self, kind: str) -> dict[str, Path]:
@@ -89,6 +92,15 @@ class People(Tokens):
     def user(self, ident: str) -> User:
         """The user of that name. NotFound if there is none."""
         return user_of(ident, self._file(ident))
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What files of people say that can't be: it counts as not said, which may shut somebody out."""
+        found = self._settings.folder("users")
+        if found is not self._told[0]:
+            wrong = ((ident, *one) for ident, data in sorted(found.items()) for one in wrong_in(data))
+            told = tuple(_problem(f"users/{ident}.json", key, why) for ident, key, why in wrong)
+            self._told = (found, told)
+        return self._told[1]
 
     def known(self, ident: str) -> bool:
         """Whether there is such a user."""
@@ -337,6 +349,12 @@ def check_pin(role: str, pin: str) -> None:
         raise BadInput(say("A PIN has four to eight digits."), field="pin")
     if len(set(pin)) == 1 or pin in "0123456789876543210":
         raise BadInput(say("That PIN is the first that anybody would try: take another."), field="pin")
+
+
+def _problem(file: str, key: str, why: str) -> Problem:
+    text = say("{file}: {why}.", file=file, why=why)
+    mend = say("Correct it: until then it counts as not said, and an unknown role as a guest’s.")
+    return Problem(f"config:{file}: {key}", "config", f"{file}: {key}", text, mend)
 
 
 def _etag(data: Mapping[str, Any]) -> str:

@@ -63,6 +63,19 @@ def rank(role: str) -> int:
     return ROLES.index(role) if role in ROLES else 0
 
 
+def wrong_in(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The keys of a person's file that hold what they can't, and what they must hold."""
+    texts = ("title", "team", "system")
+    found: list[tuple[str, str]] = [
+        (key, say("{key} must be text", key=key)) for key in texts if not isinstance(data.get(key) or "", str)
+    ]
+    if data.get("role", "student") not in ROLES:
+        found.append(("role", say("role must be one of {roles}", roles=", ".join(ROLES))))
+    if not isinstance(data.get("projects") or [], list):
+        found.append(("projects", say("projects must be a list of texts")))
+    return found
+
+
 def fields_of(me: User, user: User) -> tuple[str, ...]:
     """What of a user's file somebody may change."""
     if me.role == "admin":
