@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import orjson
+import pytest
 from farm_kit import Node, World, here_for_long, until
 
+from server.farm.elsewhere import Ledger, Run
 from server.farm.farm import Farm
 
 
@@ -151,3 +155,112 @@ def test_nonsense_of_a_prenode_is_told_or_passed_over(world: World, farm: Farm) 
     assert bridge.ask(at_most="many", provides=7, error=None, version={})["ended"] == ["b"]
     (one,) = farm.places.bridges.all()
     assert [run.id for run in one.runs.values()] == ["a"]
+
+
+def rule(world: World, *rules: dict[str, Any], **more: Any) -> None:
+    """These rules count from now on."""
+    path = world.config / "where.json"
+    path.write_bytes(orjson.dumps({"rules": rules, **more}))
+    for farm, store in world.farms:
+        store.settings.look_again("where.json")
+        farm.places.look()
+
+
+def test_a_rule_says_which_computers_may_have_a_job(
+    world: World, farm: Farm, submit: Callable[..., str]
+) -> None:
+    settled(world, farm)
+    own, there = Node(farm, "n1", world.root), far(farm, world, "r1")
+    bridge = Bridge(world, farm)
+    rule(world, {"if": {"user": "anna"}, "then": "never-elsewhere", "why": "it is Anna's"})
+    job = submit("1-4")
+    # New, and held to the rule at once
+    assert there.ask() == []
+    assert bridge.wants() == {}
+    assert own.one()["job"] == job
+    view = farm.view(job)["where"]
+    assert (view["here"], view["elsewhere"], view["rule"]) == (True, 0, 1)
+    assert view["reason"] == "it is never rendered elsewhere: it is Anna's"
+    why = {one["name"]: one["text"] for one in farm.why(job)["nodes"]}
+    assert why["lab-r1"] == "can't: this job is rendered on the house's own computers"
+    # Another rule holds for the same job as soon as it is written
+    rule(world, {"then": "elsewhere"})
+    assert own.ask() == []
+    assert bridge.wants() == {job: 3}
+    until(lambda: farm.view(job)["where"]["here"] is False)
+    assert there.one()["job"] == job
+    world.clock.now += 61
+    farm.places.look()
+    nobody = "it is rendered elsewhere alone, and nobody is there who starts computers elsewhere"
+    until(lambda: {"kind": "place", "text": nobody} in farm.why(job)["reasons"])
+    # And none
+    rule(world)
+    assert own.one()["job"] == job
+    assert farm.view(job)["where"] is None
+
+
+def test_rfam_s_prenode_is_told_of_what_may_leave_the_house(
+    world: World, farm: Farm, submit: Callable[..., str]
+) -> None:
+    settled(world, farm)
+    rule(world, {"then": "local"})
+    job = submit("1-9")
+    assert farm.potential("old") == []
+    farm.places.look()
+    assert farm.potential("old") == []
+    rule(world, {"then": "both", "at_most_nodes": 4})
+    assert [(told["uuid"], told["frames"]) for told in farm.potential("old")] == [(job, 4)]
+    assert farm.potential("old") == []
+
+
+def test_hours_of_a_day_are_counted_through_a_restart(world: World) -> None:
+    at = [1_700_000_000.0]  # 22:13 UTC
+    farm = settled(world, world.open(wall=lambda: at[0]))
+    rule(world, {"then": "both"}, node_hours_a_day=2)
+    bridge = Bridge(world, farm)
+    job = farm.view(farm.submit("anna", {"file": "data::demo/shots/sh010.blend", "frames": "1-4"}))["id"]
+    assert bridge.wants() == {job: 4}
+    bridge.start(job, 2, "running")
+    bridge.wants()
+    at[0] += 2700
+    assert bridge.wants() == {job: 4}
+    assert farm.places.node_hours() == pytest.approx(1.5)
+    bridge.runs.pop()  # one is done
+    bridge.wants()
+    world.close()
+    # Given a server that starts anew, with the other still running over there
+    at[0] += 900
+    farm = bridge.farm = settled(world, world.open(wall=lambda: at[0]))
+    farm.places.look()
+    bridge.wants()
+    assert farm.places.node_hours() == pytest.approx(1.75)
+    at[0] += 960
+    answer = bridge.ask()
+    assert answer["demand"] == [] or answer["demand"][0]["nodes"] == 0
+    assert "used up" in farm.view(job)["where"]["reason"]
+    assert far(farm, world, "r0").ask() == []
+    # On the next day they go on; what ran over midnight counts as far as it did
+    at[0] = 1_700_006_400.0 + 600
+    assert bridge.wants() == {job: 4}
+    assert farm.places.node_hours() == pytest.approx(1 / 6)
+    # A prenode that is gone for good has nothing running
+    at[0] += 7200
+    assert farm.places.node_hours() == pytest.approx(1 / 6)
+
+
+def test_a_spoilt_ledger_of_hours_costs_its_lines_alone(tmp_path: Path) -> None:
+    lines = [
+        {"at": 100, "event": "began", "prenode": "a", "run": "1"},
+        {"at": 3700, "event": "ended", "prenode": "a", "run": "1"},
+    ]
+    text = b"\n".join(orjson.dumps(line) for line in lines)
+    (tmp_path / "elsewhere.jsonl").write_bytes(b"[]\n{\n" + text + b'\n{"at": "x"')
+    ledger = Ledger(tmp_path, 4000)
+    assert ledger.hours(0, 4000) == 1
+    ledger.hear("a", [Run("2", "j", "", "", "running", "", 0)], 4000)
+    ledger.hear("a", [], 7600)
+    assert Ledger(tmp_path, 8000).hours(0, 8000) == 2
+    # Nothing that changes writes nothing
+    before = (tmp_path / "elsewhere.jsonl").stat().st_mtime_ns
+    ledger.hear("a", [], 7700)
+    assert (tmp_path / "elsewhere.jsonl").stat().st_mtime_ns == before

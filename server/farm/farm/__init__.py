@@ -109,7 +109,10 @@ class Farm:
             *(settings, store, self.types, self._project_of, wall, disk, self._siblings_of, self._is_job),
             uses=uses,
         )
-        self.places = Places(self.board, self._committer, settings, self._weight_of, self._talk.surely_gone)
+        self.places = Places(
+            *(self.board, self._committer, settings, self._weight_of, self._talk.surely_gone), disk
+        )
+        self._reasons.elsewhere = self.places.waits
         self.keeper.duties.append(self.places.look)
         self._once = Once(store, self.jobs, self.job, wall)
         presence = Presence(settings.folder_path / "cache" / "presence.json", disk)
@@ -177,8 +180,11 @@ class Farm:
                 live = self.board.live.get(job_id)
                 if live is None or job_id in told:
                     continue
+                decided = self.places.of(job_id)
+                if not decided.elsewhere if decided is not None else self.places.rules.rules:
+                    continue  # told of once it is known that it may be rendered elsewhere
                 told.add(job_id)
-                found.append(_potential(live))
+                found.append(_potential(live, decided.elsewhere if decided is not None else None))
         return found
 
     # -- jobs -----------------------------------------------------------------------------------------
@@ -267,10 +273,11 @@ class Farm:
         if isinstance(job, str):
             job = self.job(job)
         if isinstance(job, Ended):
-            return self._views.ended(job)
-        ends = self.forecast.view(job.id) if job.state in states.OPEN else None
+            return {**self._views.ended(job), "where": None}
+        opened = job.state in states.OPEN
+        ends = self.forecast.view(job.id) if opened else None
         with job.settled():
-            return self._views.job(job, ends)
+            return {**self._views.job(job, ends), "where": self.places.view(job.id) if opened else None}
 
     def rows(self, jobs: Sequence[Job]) -> list[Any]:
         """Jobs as the API shows them in a list: JSON that is ready to be put into an answer."""
@@ -579,6 +586,7 @@ class Farm:
             )
             for why in self.board.wrong_limits
         ]
+        found += self.places.problems()
         self.types.all()  # as they are now
         for ident, why in sorted(self.types.wrong.items()):
             mend = say("Correct the file; what it said before is used until then.")
@@ -718,7 +726,7 @@ class Farm:
         return found[1] if found is not None else 0
 
 
-def _potential(live: Live) -> dict[str, Any]:
+def _potential(live: Live, most: int | None = None) -> dict[str, Any]:
     job = live.job
     video = job.stages[0].per == "once" and isinstance(job.task_frame(0), list)
     return {
@@ -730,5 +738,5 @@ def _potential(live: Live) -> dict[str, Any]:
         "video": video,
         "requires": sorted(job.requires),
         # A number: RFAM's prenode starts so many nodes, or one for a video.
-        "frames": len(job.frames) if video else job.total,
+        "frames": len(job.frames) if video else min(job.total, job.total if most is None else most),
     }

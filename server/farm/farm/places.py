@@ -15,15 +15,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from server.disk import paths
+from server.disk import files, paths
+from server.disk.records import Problem
 from server.disk.settings import Settings
 from server.disk.speech import say
 from server.farm import policy
 from server.farm.committer import Committer
 from server.farm.committer.board import Board
 from server.farm.committer.live import Live
-from server.farm.elsewhere import Asked, Bridges, Prenode, Run, Wanted, deal
-from server.farm.elsewhere.bridges import FAILED
+from server.farm.elsewhere import Asked, Bridges, Ledger, Prenode, Run, Wanted, deal, midnight
+from server.farm.elsewhere.bridges import FAILED, STATES
 from server.farm.farm.forecast import Here
 from server.farm.jobs import states
 from server.farm.jobs.job import Claim, Job
@@ -52,12 +53,14 @@ class Places:
         settings: Settings,
         weight: Callable[[str], float],
         surely_gone: Callable[[str], bool],
+        disk: files.Os = files.REAL,
     ) -> None:
         self._board = board
         self._committer = committer
         self._settings = settings
         self._surely_gone = surely_gone
         self.bridges = Bridges(board.monotonic, board.wall)
+        self.ledger = Ledger(settings.folder_path, board.wall(), disk)
         self.here = Here(board, board.monotonic, board.wall, weight)
         self.rules, self.wrong = policy.NO_RULES, list[str]()
         self._told: object = None  # of what the rules were read
@@ -75,6 +78,33 @@ class Places:
     def of(self, job_id: str) -> Decision | None:
         """What was decided for a job; None where nobody decides: there are neither rules nor prenodes."""
         return self._found.get(job_id)
+
+    def view(self, job_id: str) -> dict[str, Any] | None:
+        """The same as the API tells it, with what waits, runs and failed elsewhere."""
+        found = self._found.get(job_id)
+        if found is None:
+            return None
+        runs = [run for one in self.bridges.all() for run in one.runs.values() if run.job == job_id]
+        counts = Counter(run.state for run in runs)
+        return {
+            "here": found.local,
+            "elsewhere": found.elsewhere,
+            "reason": found.reason,
+            "rule": found.rule or None,
+            "runs": {state: counts[state] for state in STATES},
+        }
+
+    def waits(self, job_id: str) -> str:
+        """Why a job waits of which the house's own computers may take nothing; "" where they may."""
+        found = self._found.get(job_id)
+        if found is None or found.local:
+            return ""
+        now = self._board.monotonic()
+        there = [one for one in self.bridges.all() if one.here(now)]
+        if not there:
+            return say("{reason}, and nobody is there who starts computers elsewhere", reason=found.reason)
+        why: str = next((text for one in there if (text := one.troubles.get(job_id) or one.error)), "")
+        return say("{reason}, where {why}", reason=found.reason, why=why) if why else found.reason
 
     # -- deciding -------------------------------------------------------------------------------------
 
@@ -191,14 +221,37 @@ class Places:
 
     def node_hours(self) -> float:
         """How many hours computers elsewhere have worked today."""
-        return 0.0
+        now = self._board.wall()
+        self.ledger.close_silent(now)
+        return self.ledger.hours(midnight(now, self._board.nodes.zone()), now)
+
+    def problems(self) -> list[Problem]:
+        """What a person should know of it."""
+        mend = say("Correct it there: what makes no sense counts for nothing until then.")
+        found = [
+            Problem(f"config:where {n}", "config", "where.json", say("where.json: {why}.", why=why), mend)
+            for n, why in enumerate(self.wrong)
+        ]
+        for one in self.bridges.all():
+            if one.error:
+                text = say("The prenode {name} has trouble: {why}", name=one.name, why=one.error)
+                look = say("Look at what it prints, on its own computer.")
+                found.append(Problem(f"prenode:{one.name}", "node", one.name, text, look))
+        if self.ledger.trouble:
+            mend = say("Give its folder its rights back.")
+            found.append(Problem("ledger:elsewhere", "config", "elsewhere.jsonl", self.ledger.trouble, mend))
+        return found
 
     # -- prenodes -------------------------------------------------------------------------------------
 
     def answer(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """What a prenode of our own protocol is to have running, for which job. `check`: one of its computers
         only wants to know what it would be told."""
-        one = self.bridges.hear(told) if told.get("check") is not True else Prenode(str(told.get("name")))
+        if told.get("check") is True:
+            one = Prenode(str(told.get("name")))
+        else:
+            one = self.bridges.hear(told)
+            self.ledger.hear(one.name, one.runs.values(), self._board.wall())
         self._follow_rules()
         now = self._board.monotonic()
         if now >= max(self._at + ASKED_S, self._rests_until):

@@ -8,11 +8,12 @@ are passed over; a long file is summed up when the server starts.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,43 @@ class Account:
     def saved(self, now: float) -> float:
         """Seconds off so far."""
         return self.saved_s + (max(0.0, now - self.off_at) if self.off_at else 0.0)
+
+
+def append(path: Path, lines: Iterable[Mapping[str, Any]]) -> str:
+    """Write lines at the end of a ledger and flush them; why that can't be, "" where it could."""
+    text = "".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines)
+    try:
+        with open(path, "a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")  # the last line was torn
+            file.write(text.encode("utf-8", "replace"))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        trouble = say("{path} can't be written: {why}.", path=path, why=error.strerror)
+        log.warning("%s", trouble)
+        return trouble
+    return ""
+
+
+def read(path: Path) -> tuple[list[dict[str, Any]], int, str]:
+    """The lines of a ledger that make sense, its length in bytes, and why it can't be read."""
+    try:
+        raw, _ = files.read_bounded(path, MOST_BYTES)
+    except FileNotFoundError:
+        return [], 0, ""
+    except Exception as error:
+        trouble = say("{path} can't be read: {why}.", path=path, why=error)
+        log.warning("%s", trouble)
+        return [], 0, trouble
+    found = []
+    for text in raw.decode("utf-8", "replace").splitlines():
+        with contextlib.suppress(ValueError):
+            line = json.loads(text)
+            found += [line] if isinstance(line, dict) else []
+    return found, len(raw), ""
 
 
 class Ledger:
@@ -77,23 +115,7 @@ class Ledger:
     def _add(self, line: dict[str, Any]) -> None:
         with self._lock:
             self._apply(line)
-            text = json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
-            try:
-                with open(self._path, "ab") as file:
-                    if file.tell() and not self._ends_whole():
-                        file.write(b"\n")  # the last line was torn
-                    file.write(text.encode("utf-8", "replace"))
-                    file.flush()
-                    os.fsync(file.fileno())
-                self.trouble = ""
-            except OSError as error:
-                self.trouble = say("{path} can't be written: {why}.", path=self._path, why=error.strerror)
-                log.warning("%s", self.trouble)
-
-    def _ends_whole(self) -> bool:
-        with open(self._path, "rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) == b"\n"
+            self.trouble = append(self._path, [line])
 
     def _apply(self, line: Mapping[str, Any]) -> None:
         name, at = str(line["node"]), float(line["at"])
@@ -115,20 +137,11 @@ class Ledger:
             account.times, account.first = int(line["times"]), float(line["first"])
 
     def _read(self) -> None:
-        try:
-            raw, _ = files.read_bounded(self._path, MOST_BYTES)
-        except FileNotFoundError:
-            return
-        except Exception as error:
-            self.trouble = say("{path} can't be read: {why}.", path=self._path, why=error)
-            log.warning("%s", self.trouble)
-            return
-        for text in raw.decode("utf-8", "replace").splitlines():
-            try:
-                self._apply(json.loads(text))
-            except (ValueError, KeyError, TypeError):
-                continue
-        if len(raw) > LONG_BYTES:
+        lines, size, self.trouble = read(self._path)
+        for line in lines:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                self._apply(line)
+        if size > LONG_BYTES:
             self._sum_up()
 
     def _sum_up(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from server.disk.speech import count, say, together
@@ -33,6 +34,7 @@ class Reasons:
 
     def __init__(self, board: Board) -> None:
         self._board = board
+        self.elsewhere: Callable[[str], str] = lambda job: ""  # why one waits that isn't rendered here
         # Need -> as of which news of nodes, when, why nobody can serve it, whether somebody is idle.
         self._nobody: dict[Need, tuple[int, float, str, bool]] = {}
 
@@ -124,6 +126,8 @@ class Reasons:
         waits = self._starts_later(live) or self._follows(live)
         if waits is not None:
             return waits
+        if live.where in ("elsewhere", "nowhere") and (why := self.elsewhere(live.id)):
+            return "place", why
         if live.rests_until > board.monotonic():
             return "disk", say("its disk did not answer: it is tried again in a moment")
         return None
