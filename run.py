@@ -184,6 +184,15 @@ def command_line() -> argparse.ArgumentParser:
     submit.add_argument("--key", help="idempotency key: asked again with it, it is the same job for a week")
     submit.add_argument("--wait", action="store_true", help="show progress until the job has ended")
 
+    where = command("where", "say where each render may run and why, and try other rules out", server=True)
+    where.add_argument("job", nargs="?", default="", help="only this one, by its id")
+    where.add_argument("--rules", metavar="FILE", help="what these would decide; nothing is changed")
+    where.add_argument(
+        "--suppose",
+        metavar="NAME=VALUE,…",
+        help="of a render that isn't there, such as project=green,frames=60,slots=2,hours=5,seconds=600",
+    )
+
     def of_file(name: str, summary: str) -> argparse.ArgumentParser:
         made = command(name, summary, server=True)
         made.add_argument(

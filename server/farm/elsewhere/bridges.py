@@ -60,6 +60,10 @@ class Prenode:
         """Did it speak lately?"""
         return now - self.seen <= SILENT_S
 
+    def counts(self) -> Counter[str]:
+        """How many are in each state."""
+        return Counter(run.state for run in self.runs.values())
+
     def active(self) -> Counter[str]:
         """Of each job, how many wait or run."""
         return Counter(run.job for run in self.runs.values() if run.state in (WAITING, RUNNING))
@@ -74,6 +78,8 @@ class Bridges:
         self._known: dict[str, Prenode] = {}
         self._met: dict[tuple[str, str], None] = {}  # prenode, run
         self._lock = threading.Lock()
+        self._by_job: dict[str, Counter[str]] = {}
+        self._counted = -1  # as of which news
         self.news = 0  # grows when something is another than before
 
     def all(self) -> list[Prenode]:
@@ -111,6 +117,17 @@ class Bridges:
                 self.news += 1
             one.seen, one.seen_at = self._monotonic(), self._wall()
             return one
+
+    def counts(self, job_id: str) -> Counter[str]:
+        """Of a job, how many wait, run and failed, over all prenodes."""
+        if self._counted != self.news:
+            self._counted = self.news
+            found: dict[str, Counter[str]] = {}
+            for one in self.all():
+                for run in one.runs.values():
+                    found.setdefault(run.job, Counter())[run.state] += 1
+            self._by_job = found
+        return self._by_job.get(job_id) or Counter()
 
     def meet(self, prenode: str, run: str) -> None:
         """A computer that was started by this run has spoken."""

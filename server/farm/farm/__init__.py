@@ -30,6 +30,7 @@ from server.farm.committer.dressing import source_address
 from server.farm.committer.keeper import Keeper, Subscriber
 from server.farm.committer.live import Ended, Live
 from server.farm.farm import steer
+from server.farm.farm.bridging import Bridging
 from server.farm.farm.figures import Figures
 from server.farm.farm.forecast import Forecast
 from server.farm.farm.machines import Machines
@@ -109,9 +110,8 @@ class Farm:
             *(settings, store, self.types, self._project_of, wall, disk, self._siblings_of, self._is_job),
             uses=uses,
         )
-        self.places = Places(
-            *(self.board, self._committer, settings, self._weight_of, self._talk.surely_gone), disk
-        )
+        self.places = Places(self.board, self._committer, settings, self._weight_of, disk)
+        self.bridging = Bridging(self.board, self.places, self._talk.surely_gone)
         self._reasons.elsewhere = self.places.waits
         self.keeper.duties.append(self.places.look)
         self._once = Once(store, self.jobs, self.job, wall)
@@ -165,10 +165,10 @@ class Farm:
         return self._talk.talk(token_name, requests)
 
     def potential(self, name: Any) -> Any:
-        """For a prenode: what it is to have running (`Places.answer`). For RFAM's, which sends its name
+        """For a prenode: what it is to have running (`Bridging.answer`). For RFAM's, which sends its name
         alone: the open jobs that it wasn't told of yet."""
         if isinstance(name, dict):
-            return self.places.answer(name)
+            return self.bridging.answer(name)
         if not isinstance(name, str) or not name or len(name) > 200:
             raise BadInput("A prenode sends its name, as a JSON string.")
         with self._told_lock:

@@ -282,9 +282,9 @@ class Forecast:
 class Here(Forecast):
     """When the house's own computers alone would be done with all that waits, wherever it may run."""
 
-    def left(self) -> dict[str, float]:
-        """Of each job, seconds from now; it may be a moment old, and is never waited for."""
-        self._ask(0.0)
+    def left(self, patience_s: float = 0.0) -> dict[str, float]:
+        """Of each job, seconds from now; it may be a moment old. Who looks first waits at most so long."""
+        self._ask(patience_s)
         gone_s = self._wall() - self._at
         return {job: max(0.0, ends.likely - gone_s) for job, ends in self._found.items()}
 

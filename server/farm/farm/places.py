@@ -23,13 +23,12 @@ from server.farm import policy
 from server.farm.committer import Committer
 from server.farm.committer.board import Board
 from server.farm.committer.live import Live
-from server.farm.elsewhere import Asked, Bridges, Ledger, Prenode, Run, Wanted, deal, midnight
-from server.farm.elsewhere.bridges import FAILED, STATES
+from server.farm.elsewhere import Bridges, Ledger, Wanted, midnight
+from server.farm.elsewhere.bridges import STATES
 from server.farm.farm.forecast import Here
 from server.farm.jobs import states
 from server.farm.jobs.job import Claim, Job
-from server.farm.nodes import AWAY_HEARTBEATS
-from server.farm.policy import Decision, FarmFacts, JobFacts
+from server.farm.policy import Decision, FarmFacts, JobFacts, Rules
 from server.farm.scheduler import Means, Need, misfit
 from server.farm.statistics import moments
 
@@ -38,8 +37,8 @@ log = logging.getLogger("croft.farm")
 FRESH_S = 2.0  # how often it is decided anew
 ASKED_S = 0.5  # how old a decision may be that a prenode is answered from
 SHARE = 25.0  # it is idle for so many times as long as deciding took
-AGAIN_S, IDLE_AGAIN_S = 2.0, 5.0  # when a prenode is to ask again
 SOON_S = 120.0  # who is done with a frame sooner begins another before a computer elsewhere would
+PATIENCE_S = 2.0  # who tries rules out waits at most so long for how long the queue is
 EVERYWHERE = Decision()
 
 
@@ -52,20 +51,18 @@ class Places:
         committer: Committer,
         settings: Settings,
         weight: Callable[[str], float],
-        surely_gone: Callable[[str], bool],
         disk: files.Os = files.REAL,
     ) -> None:
         self._board = board
         self._committer = committer
         self._settings = settings
-        self._surely_gone = surely_gone
         self.bridges = Bridges(board.monotonic, board.wall)
         self.ledger = Ledger(settings.folder_path, board.wall(), disk)
         self.here = Here(board, board.monotonic, board.wall, weight)
         self.rules, self.wrong = policy.NO_RULES, list[str]()
         self._told: object = None  # of what the rules were read
         self._found: dict[str, Decision] = {}
-        self._wanted: list[Wanted] = []
+        self.wanted: list[Wanted] = []
         self._farm = FarmFacts()
         self._due = self._at = self._rests_until = -math.inf  # monotonic
         self._guard = threading.Lock()
@@ -84,15 +81,8 @@ class Places:
         found = self._found.get(job_id)
         if found is None:
             return None
-        runs = [run for one in self.bridges.all() for run in one.runs.values() if run.job == job_id]
-        counts = Counter(run.state for run in runs)
-        return {
-            "here": found.local,
-            "elsewhere": found.elsewhere,
-            "reason": found.reason,
-            "rule": found.rule or None,
-            "runs": {state: counts[state] for state in STATES},
-        }
+        counts = self.bridges.counts(job_id)
+        return {**_told(found), "runs": {state: counts[state] for state in STATES}}
 
     def waits(self, job_id: str) -> str:
         """Why a job waits of which the house's own computers may take nothing; "" where they may."""
@@ -106,12 +96,39 @@ class Places:
         why: str = next((text for one in there if (text := one.troubles.get(job_id) or one.error)), "")
         return say("{reason}, where {why}", reason=found.reason, why=why) if why else found.reason
 
+    def dry(self, told: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What these rules would decide of every open job, beside what was decided; None: those that count.
+        Changes nothing."""
+        rules, wrong = (self.rules, self.wrong) if told is None else policy.read_rules(told)
+        farm, asked = self._gather(rules, PATIENCE_S)
+        return {
+            "wrong": wrong,
+            "queue_hours": farm.queue_hours,
+            "node_hours_today": round(farm.node_hours_today, 3),
+            "jobs": [
+                {
+                    **summary(live),
+                    "waiting": facts.waiting,
+                    "hours": facts.hours,
+                    "now": _told(policy.decide(facts, farm, self.rules)),
+                    "then": _told(policy.decide(facts, farm, rules)),
+                }
+                for live, _, facts in asked
+            ],
+        }
+
     # -- deciding -------------------------------------------------------------------------------------
 
     def look(self) -> None:
         """Decide anew where that is due."""
         self._follow_rules()
         if self._board.monotonic() >= self._due:
+            self._look()
+
+    def freshen(self) -> None:
+        """Decide anew unless that was done just now: a prenode asks."""
+        self._follow_rules()
+        if self._board.monotonic() >= max(self._at + ASKED_S, self._rests_until):
             self._look()
 
     def _look(self) -> None:
@@ -123,7 +140,7 @@ class Places:
                 self._decide()
                 self._apply()
             elif self._found:
-                self._found, self._wanted = {}, []
+                self._found, self.wanted = {}, []
                 self._apply()
             self._at = self._board.monotonic()
             self._rests_until = self._at + SHARE * (self._at - began)
@@ -140,7 +157,25 @@ class Places:
 
     def _decide(self) -> None:
         """Every open job, those that come first first: they have the house's own computers."""
-        board, rules = self._board, self.rules
+        self._farm, asked = self._gather(self.rules)
+        found: dict[str, Decision] = {}
+        wanted: list[Wanted] = []
+        for live, needs, facts in asked:
+            decision = found[live.id] = policy.decide(facts, self._farm, self.rules)
+            if decision.elsewhere:
+                wanted.append(Wanted(live.id, needs, decision.elsewhere, decision.reason))
+        if self._found != found:
+            for job_id in {*self._found, *found}:
+                if self._found.get(job_id) != found.get(job_id):
+                    self._board.tell("job", job_id)
+        self._found, self.wanted = found, wanted
+
+    def _gather(
+        self, rules: Rules, patience_s: float = 0.0
+    ) -> tuple[FarmFacts, list[tuple[Live, frozenset[Need], JobFacts]]]:
+        """What rules ask of the farm, and of every open job in the order of the line. `patience_s`: how long
+        the first look at what lies ahead is waited for."""
+        board = self._board
         standing: dict[str, tuple[int, set[Need]]] = {}
         for work, count in board.line.lined():
             ready, needs = standing.setdefault(work.job, (0, set()))
@@ -148,41 +183,27 @@ class Places:
             if live is not None and not live.job.stages[work.stage].optional:
                 needs.add(replace(work.need, where=""))
                 standing[work.job] = (ready + count, needs)
-        ends = self.here.left() if rules.by_time else {}
-        self._farm = FarmFacts(
-            max((ends[job] for job in standing if job in ends), default=0.0) / 3600 if ends else None,
-            self.node_hours(),
-        )
+        ends = self.here.left(patience_s) if rules.by_time else {}
+        known = [ends[job] for job in standing if job in ends]
+        farm = FarmFacts(max(known, default=0.0) / 3600 if ends else None, self.node_hours())
         free, there = self._own_slots(), self._there()
-        found: dict[str, Decision] = {}
-        wanted: list[Wanted] = []
-        lives = [live for live in list(board.live.values()) if self._counts(live)]
+        lives = [live for live in list(board.live.values()) if live.job.open and board.ours(live.job)]
         order = {job: n for n, job in enumerate(standing)}
+        found = []
         for live in sorted(lives, key=lambda live: order.get(live.id, len(order))):
             ready, needs = standing.get(live.id, (0, set[Need]()))
-            before = self._found.get(live.id, EVERYWHERE)
-            facts = self._facts(live, ends, before, ready, there[live.id], _take(free, needs, ready))
-            decision = found[live.id] = policy.decide(facts, self._farm, rules)
-            if decision.elsewhere:
-                wanted.append(Wanted(live.id, frozenset(needs), decision.elsewhere, decision.reason))
-        self._found, self._wanted = found, wanted
-
-    def _facts(
-        self, live: Live, ends: Mapping[str, float], before: Decision, waiting: int, there: int, here: int
-    ) -> JobFacts:
-        ends_s = ends.get(live.id)
-        return replace(
-            _asked(live.job),
-            waiting=waiting,
-            here=here,
-            there=there,
-            hours=None if ends_s is None else ends_s / 3600,
-            task_s=self.here.seconds_of(live.id),
-            rule=before.rule,
-        )
-
-    def _counts(self, live: Live) -> bool:
-        return live.job.open and self._board.ours(live.job)
+            before, ends_s = self._found.get(live.id, EVERYWHERE), ends.get(live.id)
+            facts = replace(
+                _asked(live.job),
+                waiting=ready,
+                here=_take(free, needs, ready) if before.local else 0,
+                there=there[live.id],
+                hours=None if ends_s is None else ends_s / 3600,
+                task_s=self.here.seconds_of(live.id),
+                rule=before.rule,
+            )
+            found.append((live, frozenset(needs), facts))
+        return farm, found
 
     def _own_slots(self) -> Counter[Means]:
         """What the house's own computers will begin soon: their slots, by what they can do."""
@@ -242,79 +263,26 @@ class Places:
             found.append(Problem("ledger:elsewhere", "config", "elsewhere.jsonl", self.ledger.trouble, mend))
         return found
 
-    # -- prenodes -------------------------------------------------------------------------------------
 
-    def answer(self, told: Mapping[str, Any]) -> dict[str, Any]:
-        """What a prenode of our own protocol is to have running, for which job. `check`: one of its computers
-        only wants to know what it would be told."""
-        if told.get("check") is True:
-            one = Prenode(str(told.get("name")))
-        else:
-            one = self.bridges.hear(told)
-            self.ledger.hear(one.name, one.runs.values(), self._board.wall())
-        self._follow_rules()
-        now = self._board.monotonic()
-        if now >= max(self._at + ASKED_S, self._rests_until):
-            self._look()
-        asked = [] if self._board.nodes.farm_paused else self._deal(one)
-        one.asked = {ask.job: ask.nodes for ask in asked}
-        busy = bool(asked or one.runs)
-        return {
-            "again": AGAIN_S if busy or len(self._board.line) else IDLE_AGAIN_S,
-            "demand": [self._row(ask) for ask in asked],
-            "ended": sorted({run.job for run in one.runs.values() if self._over(run.job)}),
-            "shares": {share.name: share.id for share in self._board.store.shares},
-        }
+def summary(live: Live) -> dict[str, Any]:
+    """Which job it is."""
+    return {
+        "job": live.id,
+        "name": live.record.get("name") or paths.stem_of(paths.name_of(live.address)),
+        "project": live.record.get("project"),
+        "user": live.record.get("user"),
+        "file": live.address,
+        "priority": live.job.priority,
+    }
 
-    def _deal(self, one: Prenode) -> list[Asked]:
-        now = self._board.monotonic()
-        others = [other for other in self.bridges.all() if other is not one and other.here(now)]
-        failed: dict[str, list[Run]] = {}
-        for run in one.runs.values():
-            if run.state == FAILED and not self.bridges.met(one.name, run.id):
-                failed.setdefault(run.job, []).append(run)
-        wanted = self._wanted
-        told = {want.job for want in wanted}
-        wanted = wanted + [  # they need nothing more just now, and keep what runs
-            Wanted(job, frozenset(), 0, found.reason)
-            for job in sorted(one.active())
-            if job not in told and (found := self._found.get(job)) is not None
-        ]
-        asked = deal(wanted, one, others, self.rules.at_most_nodes, failed, self._board.wall())
-        if now - self._board.began < AWAY_HEARTBEATS * self._board.nodes.heartbeat_s():
-            # Who is here isn't known yet: the house's own computers speak up first.
-            own = one.active()
-            asked = [replace(ask, nodes=min(ask.nodes, own[ask.job])) for ask in asked if own[ask.job]]
-        return asked + [  # out of sight just now: nothing is changed
-            Asked(job, nodes, say("this job can't be seen just now"))
-            for job, nodes in sorted(one.active().items())
-            if job not in self._board.live and not self._over(job)
-        ]
 
-    def _row(self, ask: Asked) -> dict[str, Any]:
-        live = self._board.live.get(ask.job)
-        if live is None:
-            return {"job": ask.job, "nodes": ask.nodes, "reason": ask.reason}
-        needs = [work.need for work, s in zip(live.works, live.job.stages, strict=True) if not s.optional]
-        return {
-            "job": live.id,
-            "name": live.record.get("name") or paths.stem_of(paths.name_of(live.address)),
-            "project": live.record.get("project"),
-            "file": live.address,
-            "priority": live.job.priority,
-            "requires": sorted(live.job.requires.union(*(need.requires for need in needs))),
-            "programs": sorted(frozenset().union(*(need.programs for need in needs))),
-            "memory_mb": max((need.memory_mb for need in needs), default=0),
-            "nodes": ask.nodes,
-            "reason": ask.reason,
-        }
-
-    def _over(self, job_id: str) -> bool:
-        """Does it need nothing more? Not merely out of sight."""
-        live = self._board.live.get(job_id)
-        if live is not None:
-            return live.state in states.ENDED
-        return job_id in self._board.ended or self._surely_gone(job_id)
+def _told(found: Decision) -> dict[str, Any]:
+    return {
+        "here": found.local,
+        "elsewhere": found.elsewhere,
+        "reason": found.reason,
+        "rule": found.rule or None,
+    }
 
 
 def _asked(job: Job) -> JobFacts:

@@ -152,6 +152,10 @@ SHAPES: dict[str, Schema] = {
             "description": "when it will be done, by the present queue; nine in ten end within",
         },
         why=MAYBE_TEXT,
+        where={
+            "anyOf": [{"$ref": "#/components/schemas/Where"}, {"type": "null"}],
+            "description": "where it may run by the rules; null: nobody decides, or it is over",
+        },
         changes={"type": "array", "items": {"$ref": "#/components/schemas/JobFileChange"}},
         warnings=TEXTS,
         avoided={"type": "array", "items": ANYTHING},

@@ -1,0 +1,41 @@
+"""Computers elsewhere over HTTP: what prenodes say, where renders may run, rules tried out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from house import Browser, House
+
+
+def test_prenodes_and_where_renders_may_run(house: House) -> None:
+    admin = house.browser("admin")
+    job = admin.post("/api/jobs", {"file": house.scene(), "frames": "1-5"}).data["id"]
+    told: dict[str, Any] = {"protocol": 2, "name": "lab", "engine": "slurm", "version": "1"}
+    run = {"run": "a.1", "job": job, "there": "12_1", "state": "waiting", "why": "Priority"}
+    # A prenode needs a node's token
+    assert house.browser("admin").post("/potential", told).status in (401, 403)
+    token = house.croft.services.people.make_token(node="*", title="lab")
+    answer = Browser(house.croft.wsgi, token).post("/potential", {**told, "runs": [run]}).json
+    assert set(answer) == {"again", "demand", "ended", "shares"}
+    # What it said is there to be seen, by those who are signed in
+    assert house.browser().get("/api/farm/elsewhere").status == 401
+    found = admin.get("/api/farm/elsewhere").data
+    [one] = found["prenodes"]
+    assert (one["name"], one["here"], one["counts"]["waiting"]) == ("lab", True, 1)
+    assert one["runs"][0]["why"] == "Priority"
+    # And of each render where it may run
+    house.until(lambda: admin.get(f"/api/jobs/{job}").data["where"])
+    where = admin.get(f"/api/jobs/{job}").data["where"]
+    assert (where["here"], where["rule"], where["runs"]["waiting"]) == (True, None, 1)
+    rules = {"rules": [{"then": "never-elsewhere"}, {"then": "mars"}]}
+    tried = admin.post("/api/farm/where", rules).data
+    [row] = [row for row in tried["jobs"] if row["job"] == job]
+    assert (row["now"]["elsewhere"], row["then"]["elsewhere"], row["then"]["rule"]) == (5, 0, 1)
+    assert len(tried["wrong"]) == 1
+    assert admin.get("/api/farm/where").data["jobs"][0]["then"]["rule"] is None
+    assert house.browser("student").post("/api/farm/where", rules).status == 403
+    # What is wrong with the rules is a problem
+    (house.config / "where.json").write_text(json.dumps(rules))
+    house.until(lambda: "rule 2" in str(admin.get("/api/problems").data))
+    house.until(lambda: (admin.get(f"/api/jobs/{job}").data["where"] or {}).get("rule") == 1)
