@@ -29,7 +29,7 @@ from ..people import User, require
 from ..projects import Projects
 from ..protection import Protection
 from ..publishing import Finding, Validations
-from . import frozen, publication
+from . import frozen, publication, rendered
 from .naming import beside_name, files_of, label, renamed
 from .olds import Olds
 from .publication import Published, Refused
@@ -37,9 +37,7 @@ from .publication import Published, Refused
 __all__ = ["Deleted", "Published", "Refused", "Restored", "Save", "Saves", "Source"]
 
 COMMENT_CHARACTERS = 2000
-RENDERS_MOST = 20  # newest jobs of a file whose snapshots are offered
 KEPT_INTENTS = 20_000  # read ones that are remembered
-RENDER = "render-"  # an id: the snapshot of this job
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +221,13 @@ class Saves:
                     address=address, id=id,
                 )  # fmt: skip
             return content
-        elif id.startswith(RENDER):
-            for save, path in self._renders(address):
-                if save.id == id:
-                    return {paths.name_of(address): path}
+        elif id.startswith(rendered.RENDER):
+            name = id.removeprefix(rendered.RENDER)
+            if paths.version_number(name) is not None:
+                return {paths.name_of(address): rendered.source(self._store, address, name)}
+            found = rendered.snapshot(self._store, address, name) if "/" not in name else None
+            if found is not None:
+                return {paths.name_of(address): found[1]}
         else:
             for source in self.sources:
                 if any(save.id == id for save in source.list(address)):
@@ -452,25 +453,17 @@ class Saves:
 
     def _renders(self, address: str) -> Iterator[tuple[Save, Path]]:
         """The snapshots that renders were made of."""
-        entry = self._store.index.get(address)
-        for job in sorted(entry.jobs, reverse=True)[:RENDERS_MOST] if entry is not None else ():
-            folder = paths.job_folder(address, job)
+        for job, (record, path) in rendered.snapshots(self._store, address):
             try:
-                record = self._store.read_json(paths.join(folder, "job.json"))
-                name = str(record.get("snapshot") or "")
-                if not name or "/" in name:
-                    continue
-                kept = "snapshot" + "".join(Path(name).suffixes[-1:])
-                places = (paths.join(folder, kept), paths.join(paths.folder_of(address), name))
-                path = next(p for place in places if (p := self._store.path(place)).is_file())
                 size = path.stat().st_size
-            except (CroftError, OSError, StopIteration):
-                continue
+            except OSError:
+                continue  # Race: its render was put away.
             source = record.get("source")
             known = source.get("sha256") if isinstance(source, dict) else None
             hashed = f"sha256:{known}" if known else ""
             at, who = str(record.get("created") or ""), str(record.get("user") or "")
-            yield Save(RENDER + job, "render", at, who, str(record.get("version") or ""), size, hashed), path
+            version = str(record.get("version") or "")
+            yield Save(rendered.RENDER + job, "render", at, who, version, size, hashed), path
 
 
 def _lets(source: Source, address: str, user: User | None) -> bool:

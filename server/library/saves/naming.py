@@ -34,9 +34,12 @@ def beside_name(name: str, label: str) -> str:
 
 
 def label(id: str) -> str:
-    """How a file brought back beside is told from the present one: `v002`, else its day and time (UTC)."""
+    """How a file brought back beside is told from the present one: `v002`, `render v002`, else its day and
+    time (UTC)."""
     if paths.version_number(id) is not None:
         return id
+    if paths.version_number(id.removeprefix("render-")) is not None:
+        return id.replace("-", " ", 1)
     digits = "".join(c for c in id if c.isdigit())
     try:
         when = datetime.datetime.strptime(digits[:12] + "+0000", "%Y%m%d%H%M%z")
