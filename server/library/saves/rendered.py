@@ -45,7 +45,7 @@ def snapshot(store: Store, address: str, job: str) -> Found | None:
 
 
 def source(store: Store, address: str, version: str) -> Path:
-    """The very bytes that a version was rendered from. NotFound; Conflict where they aren't those any more."""
+    """The very bytes that a version was rendered from. NotFound; Conflict where they aren't."""
     job = str(versions.one(store, address, version).get("job") or "")
     found = snapshot(store, address, job) if job and "/" not in job else None
     number = paths.version_number(version) or 0

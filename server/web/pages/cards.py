@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from server.disk.errors import CroftError
 from server.web.languages import say
-from server.web.pages import sheets, words
+from server.web.pages import judging, sheets, words
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -33,6 +33,10 @@ def cards(
         fps, thumbnail = scene_of(shell, view)
         card = sheets.card(view, now, titles=titles, may=may, fps=fps, limit=limit)
         card["thumbnail"] = frame_of(shell, view) or thumbnail
+        version, done = str(view.get("version") or ""), view["counts"].get("done")
+        card["verdict"] = (
+            judging.verdict(shell, call, str(view["file"]), version) if version and done else None
+        )
         card["may_priority"] = user is not None and user.at_least("supervisor")
         made.append(card)
     return made

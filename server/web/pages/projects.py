@@ -41,6 +41,10 @@ def page(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
         boss=user is not None and user.at_least("supervisor"),
         sets=offered(sets.titles(found.values()), project.set, sets.find(found, project.set)),
         priorities=sorted(words.priorities.items(), reverse=True),
+        approvers=[
+            ("supervisors", say("Supervisors")),
+            ("lighter", say("Supervisors, and who lights the shot")),
+        ],
         about_set=about(shell, project),
         own_set=services.store.index.get(paths.join(project.address, paths.SET_FILE)) is not None,
         roles=[role(api, one, place, len(project.roles)) for place, one in enumerate(project.roles)],

@@ -10,9 +10,10 @@ import bottle
 from server.disk.encoding import quote
 from server.disk.errors import BadInput, NotFound
 from server.disk.records import Entry
+from server.library.versions.judged import APPROVED
 from server.web import requests
 from server.web.languages import count, say
-from server.web.pages import cards, home, listing, sheets, words
+from server.web.pages import cards, home, judging, listing, sheets, words
 from server.web.pages.shell import Shell
 from server.web.reel import FPS, Reel, Shot
 from server.web.requests import Call
@@ -98,7 +99,7 @@ def tile(shell: Shell, call: Call, project: Project, shot: Shot, fps: float) -> 
         "first": shot.first,
         "gap": shot.is_gap,
         "approved": shot.approved,
-        "approve": approving(shell, shot) if call.user and call.user.at_least("supervisor") else None,
+        "verdict": verdict(shell, call, shot),
         "stars": "★" * round(view["rating"]),
         "thumbnail": "" if shot.is_gap else picture(shell, shot),
         "length": words.duration(shot.count / fps),
@@ -106,21 +107,12 @@ def tile(shell: Shell, call: Call, project: Project, shot: Shot, fps: float) -> 
     }
 
 
-def approving(shell: Shell, shot: Shot) -> dict[str, str] | None:
-    """The button that approves what stands in the film."""
+def verdict(shell: Shell, call: Call, shot: Shot) -> dict[str, Any] | None:
+    """The buttons that approve or reject what stands in the film."""
     version = "" if shot.is_gap else str(shell.services.farm.job(shot.job).record.get("version") or "")
-    if not version or shot.approved:
+    if not version or not judging.may(shell, call, shot.entry.address):
         return None
-    call = (
-        f"PATCH /api/assets/{quote(shot.entry.address, safe='/:')}/versions/render-{quote(version, safe='')}"
-    )
-    return {
-        "label": say("Approve"),
-        "act": call,
-        "body": '{"approved": true}',
-        "undo": call,
-        "undo_body": '{"approved": false}',
-    }
+    return judging.verdict(shell, call, shot.entry.address, version, APPROVED if shot.approved else None)
 
 
 def picture(shell: Shell, shot: Shot) -> str:

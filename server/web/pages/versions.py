@@ -11,8 +11,9 @@ from server.disk.encoding import quote
 from server.disk.errors import CroftError
 from server.library import versions as rendered
 from server.library.media import kinds
+from server.library.versions.judged import APPROVED, REJECTED
 from server.web.languages import say
-from server.web.pages import sheets, words
+from server.web.pages import judging, sheets, words
 from server.web.pages.about import api_of
 from server.web.pages.shell import Shell
 from server.web.requests import Call
@@ -24,9 +25,13 @@ Thing = dict[str, Any]
 
 def section(shell: Shell, call: Call, a: Thing) -> Thing:
     """What a template shows of a file's versions; `?left=`, `right=` and `at=` choose two, and a frame."""
-    supervisor = call.user is not None and call.user.at_least("supervisor")
-    store = shell.services.store
-    renders = [render(shell, a, record, supervisor) for record in rendered.listed(store, a["address"])[:MOST]]
+    listed = rendered.listed(shell.services.store, a["address"])
+    approved = [record for record in listed if record.get("approved")]
+    renders = [render(shell, call, a, record) for record in [*approved, *listed][: MOST + len(approved)]]
+    renders = list({row["id"]: row for row in renders}.values())
+    groups = {
+        said: [row for row in renders if row["verdict"]["said"] == said] for said in (APPROVED, "", REJECTED)
+    }
     pictured = [row for row in renders if row["frames"] or row["film"]]
     left, right = (call.query.get(side, "") for side in ("left", "right"))
     chosen = {row["id"]: row for row in pictured}
@@ -37,8 +42,12 @@ def section(shell: Shell, call: Call, a: Thing) -> Thing:
     )
     newest = [row["id"] for row in pictured[:2]]
     return {
-        "renders": renders[:SHOWN],
-        "more": renders[SHOWN:],
+        "approved": groups[APPROVED],
+        "renders": groups[""][:SHOWN],
+        "more": groups[""][SHOWN:],
+        "rejected": groups[REJECTED],
+        # Where nothing is approved yet, that is what there is to see.
+        "open": call.query.get("unapproved") == "1" or not groups[APPROVED],
         "choices": [(row["id"], row["title"]) for row in pictured] if len(pictured) > 1 else [],
         "left": left if left in chosen else newest[-1] if newest else "",
         "right": right if right in chosen else newest[0] if newest else "",
@@ -46,13 +55,15 @@ def section(shell: Shell, call: Call, a: Thing) -> Thing:
     }
 
 
-def render(shell: Shell, a: Thing, record: Thing, supervisor: bool) -> Thing:
+def render(shell: Shell, call: Call, a: Thing, record: Thing) -> Thing:
     """One version of what was rendered: its frames by their numbers, and what the farm knows of it."""
     name, address = str(record["version"]), str(record["address"])
     frames, film = content(shell, address)
     view = job_of(shell, str(record.get("job") or ""))
     number = paths.version_number(name) or 0
-    made = base(shell, a, record, f"render-{name}", say("Version {n}", n=number), supervisor)
+    made = base(shell, a, record, f"render-{name}", say("Version {n}", n=number), False)
+    said = APPROVED if record.get("approved") else REJECTED if record.get("rejected") else ""
+    student = call.user is not None and call.user.at_least("student")
     middle = sorted(frames)[len(frames) // 2] if frames else None
     facts = dict(sheets.sums(view)) if view else {}
     made |= {
@@ -67,6 +78,10 @@ def render(shell: Shell, a: Thing, record: Thing, supervisor: bool) -> Thing:
         if view and view["state"] != "done"
         else None,
         "told": list(facts.items()),
+        "verdict": judging.verdict(shell, call, a["address"], name, said),
+        "source": f"POST {api_of(a)}/restore {json.dumps({'save': f'render-{name}', 'beside': True})}"
+        if student and record.get("job") and a["status"] == "ok"
+        else "",
     }
     return made
 
