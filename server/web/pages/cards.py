@@ -35,7 +35,7 @@ def cards(
         card["thumbnail"] = frame_of(shell, view) or thumbnail
         version, done = str(view.get("version") or ""), view["counts"].get("done")
         card["verdict"] = (
-            judging.verdict(shell, call, str(view["file"]), version) if version and done else None
+            judging.verdict(shell, call, str(view["file"]), f"render-{version}") if version and done else None
         )
         card["may_priority"] = user is not None and user.at_least("supervisor")
         made.append(card)

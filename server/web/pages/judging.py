@@ -20,11 +20,12 @@ def may(shell: Shell, call: Call, address: str) -> bool:
     return projects.may_approve(projects.of(address), index.get(address), call.user)
 
 
-def verdict(shell: Shell, call: Call, address: str, version: str, said: str | None = None) -> Thing:
-    """What the macro of this name shows. `said`: approved, rejected or nothing, where that is known."""
+def verdict(shell: Shell, call: Call, address: str, ident: str, said: str | None = None) -> Thing:
+    """What the macro of this name shows of a version, by its id in the API. `said`: approved, rejected or
+    nothing, where that is known."""
+    version = ident.removeprefix("render-")
     if said is None:
         said = shell.services.judged.of(address).get(version, "")
-    ident = f"render-{version}"
     return {
         "key": ident,
         "title": say("Version {n}", n=paths.version_number(version) or 0),

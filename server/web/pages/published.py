@@ -26,7 +26,6 @@ Thing = dict[str, Any]
 def section(shell: Shell, call: Call, a: Thing) -> Thing:
     """What a template shows; nothing where it was never published, and this person can't."""
     student = call.user is not None and call.user.at_least("student")
-    supervisor = call.user is not None and call.user.at_least("supervisor")
     records = list(shell.services.saves.versions(a["address"]))
     whole = student and a["status"] in ("ok", "broken")
     lies = any(record.get("in_place") for record in records[:MOST])
@@ -34,7 +33,7 @@ def section(shell: Shell, call: Call, a: Thing) -> Thing:
     return {
         "api": api_of(a),
         "form": form(shell, a, records) if whole and not a["protect"] else None,
-        "rows": [publication(shell, a, record, supervisor, whole, since) for record in records[:MOST]],
+        "rows": [publication(shell, call, a, record, whole, since) for record in records[:MOST]],
     }
 
 
@@ -82,12 +81,12 @@ def is_unchanged(shell: Shell, a: Thing, newest: Thing) -> bool:
 
 
 def publication(
-    shell: Shell, a: Thing, record: Thing, supervisor: bool, may: bool, since: Mapping[str, Difference] | None
+    shell: Shell, call: Call, a: Thing, record: Thing, may: bool, since: Mapping[str, Difference] | None
 ) -> Thing:
     """One published version: a frozen copy of the file, or an image sequence that lies where it is."""
     name, size = str(record["version"]), record.get("size")
     number = paths.version_number(name) or 0
-    made = base(shell, a, record, name, say("Version {n}", n=number), supervisor)
+    made = base(shell, call, a, record, name, say("Version {n}", n=number))
     pins = record.get("dependencies")
     pins = [pin for pin in pins if isinstance(pin, dict)] if isinstance(pins, list) else []
     found = record.get("validations")

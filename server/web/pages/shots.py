@@ -112,7 +112,9 @@ def verdict(shell: Shell, call: Call, shot: Shot) -> dict[str, Any] | None:
     version = "" if shot.is_gap else str(shell.services.farm.job(shot.job).record.get("version") or "")
     if not version or not judging.may(shell, call, shot.entry.address):
         return None
-    return judging.verdict(shell, call, shot.entry.address, version, APPROVED if shot.approved else None)
+    return judging.verdict(
+        shell, call, shot.entry.address, f"render-{version}", APPROVED if shot.approved else None
+    )
 
 
 def picture(shell: Shell, shot: Shot) -> str:

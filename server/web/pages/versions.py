@@ -61,8 +61,7 @@ def render(shell: Shell, call: Call, a: Thing, record: Thing) -> Thing:
     frames, film = content(shell, address)
     view = job_of(shell, str(record.get("job") or ""))
     number = paths.version_number(name) or 0
-    made = base(shell, a, record, f"render-{name}", say("Version {n}", n=number), False)
-    said = APPROVED if record.get("approved") else REJECTED if record.get("rejected") else ""
+    made = base(shell, call, a, record, f"render-{name}", say("Version {n}", n=number))
     student = call.user is not None and call.user.at_least("student")
     middle = sorted(frames)[len(frames) // 2] if frames else None
     facts = dict(sheets.sums(view)) if view else {}
@@ -78,7 +77,6 @@ def render(shell: Shell, call: Call, a: Thing, record: Thing) -> Thing:
         if view and view["state"] != "done"
         else None,
         "told": list(facts.items()),
-        "verdict": judging.verdict(shell, call, a["address"], name, said),
         "source": f"POST {api_of(a)}/restore {json.dumps({'save': f'render-{name}', 'beside': True})}"
         if student and record.get("job") and a["status"] == "ok"
         else "",
@@ -86,29 +84,21 @@ def render(shell: Shell, call: Call, a: Thing, record: Thing) -> Thing:
     return made
 
 
-def base(shell: Shell, a: Thing, record: Thing, ident: str, title: str, supervisor: bool) -> Thing:
-    """What both kinds have: whose it is and when, and a supervisor's word on it."""
-    who, approved = str(record.get("who") or record.get("user") or ""), bool(record.get("approved"))
-    api = f"PATCH {api_of(a)}/versions/{quote(ident, safe='')}"
-    label = say("Take the approval back") if approved else say("Approve")
-    undo = json.dumps({"approved": approved})
-    act = {
-        "label": label,
-        "act": api,
-        "body": json.dumps({"approved": not approved}),
-        "undo": api,
-        "undo_body": undo,
-    }
-    now = shell.now()
+def base(shell: Shell, call: Call, a: Thing, record: Thing, ident: str, title: str) -> Thing:
+    """What both kinds have: whose it is and when, and what was said of it."""
+    who, now = str(record.get("who") or record.get("user") or ""), shell.now()
+    approved = bool(record.get("approved"))
+    said = APPROVED if approved else REJECTED if record.get("rejected") else ""
     return {
         "id": ident,
         "title": title,
         "when": words.when(record.get("at") or record.get("created"), now),
         "who": shell.titles().get(who, who),
         "comment": str(record.get("comment") or "")[:500],
+        "answer": str(record.get("approved_comment") or "")[:500],
         "approved": approved,
         "approved_by": shell.titles().get(str(record.get("approved_by") or ""), ""),
-        "approve": act if supervisor else None,
+        "verdict": judging.verdict(shell, call, a["address"], ident, said),
     }
 
 
