@@ -12,6 +12,7 @@ import argparse
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -118,7 +119,7 @@ class Far:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             text = line.decode("utf-8", "replace").strip()
-            self._last = text or self._last
+            self._last = re.sub(r"^\d\d:\d\d:\d\d ", "", text) or self._last
             print(text, file=sys.stderr, flush=True)
 
 

@@ -87,7 +87,7 @@ def test_openmediavaults_text_says_the_same(tmp_path: Path, needs: Callable[[str
     assert different <= {"[film] inherit acls", "[film] hide special files"}
 
 
-@pytest.mark.parametrize("unit", ["croft.service", "croft-node.service"])
+@pytest.mark.parametrize("unit", ["croft.service", "croft-node.service", "croft-prenode.service"])
 def test_systemd_takes_the_units(unit: str, tmp_path: Path, needs: Callable[[str], str]) -> None:
     program = needs("systemd-analyze")
     text = (MISC / unit).read_text("utf-8")
