@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import lock_descriptor, unlock_descriptor
 
 from server.disk import files, paths
 from server.disk.errors import Busy, CroftError, ReadOnly, ShareAway
@@ -59,33 +59,79 @@ class Held:
 
 
 class _Slot:
-    __slots__ = ("file", "identity", "thread", "users")
+    """What this process keeps of one key between two holds. Its file is opened anew for each."""
 
-    def __init__(self, path: str, holder: str) -> None:
+    __slots__ = ("fd", "identity", "path", "signed", "thread", "users")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
         self.thread = threading.Lock()
         self.users = 0
+        self.fd = -1  # while it is held
         self.identity = (0, 0)
-        self.file = FileLock(
-            path, mode=files.FILE_MODE, thread_local=False, poll_interval=POLL_S, fallback_to_soft=False,
-            preserve_lock_file=True, on_acquired=lambda fd: self._acquired(fd, path, holder),
-        )  # fmt: skip
+        self.signed = (0, 0)  # inode and time of the file when our name stood in it
 
-    def _acquired(self, fd: int, path: str, holder: str) -> None:
+    def try_lock(self, holder: str) -> bool:
+        """One attempt; False when another has it. _Replaced where it was won in vain."""
+        fd = _open(self.path)
+        won = False
+        try:
+            if lock_descriptor(fd, blocking=False):
+                self._check(fd, holder)
+                won = True
+        finally:
+            if not won:
+                os.close(fd)
+        self.fd = fd if won else -1
+        return won
+
+    def let_go(self) -> None:
+        fd, self.fd = self.fd, -1
+        try:
+            unlock_descriptor(fd)  # a child between its fork and its exec has the file open, too
+        finally:
+            os.close(fd)
+
+    def _check(self, fd: int, holder: str) -> None:
         st = os.fstat(fd)
         try:
-            now = os.stat(path)
+            now = os.stat(self.path)
         except FileNotFoundError:
             raise _Replaced from None
         if (st.st_dev, st.st_ino) != (now.st_dev, now.st_ino):
             # Race: a restore or a clean-up put another file of this name here while we waited.
             raise _Replaced
         self.identity = (st.st_dev, st.st_ino)
+        if self.signed != (st.st_ino, st.st_mtime_ns):
+            self._sign(fd, st, holder)
+
+    def _sign(self, fd: int, st: os.stat_result, holder: str) -> None:
+        """Say in the file who has it. Rewritten only when somebody else held it last: an unchanged file
+        costs the disk nothing."""
         text = holder.encode("utf-8", "replace")[:HOLDER_BYTES]
-        # Rewritten only when somebody else held it last: an unchanged file costs the disk nothing.
-        if st.st_size != len(text) or os.pread(fd, HOLDER_BYTES, 0) != text:
-            with suppress(OSError):  # a full disk must not stop what frees it
+        with suppress(OSError):  # a full disk must not stop what frees it
+            if st.st_size != len(text) or os.pread(fd, HOLDER_BYTES, 0) != text:
                 os.ftruncate(fd, 0)
                 os.pwrite(fd, text, 0)
+                st = os.fstat(fd)
+            self.signed = (st.st_ino, st.st_mtime_ns)
+
+
+def _open(path: str) -> int:
+    """The lock file, made where it is missing (its folder isn't)."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    while True:
+        try:
+            return os.open(path, flags)
+        except FileNotFoundError:
+            pass
+        try:
+            fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, files.FILE_MODE)
+        except FileExistsError:
+            continue  # Race: another process made it between the two.
+        with suppress(OSError):  # a file system without modes
+            os.fchmod(fd, files.FILE_MODE)  # the umask must not keep other servers out
+        return fd
 
 
 class Locks:
@@ -112,7 +158,7 @@ class Locks:
                 try:
                     yield Held(key, self._path(key), slot.identity)
                 finally:
-                    slot.file.release()
+                    slot.let_go()
             finally:
                 slot.thread.release()
         finally:
@@ -167,7 +213,7 @@ class Locks:
         with self._guard:
             slot = self._slots.get(key)
             if slot is None:
-                slot = self._slots[key] = _Slot(self._path(key), self.holder)
+                slot = self._slots[key] = _Slot(self._path(key))
             else:
                 self._slots.move_to_end(key)
             slot.users += 1
@@ -182,24 +228,26 @@ class Locks:
                         del self._slots[old]
 
     def _take(self, slot: _Slot, key: str, began: float, timeout_s: float) -> None:
+        made = False
         while True:
-            left = timeout_s - (time.monotonic() - began)
-            if not os.path.isdir(self.folder):
-                # filelock would make it, on the bare mount point of a share that isn't mounted too.
-                self._make_folder()
+            pause_s = POLL_S
             try:
-                slot.file.acquire(timeout=max(left, 0))
-                return
-            except Timeout:
-                raise self._busy(key, time.monotonic() - began) from None
+                if slot.try_lock(self.holder):
+                    return
             except _Replaced:
-                if left <= 0:
-                    raise self._busy(key, time.monotonic() - began) from None
-                time.sleep(0.001)  # no inode agrees with itself on a disk that is broken: don't spin
+                pause_s = 0.001  # no inode agrees with itself on a disk that is broken: don't spin
             except OSError as error:
                 self._explain(error)
+                if not made:
+                    made = True
+                    continue
+            left = timeout_s - (time.monotonic() - began)
+            if left <= 0:
+                raise self._busy(key, time.monotonic() - began)
+            time.sleep(min(pause_s, left))
 
     def _make_folder(self) -> None:
+        # Never on the bare mount point of a share that isn't mounted.
         if not os.path.isfile(self.root / paths.SHARE_MARKER):
             raise ShareAway(
                 "The share at {root} isn't there. Mount it again; nothing is lost.",

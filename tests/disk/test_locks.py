@@ -120,7 +120,7 @@ def test_a_lock_file_replaced_between_opening_and_locking_it(
     replaced: list[int] = []
 
     class ReplacedMeanwhile:
-        """The `os` of locks.py alone: filelock's own look comes before, and finds nothing amiss."""
+        """The `os` of locks.py alone."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(os, name)
@@ -163,6 +163,45 @@ def test_the_locks_folder_deleted_while_in_use(root: Path) -> None:
     (root / ".croft-locks").rmdir()
     with locks.hold("k") as held:
         assert held.still()
+    (root / ".croft-locks/k.lock").unlink()
+    (root / ".croft-locks").rmdir()
+    with locks.try_hold("k") as held_at_once:
+        assert held_at_once is not None
+
+
+def test_every_server_of_the_group_may_write_a_lock_file_and_it_stays_as_it_is(root: Path) -> None:
+    umask = os.umask(0o077)
+    try:
+        with Locks(root, "me").hold("k"):
+            pass
+    finally:
+        os.umask(umask)
+    place = root / ".croft-locks/k.lock"
+    assert place.stat().st_mode & 0o777 == 0o664
+    before = place.stat()
+    for locks in (Locks(root, "me"), Locks(root, "me")):  # the same holder: nothing is written
+        with locks.hold("k"), locks.hold("other"):
+            pass
+    assert place.stat().st_mtime_ns == before.st_mtime_ns
+    mine, other = Locks(root, "me"), Locks(root, "somebody else")
+    for locks in (mine, other, mine):
+        with locks.hold("k"):
+            assert place.read_text() == locks.holder
+
+
+def test_a_lock_file_is_not_open_while_nobody_holds_it(root: Path) -> None:
+    # Or else a share that is at rest could not be unmounted.
+    locks = Locks(root, "me")
+    with locks.hold("k"):
+        pass
+    with pytest.raises(Busy), locks.hold("k"), Locks(root, "other").hold("k", timeout_s=0):
+        pass
+    there = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)]
+    assert not [path for path in there if path.startswith(str(root))]
+
+
+def _is_open(fd: str) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{fd}")
 
 
 def test_a_share_that_is_not_mounted_gets_no_locks(tmp_path: Path) -> None:
