@@ -63,9 +63,10 @@ def test_lines_that_are_no_objects_are_skipped(path: Path) -> None:
     assert journal.read()[0] == events(1, 2, 3)
 
 
+@pytest.mark.parametrize("local", [False, True])
 @pytest.mark.parametrize("how", ["replaced", "shorter", "overwritten", "gone"])
-def test_a_restore_is_noticed_by_who_reads_and_who_appends(path: Path, how: str) -> None:
-    journal = Journal(path)
+def test_a_restore_is_noticed_by_who_reads_and_who_appends(path: Path, how: str, local: bool) -> None:
+    journal = Journal(path, local=local)
     offset = journal.append(events(1, 2, 3))
     journal.sync()
     journal.read(0)
@@ -98,9 +99,27 @@ def test_the_last_events_are_read_without_the_rest(path: Path) -> None:
     assert len(journal.last(1 << 20)) == 1000
 
 
-def test_an_open_journal_follows_its_name(path: Path) -> None:
+def test_a_look_at_a_local_journal_that_nobody_wrote_to_opens_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, other = Journal(path, local=True), Journal(path)
+    offset = journal.append(events(1))
+    assert journal.looks == (offset, path.stat().st_ino)
+    opened: list[object] = []
+    real = os.open
+    monkeypatch.setattr("server.disk.journal.os.open", lambda *a, **k: opened.append(a) or real(*a, **k))
+    assert journal.read(offset) == ([], offset, 0)
+    assert not opened
+    other.append(events(2))
+    opened.clear()
+    assert journal.read(offset)[0] == events(2)
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_an_open_journal_follows_its_name(path: Path, local: bool) -> None:
     # Given a journal with an open file, when another is restored in its place, the append goes there.
-    journal = Journal(path)
+    journal = Journal(path, local=local)
     journal.append(events(1))
     shutil.copy(path, path.with_name("backup"))
     os.replace(path.with_name("backup"), path)
@@ -173,7 +192,7 @@ from pathlib import Path
 from server.disk.journal import Journal
 from server.disk.locks import Locks
 root, me = Path(sys.argv[1]), int(sys.argv[2])
-locks, journal, offset, seen = Locks(root, "w"), Journal(root / "journal.jsonl"), 0, 0
+locks, journal, offset, seen = Locks(root, "w"), Journal(root / "journal.jsonl", local=me % 2 > 0), 0, 0
 print("ready", flush=True)
 sys.stdin.readline()
 while seen < 400:

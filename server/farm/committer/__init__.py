@@ -110,6 +110,7 @@ class Committer:
         self._closed = False
         self._open: dict[str, Live] = {}  # jobs whose journal is open, the longest unused first
         self._guard = threading.Lock()
+        self._writable: set[str] = set()  # shares that this round has seen there
         self._began = 0.0  # monotonic: of the commit under way
         self._met = -MEET_S  # monotonic: when the nodes were counted
         self._met_news = -1
@@ -192,6 +193,7 @@ class Committer:
         self.board.wake()
         self.board.following.settle()
         self.board.follow_limits()
+        self._writable.clear()
         while True:
             offers = self._offer(hungry, bundles if asked else [])
             if not asked and not offers:
@@ -206,6 +208,7 @@ class Committer:
                 list(self._pool.map(self._turns, parts))
             self.board.line.settle(self._monotonic())
             self.board.following.settle()
+            self._writable.clear()
             asked = {}
             hungry = [bundle for bundle in hungry if len(bundle.answers) < bundle.wants]
             if self._monotonic() - self._began > OFFERS_S:
@@ -336,7 +339,9 @@ class Committer:
         self, live: Live, ops: list[Op], offers: list[Offer]
     ) -> list[tuple[Bundle, list[bytes]]]:
         board, job = self.board, live.job
-        board.store.check_writable(job.address, take_in=False)
+        if job.share not in self._writable:
+            board.store.check_writable(job.address, take_in=False)
+            self._writable.add(job.share)
         with board.store.locks(job.share).hold(job.id, LOCK_S) as held:
             wall = self._wall()
             at = _stamp(wall)
@@ -347,7 +352,8 @@ class Committer:
             seen = live.place.catch_up()
             if seen is Seen.GONE:
                 raise Gone("The folder of job {job} is gone.", job=job.id)
-            held.check()
+            if seen is not Seen.SAME:
+                held.check()  # reading took its time
             if seen is Seen.BACKWARDS and job.state in states.OPEN:
                 turn.change(states.PAUSED, why="restored, resume?")
             close_approved(turn)
@@ -369,7 +375,8 @@ class Committer:
                 with self._guard:
                     self._open.pop(job.id, None)
                     self._open[job.id] = live
-            live.place.glimpse()  # still under the lock: what another server appends next is news
+            else:
+                live.place.glimpse()  # still under the lock: what another server appends next is news
         board.frames.extend(turn.frames)
         if turn.frames and not live.begun:
             live.begun = True

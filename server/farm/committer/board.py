@@ -134,7 +134,9 @@ class Board:
         share = self.store.share(job.share)
         job.home = self._home(job)
         works = [work_of(job, stage, self.types, self._secret) for stage in job.stages]
-        live = Live(job, Place(job, share, self.disk), works, self._project_priority(job.address))
+        probe = self.store.mounts.probes.get(share.name)
+        place = Place(job, share, self.disk, local=probe is not None and probe.lock_class == "flock")
+        live = Live(job, place, works, self._project_priority(job.address))
         self._put_where(live)
         return live
 

@@ -53,7 +53,10 @@ class Reach:
 class Place:
     """Where one job lies. Used by one thread at a time, the one that holds the job's lock."""
 
-    def __init__(self, job: Job, share: paths.Share, disk: files.Os = files.REAL) -> None:
+    def __init__(
+        self, job: Job, share: paths.Share, disk: files.Os = files.REAL, *, local: bool = False
+    ) -> None:
+        """`local`: its disk is this machine's own (`Journal`)."""
         self.job = job
         self.share = share
         self.folder = share.root / paths.parse(job.folder)[1]
@@ -62,7 +65,7 @@ class Place:
         # The version folder that nodes write into; None for jobs that write where the scene says.
         self.outputs: Path | None = self.asset_folder / inside if inside else None
         self._disk = disk
-        self._journal = Journal(self.folder / JOURNAL, disk)
+        self._journal = Journal(self.folder / JOURNAL, disk, local=local)
         self.logs = Logs(self.folder / LOGS, self.folder, disk)
         self._moved: set[str] = set()  # temporary names of outputs renamed since the journal was written
         self.offset = 0
@@ -171,6 +174,7 @@ class Place:
             self._stale = True
             raise
         self._moved.clear()
+        self._glimpse = self._journal.looks
 
     def forget(self) -> None:
         """What was applied isn't written: read the journal anew at the next look."""
