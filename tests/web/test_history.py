@@ -231,6 +231,7 @@ def test_what_is_said_of_a_project_is_taken_back(house: House) -> None:
     for row in (rows[0], rows[1], rows[4]):
         reply = undone(house, row)
         assert (reply.status, reply.data["fields"]) == (200, list(row["fields"]))
+        assert reply.message == "The Fox is as it was before."
     assert (now()["roles"][0]["title"], now()["external"], now()["description"]) == ("Sound", [], before)
     again = student.ask(*reply.data["undo"].values())  # and the taking back, too
     assert (again.status, now()["description"]) == (200, "x" * 900)

@@ -93,6 +93,13 @@ def test_every_template_escapes(house: House) -> None:
         assert "autoescape false" not in text, path.name
 
 
+def test_every_form_that_saves_itself_is_known_again() -> None:
+    """Without an id a live change takes it for another where something above it comes or goes."""
+    for template in TEMPLATES.rglob("*.html"):
+        for form in re.findall(r"<form[^>]*data-edit[^>]*>", template.read_text()):
+            assert ' id="' in form, (template.name, form)
+
+
 def test_filters_and_order_stand_in_the_address(house: House, ana: Browser) -> None:
     house.asset("demo/shots/sh010.blend", type="shot", state="done", owner="student", priority=1)
     house.asset("demo/shots/sh020.blend", type="shot", state="todo", owner="", priority=5)

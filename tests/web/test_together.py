@@ -128,6 +128,30 @@ def test_a_field_being_typed_in_is_left_alone(studio: Studio, both: tuple[Window
     student.logged()
 
 
+def test_half_typed_text_stays_where_it_is_while_what_stands_above_it_goes(
+    studio: Studio, both: tuple[Window, Window]
+) -> None:
+    """'Nobody's yet. Mine' goes once the file has an owner: the forms below it are still themselves."""
+    student, ana = both
+    ana.go(ASSET)
+    ana.run("document.getElementById('f-owner').value = ''; arguments[0].dispatchEvent(new Event('change',"
+            " {bubbles: true}))", ana.find("#f-owner"))  # fmt: skip
+    student.go(ASSET)
+    student.until("return !!document.querySelector('#s-about > p.line [name=do]')")
+    student.run(HOLD)
+    student.find("#f-tags").send_keys("night")
+    student.run("window.typed = document.getElementById('f-tags')")
+    student.run("window.release()")
+    ana.run("arguments[0].value = 'ana'; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))",
+            ana.find("#f-owner"))  # fmt: skip
+    student.until(f"return ({VALUE.removeprefix('return ')}) == 'ana'", "f-owner")
+    assert student.run(
+        "return window.typed === document.getElementById('f-tags') && window.typed.isConnected"
+    )
+    student.until_text("output[for=f-tags]", "Saved")
+    assert student.run("return document.querySelector('output[for=f-time_spent]').textContent") == ""
+
+
 def test_what_couldnt_be_saved_says_so_and_is_saved_later(
     studio: Studio, both: tuple[Window, Window]
 ) -> None:

@@ -57,7 +57,10 @@ def undo_change(services: Services, call: Call) -> Answer:
     services.assets.get(address)
     id, fields = services.history.undo(address, call.body["id"], call.require("student"))
     back = {"method": "POST", "path": "/api/history/undo", "body": {"address": address, "id": id}}
-    told = say("{file} is as it was before.", file=paths.name_of(address))
+    project = services.projects.of(address)
+    film = project is not None and paths.name_of(address) == paths.PROJECT_FILE
+    name = project.title if project is not None and film else paths.name_of(address)
+    told = say("{file} is as it was before.", file=name)
     return Answer({"fields": fields, "undo": back if id else None}, told)
 
 
