@@ -225,7 +225,8 @@ class Child:
             return
         self.signal(signal.SIGCONT)
         try:
-            os.setpriority(os.PRIO_PGRP, self.pid, LOWEST if manner == "lower" else self._nice)
+            usual = min(LOWEST, os.getpriority(os.PRIO_PROCESS, 0) + self._nice)  # as it was started
+            os.setpriority(os.PRIO_PGRP, self.pid, LOWEST if manner == "lower" else usual)
             self.low = manner == "lower"
         except OSError:
             pass  # over, or only root may bring it forward again: then a fresh one takes its place

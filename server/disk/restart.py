@@ -134,7 +134,8 @@ class _Comparison:
             # Without our own packages: it starts in the time that the watches take.
             program = [sys.executable, "-I", "-S", unchanged.__file__]
             command = [*program, str(snapshot.path), str(number), str(count), spec]
-            helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            # Without a buffer: closing the pipe to one that has ended finds nothing left to write.
+            helper = subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             self._helpers.append(self._stack.enter_context(helper))
 
     def __enter__(self) -> _Comparison:

@@ -140,6 +140,8 @@ class Window:
 
     def violations(self) -> list[str]:
         """What axe-core finds wrong with the page: rule, and where."""
+        # What appears is see-through for a moment, and of less contrast.
+        self.until("return document.getAnimations().every(one => one.playState != 'running')")
         self.run(axe())
         found = self.driver.execute_async_script(RUN_AXE)
         assert isinstance(found, list), found
