@@ -137,7 +137,7 @@ def test_half_typed_text_stays_where_it_is_while_what_stands_above_it_goes(
     ana.run("document.getElementById('f-owner').value = ''; arguments[0].dispatchEvent(new Event('change',"
             " {bubbles: true}))", ana.find("#f-owner"))  # fmt: skip
     student.go(ASSET)
-    student.until("return !!document.querySelector('#s-about > p.line [name=do]')")
+    student.until_text("#s-about > p.line", "Nobody’s yet.")
     student.run(HOLD)
     student.find("#f-tags").send_keys("night")
     student.run("window.typed = document.getElementById('f-tags')")
