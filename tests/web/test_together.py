@@ -286,3 +286,16 @@ def test_scripts_and_styles_stay_small() -> None:
         assert max(map(len, path.read_text("utf-8").splitlines())) < 260, f"{path.name} looks minified"
         text = path.read_text("utf-8")
         assert not re.search(r"(inner|outer)HTML|insertAdjacentHTML|document\.write|eval\(", text), path.name
+
+
+def test_no_class_is_laid_out_twice() -> None:
+    """Two parts of the sheet that call different things by one name spoil each other."""
+    text = re.sub(r"/\*.*?\*/", "", (STATIC / "croft.css").read_text(), flags=re.S)
+    outside = re.sub(r"@[^{}]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}", "", text)
+    known: dict[tuple[str, str], str] = {}
+    for selectors, body in re.findall(r"([^{}]+)\{([^{}]*)\}", outside):
+        for selector in map(str.strip, selectors.split(",")):
+            for said in body.split(";"):
+                name, _, value = map(str.strip, said.partition(":"))
+                if re.fullmatch(r"\.[\w-]+", selector) and name not in ("", "color"):
+                    assert known.setdefault((selector, name), value) == value, (selector, name)
