@@ -18,13 +18,13 @@ WINGS = {
     for wing, rooms in {
         "disk": "speech errors encoding records mistakes files settings paths backups conflicts faults locks "
         "sidecar journal merge sites branches probes moves health index snapshot mounts intents deletions "
-        "checkpoints carry restores arrivals listing entries scan unchanged restart store inotify hearing "
-        "identity watcher follower check",
+        "checkpoints purge carry restores arrivals listing entries scan unchanged restart store inotify "
+        "hearing identity watcher follower check",
         "library": "people media names projects search dependencies assets tasks ingest versions creation "
         "protection publishing saves in_place meant copies backups problems sites notes credits history "
         "uploads setup",
         "farm": "frames stages room failures policy job_types jobs scheduler nodes power statistics "
-        "elsewhere committer reasons checks watching farm forgetting",
+        "elsewhere committer reasons checks watching farm forgetting pruning",
         "web": "forms requests static session languages events following reel services said finding join "
         "trial due pages api do wire openapi answers app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings

@@ -33,12 +33,14 @@ class Client:
         asked = urllib.parse.urlencode(query, errors="surrogateescape")  # names that are no UTF-8
         return self._json("GET", path + ("?" + asked if asked else ""))["data"]
 
-    def all(self, path: str) -> list[Any]:
+    def all(self, path: str, **query: str) -> list[Any]:
         """Every row of a list, page after page."""
         rows: list[Any] = []
         cursor = ""
         while True:
-            answer = self._json("GET", path + "?" + urllib.parse.urlencode({"limit": 1000, "cursor": cursor}))
+            answer = self._json(
+                "GET", path + "?" + urllib.parse.urlencode({**query, "limit": 1000, "cursor": cursor})
+            )
             rows += answer["data"]
             cursor = answer.get("next") or ""
             if not cursor:
@@ -50,6 +52,9 @@ class Client:
     def answer(self, path: str, body: object) -> dict[str, Any]:
         """All of what is answered to a POST: `data` and `message`."""
         return self._json("POST", path, json.dumps(body).encode())
+
+    def patch(self, path: str, body: object) -> Any:
+        return self._json("PATCH", path, json.dumps(body).encode())["data"]
 
     def delete(self, path: str) -> Any:
         return self._json("DELETE", path)["data"]

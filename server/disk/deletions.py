@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from server.disk import files, intents, moves, paths, sidecar
@@ -27,14 +27,21 @@ WHAT = ("delete", "forget", "away")
 
 
 def delete(
-    share: Share, locks: Locks, inside: str, who: str, disk: files.Os = files.REAL, what: str = "delete"
+    share: Share,
+    locks: Locks,
+    inside: str,
+    who: str,
+    disk: files.Os = files.REAL,
+    what: str = "delete",
+    more: Iterable[str] = (),
 ) -> str:
     """Move a file (or sequence, or folder) with its sidecar and companion into `old/`. Returns where.
 
-    To 'forget' moves sidecar and companion alone, 'away' the file alone: it is missing then.
+    To 'forget' moves sidecar and companion alone, 'away' the file alone: it is missing then. `more`: names
+    beside it that go along.
     """
     with locks.hold(paths.lock_key(inside)) as held:
-        return _begin(share, inside, who, disk, what, held.check)
+        return _begin(share, inside, who, disk, what, held.check, more)
 
 
 def put_away(share: Share, inside: str, who: str, disk: files.Os = files.REAL) -> str:
@@ -140,11 +147,19 @@ def finish(intent: Intent) -> None:
     intent.end()
 
 
-def _begin(share: Share, inside: str, who: str, disk: files.Os, what: str, check: Callable[[], None]) -> str:
+def _begin(
+    share: Share,
+    inside: str,
+    who: str,
+    disk: files.Os,
+    what: str,
+    check: Callable[[], None],
+    more: Iterable[str] = (),
+) -> str:
     path = share.path(inside)
     intent = intents.new(share, inside, what, who, disk)
     wanted = {"delete": belongings, "forget": record_names, "away": own_names}[what](path)
-    found = [name for name in wanted if os.path.lexists(path.parent / name)]
+    found = [name for name in (*wanted, *more) if os.path.lexists(path.parent / name)]
     if not found:
         raise NotFound(
             "There is no {inside}, or no record of it.", path=str(path), inside=paths.name_of(inside)

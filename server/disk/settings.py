@@ -105,6 +105,12 @@ KEYS: dict[str, Key] = {
     "keep_free_percent": Key(
         10.0, float, "percent", "Of a small disk this much is enough: the smaller of the two counts.", 0
     ),
+    "prune": Key(
+        {"keep_newest": 3, "unapproved_days": 14, "rejected_days": 2},
+        dict,
+        "",
+        "Which renders run.py prune puts away; projects names other values for a project.",
+    ),
     "retries": Key(3, int, "attempts", "How often a task is tried before it counts as failed.", 1),
     "timeout_times": Key(
         10.0,

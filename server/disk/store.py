@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -417,16 +417,16 @@ class Store:
             self._look(new)
         log.info("%s moved to %s by %s", address, new, who)
 
-    def delete(self, address: str, who: str, what: str = "delete") -> str:
+    def delete(self, address: str, who: str, what: str = "delete", more: Iterable[str] = ()) -> str:
         """Move a file, its sidecar and its companion into `old/` ('away': the file alone); returns that
-        folder's address.
+        folder's address. `more`: names beside it that go along.
 
         An intent file is written first, so that a start finishes what a crash interrupted.
         """
         share, _ = self.for_people(address)
         inside = paths.parse(address)[1]
         try:
-            aside = deletions.delete(share, self.locks(share.name), inside, who, self.disk, what)
+            aside = deletions.delete(share, self.locks(share.name), inside, who, self.disk, what, more)
         finally:
             self._look(address)
         log.info("%s deleted by %s: it lies in %s", address, who, aside)

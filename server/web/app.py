@@ -19,6 +19,7 @@ from server.disk.watcher import Watcher
 from server.farm.farm import Farm
 from server.farm.forgetting import Forgetting
 from server.farm.jobs.states import ENDED
+from server.farm.pruning import Pruning
 from server.library.assets import Assets
 from server.library.backups import Backups
 from server.library.copies import Copies
@@ -205,6 +206,7 @@ def build(
             forgetting=Forgetting(store, settings, people, projects, notes, farm),
             reels=Reels(store, assets, farm, judged),
             judged=judged,
+            pruning=Pruning(settings, store, projects, dependencies, notes, farm),
             sessions=Sessions(config, settings, people),
             events=events,
             languages=Languages(settings),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from server.disk.store import Store
     from server.farm.farm import Farm
     from server.farm.forgetting import Forgetting
+    from server.farm.pruning import Pruning
     from server.library.assets import Assets
     from server.library.backups import Backups
     from server.library.copies import Copies
@@ -93,6 +94,7 @@ class Services:
     following: Following
     forgetting: Forgetting
     judged: Judged
+    pruning: Pruning
     reels: Reels
     sessions: Sessions
     events: Events

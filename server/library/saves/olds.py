@@ -63,6 +63,7 @@ class Olds:
                 elif change.kind == "asset":
                     # A folder that was deleted lies in the old/ of one above it.
                     place = change.id
+                    self._asked.pop(place, None)
                     while (folder := paths.folder_of(place)) != place:
                         self._asked.pop(folder, None)
                         place = folder

@@ -24,11 +24,11 @@ from server.disk.records import utc_now
 from server.disk.speech import say
 from server.disk.store import Store
 
-from .ways import CURRENT, SCHEMA, names_in, place_of, point_current, read, write
+from .ways import CURRENT, SCHEMA, has_frames, names_in, place_of, point_current, read, write
 
 __all__ = [
-    "CURRENT", "approved", "begin", "current", "judge", "listed", "make", "one", "read", "settle_all",
-    "unmake", "unmake_of", "update", "why_closed",
+    "CURRENT", "approved", "begin", "current", "has_frames", "held", "judge", "listed", "make", "one",
+    "place_of", "read", "settle", "settle_all", "unmake", "unmake_of", "update", "why_closed",
 ]  # fmt: skip
 
 COMMENT_CHARACTERS = 2000
@@ -45,7 +45,7 @@ def make(store: Store, address: str, record: dict[str, Any]) -> tuple[str, str]:
     share, inside = paths.parse(folder)
     root = store.share(share).root
     place = root / inside
-    with _held(store, address):
+    with held(store, address):
         files.make_folders(place, root)
         site = store.sites.suffix(store.share(share))
         name = paths.version_folder(_highest(place) + 1, site)
@@ -76,7 +76,7 @@ def unmake_of(store: Store, address: str, job_id: str) -> None:
     """Take back the versions that a submission made which never became this job, and those that a crash left
     before it was written whose they are."""
     place = place_of(store, address)
-    with _held(store, address):
+    with held(store, address):
         for name in names_in(place):
             try:
                 record = read(place / f"{name}.json")
@@ -92,14 +92,14 @@ def begin(store: Store, address: str, name: str, at: str) -> None:
     if read(place / f"{name}.json").get("first_frame") is None:
         update(store, address, name, {"state": "running", "first_frame": at})
     else:
-        with _held(store, address):
+        with held(store, address):
             point_current(place)
 
 
 def update(store: Store, address: str, name: str, changes: dict[str, Any]) -> dict[str, Any]:
     """Change a version's sidecar under its lock; `current` follows. One that is gone isn't made again."""
     place = place_of(store, address)
-    with _held(store, address):
+    with held(store, address):
         record = read(place / f"{name}.json")
         if not record and not (place / name).is_dir():
             return {}
@@ -122,7 +122,7 @@ def judge(
     if len(comment) > COMMENT_CHARACTERS:
         raise BadInput("The comment is longer than {n} characters.", field="comment", n=COMMENT_CHARACTERS)
     place = place_of(store, address)
-    with _held(store, address):
+    with held(store, address):
         record = one(store, address, name)
         said = {"approved": approved, "rejected": rejected, "approved_by": who, "approved_at": utc_now()}
         pointer = _pointer(store, address)
@@ -146,12 +146,17 @@ def settle_all(store: Store) -> None:
                 if not address or paths.version_number(name) is None or paths.parse(address)[0] != share.name:
                     pointer.unlink(missing_ok=True)
                     continue
-                with _held(store, address):
+                with held(store, address):
                     if not pointer.exists():
                         continue  # Race: the server that was at it has finished.
                     place = place_of(store, address)
                     _settle(place, name if read(place / f"{name}.json").get("approved") else "")
                     pointer.unlink(missing_ok=True)
+
+
+def settle(store: Store, address: str) -> None:
+    """`current` leads where it should. Under the lock."""
+    point_current(place_of(store, address))
 
 
 def one(store: Store, address: str, name: str) -> dict[str, Any]:
@@ -208,7 +213,8 @@ def why_closed(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _held(store: Store, address: str) -> Iterator[None]:
+def held(store: Store, address: str) -> Iterator[None]:
+    """Nobody else makes, judges or puts away a version of this file."""
     share, inside = paths.parse(paths.render_folder(address))
     with store.locks(share).hold(paths.lock_key(inside + "/versions")):
         yield

@@ -120,6 +120,17 @@ BODIES: dict[str, Schema] = {
             "comment": {"type": "string", "maxLength": 2000},
         },
     },
+    "Prune": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "project": {"type": "string", "maxLength": 200},
+            "yes": {
+                "type": "boolean",
+                "description": "do it: into old/, from where each can be brought back",
+            },
+        },
+    },
     "NewUpload": {
         "type": "object",
         "required": ["project", "name", "size"],

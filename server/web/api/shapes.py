@@ -58,6 +58,11 @@ ACTION: Schema = shape(
     "label method path body role", label=TEXT, method=TEXT, path=TEXT, body=ANYTHING, role=TEXT
 )
 
+PRUNED: Schema = shape(
+    "address version project goes why files bytes",
+    address=TEXT, version=TEXT, project=TEXT, goes=TRUTH, why=TEXT, files=WHOLE, bytes=WHOLE,
+)  # fmt: skip
+
 SHAPES: dict[str, Schema] = {
     "Error": shape("data message", data={}, message=TEXT),
     **PEOPLE_SHAPES,
@@ -329,6 +334,13 @@ SHAPES: dict[str, Schema] = {
         undo=UNDO,
         dependencies=PINS,
         validations=FINDINGS,
+    ),
+    "Pruned": shape(
+        "rows kept bytes done",
+        rows={"type": "array", "items": PRUNED},
+        kept={"type": "array", "items": PRUNED},
+        bytes=WHOLE,
+        done=TRUTH,
     ),
     "Deleted": shape(
         "folder address kind at who size",

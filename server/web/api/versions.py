@@ -90,6 +90,27 @@ def back(address: str, name: str, ident: str, known: dict[str, Record], approved
     return undo("PATCH", f"/api/assets/{quoted(address)}/versions/{quote(prefix + other, safe='')}", body)
 
 
+def prune(services: Services, call: Call) -> Answer:
+    """What the policy would put away; with `yes` it is done."""
+    user, yes = call.require("admin"), bool(call.body.get("yes"))
+    rows = services.pruning.plan(call.body.get("project") or "")
+    going = [row for row in rows if row.goes]
+    if yes:
+        going = [row for row in going if services.pruning.put_away(row, user.ident)]
+        services.store.notify([Change("asset", address) for address in {row.address for row in going}])
+    data = {
+        "rows": [row.view() for row in going],
+        "kept": [row.view() for row in rows if not row.goes],
+        "bytes": sum(row.bytes for row in going),
+        "done": yes,
+    }
+    if yes:
+        return Answer(data, count("{n} version is put away.", "{n} versions are put away.", len(going)))
+    return Answer(
+        data, count("{n} version would be put away.", "{n} versions would be put away.", len(going))
+    )
+
+
 def words(record: Record) -> str:
     if record["approved"]:
         return say("{id} is approved.", id=record["id"])
@@ -113,4 +134,6 @@ ROUTES = [
     Route("PATCH", ASSET + "/versions/{version}", judge,
           "approve a version, reject it, or take that back", role="student", body=ref("Approval"),
           data=ref("Version"), errors=(409,), tag="saves"),
+    Route("POST", "/api/prune", prune, "renders that nobody needs any more: which they are, or put them away",
+          role="admin", body=ref("Prune"), data=ref("Pruned"), errors=(404, 409), tag="saves"),
 ]  # fmt: skip
