@@ -221,7 +221,10 @@ class Bridge:
             "name": self.config.name,
             "version": VERSION,
             "engine": self.engine.title,
-            "provides": sorted({*self.config.provides, *self._place.requirements} - {"memory_mb"}),
+            "provides": {
+                "provides": sorted({*self.config.provides, *self._place.requirements} - {"memory_mb"}),
+                **self.program.means(),
+            },
             "at_most": self.config.at_most,
             "error": self.error,
             "troubles": self._troubles,

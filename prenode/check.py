@@ -1,7 +1,8 @@
 """`--check`: a little job on each machine over there, before anything is sent.
 
 It renders the smallest picture there is, compares the shares' markers with the server's, and asks the server
-from there. Prints a line a machine, and what is wrong; tells whether all is well.
+from there. Prints a line a machine, and what is wrong; tells whether all is well. Which programs all that are
+ready have is noted, so that no job is sent there which needs another.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Set
 
 from . import wire
 from .config import Config
@@ -32,6 +33,7 @@ class Check:
         self.config, self.engine, self.program = config, engine, program
         self._say, self._wait_s = say, wait_s
         self._id = secrets.token_hex(4)
+        self._programs: List[Set[str]] = []  # of each machine that is ready
 
     def run(self) -> bool:
         """Whether every machine that takes work can do it."""
@@ -55,7 +57,10 @@ class Check:
             except EngineError as error:
                 self._say(f"{machine.name or self.engine.title}: {error}")
                 well = False
-        return self._answers(waiting) and well
+        well = self._answers(waiting) and well
+        if self._programs:
+            self.program.note(sorted(set.intersection(*self._programs)))
+        return well
 
     def _server(self) -> bool:
         """Asked from here, for the ids of its shares."""
@@ -126,6 +131,7 @@ class Check:
             for sentence in wrong:
                 self._say(f"{shown}: {sentence}")
         else:
+            self._programs.append({str(name) for name in told.get("programs") or []})
             self._say(f"{shown}: ready ({', '.join(map(str, told.get('right') or []))})")
         return not wrong
 

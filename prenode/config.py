@@ -79,6 +79,9 @@ def load(path: Path) -> Config:
     node = values["node"]
     if not isinstance(node, dict):
         raise ConfigError(f'{path.name}: "node" must be an object with a node\'s keys')
+    warnings = [f"{path.name} has the unknown key {key!r}" for key in data if key not in KEYS]
+    if values["token"] and path.stat().st_mode & 0o077:
+        warnings.append(f"{path.name} holds a token and others may read it: chmod 600 {path}")
     folder = text(values, "folder")
     home = path.resolve().parent
     return Config(
@@ -98,7 +101,7 @@ def load(path: Path) -> Config:
         options=words(values["options"], "options"),
         requirements=options_of(values["requirements"], "requirements"),
         tries=int(number(values, "tries", 1, 1000)),
-        warnings=[f"{path.name} has the unknown key {key!r}" for key in data if key not in KEYS],
+        warnings=warnings,
     )
 
 

@@ -130,17 +130,18 @@ def check(folder: Path, answer: Path) -> int:
     """Tries everything that a node needs here. 0 where nothing is wrong."""
     wrong: List[str] = []
     right: List[str] = []
+    programs: List[str] = []
     machine = socket.gethostname().partition(".")[0]
     try:
         told = json.loads((folder / "node.json").read_text("utf-8"))
-        look(told, folder, right, wrong)
+        look(told, right, wrong, programs)
     except Exception as error:  # whatever it is, somebody has to hear of it
         wrong.append(f"the check failed: {error}")
-    write(answer, {"machine": machine, "right": right, "wrong": wrong})
+    write(answer, {"machine": machine, "right": right, "wrong": wrong, "programs": programs})
     return 1 if wrong else 0
 
 
-def look(told: Dict[str, Any], folder: Path, right: List[str], wrong: List[str]) -> None:
+def look(told: Dict[str, Any], right: List[str], wrong: List[str], programs: List[str]) -> None:
     if sys.version_info < (3, 9):
         wrong.append("Python is {}.{}: 3.9 or newer is needed".format(*sys.version_info[:2]))
         return
@@ -157,6 +158,7 @@ def look(told: Dict[str, Any], folder: Path, right: List[str], wrong: List[str])
             wrong.append(str(error))
             return
         look_at_shares(settings, told, wrong, right)
+        programs += sorted({*settings.programs, *(["blender"] if program else [])})
         if program is None:
             wrong.append('there is no Blender: name it in "node": {"blender": "/opt/blender/blender"}')
         elif program.package:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from .config import Config, ConfigError
+from .marks import content
 
 HERE = Path(__file__).resolve().parent
 OURS = ("server", "token", "single_use", "update", "name", "spool")  # keys of a node that are set here
@@ -52,6 +53,20 @@ class Program:
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             json.dump(told, file, indent=1)
         os.replace(fresh, self.folder / "node.json")
+
+    def note(self, programs: List[str]) -> None:
+        """What a check has found on every machine that is ready."""
+        fresh = self.folder / ".checked.json.new"
+        fresh.write_text(json.dumps({"programs": programs}), "utf-8")
+        os.replace(fresh, self.folder / "checked.json")
+
+    def means(self) -> Dict[str, Any]:
+        """What the machines over there have, as far as is known: programs once they were tried."""
+        found: Dict[str, Any] = {"paths": sorted(self._config.node["paths"])}
+        programs = content(self.folder / "checked.json").get("programs")
+        if isinstance(programs, list):
+            found["programs"] = programs
+        return found
 
     def script(self, batch: str) -> Path:
         """What the engine is given to run."""

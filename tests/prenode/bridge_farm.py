@@ -42,7 +42,24 @@ class BridgeFarm(RealFarm):
             **changes,
         }
         path.write_text(json.dumps(told))
+        path.chmod(0o600)
         return path
+
+    def slow_engine(self) -> str:
+        """Slurm, with an sbatch that takes its time before it begins."""
+        slow = self.folder / "slow"
+        slow.write_text(f'#!/bin/sh\ntouch {self.folder}/submitting\nsleep 2\nexec sbatch "$@"\n')
+        slow.chmod(0o755)
+        told = json.loads((CLONE / "prenode/engines/slurm.json").read_text())
+        told["submit"][0] = str(slow)
+        (self.folder / "slow.json").write_text(json.dumps(told))
+        return "slow.json"
+
+    def book(self) -> Record:
+        """What the prenode has written down."""
+        path = self.folder / "over there/state.json"
+        found: Record = json.loads(path.read_text()) if path.exists() else {"batches": []}
+        return found
 
     def start_prenode(self, **changes: Any) -> None:
         path = self.write_prenode(**changes)

@@ -265,6 +265,11 @@ def test_rfams_own_configuration_is_read_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({**told, "provides": [], "cmd": 'echo "%i jobs"'}))
     config = load(tmp_path / "config.json")
     assert (config.warnings, config.engine, config.check_time) == ([], "", 30)
+    (tmp_path / "config.json").write_text(json.dumps({**told, "cmd": "true", "token": "x", "tick": 1}))
+    (tmp_path / "config.json").chmod(0o644)
+    unknown, open_to_all = load(tmp_path / "config.json").warnings
+    assert "'tick'" in unknown
+    assert "chmod 600" in open_to_all
 
 
 # ---- what is refused, and what is written

@@ -29,12 +29,18 @@ def far(farm: BridgeFarm, job: str) -> int:
 def test_the_cluster_does_what_two_computers_here_leave_and_every_frame_is_done_once(
     farm: BridgeFarm, slurm: Slurm
 ) -> None:
-    farm.start_node("near1", processes=[1])
-    farm.start_node("near2", processes=[1])
+    farm.start_prenode(engine=farm.slow_engine())
+    job = farm.pattern(60, 1)
+    until((farm.folder / "submitting").exists)  # and sbatch hasn't begun yet
+    assert [batch["sent"] for batch in farm.book()["batches"]] == [False]
+    farm.kill_prenode()
     farm.start_prenode()
-    job = farm.pattern(60, 0.5)
     until(lambda: far(farm, job) >= 2)
+    farm.start_node("near1", processes=[1])  # not before: on a slow machine they would do it all
+    farm.start_node("near2", processes=[1])
+    assert len(farm.book()["batches"]) == 1
     started = set(slurm.jobs())
+    assert len(started) <= 4
     slurm.restart_controller()
     farm.kill_prenode()
     farm.start_prenode()
