@@ -24,6 +24,17 @@ def test_prenodes_and_where_renders_may_run(house: House) -> None:
     [one] = found["prenodes"]
     assert (one["name"], one["here"], one["counts"]["waiting"]) == ("lab", True, 1)
     assert one["runs"][0]["why"] == "Priority"
+    # And on the page of all renders, with nothing of it taken for HTML
+    spoilt = {**run, "run": "a.2", "state": "failed", "why": "<b>no blender</b>", "host": "<i>n7"}
+    other = {**told, "name": 'uni"<', "error": "qsub {says} no", "runs": [spoilt]}
+    Browser(house.croft.wsgi, token).post("/potential", other)
+    page = admin.get("/p/demo/rendering").body.decode()
+    for text in ("Elsewhere", "1 waits", "Priority", "uni&#34;&lt;", "&lt;b&gt;no blender", "qsub {says} no"):
+        assert text in page, text
+    assert "<b>no" not in page
+    words = b"Elsewhere: 1 waits, 1 failed."
+    house.until(lambda: words in admin.get(f"/p/demo/job/{job}").body)
+    assert "1 failed" in admin.get("/rendering").body.decode()
     # And of each render where it may run
     house.until(lambda: admin.get(f"/api/jobs/{job}").data["where"])
     where = admin.get(f"/api/jobs/{job}").data["where"]

@@ -11,7 +11,7 @@ from server.disk.errors import NotFound
 from server.disk.speech import say as say_later
 from server.web import requests
 from server.web.languages import count, say
-from server.web.pages import notes, sheets
+from server.web.pages import elsewhere, notes, sheets
 from server.web.pages.cards import View, cards, failures, priorities, scene_of
 from server.web.pages.film import film
 from server.web.pages.shell import Shell
@@ -40,7 +40,7 @@ def page(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPRespon
     listed = listed if listed in dict(LISTS) else ""
     tasks, total = farm.tasks(job_id, start, TASKS, listed.removeprefix("all")) if listed else ([], 0)
     fps, _ = scene_of(shell, view)
-    job = cards(shell, call, [view])[0]
+    job = {**cards(shell, call, [view])[0], "where_words": elsewhere.of_job(view)}
     shown = film(shell, call, view, fps=fps, may=job["may"])
     talk = notes.section(
         shell, call, project, str(view["file"]), shown, str(view.get("version") or ""), only=True

@@ -15,7 +15,7 @@ from server.disk.errors import NotFound
 from server.disk.speech import say as say_later
 from server.web import requests
 from server.web.languages import count, say, told
-from server.web.pages import computers, mine, sheets, words
+from server.web.pages import computers, elsewhere, mine, sheets, words
 from server.web.pages.cards import OPEN, View, cards, ordered, priorities
 from server.web.pages.shell import Shell, all_values
 from server.web.requests import Call
@@ -82,6 +82,7 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
         full=sorted({text for job in opened if (text := farm.trouble(str(job.record.get("project") or "")))})
         if farm.short_of_room()
         else [],
+        elsewhere=elsewhere.section(shell, project),
         farm_paused=bool(farm.paused),
         may_farm=supervisor,
     )
