@@ -5,6 +5,7 @@ Whatever happens: every frame there once, whole, and the statistics add up.
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -303,3 +304,56 @@ def test_two_nodes_with_one_name_are_told(tmp_path: Path) -> None:
         until(lambda: "Another node is called 'alpha' too" in log.read_text())
     finally:
         farm.close()
+
+
+ELSEWHERE = "import bpy; bpy.data.objects['Cube'].scale.x = 3; bpy.ops.wm.save_mainfile()"
+
+
+def test_an_approved_version_can_be_rendered_again_from_its_exact_source(farm: RealFarm, shots: Path) -> None:
+    """Publish, render, change and save the scene while it renders, render again, approve the first, bring its
+    scene back, render that: the same pixels."""
+    scene, place = farm.shots / "slow.blend", farm.shots / "render/slow"
+    api = "/api/assets/data::demo/shots/slow.blend"
+    first = farm.submit(shots / "slow.blend", "1-2")
+    original = scene.read_bytes()
+    assert farm.api("POST", f"{api}/publish", {"comment": "to the farm", "despite": True})[0] == 201
+    farm.start_node("alpha")
+    until(lambda: (place / "current/slow.0001.png").exists())  # one that can be used from its first frame
+    command = ["blender", "-b", str(scene), "--factory-startup", "--python-expr", ELSEWHERE]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    assert scene.read_bytes() != original
+    request = {"file": "data::demo/shots/slow.blend", "frames": "1-2"}
+    _, later = until(lambda: (found := farm.api("POST", "/api/jobs", request))[0] == 201 and found)
+    second = later["id"]
+    for ident in (first, second):
+        farm.expect_whole(farm.wait_for(ident, "done"), [1, 2])
+    assert pixels(place / "v001") != pixels(place / "v002")
+    until(lambda: os.readlink(place / "current") == "v002")
+    assert farm.api("GET", f"{api}/versions?kind=render")[1] == []
+    status, version = farm.api(
+        "PATCH", f"{api}/versions/render-v001", {"approved": True, "comment": "this one"}
+    )
+    assert (status, version["approved"], version["job"]) == (200, True, first)
+    assert version["statistics"]["nodes"]["alpha"]["done"] == 2
+    assert os.readlink(place / "current") == "v001"
+    status, said = farm.api("PATCH", f"/api/jobs/{first}", {"requeue": "all"})
+    assert (status, "version 1 is approved" in said["message"]) == (409, True)
+    status, back = farm.api("POST", f"{api}/restore", {"save": "render-v001", "beside": True})
+    assert status == 200, back
+    copy = farm.data / back["address"].partition("::")[2]
+    assert copy.read_bytes() == original
+    assert hashlib.sha256(original).hexdigest() == version["source_hash"]
+    request = {"file": back["address"], "frames": "1-2"}
+    status, again = until(lambda: (found := farm.api("POST", "/api/jobs", request))[0] == 201 and found)
+    job = farm.wait_for(again["id"], "done")
+    assert pixels(farm.version(job)) == pixels(place / "v001")
+    assert (farm.shots / ".croft/slow.blend/versions/v001/slow.blend").read_bytes() == original
+
+
+def pixels(folder: Path) -> list[bytes]:
+    """Of each frame, in order."""
+    found = []
+    for path in sorted(folder.glob("*.png")):
+        with Image.open(path) as image:
+            found.append(image.tobytes())
+    return found
