@@ -66,3 +66,15 @@ def test_from_a_shell(shell: Command, tmp_path: Path) -> None:
     # What can't be done is said in one line.
     assert "no version v009" in shell("restore", str(path), "v009", code=1)
     assert "There is no" in shell("delete", "data::demo/shots/nothing.blend", code=1)
+    # What the checks find before a file is published is shown; where nobody can be asked, --yes says so.
+    assert shell("publish", str(path)) == "v001", "nothing changed"
+    path.write_bytes(SCENE)
+    (tmp_path / "data/demo/set.json").write_text('{"patterns": ["{shot}_{task}"]}')
+    said = shell("publish", str(path), code=1)
+    assert "! name-pattern: sh010.blend isn’t called as files are here: {shot}_{task}." in said
+    assert "say --yes" in said
+    both = shell("publish", "--yes", str(path), "data::demo/shots/sh010 v001.blend").splitlines()
+    assert both == ["v002 data::demo/shots/sh010.blend", "v001 data::demo/shots/sh010 v001.blend"]
+    (tmp_path / "data/demo/project.json").write_text('{"validations": {"name-pattern": "error"}}')
+    path.write_bytes(OTHER)
+    assert "mend that first" in shell("publish", "--yes", str(path), code=1)

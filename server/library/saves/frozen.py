@@ -70,7 +70,11 @@ def publish(
             _sweep(folder, suffix)
             name = paths.version_folder(_highest(folder) + 1, suffix)
             place = folder / name
-            files.make_folders(place, share.root, disk=store.disk, mode=files.OWN_MODE)
+            try:
+                files.make_folders(place, share.root, disk=store.disk, mode=files.OWN_MODE)
+            except BaseException:
+                _undo(place)
+                raise
         try:
             files.write_atomic(place / BEGUN, b"", disk=store.disk)
             content = _freeze(store, path, now, place, known)

@@ -90,15 +90,17 @@ def publication(
     pins = record.get("dependencies")
     pins = [pin for pin in pins if isinstance(pin, dict)] if isinstance(pins, list) else []
     found = record.get("validations")
-    told = [
-        known(str(one.get("message") or "")) for one in (found if isinstance(found, list) else [])[:5]
-        if isinstance(one, dict)
-    ]  # fmt: skip
+    found = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    despite = [known(str(one.get("message") or "")) for one in found if one.get("severity") == "warning"]
     lies = bool(record.get("in_place"))
     return {
         **made,
         "size": words.size(size if isinstance(size, int) else None),
-        "told": [*(about_frames(record) if lies else ()), *told],
+        "told": about_frames(record) if lies else [],
+        "despite": despite[:PINS_SHOWN],
+        "despite_words": count(
+            "Published despite {n} warning", "Published despite {n} warnings", len(despite)
+        ),
         "changed": changed(name, since) if lies else [],
         "pins": [pin_of(pin) for pin in pins[:PINS_SHOWN]],
         "pins_words": count("Made with {n} file", "Made with {n} files", len(pins)),
