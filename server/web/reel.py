@@ -93,6 +93,7 @@ class Reels:
         self._judged = judged
         self._wall = wall
         self._lock = threading.Lock()
+        self._rendered: dict[str, tuple[object, list[Entry]]] = {}  # of which files, and which of them
         self._reels: OrderedDict[tuple[str, str], Reel] = OrderedDict()
 
     def of(self, project: Project) -> Reel:
@@ -127,8 +128,12 @@ class Reels:
 
     def rendered(self, project: Project) -> list[Entry]:
         """Every asset of the project that is meant to be rendered, in the film's order."""
-        found = self._assets.find(project.ident)
-        return [entry for entry in found if entry.facts is not None and entry.facts.render and entry.stat]
+        everything = self._assets.find(project.ident)
+        kept = self._rendered.get(project.ident)
+        if kept is None or kept[0] is not everything:
+            found = [one for one in everything if one.facts is not None and one.facts.render and one.stat]
+            kept = self._rendered[project.ident] = (everything, found)
+        return kept[1]
 
     def records(self, reel: Reel, start: int, limit: int) -> list[dict[str, Any]]:
         """What is there of so many frames from `start` on: number, path of the picture, job and its task."""

@@ -1,7 +1,8 @@
 """The files of `templates/static`: served from memory with an ETag, for ever where the URL names the content.
 
 A file of the configuration's folder `static` takes the place of ours of that name, from the moment it is
-there; its `colours.css` is added to our style sheet, so that a page still needs one.
+there; its `colours.css` is added to our style sheet, so that a page still needs one. A link that leads out
+of that folder counts as not there.
 
 Read again when a file's size or time changes, so that a developer sees an edit at once.
 """
@@ -57,10 +58,7 @@ class Static:
 
     def logo(self) -> str:
         """The address of the configuration's own logo; '' where it has none."""
-        over = self._over
-        if over is None or not over.is_dir():
-            return ""
-        return next((self.url(name) for name in LOGOS if (over / name).is_file()), "")
+        return next((self.url(name) for name in LOGOS if self._own(name) is not None), "")
 
     def load(self, name: str) -> StaticFile:
         """The file's present content. NotFound for everything but known kinds below the root."""
@@ -84,14 +82,17 @@ class Static:
 
     def _paths(self, name: str) -> list[Path]:
         """The files that make this one."""
-        if self._over is None or not self._over.is_dir():
-            return [self._root / name]
-        own = self._over / name
-        found = [own if own.is_file() else self._root / name]
-        colours = self._over / COLOURS
-        if name == SHEET and colours.is_file():
-            found.append(colours)
-        return found
+        found = [self._own(name) or self._root / name]
+        colours = self._own(COLOURS) if name == SHEET else None
+        return [*found, colours] if colours is not None else found
+
+    def _own(self, name: str) -> Path | None:
+        """The configuration's file of that name; None where it has none."""
+        over = self._over
+        if over is None or not (over / name).is_file():
+            return None
+        root = over.parent.resolve() / over.name
+        return over / name if (over / name).resolve().is_relative_to(root) else None
 
     def answer(self, call: Call, name: str) -> Answer:
         """The answer to GET /static/<name>."""

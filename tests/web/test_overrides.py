@@ -25,6 +25,14 @@ def test_a_logo_and_colours_of_ones_own(house: House) -> None:
     assert student.get("/static/../server.json").status == 404
     (own / "logo.svg").unlink()
     (own / "colours.css").unlink()
+    # Links that lead out of the folder show nobody what lies there.
+    (own / "logo.svg").symlink_to(house.data / "demo/project.json")
+    (own / "leak.txt").symlink_to(house.config / "secret")
+    (own / "inside.svg").symlink_to("icons/done.svg")
+    (own / "out").symlink_to(house.data)
+    assert student.get("/static/leak.txt").status == 404
+    assert student.get("/static/out/demo/project.json").status == 404
+    assert b"ours" in student.get("/static/inside.svg").body
     assert student.get("/p/demo/new").body.decode() == before
 
 

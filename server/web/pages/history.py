@@ -41,6 +41,7 @@ LABELS = {  # fields as people say them
     "title": say("Title"), "licence": say("Licence"), "set": say("Words and settings"),
     "roles": say("Roles"), "external": say("From elsewhere"),
     "render_priority": say("Its renders, among those of other projects"),
+    "approve_by": say("Who approves renders"),
 }  # fmt: skip
 KIND_WORDS = {
     "edit": say("Changes"), "new": say("New files"), "upload": say("Uploads"), "saved": say("Saves"),
