@@ -243,6 +243,9 @@ def test_what_is_said_of_a_project_is_taken_back(house: House) -> None:
     (house.config / "users/zoe.json").write_text('{"title": "Zoe", "projects": ["other"]}')
     house.until(lambda: house.croft.services.people.known("zoe"))
     assert all(row["undo"] is None for row in asked(house, "kind=edit", "zoe"))
+    boss.patch("/api/projects/demo", {"approve_by": "lighter"})
+    assert asked(house, "kind=edit", "supervisor")[0]["undo"]
     page = boss.get("/p/demo/history").body.decode()
+    assert "<ins>Supervisors, and who lights the shot</ins>" in page
     assert "Its renders, among those of other projects" in page
     assert "etag" not in {field for row in rows for field in row["fields"]}

@@ -43,6 +43,7 @@ LABELS = {  # fields as people say them
     "render_priority": say("Its renders, among those of other projects"),
     "approve_by": say("Who approves renders"),
 }  # fmt: skip
+APPROVERS = {"supervisors": say("Supervisors"), "lighter": say("Supervisors, and who lights the shot")}
 KIND_WORDS = {
     "edit": say("Changes"), "new": say("New files"), "upload": say("Uploads"), "saved": say("Saves"),
     "save": say("Kept saves"),
@@ -234,6 +235,8 @@ def value(name: str, one: Any, wording: AssetSet, titles: dict[str, str], now: d
         return wording.types[one].title if one in wording.types else str(one)
     if name in ("priority", "render_priority"):
         return wording.priorities.get(one, str(one)) if isinstance(one, int) else str(one)
+    if name == "approve_by":
+        return APPROVERS.get(str(one), str(one))
     if name == "due":
         return words.day(str(one), now) or str(one)
     if name == "statistics_since":

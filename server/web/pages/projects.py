@@ -11,6 +11,7 @@ from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.speech import count, say
 from server.library.projects import changes, sets
+from server.web.pages.history import APPROVERS
 from server.web.pages.shell import Shell
 from server.web.requests import Call
 
@@ -41,10 +42,7 @@ def page(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
         boss=user is not None and user.at_least("supervisor"),
         sets=offered(sets.titles(found.values()), project.set, sets.find(found, project.set)),
         priorities=sorted(words.priorities.items(), reverse=True),
-        approvers=[
-            ("supervisors", say("Supervisors")),
-            ("lighter", say("Supervisors, and who lights the shot")),
-        ],
+        approvers=list(APPROVERS.items()),
         about_set=about(shell, project),
         own_set=services.store.index.get(paths.join(project.address, paths.SET_FILE)) is not None,
         roles=[role(api, one, place, len(project.roles)) for place, one in enumerate(project.roles)],
