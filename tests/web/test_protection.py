@@ -270,10 +270,42 @@ def test_a_supervisors_word_alone_protects_what_is_there(house: House) -> None:
 def test_published_folders_are_closed_to_the_group(house: House) -> None:
     published(house)
     companion = house.data / "demo/characters/.croft/fox.blend"
-    for place, mode in (("", 0o3775), ("..", 0o3775), ("versions", 0o2755), ("versions/v001", 0o2755)):
-        assert stat.S_IMODE((companion / place).stat().st_mode) == mode, place
+    for place in ("..", "", "versions", "versions/v001"):
+        assert stat.S_IMODE((companion / place).stat().st_mode) == 0o2755, place
     for file in (companion / "versions/v001").iterdir():
         assert not file.stat().st_mode & 0o022, file
+    # Moved elsewhere with its versions, they are closed there, too.
+    new = "demo/props/fox.blend"
+    house.croft.services.store.move(ADDRESS, f"data::{new}", "student")
+    moved = house.data / "demo/props/.croft/fox.blend"
+    for place in ("..", "", "versions/v001"):
+        house.until(lambda: stat.S_IMODE((moved / place).stat().st_mode) == 0o2755)  # noqa: B023
+
+
+@pytest.mark.parametrize("name", [".croft-old", "mine"])
+def test_versions_whose_folder_was_renamed_are_back(house: House, name: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("making a folder somebody else's needs root")
+    published(house)
+    student = house.browser("student")
+    student.patch(URL, {"description": "the hero"})
+    folder = house.data / "demo/characters"
+    # When somebody renames what holds all that Croft knows, and copies something in its place
+    os.rename(folder / ".croft", folder / name)
+    forged = folder / ".croft/fox.blend/versions/v001"
+    forged.mkdir(parents=True, mode=0o775)
+    (forged / "fox.blend").write_bytes(OTHER)
+    for path in (forged / "fox.blend", forged, *forged.parents[:3]):
+        os.chown(path, 54321, -1)
+    # Then what was published has its place again, and what came in between is kept beside it
+    house.until(lambda: (folder / ".croft/fox.blend/versions/v001/version.json").is_file())
+    house.until(lambda: not (folder / name).exists())
+    assert (folder / ".croft/fox.blend/versions/v001/fox.blend").read_bytes() == SCENE
+    [aside] = folder.glob(".croft-????????")
+    assert (aside / "fox.blend/versions/v001/fox.blend").read_bytes() == OTHER
+    assert [row["id"] for row in student.get(f"{URL}/versions").data] == ["v001"]
+    house.until(lambda: student.get(URL).data["protection"]["version"] == "v001")
+    assert student.get(f"/api/history?address={ADDRESS}&kind=version").data
 
 
 @pytest.mark.parametrize("what", ["lock", "unlock", "put-back", "carry-on"])

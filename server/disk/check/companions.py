@@ -32,7 +32,9 @@ class Companions:
         if isinstance(found, Problem):
             yield found
             return
-        yield from self.parts.rights(base)
+        root = self.parts.share.root
+        if not any((root / base / entry.name / "versions").is_dir() for entry in found):
+            yield from self.parts.rights(base)  # else it is closed: versions are Croft's alone
         for entry in sorted(found, key=lambda entry: entry.name):
             if not entry.is_dir(follow_symlinks=False):
                 continue
@@ -43,11 +45,12 @@ class Companions:
             yield from self._companion(place)
 
     def _companion(self, place: str) -> Iterator[Problem]:
-        yield from self.parts.rights(place)
         found = self.parts.list(place)
         if isinstance(found, Problem):
             yield found
             return
+        if not any(entry.name == "versions" for entry in found):
+            yield from self.parts.rights(place)
         for entry in sorted(found, key=lambda entry: entry.name):
             inside = paths.join(place, entry.name)
             if entry.name.startswith(files.TEMPORARY):

@@ -143,7 +143,7 @@ class InPlace(Follower):
         self._take_in(asset, user)
         record, made = self._register(asset, address, sequence, user.ident, comment.strip())
         if made:
-            folders.close(self._store, asset, record["version"])
+            folders.close(self._store, asset)
             self._store.tell(
                 asset, user.ident, {"published": record["version"], "comment": record["comment"]}
             )

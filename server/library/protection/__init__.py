@@ -62,6 +62,7 @@ class Protection(Follower):
         self._writing = threading.Lock()  # of one who changes a part of a mark
         self._book: dict[str, Seen] = {}
         self._touched: dict[str, None] = {}
+        self._homes: dict[str, None] = {}  # folders whose `.croft` came or went
         self._everything = False
         self._busy = False
         assets.protection = self.view
@@ -71,7 +72,7 @@ class Protection(Follower):
     def published(self, address: str, version: str, hashed: str, user: User) -> bool:
         """A version is whole on the disk: its folders are closed to everybody but Croft, and a file whose
         type is locked by publishing is protected from now on; whether it is."""
-        folders.close(self._store, address, version)
+        folders.close(self._store, address)
         entry = self._store.index.get(address)
         if entry is None or entry.facts is None:
             return False
@@ -134,7 +135,7 @@ class Protection(Follower):
 
     def look(self, address: str) -> None:
         """Compare at once, for who just changed it and is about to answer."""
-        self._look_safely(address)
+        self._safely(self._look, address)
 
     def view(self, address: str) -> dict[str, Any] | None:
         """As the API shows it; None for a file that isn't protected."""
@@ -236,18 +237,16 @@ class Protection(Follower):
         self._everything = True
 
     def _has_work(self) -> bool:
-        return bool(self._everything or self._touched or self._busy)
+        return bool(self._everything or self._touched or self._homes or self._busy)
 
     def _on_changes(self, changes: list[Change]) -> None:
-        touched = [
-            change.id
-            for change in changes
-            if change.kind == "asset"
-            and (change.id in self._book or is_protected(self._store.index.get(change.id)))
-        ]
+        touched = [change.id for change in changes if change.kind == "asset"]
         everything = any(change.kind in ("share", "project") for change in changes)
-        if touched or everything:
+        index = self._store.index
+        homes = [one.id for one in changes if one.kind == "companion" and index.has_folder(one.id)]
+        if touched or homes or everything:
             with self._condition:
+                self._homes.update(dict.fromkeys(homes))
                 self._touched.update(dict.fromkeys(touched))
                 self._everything = self._everything or everything
                 self._condition.notify_all()
@@ -257,24 +256,44 @@ class Protection(Follower):
             with self._condition:
                 self._busy = False
                 self._condition.notify_all()
-                self._condition.wait_for(lambda: self._everything or self._touched or self._closed)
+                self._condition.wait_for(
+                    lambda: self._everything or self._touched or self._homes or self._closed
+                )
                 if self._closed:
                     return
                 self._busy = True
                 everything, self._everything = self._everything, False
-                touched = list(self._touched)
+                touched, homes = list(self._touched), list(self._homes)
                 self._touched.clear()
+                self._homes.clear()
             if everything:
-                index = self._store.index
-                touched = [*self._book, *(e.address for e in index.entries() if is_protected(e))]
+                entries = [entry for entry in self._store.index.entries() if entry.facts is not None]
+                homes += [paths.folder_of(entry.address) for entry in entries]
+                touched = [*self._book, *(entry.address for entry in entries if is_protected(entry))]
+            for folder in dict.fromkeys(homes):
+                self._safely(self._bring_back, folder)
             for address in dict.fromkeys(touched):
-                self._look_safely(address)
+                self._safely(self._look, address)
+                self._safely(self._tend, address)
 
-    def _look_safely(self, address: str) -> None:
+    def _tend(self, address: str) -> None:
+        entry = self._store.index.get(address)
+        if entry is not None and entry.facts is not None and not self._store.away(address):
+            folders.tend(self._store, address)
+
+    def _bring_back(self, folder: str) -> None:
+        if self._store.away(folder) or self._projects.of(paths.join(folder, "x")) is None:
+            return
+        if folders.bring_back(self._store, folder):
+            for address in [one for one in self._book.copy() if paths.folder_of(one) == folder]:
+                self._book.pop(address, None)  # what was read of it meanwhile doesn't count
+                self._safely(self._look, address)
+
+    def _safely(self, do: Callable[[str], None], address: str) -> None:
         if self._closed:
             return
         try:
-            self._look(address)
+            do(address)
         except (CroftError, OSError) as error:  # it went meanwhile, or its share
             log.debug("%s can't be compared: %s", address, error)
         except Exception:

@@ -1,33 +1,101 @@
 """Whose the folders of published versions are: Croft's own user's. Nobody else changes what lies there.
 
-Nobody but Croft writes into `versions/` and a version; in the companion and in `.croft` the group may still
-make files, and take away its own, but neither rename nor delete what is Croft's (the sticky bit).
+`.croft`, the file's companion, `versions/` and the version are closed to the group. What is left to whoever
+may write beside the file is to give `.croft` itself another name; that is taken back (`bring_back`): a folder
+that is closed and Croft's own can't have been made by anybody else.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import secrets
 import stat
 from pathlib import Path
 
 from server.disk import files, paths
 from server.disk.store import Store
 
-HELD = 0o3775
+log = logging.getLogger(__name__)
 
 
-def close(store: Store, address: str, version: str = "") -> None:
+def close(store: Store, address: str) -> None:
     """Close the folders of a file's versions; one that isn't ours, or on a disk without modes, stays."""
     companion = paths.companion_of(store.path(address))
     versions = companion / "versions"
-    for folder in ((versions / version) if version else versions, versions):
-        _give(folder, files.OWN_MODE)
-    for folder in (companion, companion.parent):
-        _give(folder, HELD)
+    for folder in (*_folders(versions), versions, companion, companion.parent):
+        with contextlib.suppress(OSError):
+            if stat.S_IMODE(os.stat(folder).st_mode) != files.OWN_MODE:
+                os.chmod(folder, files.OWN_MODE)
 
 
-def _give(folder: Path, mode: int) -> None:
+def tend(store: Store, address: str) -> None:
+    """Close what stands open, of a file that changed: it may have been moved here with its versions."""
+    companion = paths.companion_of(store.path(address))
+    if (companion / "versions").is_dir() and not all(map(_is_closed, (companion.parent, companion))):
+        close(store, address)
+
+
+def bring_back(store: Store, folder: str) -> bool:
+    """Give a folder's `.croft` its name again; False where it has it, or isn't there at all.
+
+    What has its place meanwhile stays beside it under a hidden name, but for what it knows more.
+    """
+    place = store.path(folder)
+    home = place / paths.COMPANION
+    if _is_closed(home):
+        return False
+    true = next((path for path in _folders(place) if _is_closed(path) and _holds_versions(path)), None)
+    if true is None:
+        return False
+    share = store.check_writable(folder)
+    with store.locks(share.name).hold(paths.lock_key(paths.join(folder, paths.COMPANION))):
+        try:
+            aside = place / f"{paths.COMPANION}-{secrets.token_hex(4)}"
+            if os.path.lexists(home):
+                store.disk.rename(home, aside)
+            store.disk.rename(true, home)
+            if aside.is_dir() and not aside.is_symlink():
+                _join(store, aside, home)
+            files.sync_folder(place, store.disk)
+        except OSError as error:
+            files.fail(error, home)
+    log.warning("%s was renamed to %s: it has its name again", home, true.name)
+    store.refresh(folder)
+    return True
+
+
+def _join(store: Store, aside: Path, home: Path) -> None:
+    """What Croft wrote in the moment between: files that were new to it, and jobs."""
+    for name in os.listdir(aside):
+        if not os.path.lexists(home / name):
+            store.disk.rename(aside / name, home / name)
+            continue
+        jobs = aside / name / "jobs"
+        for job in os.listdir(jobs) if jobs.is_dir() and (home / name / "jobs").is_dir() else ():
+            if not os.path.lexists(home / name / "jobs" / job):
+                store.disk.rename(jobs / job, home / name / "jobs" / job)
     with contextlib.suppress(OSError):
-        if stat.S_IMODE(os.stat(folder).st_mode) != mode:
-            os.chmod(folder, mode)
+        aside.rmdir()  # only where nothing is left in it
+
+
+def _folders(place: Path) -> list[Path]:
+    try:
+        with os.scandir(place) as found:
+            return [Path(one.path) for one in found if one.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def _is_closed(folder: Path) -> bool:
+    """Whether it is Croft's own, and nobody else may write there."""
+    try:
+        st = os.lstat(folder)
+    except OSError:
+        return False
+    return stat.S_ISDIR(st.st_mode) and st.st_uid == os.geteuid() and not st.st_mode & 0o022
+
+
+def _holds_versions(folder: Path) -> bool:
+    return any(_is_closed(one / "versions") for one in _folders(folder))
