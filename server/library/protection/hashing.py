@@ -21,7 +21,8 @@ def known(assets: Assets, entry: Entry) -> str:
 def digest(store: Store, address: str) -> str:
     """Of a file, or of all frames of a sequence. NotFound where nothing is there."""
     path = store.path(address)
-    own = [path.parent / name for name in deletions.own_names(path) if os.path.isfile(path.parent / name)]
+    own = {name: path.parent / name for name in deletions.own_names(path)}
+    own = {name: place for name, place in own.items() if os.path.isfile(place)}
     if not own:
         raise NotFound("There is no {file}.", path=str(path), file=path.name)
-    return checkpoints.digest(own[0])
+    return checkpoints.digest(path) if list(own) == [path.name] else checkpoints.digest_all(own)
