@@ -271,8 +271,6 @@ class Scanner:
         known = self.index.has_folder(folder)  # false only for a share's root that was never scanned
         stems = {stem_of(name) for name in names if not self.lister.ignored(name)}
         listed = len(stems) > MANY_NAMES or not known or COMPANION in names
-        if COMPANION in names:
-            found.companions.add(folder)  # all of its files' at once: it came, or was renamed
         if listed or any("@" in stem or frame_key(stem) for stem in stems):
             # A sequence is made of all its frames, so it takes a listing.
             for name in self._look(inside, found, hints=names):

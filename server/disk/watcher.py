@@ -283,6 +283,8 @@ class Watcher:
         """Looks at names of one folder; those that went a moment later."""
         now = {name: how for name, how in names.items() if not how & GONE}
         later = self._clock() + self._gone_s
+        if names.get(paths.COMPANION, 0) & GONE:
+            found.companions.add(folder)  # what Croft keeps of all its files was renamed or deleted
         for name, how in names.items():
             if how & GONE:
                 heapq.heappush(self._delayed, (later, folder, name, how & FOLDER))
