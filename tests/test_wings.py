@@ -26,7 +26,7 @@ WINGS = {
         "farm": "frames stages room failures policy job_types jobs scheduler nodes power statistics "
         "elsewhere committer reasons checks watching farm forgetting pruning",
         "web": "forms requests static session languages events following reel services said finding join "
-        "trial due pages api do wire openapi answers app serve",
+        "trial due pages api do wire openapi tryout answers app serve",
         "cli": "",  # the commands of run.py, each for itself on the four wings
     }.items()
 }

@@ -17,7 +17,7 @@ import bottle
 from server.disk.encoding import quote
 from server.disk.errors import BadInput, CroftError, Forbidden, NotFound, NotSignedIn, Stale
 from server.disk.speech import say
-from server.web import api, do, languages, openapi, pages
+from server.web import api, do, languages, openapi, pages, tryout
 from server.web.requests import (
     RETRY_AFTER_S,
     Answer,
@@ -107,6 +107,9 @@ class Answers:
         if path.startswith("/static/") and call.method in ("GET", "HEAD"):
             return self.services.static.answer(call, path.removeprefix("/static/"))
         only = self.services.only
+        if path == tryout.PATH and only != "farm" and call.method in ("GET", "POST"):
+            self._identify(call)
+            return tryout.answer(self.table, self.services, call, self._error)
         if is_table(path):
             route, call.params = self.table.find(call.method, path)
             if only == "farm" and path not in ("/healthz", "/metrics"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
 from server import __version__
 from server.web.api.schema import ANYTHING, Schema
@@ -185,6 +186,22 @@ def page(routes: list[Route], title: str, style: str, icon: str) -> str:
     """The same to read: a sheet of calls for each part, the shapes below. No scripts."""
     sections = "".join(section(tag, text, [r for r in routes if r.tag == tag]) for tag, text in TAGS.items())
     shapes = "".join(shape_details(name, schema) for name, schema in SHAPES.items())
+    return frame(
+        title,
+        style,
+        icon,
+        '<div class="stack"><h1>For scripts</h1>'
+        '<p>Send <code>Authorization: Bearer TOKEN</code>; <a href="/me/tokens">make one</a>, or '
+        "<code>run.py token USER</code> does. Every answer is <code>{&quot;data&quot;: …, "
+        "&quot;message&quot;: …}</code>, errors included; lists add <code>next</code>, to be sent back as "
+        "<code>cursor</code>. Press a call to try it. The same for programs: "
+        '<a href="/api/openapi.json">openapi.json</a>.</p></div>'
+        f'{sections}<section class="stack"><h2>Shapes</h2>{shapes}</section>',
+    )
+
+
+def frame(title: str, style: str, icon: str, body: str) -> str:
+    """A page of these, around what it says."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -193,25 +210,26 @@ def page(routes: list[Route], title: str, style: str, icon: str) -> str:
         f'<link rel="icon" href="{escape(icon)}" type="image/svg+xml"></head><body>'
         '<header class="mast"><div><a class="mark" href="/"><span class="g g-mark" aria-hidden="true"></span>'
         f"{escape(title)}</a></div></header>"
-        '<main id="main"><div class="stack"><h1>For scripts</h1>'
-        "<p>Send <code>Authorization: Bearer TOKEN</code>; <code>run.py token USER</code> makes one. Every "
-        "answer is <code>{&quot;data&quot;: …, &quot;message&quot;: …}</code>, errors included; lists add "
-        "<code>next</code>, to be sent back as <code>cursor</code>. The same for programs: "
-        '<a href="/api/openapi.json">openapi.json</a>.</p></div>'
-        f'{sections}<section class="stack"><h2>Shapes</h2>{shapes}</section></main></body></html>'
+        f'<main id="main">{body}</main></body></html>'
     )
+
+
+def whom(route: Route) -> str:
+    """For whom a call is."""
+    return ROLE_WORDS.get(route.role, route.role + "s and up")
 
 
 def section(tag: str, text: str, routes: list[Route]) -> str:
     rows = "".join(
-        f"<tr><td><code>{route.method} {escape(route.path)}</code></td><td>{escape(route.summary)}</td>"
-        f"<td>{escape(ROLE_WORDS.get(route.role, route.role + 's and up'))}</td><td>{takes(route)}</td></tr>"
+        f'<tr><td><a href="/api/docs/try?call={quote(f"{route.method} {route.path}")}">'
+        f"<code>{route.method} {escape(route.path)}</code></a></td><td>{escape(route.summary)}</td>"
+        f'<td class="narrow-off">{escape(whom(route))}</td><td class="narrow-off">{takes(route)}</td></tr>'
         for route in routes
     )
-    head = '<tr><th scope="col">Call</th><th scope="col">Does</th><th scope="col">For</th>'
+    head = '<tr><th scope="col">Call</th><th scope="col">Does</th><th scope="col" class="narrow-off">For</th>'
     return (
         f'<section class="stack"><h2>{escape(tag.capitalize())}</h2><p class="quiet">{escape(text)}</p>'
-        f'<table class="sheet"><thead>{head}<th scope="col">Takes</th></tr></thead>'
+        f'<table class="sheet"><thead>{head}<th scope="col" class="narrow-off">Takes</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></section>"
     )
 

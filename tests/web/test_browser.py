@@ -30,7 +30,15 @@ PAGES += ["/history", "/p/demo/history?who=student", "/p/demo/history?q=nothing+
 PAGES += ["/p/demo/team", "/p/demo/new", "/p/demo/project", "/p/demo/shots", "/p/demo/credits"]
 PAGES += ["/notes", "/p/demo/notes?show=all"]
 PAGES += ["/me/tokens"]
-PAGES += ["/computers", "/me", "/api/docs", "/nowhere", "/statistics", "/p/demo/statistics?days=30"]
+PAGES += [
+    "/computers",
+    "/me",
+    "/api/docs",
+    "/api/docs/try?call=POST%20/api/new_job",
+    "/nowhere",
+    "/statistics",
+    "/p/demo/statistics?days=30",
+]
 
 
 @pytest.fixture(scope="module")
