@@ -372,14 +372,18 @@ class Saves:
             finally:
                 aside.unlink(missing_ok=True)
         entry = store.index.get(address)
+        told: dict[str, Any] = {}
         if entry is not None and entry.facts is not None and entry.facts.uuid:
-            origin = entry.facts.uuid
-
-            def make(data: dict[str, Any]) -> dict[str, Any]:
-                # Race: it may have been taken in as a new asset already.
-                return {**(data or self._assets.first_record(new, user.ident)), "derived_from": origin}
-
-            store.edit(new, make, who=user.ident)
+            told["derived_from"] = entry.facts.uuid
+        if id.startswith(rendered.RENDER):
+            told["render"] = False  # a scene to look at once more is no further shot of the film
+        if told:
+            # Race: it may have been taken in as a new asset already.
+            store.edit(
+                new,
+                lambda data: {**(data or self._assets.first_record(new, user.ident)), **told},
+                who=user.ident,
+            )
         return new
 
     def _bring_record(self, address: str, id: str, user: User) -> None:

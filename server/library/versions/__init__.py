@@ -32,6 +32,7 @@ __all__ = [
 ]  # fmt: skip
 
 COMMENT_CHARACTERS = 2000
+CLOSED_MODE = 0o644  # of an approved version's frames
 PENDING = "judge-"  # among the locks: a version is being judged; '.json'
 
 
@@ -129,6 +130,10 @@ def judge(
         files.write_atomic(pointer, encoding.dumps({"address": address, "version": name}) + b"\n")
         record = {**record, **said, "comment": comment.strip()}
         write(place / f"{name}.json", record)
+        if approved:
+            _close(place, name)
+        elif (place / name).is_dir():
+            _open_to_group(place / name)
         _settle(place, name if approved else "")
         pointer.unlink(missing_ok=True)
     return record
@@ -242,6 +247,19 @@ def _highest(place: Path) -> int:
     except FileNotFoundError:
         return 0
     return max((paths.version_number(name) or 0 for name in names), default=0)
+
+
+def _close(place: Path, name: str) -> None:
+    """What is approved is Croft's own: nobody else changes it, gives it another name or puts something in its
+    place, as far as its files are ours to close."""
+    with contextlib.suppress(OSError):
+        os.chmod(place / name, files.OWN_MODE)
+        os.chmod(place, files.OWN_MODE)
+        with os.scandir(place / name) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False):
+                    with contextlib.suppress(OSError):  # a node's, of another user
+                        os.chmod(entry.path, CLOSED_MODE)
 
 
 def _open_to_group(folder: Path) -> None:

@@ -13,6 +13,7 @@ from server.disk.store import Store
 
 SCHEMA = 1
 CURRENT = "current"
+RECORD_MODE = 0o644  # approvals aren't anybody's to write
 MAX_BYTES = 4 << 20
 
 
@@ -47,7 +48,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def write(path: Path, record: Mapping[str, Any]) -> None:
     """Replace a version's sidecar."""
-    files.write_atomic(path, encoding.dumps(record, indent=True) + b"\n")
+    files.write_atomic(path, encoding.dumps(record, indent=True) + b"\n", mode=RECORD_MODE)
 
 
 def has_frames(record: Mapping[str, Any]) -> bool:

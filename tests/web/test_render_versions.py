@@ -33,7 +33,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     croft = build(config, data)
     made = Studio(croft, config, data)
     made.make("demo/project.json", b'{"title": "Foxes"}')
-    made.asset("demo/shots/sh010.blend", type="shot", render=True, owner="ana", support=["ben"])
+    made.asset("demo/shots/sh010.blend", type="shot", render=True, owner="ana", support=["ben"], uuid="u")
     for _ in range(3):
         made.render("sh010", "1-2", 1)
     yield made
@@ -175,6 +175,8 @@ def test_the_exact_source_of_a_version_comes_back(studio: Studio) -> None:
     assert reply.data["address"] == "data::demo/shots/sh010 (render v001).blend"
     assert (path.parent / "sh010 (render v001).blend").read_bytes() == before
     assert path.read_bytes() != before
+    copy = json.loads((path.parent / "sh010 (render v001).blend.json").read_text())
+    assert (copy["render"], bool(copy["derived_from"])) == (False, True)  # no further shot of the film
     assert ana.ask(reply.data["undo"]["method"], unquote(reply.data["undo"]["path"])).status == 200
     job = json.loads((studio.data / PLACE / "v001.json").read_text())["job"]
     kept = studio.data / f"demo/shots/.croft/sh010.blend/jobs/{job}/snapshot.blend"
