@@ -360,3 +360,56 @@ def test_what_isnt_our_own_leftover_is_left_alone(shop: Shop) -> None:
     (coming / "fox.blend").write_bytes(b"half of it")
     assert shop.publish(address)["version"] == "v008"
     assert (coming / "fox.blend").exists()
+
+
+def test_any_name_that_the_disk_takes_can_be_published(shop: Shop) -> None:
+    names = [
+        'a"b<c>{d}.blend',
+        "new\nline.blend",
+        "Füße.blend",
+        "\u202ebir.blend",
+        os.fsdecode(b"bad\xff.blend"),
+    ]
+    for name in names:
+        address = shop.house.put(f"demo/shots/{name}", SCENE)
+        assert shop.publish(address, True)["version"] == "v001"
+        assert not shop.publish(address)["made"]
+        assert shop.saves.versions(address)[0]["name"] == name
+        assert list(shop.saves.open(address, "v001")) == [name]
+        beside = shop.saves.restore(address, "v001", shop.ana, beside=True).address
+        assert (shop.house.root / beside.partition("::")[2]).read_bytes() == SCENE
+
+
+def test_what_many_files_are_is_pinned_by_their_list(shop: Shop) -> None:
+    """Frames, tiles and folders of caches: by names, sizes and times, not by reading them all."""
+    root = shop.house.root / "demo"
+    for inside in (
+        "plates/p.0001.png", "plates/p.0002.png", "tex/t.1001.png", "tex/t.1002.png", "cache/a.vdb",
+        "shots/render/fox/v003/fox.0001.exr", "props/chair.blend",
+    ):  # fmt: skip
+        shop.house.put(f"demo/{inside}", b"12345")
+    os.symlink("v003", root / "shots/render/fox/current")
+    uses = [
+        Use(path, kind, f"data::demo/{inside}", "ok")
+        for path, kind, inside in (
+            ("//../plates/p.0001.png", "image", "plates/p.0001.png"),
+            ("//../tex/t.<UDIM>.png", "image", "tex/t.1001.png"),
+            ("//../cache", "cache", "cache"),
+            ("//render/fox/current/fox.0001.exr", "image", "shots/render/fox/current/fox.0001.exr"),
+            ("//../props/chair.blend", "library", "props/chair.blend"),
+            ("//../props/chair.blend", "library", "props/chair.blend"),
+            ("//gone.png", "image", "shots/gone.png"),
+        )
+    ]
+    look = replace(shop.checks.look("data::demo/props/chair.blend"), uses=tuple((use, "") for use in uses))
+    pins = {pin["path"].rpartition("/")[2]: pin for pin in shop.checks.pins(look, lambda address: [])}
+    files_of = {name: pin.get("files") for name, pin in pins.items()}
+    assert files_of == {
+        "p.@.png": 2, "t.@.png": 2, "cache": 1, "fox.@.exr": 1, "chair.blend": None, "gone.png": None,
+    }  # fmt: skip
+    assert pins["fox.@.exr"]["version"] == "render-v003"
+    assert pins["p.@.png"]["hash"].startswith("list:")
+    assert pins["gone.png"]["hash"] == ""
+    shop.house.put("demo/plates/p.0002.png", b"1234567")
+    again = shop.checks.pins(look, lambda address: [], list(pins.values()))
+    assert [pin["path"] for pin in again if pin not in pins.values()] == ["data::demo/plates/p.@.png"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.disk import paths
-from server.disk.errors import CroftError
+from server.disk.errors import Busy, CroftError
 from server.disk.records import Problem, Stat
 from server.disk.speech import say
 from server.disk.store import Store
@@ -111,7 +111,10 @@ class Validations:
             return dict(record.get("facts") or {}), True
         if now is None or kind != "scene" or self._media is None:
             return {}, kind not in ("scene", "sequence")
-        return facts_of(self._media.look(address)), True
+        answer = self._media.look(address)
+        if answer.error == "dropped":
+            raise Busy("{name} is still being read. Try again in a moment.", name=paths.name_of(address))
+        return facts_of(answer), True
 
     def _is_whole(self, address: str, kind: str, thorough: bool) -> bool:
         entry = self._store.index.get(address)

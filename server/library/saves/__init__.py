@@ -142,9 +142,10 @@ class Saves:
             despite,
             lambda: self._known(address),
         )
-        if done.made:
-            self._protection.published(address, done.record["version"], done.record["hash"], user)
-        return done
+        if not done.made:
+            return done
+        locked = self._protection.published(address, done.record["version"], done.record["hash"], user)
+        return Published(done.record, protected=locked)
 
     def findings(self, address: str) -> Sequence[Finding]:
         """What the checks find in the present content."""

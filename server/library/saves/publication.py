@@ -22,10 +22,12 @@ SAID = 5  # findings that a refusal says; it brings all of them
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A version's record; not `made` where an earlier one holds just what is there now."""
+    """A version's record; not `made` where an earlier one holds just what is there now. `protected`: the
+    file itself is, from now on."""
 
     record: dict[str, Any]
     made: bool = True
+    protected: bool = False
 
 
 class Refused(Conflict):

@@ -10,7 +10,7 @@ from typing import Any
 from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.errors import NotFound
-from server.disk.speech import count, say
+from server.disk.speech import count, say, together
 from server.library.saves import Refused
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, page_of
@@ -50,7 +50,10 @@ def publish(services: Services, call: Call) -> Answer:
     data, version = version_view(done.record, "published"), done.record["version"]
     if not done.made:
         return Answer(data, say("Nothing changed since {version}.", version=version))
-    return Answer(data, say("{named} is published as {version}.", named=named(address), version=version), 201)
+    text: str = say("{named} is published as {version}.", named=named(address), version=version)
+    if done.protected:
+        text = together([text, say("It is protected from now on: unlock it to change it.")])
+    return Answer(data, text, 201)
 
 
 def look_before(services: Services, call: Call) -> Answer:
