@@ -38,7 +38,7 @@ from server.farm.scheduler import Choice, Choices, Need, Scheduler, misfit
 
 log = logging.getLogger("croft.farm")
 
-NEW_FRAMES = 32  # at most so many are told of at once
+NEW_FRAMES = 2  # at most so many are told of at once
 FORGOTTEN = 256  # jobs whose folder went away that are remembered
 LEAST_WEIGHT = 0.25  # of a project whose priority is none
 BUSY_REST_S = 2.0  # a job whose lock or disk didn't answer is let be for so long
@@ -87,7 +87,7 @@ class Board:
         self.over: set[str] = set()  # jobs that ended and are still folds
         self.changed: set[tuple[str, str]] = set()  # (kind, id) to be told of
         self.node_news = 0  # grows when a node comes, changes or is paused
-        self.frames: deque[str] = deque(maxlen=NEW_FRAMES)  # addresses of frames that were accepted just now
+        self.frames: deque[str] = deque(maxlen=NEW_FRAMES)  # addresses of frames that were accepted last
         self.begun: deque[Live] = deque()  # jobs whose first frame was accepted just now
         self.stirred = threading.Event()
         self.following = Following(self)

@@ -20,7 +20,7 @@ from server.disk.errors import CroftError
 from server.disk.records import Change, JobPlace
 from server.farm import statistics
 from server.farm.committer import Bundle, Committer
-from server.farm.committer.board import NEW_FRAMES, Board
+from server.farm.committer.board import Board
 from server.farm.committer.decide import Op, Turn
 from server.farm.committer.dressing import source_address
 from server.farm.committer.live import Ended, Live
@@ -33,7 +33,7 @@ from server.library import versions
 
 log = logging.getLogger("croft.farm")
 
-FEW_FRAMES = 2  # told of at once while frames pour in
+FRAMES_S = 1.0  # how often new frames are told of: of those that pour in, the newest alone
 GATHER_S = 0.1  # news are gathered for so long before they are told
 LOOK_RUNNING_S = 2.0  # how often the journal of a job is looked at for other servers' lines
 MANY_JOBS = 200  # beyond so many jobs those that don't run are looked at less often
@@ -71,6 +71,7 @@ class Keeper:
         self._looked = 0.0
         self._undressed = False
         self._room_looked = 0.0
+        self._framed = -FRAMES_S
         self._judged: dict[str, float] = {}  # jobs with frames that wait for one more computer -> when
         self.subscribers: list[Subscriber] = []
         self.duties: list[Callable[[], Any]] = []  # what others want done once a round
@@ -459,10 +460,12 @@ class Keeper:
         changes: list[Change] = []
         while changed:
             changes.append(Change(*changed.pop()))
-        frames = [self.board.frames.popleft() for _ in range(len(self.board.frames))]
-        if len(frames) >= NEW_FRAMES:
-            frames = frames[-FEW_FRAMES:]  # they pour in: the others' thumbnails are made when looked at
-        changes += [Change("frame", address) for address in frames]
+        # A thumbnail of each would be drawn by the very processors that render: the others' are made when
+        # somebody looks at them.
+        if self._monotonic() - self._framed >= FRAMES_S and self.board.frames:
+            self._framed = self._monotonic()
+            frames = [self.board.frames.popleft() for _ in range(len(self.board.frames))]
+            changes += [Change("frame", address) for address in frames]
         if not changes:
             return
         for subscriber in list(self.subscribers):
