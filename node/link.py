@@ -19,7 +19,7 @@ from .work import Attempt
 log = logging.getLogger("croft.node")
 HEARTBEAT_S = 15.0  # until the server says otherwise
 IDLE_S = 2.0
-EAGER_S, EAGER_PART = 30.0, 0.4  # after work: where one job was there is often another
+EAGER_S, EAGER_PART = 30.0, 0.16  # after work: where one job was there is often another
 RETRY_S = 0.5  # after the first failure to reach the server
 ERROR_SCALE = 2.0  # so many times longer after each further one
 HIBERNATION_S = 30.0  # and at most so long

@@ -105,6 +105,15 @@ def whole_letters(data: bytes) -> int:
     return len(data)
 
 
+def begun(data: bytes, word: bytes) -> int:
+    """How many bytes at the end may be the word's first ones, all of it apart. Asked of every line that a
+    program prints: most have none of its first letter, and cost one look."""
+    at = data.find(word[:1], max(0, len(data) - len(word) + 1))
+    while at >= 0 and not word.startswith(data[at:]):
+        at = data.find(word[:1], at + 1)
+    return len(data) - at if at >= 0 else 0
+
+
 class Mask:
     """Takes passwords out of a stream of bytes, wherever it is cut."""
 
@@ -119,16 +128,9 @@ class Mask:
         if self._pattern is None:
             return data
         data = self._pattern.sub(MASKED, self._rest + data)
-        held = max((self._begins(data, secret) for secret in self._secrets), default=0)
+        held = max((begun(data, secret) for secret in self._secrets), default=0)
         self._rest = data[len(data) - held :]
         return data[: len(data) - held]
-
-    @staticmethod
-    def _begins(data: bytes, secret: bytes) -> int:
-        for length in range(min(len(secret) - 1, len(data)), 0, -1):
-            if data.endswith(secret[:length]):
-                return length
-        return 0
 
     def end(self) -> bytes:
         """What was held back: nothing more comes."""

@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .config import Program
 from .hardware import oom_kills, process_memory_mb
-from .output import Capture
+from .output import Capture, begun
 from .process import Child, Manner
 from .progress import ANY, BLENDER, MOST_LINE, Progress, patterns_of
 from .wire import Message
@@ -253,7 +253,7 @@ class _Cut:
             said, self._rest = self._rest + data, b""
             before, found, after = said.partition(self._mark) if self._mark else (said, b"", b"")
             if data and not found:
-                held = self._begun(before)
+                held = begun(before, self._mark) if self._mark else 0
                 before, self._rest = before[: len(before) - held], before[len(before) - held :]
             if self._output is not None:
                 self._output.add(before)
@@ -263,11 +263,6 @@ class _Cut:
                 self._output, self._mark, self._between = None, b"", after[-BETWEEN_BYTES:]
                 self._over.set()
             return before + after
-
-    def _begun(self, said: bytes) -> int:
-        """How many bytes at its end may be the mark's first."""
-        most = min(len(self._mark) - 1, len(said))
-        return next((n for n in range(most, 0, -1) if said.endswith(self._mark[:n])), 0)
 
 
 class _Answers:

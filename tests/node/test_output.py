@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from node_farm import Farm, until, whole_log
 
-from node.output import HEAD_BYTES, TAIL_BYTES, Capture, Mask, secrets_of, shortened
+from node.output import HEAD_BYTES, TAIL_BYTES, Capture, Mask, begun, secrets_of, shortened
 from node.process import Child
 
 HOSTILE = r"""
@@ -123,6 +123,14 @@ def test_short_names_of_passwords_are_known_and_folders_are_none() -> None:
         "CACHE_PASS": "no",
     }
     assert secrets_of({**told, **shown}) == {value.encode() for value in told.values()}
+
+
+def test_what_may_be_a_words_beginning() -> None:
+    rng = random.Random(3)
+    for _ in range(2000):
+        data, word = (bytes(rng.choices(b"ab", k=rng.randrange(low, 7))) for low in (0, 1))
+        most = min(len(word) - 1, len(data))
+        assert begun(data, word) == next((n for n in range(most, 0, -1) if data.endswith(word[:n])), 0)
 
 
 def test_a_mask_holds_wherever_the_stream_is_cut() -> None:
