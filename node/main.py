@@ -23,7 +23,7 @@ from .update import Updates, home, restart
 from .wire import Rejected
 
 log = logging.getLogger("croft.node")
-IDLE = 75  # for a prenode: there was nothing to do
+IDLE = 75  # for a prenode: it has delivered nothing
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -92,7 +92,7 @@ def run(config_files: List[Path]) -> int:
         ending.close()
     if action == "update":
         restart(updates.folder)
-    if os.environ.get("CROFT_RUN") and not any(session.worked_at > float("-inf") for session in sessions):
+    if os.environ.get("CROFT_RUN") and not any(session.delivered for session in sessions):
         return IDLE
     if action == "shutdown":
         return shut_down(next(config for config in configs if config.allow_shutdown), config_files)

@@ -56,6 +56,7 @@ class Session:
         self.changed = threading.Condition()
         self.random = random.Random()
         self.worked_at = float("-inf")
+        self.delivered = False  # a server has accepted something
         self.ending = ""
         self._spool = spool
         self._clock = clock
@@ -313,8 +314,9 @@ class Session:
                 slot.cancel(attempt)
                 return
 
-    def settled(self, attempt_id: str) -> None:
+    def settled(self, attempt_id: str, accepted: bool = False) -> None:
         with self.changed:
+            self.delivered = self.delivered or accepted
             self._results.pop(attempt_id, None)
             self._held.pop(attempt_id, None)
             if self._leaving:

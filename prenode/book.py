@@ -25,7 +25,7 @@ PATIENCE_S = 3600.0  # without a listing: for what was asked for to begin
 KEPT_S = 3600.0  # what failed is told for so long
 KNOWN_S = 600.0  # what ended well is known for so long: a listing may still show how it is cleaned up
 HOUR_S = 3600.0
-IDLE = 75
+IDLE = 75  # a node's exit code where it has delivered nothing
 OPEN = ("waiting", "running")
 
 
@@ -131,8 +131,7 @@ class Book:
                 mark = marks.get(f"{batch.id}.{run.index}")
                 item = items.get((batch.id, run.index)) if items is not None else None
                 before = run.state
-                lives = item is not None and item.state in OPEN and (mark is None or not mark.ended)
-                if before not in OPEN and not lives:
+                if before not in OPEN and (item is None or item.state not in OPEN):
                     continue  # one that was taken for gone may be there after all
                 self._judge(batch, run, item, mark, items is not None, now)
                 if run.state == before:
@@ -184,7 +183,9 @@ class Book:
                 run.stopping = ""  # it began before it could be taken back: it ends when it has nothing to do
             run.state, run.why = item.state, item.why
         elif item is not None:
-            self._ended(run, item.state, item.why)
+            in_vain = item.state == "over" and mark is not None and mark.code == IDLE
+            why = "its time was up before it had done a frame" if in_vain else item.why
+            self._ended(run, "failed" if in_vain else item.state, why)
         elif mark is not None and mark.ended:
             self._ended(run, "cancelled", "")
         elif lists:

@@ -27,7 +27,7 @@ from typing import Any, Dict, List, Optional
 HERE = Path(__file__).resolve().parent
 BEAT_S = 20.0  # how often it shows that it lives
 LOOK_S = 2.0  # how often it looks whether it is to stop
-IDLE = 75  # the node's exit code where there was nothing for it to do
+IDLE = 75  # the node's exit code where it has delivered nothing
 RENDER_S = 180.0
 # The smallest render there is: enough to see that Blender and all its libraries are there.
 TRY = (

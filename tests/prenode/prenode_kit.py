@@ -38,6 +38,7 @@ class Cluster:
         self.submissions: list[tuple[int, str, list[str]]] = []
         self.down = False
         self.most_alive: dict[str, int] = {}
+        self.hidden: dict[tuple[str, int], int] = {}  # for how many listings more it isn't shown
 
     def submit(
         self, count: int, batch: Mapping[str, str], options: Sequence[str], keep_open: Sequence[int] = ()
@@ -51,20 +52,24 @@ class Cluster:
         self.submissions.append((count, batch["name"], list(options)))
         for index in range(1, count + 1):
             self.nodes[ident, index] = {"name": batch["name"], "state": "waiting", "why": "Priority"}
+            if "late" in point:
+                self.hidden[ident, index] = 5
         self.count()
-        if point == "lose":
+        if point.startswith("lose"):
             raise EngineError("sbatch: error: Socket timed out on send/recv operation")
-        if point == "crash after":
+        if point.startswith("crash after"):
             raise Crash
         return ident
 
     def list(self, prefix: str) -> list[Item]:
         if self.down:
             raise EngineError("squeue: error: Unable to contact slurm controller")
+        unseen = {key for key, listings in self.hidden.items() if listings > 0}
+        self.hidden = {key: listings - 1 for key, listings in self.hidden.items()}
         return [
             Item(ident, index, node["name"], node["state"], node["why"], "c1")
             for (ident, index), node in self.nodes.items()
-            if node["name"].startswith(prefix)
+            if node["name"].startswith(prefix) and (ident, index) not in unseen
         ]
 
     def cancel(self, ids: Sequence[tuple[str, int]], waiting: bool) -> None:

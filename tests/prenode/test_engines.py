@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from node_farm import Farm
 from prenode_kit import JOB, Server, configuration
 
 from prenode import engine, marks, notify
@@ -233,6 +234,21 @@ def test_a_node_that_is_told_to_end_gives_back_and_leaves_no_token_behind(tmp_pa
     assert (ended["code"], ended["told"]) == (0, True)
     assert list((tmp_path / "tmp").iterdir()) == []
     bridge.close()
+
+
+def test_a_node_says_which_run_it_is_and_whether_it_did_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CROFT_PRENODE", "lab")
+    monkeypatch.setenv("CROFT_RUN", "b7.1")
+    farm = Farm(tmp_path)
+    farm.server.info["hibernation"] = 0.5
+    assert farm.node(single_use=True).wait(40) == 75
+    said = farm.server.of("identity")[0]
+    assert (said["prenode"], said["run"]) == ("lab", "b7.1")
+    farm.give(farm.task("a1"))
+    assert farm.node(single_use=True).wait(40) == 0
+    farm.close()
 
 
 # ---- RFAM's way

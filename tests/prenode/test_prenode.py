@@ -15,6 +15,8 @@ from prenode_kit import JOB, OTHER, Crash, Rig
 from prenode import wire
 from prenode.book import HOUR_S
 
+POINTS = ["crash before", "crash after", "crash after, late", "lose", "lose, late", "refuse"]
+
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
@@ -150,6 +152,32 @@ def test_what_the_cluster_lost_is_started_again(rig: Rig) -> None:
     assert rig.cluster.most_alive[JOB] == 4
 
 
+def test_a_listing_that_misses_one_for_once_means_nothing(rig: Rig) -> None:
+    rig.server.want(2)
+    rig.rounds(2)
+    rig.cluster.hidden["1", 2] = 1
+    for _ in range(10):
+        rig.rounds()
+        assert [run["state"] for run in rig.server.runs] == ["waiting"] * 2
+    assert len(rig.cluster.submissions) == 1
+    rig.cluster.hidden["1", 2] = 6  # taken for gone, and there all the same
+    rig.until(lambda: "lost" in {run["state"] for run in rig.server.runs})
+    rig.until(lambda: [run["state"] for run in rig.server.runs] == ["waiting"] * 2)
+    rig.rounds(20)
+    assert len(rig.cluster.alive()) == 2
+
+
+def test_one_that_is_still_cleaned_up_over_there_is_no_new_one(rig: Rig) -> None:
+    rig.server.want(1)
+    rig.rounds()
+    rig.ends(("1", 1), 0)
+    rig.cluster.turn("running", ("1", 1))  # as Slurm's COMPLETING
+    rig.server.demand.clear()
+    for _ in range(50):
+        rig.rounds()
+        assert rig.server.runs == []
+
+
 def test_nodes_that_find_nothing_to_do_are_not_started_round_and_round(rig: Rig) -> None:
     rig.server.want(2)
     rig.rounds()
@@ -162,6 +190,22 @@ def test_nodes_that_find_nothing_to_do_are_not_started_round_and_round(rig: Rig)
     rig.ends(("2", 1), 0)
     rig.rounds(2)
     assert len(rig.cluster.alive()) == 2  # it had something to do: the next at once
+
+
+def test_one_whose_time_is_up_is_replaced_at_once_unless_it_had_done_nothing(rig: Rig) -> None:
+    rig.server.want(1)
+    rig.rounds()
+    rig.ends(("1", 1), 0, told=True)
+    rig.cluster.turn("over", ("1", 1), why="TimeLimit")
+    rig.rounds()
+    assert len(rig.cluster.submissions) == 2
+    assert {run["state"] for run in rig.server.runs} <= {"waiting"}
+    rig.ends(("2", 1), 75, told=True)
+    rig.cluster.turn("over", ("2", 1), why="TimeLimit")
+    rig.rounds(4)
+    assert len(rig.cluster.submissions) == 2
+    assert [run["why"] for run in rig.server.runs] == ["its time was up before it had done a frame"]
+    rig.until(lambda: len(rig.cluster.submissions) == 3)
 
 
 def test_an_engine_that_refuses_is_asked_again_later(rig: Rig) -> None:
@@ -178,7 +222,7 @@ def test_an_engine_that_refuses_is_asked_again_later(rig: Rig) -> None:
 # ---- nothing twice
 
 
-@pytest.mark.parametrize("point", ["crash before", "crash after", "lose", "refuse"])
+@pytest.mark.parametrize("point", POINTS)
 def test_a_submission_that_breaks_anywhere_is_not_made_twice(rig: Rig, point: str) -> None:
     rig.server.want(3)
     rig.cluster.points = [point]
@@ -251,7 +295,7 @@ def test_whatever_happens_there_are_never_more_than_wanted(
                 rig.server.want(dice.randint(0, 5), job)
                 rig.server.ended = []
             elif event == 1:
-                rig.cluster.points = [dice.choice(["crash before", "crash after", "lose", "refuse"])]
+                rig.cluster.points = [dice.choice(POINTS)]
             elif event == 2:
                 rig.cluster.down = not rig.cluster.down
             elif event == 3:

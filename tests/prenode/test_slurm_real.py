@@ -26,6 +26,7 @@ def far(farm: BridgeFarm, job: str) -> int:
     return sum(count for node, count in farm.done_by(job).items() if not node.startswith("near"))
 
 
+@pytest.mark.timeout(150)
 def test_the_cluster_does_what_two_computers_here_leave_and_every_frame_is_done_once(
     farm: BridgeFarm, slurm: Slurm
 ) -> None:
