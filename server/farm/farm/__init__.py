@@ -29,7 +29,7 @@ from server.farm.committer.decide import Op, Turn, close_approved
 from server.farm.committer.dressing import source_address
 from server.farm.committer.keeper import Keeper, Subscriber
 from server.farm.committer.live import Ended, Live
-from server.farm.farm import steer
+from server.farm.farm import source, steer
 from server.farm.farm.bridging import Bridging
 from server.farm.farm.figures import Figures
 from server.farm.farm.forecast import Forecast
@@ -460,6 +460,17 @@ class Farm:
         record: dict[str, Any] = self._committer.ask(Op("act", job_id, act=act))
         self.board.tell("job", job_id)
         return record
+
+    def dress_source(self, address: str, save: str, copy: str) -> list[str]:
+        """The scene of a render was brought back as `copy`: its simulations too, where they are the same;
+        the files it names that aren't. `save` is a version's id, or the job's."""
+        name = save.removeprefix("render-")
+        try:
+            if paths.version_number(name) is not None:
+                name = str(versions.one(self._store, address, name).get("job") or "")
+            return source.dress(self._store, self.job(name).record, copy)
+        except CroftError:
+            return []  # Race: the render was put away.
 
     def skip(self, job_id: str, tasks: Iterable[int], who: str) -> Job:
         """Do without these tasks."""

@@ -16,6 +16,7 @@ from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, page_of
 from server.web.services import Services
 
+CHANGES_SHOWN = 5
 RENDERED = "render-"  # before the number of a render's version, to tell it from a published one's
 
 
@@ -71,8 +72,12 @@ def bring_back_save(services: Services, call: Call) -> Answer:
         beside=body.get("beside", False), record=body.get("record", False),
     )  # fmt: skip
     data: dict[str, Any] = {"address": done.address, "kept": done.kept, "beside": done.beside, "undo": None}
+    if done.beside and body["save"].startswith(RENDERED):
+        data["changed"] = services.farm.dress_source(address, body["save"], done.address)
     if done.beside:
         data["undo"] = undo("DELETE", f"/api/assets/{quoted(done.address)}")
+        if data.get("changed"):
+            return Answer(data, with_changes(done.address, data["changed"]))
         return Answer(
             data, say("It lies beside {named} as {named2}.", named=named(address), named2=named(done.address))
         )
@@ -87,6 +92,16 @@ def bring_back_save(services: Services, call: Call) -> Answer:
     else:
         data["undo"] = undo("DELETE", f"/api/assets/{quoted(address)}")
     return Answer(data, say("{named} is back as it was.", named=named(address)))
+
+
+def with_changes(address: str, changed: list[str]) -> str:
+    """What isn't as it was when this scene was rendered."""
+    shown = ", ".join(changed[:CHANGES_SHOWN])
+    return count(
+        "It lies beside it as {named}. {n} file that it uses was changed since: {files}.",
+        "It lies beside it as {named}. {n} files that it uses were changed since: {files}.",
+        len(changed), named=named(address), files=shown + (" …" if len(changed) > CHANGES_SHOWN else ""),
+    )  # fmt: skip
 
 
 def put_away(services: Services, call: Call) -> Answer:

@@ -304,7 +304,14 @@ SHAPES: dict[str, Schema] = {
     ),
     "Kept": shape("address folder", address=TEXT, folder=TEXT, undo=UNDO),
     "Back": shape("address", address=TEXT, undo=UNDO),
-    "Restored": shape("address kept beside", address=TEXT, kept=TEXT, beside=TRUTH, undo=UNDO),
+    "Restored": shape(
+        "address kept beside",
+        address=TEXT,
+        kept=TEXT,
+        beside=TRUTH,
+        changed={**TEXTS, "description": "of a render's scene: what it uses and isn't as it was then"},
+        undo=UNDO,
+    ),
     "Save": shape(
         "id kind at who comment size hash",
         id=TEXT,
