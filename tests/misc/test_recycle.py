@@ -94,7 +94,7 @@ def known(asset: dict[str, Any]) -> dict[str, Any]:
     return {key: asset[key] for key in ("uuid", "owner", "description", "etag")}
 
 
-def test_a_published_version_is_not_overwritten_and_its_deletion_is_kept(
+def test_a_published_version_is_neither_overwritten_nor_deleted_nor_moved(
     croft: Croft, tmp_path: Path
 ) -> None:
     scene = tmp_path / "sh010.blend"
@@ -109,7 +109,6 @@ def test_a_published_version_is_not_overwritten_and_its_deletion_is_kept(
     scene.write_bytes(SCENE + b"by ben")
     assert ben.denied(f'put "{scene}" {version}')
     assert croft.share.file(inside).read_bytes() == SCENE
-    ben(f"del {version}")
-    assert croft.share.file(f"#recycle/ben/{inside}").read_bytes() == SCENE
-    ben(f"rename #recycle\\ben\\{version} {version}")
+    assert ben.denied(f"del {version}")
+    assert ben.denied(f"rename {version} demo\\shots\\mine.blend")
     assert croft.share.file(inside).read_bytes() == SCENE
