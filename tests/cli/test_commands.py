@@ -17,7 +17,7 @@ from server.library.people import People
 
 CLONE = Path(__file__).resolve().parents[2]
 COMMANDS = ["serve", "demo", "test", "node", "token", "user", "submit", "check", "rescan", "wheels"]
-COMMANDS += ["setup", "import-csv", "checkpoint", "publish", "saves", "restore", "delete"]
+COMMANDS += ["setup", "import-csv", "where", "checkpoint", "publish", "saves", "restore", "delete"]
 
 
 def call(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
