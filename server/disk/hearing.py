@@ -230,8 +230,8 @@ class Hearing:
                 self._count += 1
             # The last word counts: created after it went is there, gone after it was made is not. That what
             # Croft keeps went matters, though something else has its name by now.
-            other = before is None or ((before ^ how) & GONE and name != paths.COMPANION)
-            names[name] = how if other or before is None else before | how
+            another = before is not None and (before ^ how) & GONE and name != paths.COMPANION
+            names[name] = how if before is None or another else before | how
             if self._count > MANY_NAMES:
                 self._heard.clear()
                 self._count = 0

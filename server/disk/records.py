@@ -39,7 +39,8 @@ class Stat:
 class Change:
     """Something changed: look again. `kind` is asset, job, node, frame, project, share, config, upload,
     people, problems (the list of them), uses (what a file uses, or who uses it) or note (what people say of
-    a file). A companion: somebody else may have written what Croft keeps of this file."""
+    a file). A companion: somebody else may have written what Croft keeps of this file, or of
+    all files of a folder."""
 
     kind: str
     id: str  # an address, a job id, a node name, a project ident

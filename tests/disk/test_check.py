@@ -189,6 +189,23 @@ def test_a_folder_that_students_cannot_change(root: Path) -> None:
     assert ("rights", "data::green/shots/.croft") in found(root)
 
 
+def test_published_versions_lie_in_folders_that_are_closed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.chmod(root / "green/shots", 0o2775)
+    make_file(root, "green/shots/.croft/sh010.blend/versions/v001/version.json", b"{}")
+    closed = [root / "green/shots/.croft", root / "green/shots/.croft/sh010.blend"]
+    for folder in closed:
+        os.chmod(folder, 0o2755)
+    assert found(root) == []
+    # Restored by root, they are nobody's who could publish.
+    monkeypatch.setattr(os, "access", lambda path, mode: path not in closed)
+    assert found(root) == [
+        ("rights", "data::green/shots/.croft"),
+        ("rights", "data::green/shots/.croft/sh010.blend"),
+    ]
+
+
 def test_the_command(root: Path, tmp_path: Path) -> None:
     command = [
         sys.executable,

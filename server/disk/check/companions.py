@@ -33,8 +33,8 @@ class Companions:
             yield found
             return
         root = self.parts.share.root
-        if not any((root / base / entry.name / "versions").is_dir() for entry in found):
-            yield from self.parts.rights(base)  # else it is closed: versions are Croft's alone
+        closed = any((root / base / entry.name / "versions").is_dir() for entry in found)
+        yield from self.parts.rights(base, closed=closed)
         for entry in sorted(found, key=lambda entry: entry.name):
             if not entry.is_dir(follow_symlinks=False):
                 continue
@@ -49,8 +49,7 @@ class Companions:
         if isinstance(found, Problem):
             yield found
             return
-        if not any(entry.name == "versions" for entry in found):
-            yield from self.parts.rights(place)
+        yield from self.parts.rights(place, closed=any(entry.name == "versions" for entry in found))
         for entry in sorted(found, key=lambda entry: entry.name):
             inside = paths.join(place, entry.name)
             if entry.name.startswith(files.TEMPORARY):

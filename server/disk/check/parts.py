@@ -87,12 +87,22 @@ class Parts:
             yield self.problem("journal", place, text, mend)
         return events
 
-    def rights(self, place: str) -> Iterator[Problem]:
-        """Croft's own folders must be the group's, or students can't move or delete them over Samba."""
+    def rights(self, place: str, *, closed: bool = False) -> Iterator[Problem]:
+        """Croft's own folders must be the group's, or students can't move or delete them over Samba. But
+        those with published versions are `closed`: they are Croft's alone."""
         path = self.share.root / place
         try:
             st, above = os.stat(path), os.stat(path.parent)
         except OSError:
+            return
+        if closed:
+            if not os.access(path, os.W_OK):
+                yield self.problem(
+                    "rights",
+                    place,
+                    say("Published versions lie here, and Croft's own user can't write to the folder."),
+                    f"chown -R {os.geteuid()} '{path}'",
+                )
             return
         if not st.st_mode & stat.S_IWGRP and above.st_mode & stat.S_IWGRP:
             yield self.problem(

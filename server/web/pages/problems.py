@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bottle
 
 from server.disk import paths
 from server.disk.encoding import quote
-from server.disk.records import Problem
+from server.disk.records import Action, Problem
 from server.disk.speech import say as say_later
 from server.library.problems import of_project
 from server.web.languages import known, say
@@ -17,6 +17,9 @@ from server.web.pages import words
 from server.web.pages.listing import key
 from server.web.pages.shell import Shell
 from server.web.requests import Call
+
+if TYPE_CHECKING:
+    from server.library.people import User
 
 SHOWN = 50  # of one group
 GLYPHS = {
@@ -55,6 +58,10 @@ GROUPS: dict[str, tuple[str, str]] = {  # kind: title, and what it means; in the
     "orphan": (
         say_later("Files that are gone"),
         say_later("What was known of them stays until somebody says that it may go."),
+    ),
+    "protected": (
+        say_later("Protected files that were changed"),
+        say_later("What was published is kept. Say what was meant."),
     ),
     "incomplete": (say_later("Copies that never ended"), say_later("They are cut off, and aren’t used.")),
     "interrupted": (say_later("What was cut off"), say_later("A part of it may have been done.")),
@@ -182,9 +189,16 @@ def row(shell: Shell, call: Call, problem: Problem) -> dict[str, Any]:
                 "body": json.dumps(dict(act.body)),
             }
             for act in problem.actions
-            if user is not None and user.at_least(act.role)
+            if user is not None and user.at_least(act.role) and may_press(shell, problem, act, user)
         ],
     }
+
+
+def may_press(shell: Shell, problem: Problem, act: Action, user: User) -> bool:
+    """Whether this button is for this person: who unlocks a file is its owner or a supervisor."""
+    if problem.kind != "protected" or not act.path.endswith("/unlock"):
+        return True
+    return shell.services.protection.may_unlock(problem.address, user)
 
 
 def of_asset(shell: Shell, call: Call, address: str) -> list[dict[str, Any]]:

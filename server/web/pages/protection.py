@@ -23,7 +23,8 @@ def section(shell: Shell, a: dict[str, Any], user: User | None) -> dict[str, Any
     titles = shell.titles()
     student = user is not None and user.at_least("student")
     project = quote(a["project"], safe="")
-    goes_on = student and a["status"] == "ok" and a["kind"] != "sequence"
+    # Where it was changed, what stands below asks for more than that.
+    goes_on = student and a["status"] == "ok" and a["kind"] != "sequence" and not mark["changed"]
     owner = titles.get(a["owner"] or "", "")
     return {
         "since": since(mark, titles, shell),
@@ -40,6 +41,8 @@ def since(mark: dict[str, Any], titles: dict[str, str], shell: Shell) -> str:
     """'It is version 2, which Ana published today 14:05.'"""
     number = paths.version_number(mark["version"])
     who, when = titles.get(mark["who"], ""), words.when(mark["at"], shell.now())
+    if mark["changed"]:
+        return say("Version {n} is kept as it was published.", n=number) if number else say("It was changed.")
     if number and who:
         return say("It is version {n}, which {who} published {when}.", n=number, who=who, when=when)
     if number:
