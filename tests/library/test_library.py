@@ -463,6 +463,9 @@ def test_configured_projects_and_folders_of_two_shares(tmp_path: Path) -> None:
     assert not projects.get("film").here
     projects.prepare()
     assert (tmp_path / "data/2024/film/project.json").is_file()
+    assert (tmp_path / "data/2024/film/shots").is_dir()  # a new one has a folder for each of its types
+    assert not (tmp_path / "data/green/shots").exists()
+    assert not (tmp_path / "data/demo/shots").exists()
     assert projects.get("film").here
     inside = projects.of("data::2024/film/shots/a.blend")
     assert inside is not None

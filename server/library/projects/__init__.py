@@ -30,6 +30,7 @@ from .sets import DEFAULT_SET, EMPTY_SET, AssetSet, AssetType, State, read_set
 log = logging.getLogger(__name__)
 
 DEFAULT_SHARE = "data"
+DEMO = "demo"  # comes with every configuration, and begins empty
 MAX_BYTES = 4 << 20  # of project.json
 
 
@@ -109,7 +110,7 @@ class Projects:
 
     def prepare(self, folders: bool = False) -> None:
         """Make the folder and `project.json` of each configured project that lacks them, where it may;
-        `folders`: one for each of its types, too."""
+        `folders`: one for each of its types, too, which a new one has in any case; but for the demo's."""
         configured = self._settings.folder("projects")
         if configured is self._prepared:
             return
@@ -124,7 +125,8 @@ class Projects:
                 if self._store.path(address).exists():
                     continue
                 kept = {key: data[key] for key in ("title", "description", "licence", "set") if data.get(key)}
-                self._make(place, kept, folders)
+                new = name != DEMO and not self._store.path(place).exists()
+                self._make(place, kept, folders or new)
             except CroftError as error:
                 put_off = True
                 log.warning("project %s: %s", name, error.message)
