@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ TEMPLATE = "default.blend"  # of a type that has none
 COMPOSITE = "composite.blend"
 NAME_MOST, DESCRIPTION_MOST = 200, 20_000  # characters
 PACKED_MOST = 128 << 20  # bytes of a template
+OFFERED = 60  # files that a composite could load, shown to choose from
 LOADS_MOST = 16  # as many as the composite has places for
 TRIES = 1000  # numbers behind a made name
 NOT_COPIED = frozenset({  # what a copy's record doesn't take over
@@ -45,12 +47,27 @@ class Plan:
 
 
 class Creation:
-    """Makes assets. Thread-safe; holds nothing."""
+    """Makes assets. Thread-safe; keeps nothing but what it was asked for last."""
 
     def __init__(self, store: Store, projects: Projects, assets: Assets) -> None:
         self._store = store
         self._projects = projects
         self._assets = assets
+        self._loadable: dict[str, tuple[int, list[str]]] = {}  # project -> as of when, addresses
+
+    def loadable(self, project: Project) -> list[str]:
+        """Scenes that a composite could load, by name: the first of those that were rendered. Cheap while
+        nothing of the project changes."""
+        generation = self._store.index.generation_of(paths.top_of(project.address))
+        kept = self._loadable.get(project.ident)
+        if kept is None or kept[0] != generation:
+            rendered = (
+                entry.address
+                for entry in self._assets.find(project.ident, "kind:scene")
+                if entry.jobs and renders.rendered(self._store, entry.address)
+            )
+            kept = self._loadable[project.ident] = (generation, list(islice(rendered, OFFERED)))
+        return kept[1]
 
     def plan(self, project: str, name: str, type: str, file_name: str = "") -> Plan:
         """Where an asset of that name would go. BadInput for a file name that can't be."""

@@ -9,15 +9,14 @@ import bottle
 from server.disk.encoding import quote
 from server.disk.errors import CroftError
 from server.disk.speech import key, say
-from server.library.creation import LOADS_MOST, renders
+from server.library.creation import LOADS_MOST
 from server.web.pages.shell import Shell, all_values
 from server.web.requests import Call
 
 if TYPE_CHECKING:
-    from server.library.projects import AssetType, Project
+    from server.library.projects import AssetType
 
 COMP = "comp"
-OFFERED = 60  # files that a composite could load, shown to choose from
 ABOUT = {  # of the types that come with Croft
     "char": key("Somebody who acts in the film."),
     "prop": key("A thing that is used or stands around."),
@@ -41,6 +40,7 @@ def page(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
     types = types or list(words.offered_types)
     asked = call.query.get("type") or (COMP if chosen else "")
     first = next((kind.ident for kind in types if kind.ident in (asked, "shot")), words.default_type)
+    loadable = [] if chosen else shell.services.creation.loadable(project)
     picked = asked if any(kind.ident == asked for kind in types) else first
     width, height = words.resolution
     return shell.page(
@@ -54,7 +54,7 @@ def page(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
         size=f"{width} × {height}" if width else "",
         chosen=chosen[:LOADS_MOST],
         loads_most=LOADS_MOST,
-        offered=[] if chosen else loadable(shell, project),
+        offered=[(one, name_of(shell, one)) for one in loadable],
         comp=COMP,
         people=sorted(shell.titles().items(), key=lambda pair: pair[1].casefold()),
         mine=user.ident,
@@ -73,14 +73,3 @@ def name_of(shell: Shell, address: str) -> str:
         return str(shell.services.assets.view(shell.services.assets.get(address))["name"])
     except CroftError:
         return ""
-
-
-def loadable(shell: Shell, project: Project) -> list[tuple[str, str]]:
-    """Files whose renders a composite could load, by name: those that were rendered."""
-    services, found = shell.services, []
-    for row in services.assets.rows(project.ident, "kind:scene"):
-        if row.entry.jobs and renders.rendered(services.store, row.entry.address):
-            found.append((row.entry.address, name_of(shell, row.entry.address)))
-            if len(found) == OFFERED:
-                break
-    return found
