@@ -23,6 +23,7 @@ from server.disk.records import Stat
 FILE_MODE = 0o664
 FOLDER_MODE = 0o2775  # setgid: what is made inside belongs to the folder's group
 OWN_MODE = 0o2755  # of folders whose content nobody but Croft's own user changes
+HELD_MODE = 0o3775  # of those where the group adds files, and takes away or renames its own alone
 TEMPORARY = ".croft-tmp-"  # a dot-file: listings, scans and Samba's clients skip it
 COPY_BYTES = 1 << 20
 

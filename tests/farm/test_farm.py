@@ -22,7 +22,7 @@ def test_a_job_from_submission_to_its_sum(world: World, farm: Farm, node: Node, 
     snapshot = world.root / "demo/shots" / f".sh010.{job_id}.blend"
     assert snapshot.read_bytes() == world.path(SCENE).read_bytes()
     folder = world.path(view["folder"])
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o2775
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o3775
 
     for frame in (1, 2, 3, 4):
         task = node.one()

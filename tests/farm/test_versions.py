@@ -64,8 +64,8 @@ def test_current_leads_to_the_approved_one_else_to_the_newest(
     told = record(world, "v001")
     assert (told["approved"], told["approved_by"], told["comment"]) == (True, "sam", "good")
     assert told["approved_at"].endswith("Z")
-    modes = [(world.root / PLACE / inside).stat().st_mode & 0o777 for inside in ("", "v001", "v001.json")]
-    assert modes == [0o755, 0o755, 0o644]  # Croft's own: nobody else changes it, or has its name
+    modes = [(world.root / PLACE / inside).stat().st_mode & 0o7777 for inside in ("", "v001", "v001.json")]
+    assert modes == [0o3775, 0o2755, 0o644]  # Croft's own: nobody else changes it, or has its name
     assert (world.root / PLACE / "v001/sh010.0001.png").stat().st_mode & 0o777 == 0o644
     assert current(world) == "v001"
     farm.judge(SCENE, "v002", "sam", True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from server.cli.client import CallFailed
-from tests.nas.kit import STUDENTS, Nas, as_user, wait_for
+from tests.nas.kit import STUDENTS, Nas, as_user, nas, wait_for
 
 SCENE = b"BLENDER-v304" + b"\0" * 200 + b"ENDB" + b"\0" * 20
 OTHER = SCENE.replace(b"v304", b"v305")
@@ -21,13 +21,17 @@ URL = f"/api/assets/{ADDRESS}"
 HERE = "demo/characters/.croft/fox.blend/versions/v001"
 
 
-@pytest.mark.parametrize("policy", ["", pytest.param("mfs", marks=pytest.mark.soak)], ids=["folder", "pool"])
-def test_a_published_file_survives_samba_the_machine_and_the_api(
-    make_nas: Callable[..., Nas], policy: str, tmp_path: Path
-) -> None:
-    school = make_nas(policy)
-    if school.user == "root":
-        pytest.skip("what root makes shows nothing of Croft's own user")
+@pytest.fixture(
+    scope="module", params=["", pytest.param("mfs", marks=pytest.mark.soak)], ids=["folder", "pool"]
+)
+def school(request: pytest.FixtureRequest, needs: Callable[[str], str]) -> Iterator[Nas]:
+    with nas(needs, request.param) as made:
+        if made.user == "root":
+            pytest.skip("what root makes shows nothing of Croft's own user")
+        yield made
+
+
+def test_a_published_file_survives_samba_the_machine_and_the_api(school: Nas, tmp_path: Path) -> None:
     scene, other = tmp_path / "fox.blend", tmp_path / "other.blend"
     scene.write_bytes(SCENE)
     other.write_bytes(OTHER)
@@ -120,4 +124,43 @@ def test_a_published_file_survives_samba_the_machine_and_the_api(
     school.until(moved, "ok")
     assert [row["id"] for row in school.api.all(f"/api/assets/{moved}/versions")] == ["v001"]
     # Nothing of all this is a fault.
+    school.run("check", "--data", str(school.data))
+
+
+def test_renders_keep_their_names_and_an_approved_one_its_frames(school: Nas, tmp_path: Path) -> None:
+    scene, other = tmp_path / "sh010.blend", tmp_path / "other.png"
+    scene.write_bytes(SCENE)
+    other.write_bytes(b"painted over")
+    school.ana(f'mkdir demo/shots; put "{scene}" demo/shots/sh010.blend')
+    shot = "data::demo/shots/sh010.blend"
+    school.until(shot, "ok")
+    wait_for(lambda: (school.asset(shot) or {}).get("uuid"), "it has no record")
+    # Given a render with a frame in it, as a computer of Croft's user has made it
+    school.api.post("/api/jobs", {"file": shot, "frames": "1", "type": "test-pattern"})
+    place = school.data / "demo/shots/render/sh010"
+    frame = place / "v001/sh010.0001.png"
+    subprocess.run([*as_user(school.user), "sh", "-c", f"umask 002; printf picture > '{frame}'"], check=True)
+    inside = "demo/shots/render/sh010"
+    named = [
+        f"rename {inside}/v001 {inside}/mine",
+        f"rename {inside}/v001.json {inside}/mine.json",
+        f"rename {inside} demo/shots/render/mine",
+        f'put "{other}" {inside}/v001.json',
+        f"del {inside}/v001/sh010.0001.png",
+        f"deltree {inside}",
+    ]
+    for words in named:
+        said = school.ana.ask(words)
+        assert "NT_STATUS" in said.stdout + said.stderr, f"{words}: {said.stdout}{said.stderr}"
+        assert frame.read_bytes() == b"picture", words
+    # What a student's own Blender writes there is hers.
+    school.ana(f'put "{other}" {inside}/own.0001.png; del {inside}/own.0001.png')
+    # When it is approved, then its frames can't be painted over either.
+    school.api._json("PATCH", f"/api/assets/{shot}/versions/render-v001", b'{"approved": true}')
+    assert os.readlink(place / "current") == "v001"
+    for words in (*named, f'put "{other}" {inside}/v001/sh010.0001.png', f'put "{other}" {inside}/v001/x.png',
+                  f"rename {inside}/current {inside}/other", f"del {inside}/current"):  # fmt: skip
+        said = school.ana.ask(words)
+        assert "NT_STATUS" in said.stdout + said.stderr, f"{words}: {said.stdout}{said.stderr}"
+        assert frame.read_bytes() == b"picture", words
     school.run("check", "--data", str(school.data))

@@ -52,7 +52,8 @@ def make(store: Store, address: str, record: dict[str, Any]) -> tuple[str, str]:
         name = paths.version_folder(_highest(place) + 1, site)
         try:
             os.mkdir(place / name)
-            _open_to_group(place / name)
+            for made in (place.parent, place, place / name):
+                _open_to_group(made)
             files.sync_folder(place)
         except OSError as error:
             files.fail(error, place / name)
@@ -254,7 +255,7 @@ def _close(place: Path, name: str) -> None:
     place, as far as its files are ours to close."""
     with contextlib.suppress(OSError):
         os.chmod(place / name, files.OWN_MODE)
-        os.chmod(place, files.OWN_MODE)
+        os.chmod(place, files.HELD_MODE)  # people's own pictures may lie there, too
         with os.scandir(place / name) as entries:
             for entry in entries:
                 if entry.is_file(follow_symlinks=False):
@@ -263,10 +264,11 @@ def _close(place: Path, name: str) -> None:
 
 
 def _open_to_group(folder: Path) -> None:
+    """Computers and people write their own into it; what is another's keeps its name there."""
     group = os.stat(folder.parent).st_gid
     try:
         if os.stat(folder).st_gid != group:
             os.chown(folder, -1, group)
-        os.chmod(folder, files.FOLDER_MODE)
+        os.chmod(folder, files.HELD_MODE)
     except OSError:
         pass  # not in that group, or a file system without modes
