@@ -8,16 +8,12 @@ they ask for it. Other rooms register further sources (see `Source`).
 from __future__ import annotations
 
 import os
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from server.disk import checkpoints, deletions, files, intents, paths
-from server.disk.errors import BadInput, Conflict, CroftError, Forbidden, NotFound
-from server.disk.intents import Intent
+from server.disk.errors import BadInput, Conflict, Forbidden, NotFound
 from server.disk.records import Stat
 from server.disk.speech import say
 from server.disk.store import Store
@@ -30,71 +26,15 @@ from ..projects import Projects
 from ..protection import Protection
 from ..publishing import Finding, Validations
 from . import frozen, publication, rendered
+from .kept import Kept, size_of
 from .naming import beside_name, files_of, label, renamed
 from .olds import Olds
 from .publication import Published, Refused
+from .records import Deleted, Restored, Save, Source, save_of
 
 __all__ = ["Deleted", "Published", "Refused", "Restored", "Save", "Saves", "Source"]
 
 COMMENT_CHARACTERS = 2000
-KEPT_INTENTS = 20_000  # read ones that are remembered
-
-
-@dataclass(frozen=True, slots=True)
-class Save:
-    """One state of a file that can be brought back."""
-
-    id: str
-    kind: str  # checkpoint, deleted, version, render, backup
-    at: str  # RFC 3339, UTC
-    who: str = ""
-    comment: str = ""
-    size: int | None = None
-    hash: str = ""
-    until: str = ""  # it was so at this time still, as a backup knows; '' where nothing says it
-
-    def view(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """What came of it: the file's address, and the id of the save that its content before became ('':
-    there was none). Restoring that one is the undo."""
-
-    address: str
-    kept: str
-    beside: bool = False
-    was_missing: bool = False  # the file; its record was there
-
-
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """A deletion that can be undone."""
-
-    folder: str  # address of old/<id>
-    address: str  # where the file was, and would be again
-    kind: str  # file or record
-    at: str
-    who: str
-    size: int | None = None
-
-    def view(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-class Source(Protocol):
-    """Where further saves come from: backups. The ids begin with a word of the source's own and '-'."""
-
-    def list(self, address: str) -> Sequence[Save]: ...
-
-    def open(self, address: str, id: str) -> Path:
-        """The saved file, or for a sequence the folder of its frames. NotFound."""
-        ...
-
-    def check(self, address: str, user: User | None) -> None:
-        """Forbidden to who may not see or bring back its saves of this file."""
-        ...
 
 
 class Saves:
@@ -114,8 +54,7 @@ class Saves:
         self._protection = protection
         self.validations = validations or Validations(store, projects, assets)
         protection.holds = lambda address, hashed: frozen.holding(store, address, hashed)
-        self._lock = threading.Lock()
-        self._read: OrderedDict[str, tuple[tuple[int, int], Intent | None]] = OrderedDict()
+        self._kept = Kept(store)
         self._olds = Olds(store)
         self.sources: list[Source] = []
 
@@ -171,16 +110,16 @@ class Saves:
         """What a file, or one that is missing, can be brought back to; newest first."""
         paths.parse(address)
         found = [
-            _save(
+            save_of(
                 paths.name_of(intent.aside),
                 "checkpoint" if intent.data["what"] == checkpoints.WHAT else "deleted",
-                {**intent.data, "size": _size(intent)},
+                {**intent.data, "size": size_of(intent)},
             )
-            for intent in self._intents_of(address)
+            for intent in self._kept.of(address)
         ]
         versions = frozen.listed(self._store, address)
         copies = (record for record in versions if not record.get("in_place"))
-        found += [_save(str(record["version"]), "version", record) for record in copies]
+        found += [save_of(str(record["version"]), "version", record) for record in copies]
         found += [save for save, _ in self._renders(address)]
         for source in self.sources if sources is None else sources:
             found += source.list(address)
@@ -210,7 +149,7 @@ class Saves:
     def open(self, address: str, id: str, user: User | None = None) -> dict[str, Path]:
         """The content of a save, by the names that its files had. NotFound; Forbidden to this user."""
         if intents.is_ident(id):
-            for intent in self._intents_of(address):
+            for intent in self._kept.of(address):
                 if paths.name_of(intent.aside) == id:
                     return checkpoints.content_of(intent)
         elif paths.version_number(id) is not None:
@@ -252,7 +191,7 @@ class Saves:
     def deleted_in(self, folder: str) -> Iterator[Deleted]:
         """Deletions of one folder that can be undone."""
         share, inside = paths.parse(folder)
-        for intent in self._intents_in(share, paths.join(inside, paths.OLD)):
+        for intent in self._kept.within(share, paths.join(inside, paths.OLD)):
             if intent.data["what"] in deletions.WHAT and not intent.data.get("restored"):
                 yield Deleted(
                     paths.address(share, intent.aside),
@@ -260,7 +199,7 @@ class Saves:
                     "record" if intent.data["what"] == "forget" else "file",
                     str(intent.data.get("at", "")),
                     str(intent.data.get("who", "")),
-                    _size(intent),
+                    size_of(intent),
                 )
 
     def folders_with_old(self, folder: str) -> Iterator[str]:
@@ -392,7 +331,7 @@ class Saves:
         share = paths.parse(address)[0]
         said: dict[str, Any] = {}
         if intents.is_ident(id):
-            for intent in self._intents_of(address):
+            for intent in self._kept.of(address):
                 if paths.name_of(intent.aside) == id:
                     beside = paths.sidecar_of(paths.name_of(str(intent.data["inside"])))
                     said = self._store.read_json(paths.address(share, paths.join(intent.aside, beside)))
@@ -405,56 +344,6 @@ class Saves:
         fields = {key: value for key, value in said.items() if key in FIELDS and key not in closed}
         if fields:
             self._store.edit(address, fields, who=user.ident)
-
-    def _intents_of(self, address: str) -> Iterator[Intent]:
-        """Checkpoints and deletions of a file: in `old/` beside it, and where it was before it moved."""
-        share, inside = paths.parse(address)
-        entry = self._store.index.get(address)
-        uuid = entry.facts.uuid if entry is not None and entry.facts is not None else ""
-        name = paths.name_of(inside)
-        seen = set()
-        for intent in self._intents_in(share, paths.join(paths.folder_of(inside), paths.OLD)):
-            own = uuid and intent.data.get("uuid") == uuid
-            if own or paths.name_of(str(intent.data["inside"])) == name:
-                seen.add(paths.name_of(intent.aside))
-                if checkpoints.content_of(intent):
-                    yield intent
-        for event in self._store.history(address):
-            kept = event.get("kept")
-            if isinstance(kept, str) and paths.name_of(kept) not in seen and paths.SEPARATOR in kept:
-                seen.add(paths.name_of(kept))
-                other, aside = kept.split(paths.SEPARATOR, 1)
-                found = self._intent(share, aside) if other == share else None
-                if found is not None and (not uuid or found.data.get("uuid") == uuid):
-                    yield found
-
-    def _intents_in(self, share: str, old: str) -> Iterator[Intent]:
-        for ident in intents.names(self._store.share(share).root / old):
-            if intents.is_ident(ident):
-                intent = self._intent(share, paths.join(old, ident))
-                if intent is not None and intent.data.get("done"):
-                    yield intent
-
-    def _intent(self, share: str, aside: str) -> Intent | None:
-        """What lies in a folder of `old/`, remembered until its intent changes."""
-        key = paths.address(share, aside)
-        try:
-            st = os.stat(self._store.share(share).root / aside / intents.INTENT)
-        except OSError:
-            return None
-        stamp = (st.st_mtime_ns, st.st_ino)
-        known = self._read.get(key)
-        if known is not None and known[0] == stamp:
-            return known[1]
-        try:
-            intent = intents.read(self._store.share(share), aside)
-        except CroftError:
-            intent = None
-        with self._lock:
-            self._read[key] = (stamp, intent)
-            if len(self._read) > KEPT_INTENTS:
-                self._read.popitem(last=False)
-        return intent
 
     def _renders(self, address: str) -> Iterator[tuple[Save, Path]]:
         """The snapshots that renders were made of."""
@@ -477,23 +366,6 @@ def _lets(source: Source, address: str, user: User | None) -> bool:
     except Forbidden:
         return False
     return True
-
-
-def _save(id: str, kind: str, said: Mapping[str, Any]) -> Save:
-    at, who, comment, hashed = (str(said.get(key) or "") for key in ("at", "who", "comment", "hash"))
-    size = said.get("size")
-    return Save(id, kind, at, who, comment, size if isinstance(size, int) else None, hashed)
-
-
-def _size(intent: Intent) -> int | None:
-    size = intent.data.get("size")
-    if isinstance(size, int):
-        return size
-    own = [known for name, known in intent.data["names"].items() if checkpoints.is_own(intent, name)]
-    try:
-        return sum(int(known[1]) for known in own) if own else None
-    except (TypeError, ValueError, IndexError):
-        return None
 
 
 def _checked(comment: str) -> str:

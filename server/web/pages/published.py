@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.disk import paths
+from server.disk.speech import say as say_later
 from server.library.assets import tells_of
 from server.library.in_place import Difference
 from server.library.publishing import Finding
@@ -56,7 +57,7 @@ def form(shell: Shell, a: Thing, records: list[Thing]) -> Thing:
     return {
         "about": about,
         "may": not same and not stopped,
-        "findings": [] if same else [row(finding) for finding in look.findings],
+        "findings": [] if same else [*map(row, look.findings), *([] if look.sure else [reading()])],
         "despite": sorted({finding.id for finding in look.of("warning")}),
     }
 
@@ -69,6 +70,11 @@ def row(finding: Finding) -> Thing:
         "text": known(finding.text),
         "todo": known(finding.todo),
     }
+
+
+def reading() -> Thing:
+    """Said of a file that was saved a moment ago."""
+    return row(Finding("", "note", say_later("It was saved a moment ago, and is still being looked at.")))
 
 
 def is_unchanged(shell: Shell, a: Thing, newest: Thing) -> bool:
