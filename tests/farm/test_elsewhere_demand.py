@@ -199,6 +199,43 @@ def test_a_rule_says_which_computers_may_have_a_job(
     assert farm.view(job)["where"] is None
 
 
+def test_what_overflows_is_asked_for_as_far_as_it_takes(
+    world: World, farm: Farm, submit: Callable[..., str]
+) -> None:
+    """Two computers here, frames of ten minutes, two hours allowed: the estimates say how many must help."""
+    own = [Node(farm, name, world.root) for name in ("n1", "n2")]
+    here_for_long(world, *own)
+    rule(world, {"if": {"queue_hours_over": 2}, "then": "overflow"}, {"then": "local"})
+    bridge = Bridge(world, farm)
+    job = submit("1-60")
+
+    def wanted() -> int:
+        for node in own:
+            node.say({"id": "info"})
+        farm.places.here.work_out()
+        return bridge.wants().get(job, 0)
+
+    # Nobody knows yet how long a frame takes
+    assert wanted() == 0
+    assert farm.view(job)["where"]["reason"] == "it is rendered here"
+    # The first one says it: nearly five hours here
+    task = own[0].one()
+    assert own[0].answer_to(own[0].render(task, time=600.0))["id"] == "accepted"
+    assert wanted() == 3
+    assert "here alone it would take 5.0 hours, and 2 are allowed" in farm.view(job)["where"]["reason"]
+    # And what computers elsewhere are at counts for them, not for those here
+    there = [far(farm, world, f"r{n}") for n in range(3)]
+    tasks = [node.one() for node in there]
+    bridge.start(job, 3, "running")
+    assert wanted() == 3
+    # A short one overflows nothing
+    for node, task in zip(there, tasks, strict=True):
+        assert node.answer_to(node.render(task, time=600.0))["id"] == "accepted"
+    farm.skip(job, range(24, 60), "anna")
+    until(lambda: wanted() == 0)
+    assert there[0].ask() == []
+
+
 def test_rfam_s_prenode_is_told_of_what_may_leave_the_house(
     world: World, farm: Farm, submit: Callable[..., str]
 ) -> None:

@@ -28,6 +28,7 @@ from server.farm.elsewhere.bridges import STATES
 from server.farm.farm.forecast import Here
 from server.farm.jobs import states
 from server.farm.jobs.job import Claim, Job
+from server.farm.nodes.node import MAY_WORK
 from server.farm.policy import Decision, FarmFacts, JobFacts, Rules
 from server.farm.scheduler import Means, Need, misfit
 from server.farm.statistics import moments
@@ -39,6 +40,7 @@ ASKED_S = 0.5  # how old a decision may be that a prenode is answered from
 SHARE = 25.0  # it is idle for so many times as long as deciding took
 SOON_S = 120.0  # who is done with a frame sooner begins another before a computer elsewhere would
 PATIENCE_S = 2.0  # who tries rules out waits at most so long for how long the queue is
+TAKING = (*MAY_WORK, "waking")  # states of a computer that begins a frame soon
 EVERYWHERE = Decision()
 
 
@@ -211,7 +213,7 @@ class Places:
         now, wall, heartbeat_s = board.monotonic(), board.wall(), board.nodes.heartbeat_s()
         found: Counter[Means] = Counter()
         for node in board.nodes.present():
-            if not node.means.place and node.may_work(now, heartbeat_s):
+            if not node.means.place and node.state(now, heartbeat_s) in TAKING:
                 claims = [claim for _, claim in list(node.held.values())]
                 late = sum(_left_s(claim, wall) > SOON_S for claim in claims)
                 found[node.means] += max(0, node.slots - late)

@@ -146,7 +146,7 @@ def row(view: View, now: datetime.datetime, may: bool = False) -> dict[str, Any]
         "load": load(view) if state not in GONE else "",
         "memory": memory(view) if state not in GONE else "",
         "temperature": degrees(view) if state not in GONE else "",
-        "groups": ", ".join(view.get("groups") or []),
+        "groups": ", ".join([*(view.get("groups") or []), *filter(None, [view.get("prenode")])]),
         "seen": say("now") if state not in GONE else words.when(view.get("seen"), now) or say("never"),
         "act": act(view) if may else None,
     }
