@@ -83,6 +83,22 @@ def test_as_many_are_asked_for_as_the_house_s_own_leave(
     assert row["reason"]
 
 
+def test_who_is_busy_for_long_is_not_waited_for(world: World) -> None:
+    at = [1_700_000_000.0]
+    farm = world.open(wall=lambda: at[0])
+    own = Node(farm, "n1", world.root)
+    here_for_long(world, own)
+    bridge = Bridge(world, farm)
+    job = farm.view(farm.submit("anna", {"file": "data::demo/shots/sh010.blend", "frames": "1-2"}))["id"]
+    task = own.one()
+    assert bridge.wants() == {}, "its one computer begins the other frame soon"
+    at[0] += 600
+    own.say({"id": "report", "uuid": task["uuid"], "frame": task["frame"], "progress": 0.5})
+    assert bridge.wants() == {job: 1}
+    own.say({"id": "report", "uuid": task["uuid"], "frame": task["frame"], "progress": 0.9})
+    assert bridge.wants() == {}
+
+
 def test_what_is_over_is_said_and_what_is_paused_loses_its_waiting_ones(
     world: World, farm: Farm, submit: Callable[..., str]
 ) -> None:
@@ -187,6 +203,9 @@ def test_a_rule_says_which_computers_may_have_a_job(
     rule(world, {"then": "elsewhere"})
     assert own.ask() == []
     assert bridge.wants() == {job: 3}
+    works = zip(farm.board.live[job].job.stages, farm.board.live[job].works, strict=True)
+    asked = {stage.name: work.need.where for stage, work in works}
+    assert asked == {"render": "elsewhere", "preview": ""}, "what nobody waits for may always be done here"
     until(lambda: farm.view(job)["where"]["here"] is False)
     assert there.one()["job"] == job
     world.clock.now += 61
@@ -228,6 +247,7 @@ def test_what_overflows_is_asked_for_as_far_as_it_takes(
     tasks = [node.one() for node in there]
     bridge.start(job, 3, "running")
     assert wanted() == 3
+    assert 56 * 300 < farm.places.here.left()[job] < 58 * 300
     # A short one overflows nothing
     for node, task in zip(there, tasks, strict=True):
         assert node.answer_to(node.render(task, time=600.0))["id"] == "accepted"

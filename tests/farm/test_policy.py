@@ -89,8 +89,9 @@ def test_overflow_asks_for_as_many_as_hold_the_time() -> None:
     assert (soon.where, soon.elsewhere) == ("here", 0)
     # What overflowed does so until it is well below, so that nothing is started and ended by turns
     still = replace(JOB, hours=1.9, there=2, rule=1)
-    assert where(still, rule, farm=FarmFacts(queue_hours=1.9)).where == ""
-    assert where(replace(still, hours=1.7), rule, farm=FarmFacts(queue_hours=1.7)).where == ""
+    assert where(still, rule, farm=FarmFacts(queue_hours=1.9)).rule == 1
+    assert where(replace(still, hours=1.7), rule, farm=FarmFacts(queue_hours=1.9)).elsewhere == 0
+    assert where(replace(still, hours=1.7), rule, farm=FarmFacts(queue_hours=1.7)).rule == 0
     assert where(replace(JOB, hours=1.7), rule, farm=FarmFacts(queue_hours=1.7)).rule == 0
 
 
