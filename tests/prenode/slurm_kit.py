@@ -163,6 +163,8 @@ class Slurm:
             daemon=self._free[1],
         )
         (self.folder / "slurm.conf").write_text(conf)
+        # Nothing here uses control groups; this plugin alone starts in a container that has none to give.
+        (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
 
     def _munge(self) -> list[str]:
         folder = self.folder / "munge"
