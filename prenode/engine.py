@@ -37,6 +37,7 @@ KEYS: Dict[str, Tuple[type, str]] = {
     "cancel": (list, "The command that takes {ids} back, whether they wait or run."),
     "cancel_waiting": (list, "The same for those alone that still wait."),
     "states": (dict, "The engine's words for states -> " + ", ".join(STATES) + "."),
+    "reasons": (dict, "The engine's words for reasons -> what they mean."),
     "requirements": (dict, "Label -> options that ask for a machine with it; memory_mb has a {value}."),
     "machines": (list, "The command that lists the machines."),
     "machine": (str, "A regular expression for one of them: machine; state and why if they are told."),
@@ -151,11 +152,16 @@ class Engine:
             word = told["state"].strip()
             state = self._states.get(word, "running")
             why = told.get("why", "").strip()
-            why = "" if why in ("None", "(null)") else why
+            why = "" if why in ("None", "(null)") else self._plain(why)
             if word not in self._states:
                 why = word
             for index in numbers(told.get("index", "")):
                 yield Item(told["id"], index, told["name"].strip(), state, why, told.get("host", "").strip())
+
+    def _plain(self, why: str) -> str:
+        """The engine's word for a reason, with what it means before it, where the file tells that."""
+        meant: str = self._told.get("reasons", {}).get(re.split(r"\W", why, maxsplit=1)[0], "")
+        return f"{meant} ({why})" if meant else why
 
     def _argv(self, key: str, given: Mapping[str, str], lists: Mapping[str, Sequence[str]]) -> List[str]:
         known = {**self._given, **given}

@@ -26,7 +26,8 @@ from typing import Any, Dict, List, Optional
 
 HERE = Path(__file__).resolve().parent
 BEAT_S = 20.0  # how often it shows that it lives
-LOOK_S = 2.0  # how often it looks whether it is to stop
+LOOK_S = 0.5  # how often it looks whether the node has ended, or is to
+TOLD_S = 1.0  # for the node to have heard by itself that it is to end
 IDLE = 75  # the node's exit code where it has delivered nothing
 RENDER_S = 180.0
 # The smallest render there is: enough to see that Blender and all its libraries are there.
@@ -59,6 +60,7 @@ class Far:
         self.folder, self.prenode, self.name = folder, prenode, run
         self.host = socket.gethostname().partition(".")[0] or "node"
         self._told = threading.Event()  # to end, from outside
+        self._stopping = threading.Event()  # the node knows, and gives its claims back
         self._last = ""
         self._process: Optional["subprocess.Popen[bytes]"] = None
 
@@ -96,16 +98,20 @@ class Far:
         )
         reader = threading.Thread(target=self._read, daemon=True)
         reader.start()
-        stop, passed_on, beat_at = begun.with_suffix(".stop"), False, time.monotonic()
+        stop, beat_at, told_at = begun.with_suffix(".stop"), time.monotonic(), float("inf")
         while True:
             try:
-                code = self._process.wait(LOOK_S / 4)
+                code = self._process.wait(LOOK_S)
                 break
             except subprocess.TimeoutExpired:
                 pass
-            if not passed_on and (self._told.is_set() or stop.exists()):
+            if stop.exists():
                 self._told.set()
-                passed_on = True
+            if self._told.is_set():
+                told_at = min(told_at, time.monotonic())
+            # Slurm tells every process of a job, others only this one; a node that is told twice breaks off.
+            if time.monotonic() - told_at > TOLD_S and not self._stopping.is_set():
+                self._stopping.set()
                 self._process.terminate()  # it gives its claims back
             if time.monotonic() - beat_at > BEAT_S:
                 beat_at = time.monotonic()
@@ -120,6 +126,8 @@ class Far:
         for line in self._process.stderr:
             text = line.decode("utf-8", "replace").strip()
             self._last = re.sub(r"^\d\d:\d\d:\d\d ", "", text) or self._last
+            if "stopping: " in text:
+                self._stopping.set()
             print(text, file=sys.stderr, flush=True)
 
 

@@ -108,6 +108,11 @@ class BridgeFarm(RealFarm):
         """Frames by the node that did them, as the journal has it."""
         return Counter(str(event["node"]) for event in self.events(job, "done"))
 
+    def told_to_end(self) -> list[int]:
+        """How the nodes over there ended that were told to."""
+        marks = [json.loads(path.read_text()) for path in self.folder.glob("over there/runs/*.ended")]
+        return [mark["code"] for mark in marks if mark["told"]]
+
     def expect_once(self, ident: str, frames: int) -> Record:
         """Every frame is there, was accepted once, and nothing else lies beside it."""
         job = self.wait_for(ident, "done")

@@ -76,13 +76,14 @@ def test_slurms_listing_is_read_with_arrays_and_reasons(tmp_path: Path) -> None:
     items = shipped("slurm", tmp_path, SQUEUE).list("croft.lab.")
     assert [(item.id, item.index, item.state, item.why, item.host) for item in items] == [
         ("12", 1, "running", "", "c01"),
-        ("12", 2, "waiting", "Resources", ""),
-        ("12", 3, "waiting", "Resources", ""),
-        ("12", 4, "waiting", "Resources", ""),
-        ("13", 1, "lost", "NodeDown", "c02"),
+        ("12", 2, "waiting", "no machine is free (Resources)", ""),
+        ("12", 3, "waiting", "no machine is free (Resources)", ""),
+        ("12", 4, "waiting", "no machine is free (Resources)", ""),
+        ("13", 1, "lost", "its machine went down (NodeDown)", "c02"),
     ]
     (other,) = shipped("slurm", tmp_path, SQUEUE).list("somebody")
-    assert other.why == "ReqNodeNotAvail, UnavailableNodes:c[01-02]"
+    why = "the machines that it needs are away (ReqNodeNotAvail, UnavailableNodes:c[01-02])"
+    assert other.why == why
 
 
 def test_grid_engines_listing_is_read_with_its_ranges(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def test_the_cluster_does_what_two_computers_here_leave_and_every_frame_is_done_
     assert by["near1"]
     assert by["near2"]
     until(lambda: not slurm.jobs())  # they end when there is nothing more to do
+    assert set(farm.told_to_end()) <= {0, 75}  # each had given its frames back
     # A second one is cancelled in its middle, and nothing of it stays over there.
     other = farm.pattern(200, 0.5)
     until(lambda: far(farm, other) >= 1)
