@@ -71,12 +71,14 @@ def test_as_many_are_asked_for_as_the_house_s_own_leave(
     # A computer elsewhere that is at a frame is one of those that are wanted
     bridge.start(job, 57)
     there = far(farm, world, "r0")
-    got = there.one()
-    assert bridge.wants() == {job: 57}
+    got, later = there.ask(2)  # it has the next one already
+    assert bridge.wants() == {job: 56}
     own[1].say({"id": "info"})
     own[0].say({"id": "report", "uuid": task["uuid"], "frame": task["frame"]})
     assert there.deliver(got)["id"] == "accepted"
     assert bridge.wants() == {job: 56}
+    assert there.deliver(later)["id"] == "accepted"
+    assert bridge.wants() == {job: 55}
     assert own[0].deliver(task)["id"] == "accepted"
     (row,) = bridge.ask()["demand"]
     assert (row["name"], row["project"]) == ("sh010", "demo")

@@ -220,12 +220,12 @@ class Places:
         return found
 
     def _there(self) -> Counter[str]:
-        """Of each job, how many of its tasks are with computers elsewhere."""
+        """Of each job, how many computers elsewhere are at it. What they hold for later counts for none."""
         found: Counter[str] = Counter()
         for node in self._board.nodes.present():
             if node.means.place:
                 self.bridges.meet(node.place, node.run)
-                found.update(job for job, _ in list(node.held.values()))
+                found.update([job for job, _ in list(node.held.values())][: node.slots])
         return found
 
     def _apply(self) -> None:

@@ -24,7 +24,7 @@ class JobFacts:
     requires: frozenset[str] = frozenset()
     waiting: int = 0  # tasks that could be begun now
     here: int = 0  # of these: what the house's own computers begin before others could
-    there: int = 0  # tasks that computers elsewhere are at
+    there: int = 0  # computers elsewhere that are at it
     hours: float | None = None  # until the house's own computers alone would be done with it; None: not known
     task_s: float | None = None  # of a task on a usual computer
     rule: int = 0  # that decided when it was looked at last
