@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from server.disk import files
-from server.disk.errors import DiskFull
+from server.disk.errors import Busy, DiskFull
 from server.library.dependencies import Dependencies, Use
 from server.library.names import Pattern
 from server.library.projects.sets import read_set
@@ -278,6 +278,21 @@ def test_a_full_disk_leaves_no_version(shop: Shop) -> None:
             for frozen in place.iterdir():
                 frozen.unlink()
             place.rmdir()
+
+
+def test_a_copy_that_is_still_coming_waits(shop: Shop) -> None:
+    """What has an end is known by it; what has none, by being quiet."""
+    house = shop.house
+    address = house.put("demo/shots/rig.abc", b"the beginning")
+    with pytest.MonkeyPatch.context() as patch:
+        entry = house.store.index.get(address)
+        assert entry is not None
+        patch.setattr(house.store.index, "get", lambda _: replace(entry, arriving=True))
+        with pytest.raises(Busy):
+            shop.publish(address)
+    house.settle()
+    cut = house.put("demo/shots/cut.blend", SCENE[:40])
+    assert shop.refused(cut, True) == ["incomplete"]
 
 
 def test_saved_again_while_it_is_looked_at(shop: Shop) -> None:

@@ -15,7 +15,7 @@ from server.disk.store import Store
 
 from ..assets import Assets, tells_of
 from ..dependencies import Dependencies, Use
-from ..media import Media, complete, facts_of, kinds
+from ..media import Media, ending, facts_of, kinds
 from ..projects import Project, Projects
 from .checks import CHECKS, SEVERITIES, Finding, Subject, found
 from .pins import Pins
@@ -117,10 +117,16 @@ class Validations:
         return facts_of(answer), True
 
     def _is_whole(self, address: str, kind: str, thorough: bool) -> bool:
+        """Busy while something is copied that has no end to be known by."""
         entry = self._store.index.get(address)
         if entry is not None and entry.incomplete:
             return False
-        return not thorough or kind == "sequence" or complete(self._store.path(address))
+        if not thorough or kind == "sequence":
+            return True
+        end = ending(self._store.path(address))
+        if end is None and entry is not None and entry.arriving:
+            raise Busy("{name} is still being copied. Try again in a moment.", name=paths.name_of(address))
+        return end is not False
 
     def _uses(self, address: str, facts: Mapping[str, Any], thorough: bool) -> Iterator[tuple[Use, str]]:
         if self._dependencies is None:
