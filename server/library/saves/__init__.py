@@ -79,7 +79,7 @@ class Saves:
             user.ident,
             _checked(comment),
             despite,
-            lambda: self._known(address),
+            self._known(address),
         )
         if not done.made:
             return done

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,13 +41,13 @@ def publish(
     who: str,
     comment: str,
     despite: bool | Collection[str],
-    known: Callable[[], Known],
+    known: Known,
 ) -> Published:
     """The present content as the next version. Refused where the checks find errors, or warnings that
     `despite` doesn't name by their ids (True: any)."""
     for _ in range(TRIES):
         try:
-            return _publish(store, validations, address, who, comment, despite, known())
+            return _publish(store, validations, address, who, comment, despite, known)
         except frozen.Changed:
             continue  # Race: it was saved again between the look and the copy
     raise Conflict(
