@@ -6,6 +6,7 @@ from memory. Errors are the project's own and carry a sentence for a person.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import secrets
@@ -456,10 +457,21 @@ class Farm:
 
         live = self.board.live.get(job_id)
         if live is None or live.address != address or not self.board.ours(live.job):
-            return word()
-        record: dict[str, Any] = self._committer.ask(Op("act", job_id, act=act))
-        self.board.tell("job", job_id)
+            record = word()
+        else:
+            record = self._committer.ask(Op("act", job_id, act=act))
+            self.board.tell("job", job_id)
+        if not approved:
+            self._reopen(job_id, version, who)
         return record
+
+    def _reopen(self, job_id: str, version: str, who: str) -> None:
+        """What an approval had stopped goes on when that is taken back."""
+        with contextlib.suppress(CroftError):
+            job = self.job(job_id)
+            why = job.result.get("why") if isinstance(job, Ended) else job.job.why
+            if job.state == states.CANCELLED and why == versions.why_closed(version):
+                self.requeue(job_id, "rest", who)
 
     def dress_source(self, address: str, save: str, copy: str) -> list[str]:
         """The scene of a render was brought back as `copy`: its simulations too, where they are the same;

@@ -5,11 +5,12 @@ Renders that nobody has approved are listed where they are asked for. Who may ap
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from server.disk import paths
 from server.disk.encoding import quote
-from server.disk.errors import BadInput, Forbidden, NotFound
+from server.disk.errors import BadInput, CroftError, Forbidden, NotFound
 from server.disk.records import Change
 from server.disk.speech import count, say
 from server.library import versions
@@ -75,7 +76,18 @@ def judge(services: Services, call: Call) -> Answer:
     record = version_view({**said, "version": name}, kind)
     told = {"approved": record["id"], "on": approved, "comment": comment[:300]}
     services.store.tell(address, user.ident, {**told, **({"rejected": True} if rejected else {})})
-    return Answer({**record, "undo": back(address, name, record["id"], known, approved)}, words(record))
+    text = words(record)
+    if approved and kind == "render" and stopped(services, record):
+        text = say("{id} is approved. The frames that were still to come are stopped.", id=record["id"])
+    return Answer({**record, "undo": back(address, name, record["id"], known, approved)}, text)
+
+
+def stopped(services: Services, record: Record) -> bool:
+    """Whether its approval ended its render."""
+    with contextlib.suppress(CroftError):
+        view = services.farm.view(str(record.get("job") or ""))
+        return str(view["why"]) == versions.why_closed(record["version"])
+    return False
 
 
 def back(address: str, name: str, ident: str, known: dict[str, Record], approved: bool) -> Record:

@@ -33,10 +33,10 @@ def cards(
         fps, thumbnail = scene_of(shell, view)
         card = sheets.card(view, now, titles=titles, may=may, fps=fps, limit=limit)
         card["thumbnail"] = frame_of(shell, view) or thumbnail
-        version, done = str(view.get("version") or ""), view["counts"].get("done")
-        card["verdict"] = (
-            judging.verdict(shell, call, str(view["file"]), f"render-{version}") if version and done else None
-        )
+        version, file = str(view.get("version") or ""), str(view["file"])
+        card["verdict"] = None
+        if version and view["counts"].get("done"):
+            card["verdict"] = judging.verdict(shell, call, file, f"render-{version}", key=str(view["id"]))
         card["may_priority"] = user is not None and user.at_least("supervisor")
         made.append(card)
     return made

@@ -20,14 +20,16 @@ def may(shell: Shell, call: Call, address: str) -> bool:
     return projects.may_approve(projects.of(address), index.get(address), call.user)
 
 
-def verdict(shell: Shell, call: Call, address: str, ident: str, said: str | None = None) -> Thing:
+def verdict(
+    shell: Shell, call: Call, address: str, ident: str, said: str | None = None, key: str = ""
+) -> Thing:
     """What the macro of this name shows of a version, by its id in the API. `said`: approved, rejected or
-    nothing, where that is known."""
+    nothing, where that is known; `key` tells it from another place of the same page."""
     version = ident.removeprefix("render-")
     if said is None:
         said = shell.services.judged.of(address).get(version, "")
     return {
-        "key": ident,
+        "key": key or ident,
         "title": say("Version {n}", n=paths.version_number(version) or 0),
         "said": said,
         "word": word(said),
