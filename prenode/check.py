@@ -7,6 +7,7 @@ ready have is noted, so that no job is sent there which needs another.
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from pathlib import Path
@@ -91,8 +92,10 @@ class Check:
         over: Dict[str, float] = {}
         items: Dict[str, Item] = {}
         while waiting and time.monotonic() < end:
+            # A listing: over NFS it shows what a cached "not there" would hide.
+            there = set(os.listdir(self.program.folder / "checks"))
             for machine, path in list(waiting.items()):
-                told = content(path)
+                told = content(path) if path.name in there else {}
                 if told:
                     well = self._tell(machine, told) and well
                     del waiting[machine]

@@ -7,6 +7,7 @@ this computer's own clock.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterable, Tuple
@@ -37,15 +38,17 @@ class Marks:
         """The marks of these runs that have left one."""
         found: Dict[str, Mark] = {}
         wanted = list(runs)
+        # One listing, not two questions a run; and over NFS it shows what a cached "not there" would hide.
+        there = set(os.listdir(self.folder)) if wanted else set()
         for run in wanted:
-            ended = content(self.folder / f"{run}.ended")
             begun = self.folder / f"{run}.begun"
+            ended = content(self.folder / f"{run}.ended") if f"{run}.ended" in there else {}
+            if begun.name not in there and not ended:
+                continue
             try:
                 time_s = begun.stat().st_mtime
             except OSError:
                 time_s = 0.0
-            if not time_s and not ended:
-                continue
             if run not in self._seen or self._seen[run][0] != time_s:
                 self._seen[run] = (time_s, now)
             told = ended or content(begun)

@@ -96,6 +96,19 @@ def test_grid_engines_listing_is_read_with_its_ranges(tmp_path: Path) -> None:
     ]
 
 
+def test_grid_engines_submission_asks_for_an_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "qsub").write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/said\necho 7.1-3:1\n')
+    (tmp_path / "qsub").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    one = shipped("gridengine", tmp_path, "")
+    assert (
+        one.submit(3, {"name": "croft.lab.j1.b", "batch": "b", "script": "/f/b.sh"}, ["-l", "gpu=1"]) == "7"
+    )
+    said = (tmp_path / "said").read_text()
+    assert said.startswith("-terse -t 1-3 -N croft.lab.j1.b ")
+    assert said.endswith(" -o /f/logs/b.$TASK_ID.log --partition=x -l gpu=1 /f/b.sh\n")
+
+
 def test_a_command_is_filled_in_without_a_shell(tmp_path: Path) -> None:
     (tmp_path / "submit").write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done >&2\nexit 3\n')
     (tmp_path / "submit").chmod(0o755)
