@@ -57,8 +57,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
         if not config.engine:
             if options.check:
                 raise ConfigError('--check needs an "engine"; "cmd" alone can tell nothing of the machines')
-            notify.run(config, stop, once=options.once)
-            return 0
+            well = notify.run(config, stop, once=options.once)
+            return 1 if options.once and not well else 0
         return bridge(config, stop, options)
     except (ConfigError, Rejected) as error:
         print(f"prenode: {error}", file=sys.stderr)

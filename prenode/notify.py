@@ -20,24 +20,27 @@ log = logging.getLogger("croft.prenode")
 
 def run(
     config: Config, stop: threading.Event, ask: Callable[..., Any] = wire.ask, once: bool = False
-) -> None:
-    """Until `stop` is set. Raises Rejected where the server never would have this prenode."""
-    met = False
+) -> bool:
+    """Until `stop` is set; whether the server was reached the last time. Raises Rejected where it never was
+    and won't have this prenode."""
+    met = well = False
     while not stop.is_set():
         try:
             jobs = ask(config.server, config.token, config.name)
-            met = True
+            met = well = True
         except (wire.Away, wire.Rejected) as error:
             if isinstance(error, wire.Rejected) and not met:
                 raise
             log.warning("%s", error)
+            well = False
             wait_s = config.retry_time
         else:
             tell(config, jobs if isinstance(jobs, list) else [])
             wait_s = config.check_time
         if once:
-            return
+            break
         stop.wait(wait_s)
+    return well
 
 
 def tell(config: Config, jobs: List[Any]) -> None:

@@ -282,7 +282,7 @@ def test_without_an_engine_the_command_is_run_as_rfam_does(tmp_path: Path) -> No
         asked.append((url, token, message))
         return jobs
 
-    notify.run(config, threading.Event(), ask, once=True)
+    assert notify.run(config, threading.Event(), ask, once=True)
     assert asked == [(config.server, "a node's token", "lab")]
     assert out.read_text() == "9 nodes, 100%\n"
     jobs.clear()
