@@ -320,3 +320,24 @@ def test_of_a_file_that_isnt_there(house: House, what: str) -> None:
     assert student.post(
         f"/api/assets/{house.scene()}/{what}", {"reason": "x"} if what == "unlock" else {}
     ).status in (201, 403, 409)
+
+
+def test_a_sequence_is_compared_frame_by_frame(house: House) -> None:
+    frames = [f"demo/plates/walk.{n:04}.png" for n in (1, 2, 3)]
+    for n, frame in enumerate(frames):
+        house.make(frame, b"frame %d" % n)
+    key = "data::demo/plates/walk.@.png"
+    record = {"name": "Walk", "type": "plate", "owner": "student", "uuid": "w"}
+    house.croft.services.store.edit(key, record, who="test")
+    student = house.browser("student")
+    house.until(lambda: student.get(f"/api/assets/{key}").data["status"] == "ok")
+    assert student.post(f"/api/assets/{key}/publish", {"despite": True}).status == 201
+    assert student.post(f"/api/assets/{key}/lock").data["protection"]["version"] == "v001"
+    around(house, b"FRAME 1", frames[1])
+    house.croft.services.store.refresh(key)
+    [problem] = house.until(lambda: told(house))
+    assert [action["label"] for action in problem["actions"]][:1] == ["Put the published one back"]
+    done = press(student, problem, "Put the published one back")
+    assert done.status == 200, done.message
+    assert content(house, frames[1]) == b"frame 1"
+    house.until(lambda: not told(house))

@@ -266,12 +266,13 @@ class Protection(Follower):
                 touched, homes = list(self._touched), list(self._homes)
                 self._touched.clear()
                 self._homes.clear()
+            for folder in homes:
+                self._safely(self._bring_back, folder)
             if everything:
                 entries = [entry for entry in self._store.index.entries() if entry.facts is not None]
-                homes += [paths.folder_of(entry.address) for entry in entries]
-                touched = [*self._book, *(entry.address for entry in entries if is_protected(entry))]
-            for folder in dict.fromkeys(homes):
-                self._safely(self._bring_back, folder)
+                for folder in {paths.folder_of(entry.address) for entry in entries}:
+                    self._safely(self._find_again, folder)
+                touched += [*self._book, *(entry.address for entry in entries if is_protected(entry))]
             for address in dict.fromkeys(touched):
                 self._safely(self._look, address)
                 self._safely(self._tend, address)
@@ -281,10 +282,13 @@ class Protection(Follower):
         if entry is not None and entry.facts is not None and not self._store.away(address):
             folders.tend(self._store, address)
 
-    def _bring_back(self, folder: str) -> None:
+    def _find_again(self, folder: str) -> None:
+        self._bring_back(folder, went=False)
+
+    def _bring_back(self, folder: str, went: bool = True) -> None:
         if self._store.away(folder) or self._projects.of(paths.join(folder, "x")) is None:
             return
-        if folders.bring_back(self._store, folder):
+        if folders.bring_back(self._store, folder, went=went):
             for address in [one for one in self._book.copy() if paths.folder_of(one) == folder]:
                 self._book.pop(address, None)  # what was read of it meanwhile doesn't count
                 self._safely(self._look, address)
@@ -313,7 +317,7 @@ class Protection(Follower):
             return  # told again once it is whole, or here
         before = self._book.get(address)
         mark = read(self._store, address)
-        stat = entry.stat
+        stat, several = entry.stat, bool(self._store.sites.others(self._store.share(address)))
         if mark is None:  # protected by a word alone: what it is now counts
             if stat is None:
                 return
@@ -325,11 +329,12 @@ class Protection(Follower):
             seen = replace(before, mark=mark)
         elif stat is None:
             seen = Seen(mark, None, GONE)
-        elif stat == mark.stat:
+        elif stat == mark.stat or (several and hashing.known(self._assets, entry) == mark.hash):
             seen = Seen(mark, stat, SAME)
         elif hashing.digest(self._store, address) == mark.hash:
-            # The same bytes, under another time or in another place.
-            seen = Seen(self._note(address, stat=stat) or mark, stat, SAME)
+            # The same bytes, under another time or in another place. On another site's disk they always are.
+            noted = None if several else self._note(address, stat=stat)
+            seen = Seen(noted or mark, stat, SAME)
         else:
             seen = Seen(mark, stat, CHANGED, self._assets.owner_of(address))
         self._book[address] = seen

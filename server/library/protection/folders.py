@@ -37,14 +37,15 @@ def tend(store: Store, address: str) -> None:
         close(store, address)
 
 
-def bring_back(store: Store, folder: str) -> bool:
+def bring_back(store: Store, folder: str, *, went: bool = False) -> bool:
     """Give a folder's `.croft` its name again; False where it has it, or isn't there at all.
 
-    What has its place meanwhile stays beside it under a hidden name, but for what it knows more.
+    What has its place meanwhile stays beside it under a hidden name, but for what it knows more. `went`: it
+    is known to have gone; else one that is Croft's own is taken for it.
     """
     place = store.path(folder)
     home = place / paths.COMPANION
-    if _is_closed(home):
+    if _is_closed(home) or (not went and _is_ours(home)):
         return False
     true = next((path for path in _folders(place) if _is_closed(path) and _holds_versions(path)), None)
     if true is None:
@@ -90,11 +91,15 @@ def _folders(place: Path) -> list[Path]:
 
 def _is_closed(folder: Path) -> bool:
     """Whether it is Croft's own, and nobody else may write there."""
+    return _is_ours(folder, closed=True)
+
+
+def _is_ours(folder: Path, *, closed: bool = False) -> bool:
     try:
         st = os.lstat(folder)
     except OSError:
         return False
-    return stat.S_ISDIR(st.st_mode) and st.st_uid == os.geteuid() and not st.st_mode & 0o022
+    return stat.S_ISDIR(st.st_mode) and st.st_uid == os.geteuid() and not (closed and st.st_mode & 0o022)
 
 
 def _holds_versions(folder: Path) -> bool:

@@ -35,7 +35,7 @@ def put_back(services: Services, call: Call) -> Answer:
         if save:
             services.meant.undo_put_back(address, save, new, user)
             return Answer({"address": address, "kept": "", "undo": undo(address, "put-back")},
-                          say("{name} is what it had become.", name=name))  # fmt: skip
+                          say("{name} is what it was changed to.", name=name))  # fmt: skip
         done = services.meant.put_back(address, user)
     finally:
         services.problems.look_again()
