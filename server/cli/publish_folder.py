@@ -45,7 +45,7 @@ def run(options: argparse.Namespace, server: Client, address: str) -> int:
     show(rows, address)
     left_out(found, address)
     if not rows:
-        raise BadInput(f"No image sequence lies in {address}: none of two numbered pictures or more.")
+        raise BadInput(f"no image sequence lies in {address}: pictures called like plate.0001.exr.")
     due = [row for row in rows if row["state"] in ("new", "changed")]
     if not due:
         print("Nothing is to be published.")

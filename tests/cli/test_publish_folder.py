@@ -120,5 +120,5 @@ def test_what_lies_elsewhere_or_holds_none(shell: Shell, tmp_path: Path) -> None
     (shell.data / "demo/empty").mkdir()
     none = shell.publish("data::demo/empty")
     assert none.returncode == 1
-    assert "No image sequence lies in data::demo/empty" in none.stderr
+    assert "no image sequence lies in data::demo/empty" in none.stderr
     assert "There is no" in shell.publish("data::demo/nowhere").stderr

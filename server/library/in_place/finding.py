@@ -95,5 +95,9 @@ def _sequence(key: str, names: Iterable[str], files: Mapping[str, Item]) -> Sequ
 
 
 def _is_record(name: str, files: Mapping[str, Item], found: Mapping[str, object]) -> bool:
+    """What Croft or a project says of others: nobody misses it in a list of what isn't published."""
+    if not name.endswith(".json"):
+        return False
     subject = name.removesuffix(".json")
-    return subject != name and (subject in files or subject in found)
+    known = subject in files or subject in found or paths.version_number(subject) is not None
+    return known or name in (paths.PROJECT_FILE, paths.SET_FILE)
