@@ -117,6 +117,7 @@ def build(
     copies = Copies(store, projects, assets, saves)
     judged = Judged(store)
     store.open()
+    saves.settle()
     projects.prepare()
     # Nodes don't speak to a server of pages alone: to it they would all seem to be off.
     farm = Farm(settings, store, projects, uses=dependencies.deep, reading_s=READING_S, power=only != "pages")

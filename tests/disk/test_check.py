@@ -115,6 +115,27 @@ def test_what_is_missing_or_doubled(root: Path) -> None:
     ]
 
 
+def test_published_versions_that_are_not_whole(root: Path) -> None:
+    there = f"{COMPANION}/versions"
+    make_file(root, f"{there}/v001/sh010.blend", b"scene")
+    make_file(root, f"{there}/v001/sh010.blend.json", b"{}")
+    make_file(root, f"{there}/v001/version.json", b'{"name": "sh010.blend", "size": 5}')
+    make_file(root, f"{there}/v002/version.json", b'{"in_place": true, "files": "manifest.json"}')
+    make_file(root, f"{there}/v002/manifest.json", b'{"frames": {}}')
+    make_file(root, f"{there}/v003/sh010.blend", b"is being published")
+    assert found(root) == []
+    os.utime(root / there / "v003", (0, 0))
+    (root / there / "v001/sh010.blend").write_bytes(b"other scene")
+    (root / there / "v001/sh010.blend.json").write_bytes(b"{")
+    (root / there / "v002/manifest.json").unlink()
+    assert found(root) == [
+        ("sidecar", f"data::{there}/v001/sh010.blend.json"),
+        ("version", f"data::{there}/v001"),
+        ("version", f"data::{there}/v002"),
+        ("version", f"data::{there}/v003"),
+    ]
+
+
 def test_the_frames_that_a_job_delivered(root: Path) -> None:
     lines = []
     for number in range(1, 7):

@@ -11,6 +11,7 @@ from typing import Any
 from server.disk import faults, files, paths, sidecar
 from server.disk.check.parts import Parts, names_in
 from server.disk.check.renders import Renders
+from server.disk.check.versions import Published
 from server.disk.records import Problem
 from server.disk.speech import say
 
@@ -24,6 +25,7 @@ class Companions:
         self.parts = parts
         self.renders = renders
         self.judge = judge
+        self.published = Published(parts)
         self.jobs: dict[str, str] = {}  # id -> the first place that it was seen in
 
     def folder(self, inside: str, beside: dict[str, os.DirEntry[str]]) -> Iterator[Problem]:
@@ -59,7 +61,9 @@ class Companions:
                 yield from self.parts.newer(inside, record)
             elif entry.name.startswith("history.") and entry.name.endswith(".jsonl"):
                 yield from self.parts.journal(inside)
-            elif entry.name in ("notes", "versions") and entry.is_dir(follow_symlinks=False):
+            elif entry.name == "versions" and entry.is_dir(follow_symlinks=False):
+                yield from self.published.folder(inside)
+            elif entry.name == "notes" and entry.is_dir(follow_symlinks=False):
                 for at, _, names in os.walk(self.parts.share.root / inside):
                     for name in sorted(names):
                         where = paths.join(os.path.relpath(at, self.parts.share.root), name)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shutil
 import time
 from collections import OrderedDict
@@ -31,7 +30,7 @@ from ..media import kinds
 from ..people import User, require
 from ..projects import Projects
 from ..protection import folders
-from ..saves import frozen
+from ..saves import begun, frozen
 from . import finding, manifest
 from .finding import Sequence
 from .manifest import Difference
@@ -46,7 +45,6 @@ KEPT = 2000  # assets whose comparison is remembered
 UNSEEN_S = 60.0  # a sequence that the index doesn't know is compared again after so long
 COMMENT_CHARACTERS = 2000
 ARRIVING = say("It is still being written. Ask again in a moment.")
-ASIDE = "-in-place"  # the end of the name of what a version is made in
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +238,10 @@ class InPlace(Follower):
         """The version's record, unless the newest one in place is the same already."""
         share, path = self._store.for_people(asset)
         folder, disk = frozen.folder_of(path), self._store.disk
-        with self._store.locks(share.name).hold(frozen.lock_of(asset)):
+        with (
+            self._store.locks(share.name).hold(frozen.lock_of(asset)),
+            begun.noted(self._store, share, asset),
+        ):
             newest = self._newest(asset, address)
             if newest is not None:
                 with contextlib.suppress(CroftError):
@@ -248,7 +249,7 @@ class InPlace(Follower):
                         return newest, False
             files.make_folders(folder.parent, share.root, disk=disk)
             files.make_folders(folder, share.root, disk=disk, mode=files.OWN_MODE)
-            _sweep(folder)
+            begun.sweep_asides(folder)
             name = paths.version_folder(frozen.highest(folder) + 1, self._store.sites.suffix(share))
             record = {
                 "schema": frozen.SCHEMA, "version": name, "at": utc_now(), "who": who, "comment": comment,
@@ -256,8 +257,7 @@ class InPlace(Follower):
                 "files": manifest.NAME, "sequence": _inside(asset, address), **_facts(sequence),
                 "approved": False,
             }  # fmt: skip
-            # Under a version's name there is only a whole one.
-            aside = folder / f"{files.temporary(folder).name}{ASIDE}"
+            aside = begun.aside(folder)  # under a version's name there is only a whole one
             try:
                 files.make_folders(aside, share.root, disk=disk, mode=files.OWN_MODE)
                 files.write_atomic(
@@ -351,14 +351,6 @@ def _sequence_of(asset: str, record: Mapping[str, Any]) -> str:
     """The address of the sequence that a version is."""
     inside = record.get("sequence")
     return paths.join(paths.folder_of(asset), inside) if isinstance(inside, str) and inside else asset
-
-
-def _sweep(folder: Path) -> None:
-    """What a crash left of a version that never was."""
-    with contextlib.suppress(OSError):
-        for entry in list(os.scandir(folder)):
-            if entry.name.startswith(files.TEMPORARY) and entry.name.endswith(ASIDE):
-                _drop(Path(entry.path))
 
 
 def _drop(aside: Path) -> None:

@@ -58,6 +58,10 @@ class Saves:
         self._olds = Olds(store)
         self.sources: list[Source] = []
 
+    def settle(self) -> None:
+        """At a start: take away what a crash left of versions that were being published."""
+        frozen.settle_all(self._store)
+
     # Making
 
     def checkpoint(self, address: str, user: User, comment: str = "") -> str:

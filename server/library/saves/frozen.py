@@ -20,6 +20,8 @@ from server.disk.errors import BadInput, Broken, Conflict, CroftError, NotFound
 from server.disk.records import Stat, utc_now
 from server.disk.store import Store
 
+from . import begun
+
 SCHEMA = 1
 RECORD = "version.json"
 FROZEN_MODE = 0o444  # nobody writes into one by mistake
@@ -65,7 +67,7 @@ def publish(
     files.make_folders(folder.parent, share.root, disk=store.disk)
     files.make_folders(folder, share.root, disk=store.disk, mode=files.OWN_MODE)
     locks, suffix = store.locks(share.name), store.sites.suffix(share)
-    with locks.hold(paths.lock_key(address + "/publishing")):
+    with locks.hold(_making(address)), begun.noted(store, share, address):
         with locks.hold(_lock(address)):
             _sweep(folder, suffix)
             name = paths.version_folder(_highest(folder) + 1, suffix)
@@ -227,11 +229,17 @@ def _sweep(folder: Path, suffix: str) -> None:
         if (place / RECORD).exists():
             with contextlib.suppress(OSError):
                 (place / BEGUN).unlink(missing_ok=True)
-        elif (place / BEGUN).exists():
+        elif (place / BEGUN).exists() or _has_barely_begun(place):
             _undo(place)
         else:
             with contextlib.suppress(OSError):
                 place.rmdir()  # only where it is empty
+
+
+def _has_barely_begun(place: Path) -> bool:
+    """Whether a crash came while the mark itself was written."""
+    names = os.listdir(place)
+    return bool(names) and all(name.startswith(files.TEMPORARY) for name in names)
 
 
 def _undo(place: Path) -> None:
@@ -258,6 +266,24 @@ def _names(folder: Path) -> list[str]:
 
 def _highest(folder: Path) -> int:
     return max((paths.version_number(name) or 0 for name in _names(folder)), default=0)
+
+
+def _making(address: str) -> str:
+    return paths.lock_key(address + "/publishing")
+
+
+def settle_all(store: Store) -> None:
+    """Take away what a crash left of versions that were being made."""
+    for share, address, pointer in begun.of_crashes(store):
+        folder = _folder(share.root / paths.parse(address)[1])
+        locks = store.locks(share.name)
+        with locks.try_hold(_making(address)) as alone, contextlib.suppress(CroftError, OSError):
+            if alone is None:
+                continue  # another server is at it
+            with locks.hold(_lock(address)):
+                _sweep(folder, store.sites.suffix(share))
+                begun.sweep_asides(folder)
+            pointer.unlink(missing_ok=True)
 
 
 folder_of, lock_of, highest = _folder, _lock, _highest  # for versions that lie where they are
