@@ -126,7 +126,8 @@ def about_frames(record: Thing) -> list[str]:
     first, last = record.get("first"), record.get("last")
     told = say("Not copied: it lies in {folder}.", folder=paths.folder_of(place)) if place else ""
     if gaps:
-        frames = say("Frames {first} to {last} without {missing}.", first=first, last=last, missing=gaps[:80].replace(",", ", "))
+        gaps = gaps[:80].replace(",", ", ")
+        frames = say("Frames {first} to {last} without {missing}.", first=first, last=last, missing=gaps)
     else:
         frames = say("Frames {first} to {last}.", first=first, last=last)
     return [told or say("Not copied: it lies where it was."), frames]
