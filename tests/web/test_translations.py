@@ -41,7 +41,7 @@ FOR_PROGRAMMERS = {  # calls whose texts nobody reads on a page
 }  # fmt: skip
 NOT_SAID = (  # what no page shows
     "server/cli", "server/web/openapi.py", "server/web/serve.py", "server/web/api/schema.py",
-    "server/web/trial.py", "server/disk/probes.py",
+    "server/web/trial.py", "server/web/tryout.py", "server/disk/probes.py",
 )  # fmt: skip
 
 
