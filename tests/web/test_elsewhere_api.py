@@ -50,3 +50,27 @@ def test_prenodes_and_where_renders_may_run(house: House) -> None:
     (house.config / "where.json").write_text(json.dumps(rules))
     house.until(lambda: "rule 2" in str(admin.get("/api/problems").data))
     house.until(lambda: (admin.get(f"/api/jobs/{job}").data["where"] or {}).get("rule") == 1)
+
+
+def test_who_looks_is_told_when_something_changes_elsewhere(house: House) -> None:
+    token = house.croft.services.people.make_token(node="*")
+    bridge, admin = Browser(house.croft.wsgi, token), house.browser("admin")
+    job = admin.post("/api/jobs", {"file": house.scene(), "frames": "1-5"}).data["id"]
+    run = {"run": "a.1", "job": job, "there": "12_1", "state": "waiting", "why": "Priority"}
+    told = {"protocol": 2, "name": "lab", "runs": [run]}
+    bridge.post("/potential", told)
+    seen: list[Any] = []
+    end = house.croft.services.farm.subscribe(lambda changes: seen.extend(changes))
+    # The same again is no news
+    house.until(lambda: not house.croft.services.farm.board.changed)
+    seen.clear()
+    bridge.post("/potential", told)
+    assert ("farm", "") not in house.croft.services.farm.board.changed
+    bridge.post("/potential", {**told, "runs": [{**run, "state": "running"}]})
+    house.until(lambda: any(change.kind == "farm" for change in seen))
+    end()
+    # What it would be told can be asked without being noted
+    bridge.post("/potential", {"protocol": 2, "name": "lab", "check": True})
+    assert admin.get("/api/farm/elsewhere").data["prenodes"][0]["counts"]["running"] == 1
+    assert bridge.post("/potential", {"protocol": 2}).status == 400
+    assert bridge.post("/potential", {"protocol": 2, "name": "lab", "runs": {}}).status == 400
