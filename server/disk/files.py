@@ -171,8 +171,11 @@ def share_with_group(fd: int, folder: str | Path, mode: int = FILE_MODE) -> None
             pass  # a file system without modes
 
 
-def write_atomic(path: Path, data: bytes, *, disk: Os = REAL, mode: int = FILE_MODE) -> os.stat_result:
+def write_atomic(
+    path: Path, data: bytes, *, disk: Os = REAL, mode: int = FILE_MODE, flush: bool = True
+) -> os.stat_result:
     """The old content or the new, on a full disk and after a power cut too. Returns the new file's stat.
+    Without `flush` for what can be had again, and is told from what a power cut leaves of it.
 
     A failure after the replacement (the folder's fsync) raises as well: the new content is there then,
     but a power cut may still bring back the old.
@@ -188,13 +191,15 @@ def write_atomic(path: Path, data: bytes, *, disk: Os = REAL, mode: int = FILE_M
         try:
             share_with_group(fd, folder, mode)
             write_all(fd, data, disk)
-            disk.fsync(fd)
+            if flush:
+                disk.fsync(fd)
             result = os.fstat(fd)
         finally:
             disk.close(fd)
         disk.replace(aside, path)
         replaced = True
-        sync_folder(folder, disk)
+        if flush:
+            sync_folder(folder, disk)
     except OSError as error:
         fail(error, path)
     finally:

@@ -18,18 +18,16 @@ from typing import Any, TypeVar
 from server.disk import paths
 from server.disk.errors import CroftError
 from server.disk.records import Change, JobPlace
-from server.farm import statistics
 from server.farm.committer import Bundle, Committer
 from server.farm.committer.board import Board
-from server.farm.committer.decide import Op, Turn
+from server.farm.committer.decide import Op
 from server.farm.committer.dressing import source_address
+from server.farm.committer.ends import Ends
 from server.farm.committer.live import Ended, Live
 from server.farm.committer.orphans import Orphans
-from server.farm.jobs import inputs, states
 from server.farm.jobs import record as records
 from server.farm.jobs.job import split_attempt
 from server.farm.jobs.logs import Said
-from server.library import versions
 
 log = logging.getLogger("croft.farm")
 
@@ -42,12 +40,7 @@ LOOK_AROUND_S = 0.5  # at most so often all jobs are gone through
 LOOK_S = 10.0
 LOOK_AT_ROOM_S = 5.0  # how often the disks that open jobs write to are asked for their room
 STALE_INTERVALS = 3  # heartbeats without its beat file being touched: a server is gone
-KEEP_ENDED_S = 300.0  # a job stays a fold for so long after its end
-FAILED_REST_S = 15.0  # an ended job that couldn't be summed is let be for so long
 TAKEN_BACK_S = 60.0  # what an attempt that nobody holds any more has said is kept for so long
-
-# What a version's sidecar keeps of its render's sum.
-KEPT_SUMS = ("frames_done", "seconds", "seconds_shortest", "seconds_longest", "peak_memory_mb", "nodes")
 
 Subscriber = Callable[[list[Change]], None]
 Thing = TypeVar("Thing")
@@ -66,7 +59,7 @@ class Keeper:
         self._places: set[str] = set()  # job ids whose place in the index changed
         self._beats: dict[tuple[str, str], tuple[int, float]] = {}  # (share, server) -> mtime, since when
         self._beaten: dict[str, float] = {}  # share -> when we touched our own beat file
-        self._ended_at: dict[str, float] = {}
+        self._ends = Ends(board, committer, monotonic, self._each)
         self._orphans = Orphans(board.store, board.disk, monotonic)
         self._looked = 0.0
         self._undressed = False
@@ -130,8 +123,8 @@ class Keeper:
             self._beat,
             self._look_around,
             self._look_at_room,
-            self._begin_versions,
-            self._finish_ended,
+            self._ends.begin_versions,
+            self._ends.finish,
             self._orphans.tick,
             self.write_logs,
             *self.duties,
@@ -358,78 +351,7 @@ class Keeper:
             if wait:
                 bundle.wait(600)
 
-    # -- the first frame, and the end of a job -------------------------------------------------------
-
-    def _begin_versions(self) -> None:
-        """What has a frame can be used: its version's record says so, and `current` may lead there."""
-        begun = [self.board.begun.popleft() for _ in range(len(self.board.begun))]
-        self.board.begun.extend(self._each(begun, self._begin_version))
-
-    def _begin_version(self, live: Live) -> None:
-        version = live.record.get("version")
-        if version and live.state not in states.ENDED:  # else its end tells all
-            versions.begin(self.board.store, live.address, version, live.job.last_done)
-
-    def _finish_ended(self) -> None:
-        now = self._monotonic()
-        for job_id in self._ended_at.keys() - self.board.over:
-            del self._ended_at[job_id]
-        for job_id in self._each(list(self.board.over), self._finish_one):
-            live = self.board.live.get(job_id)
-            if live is not None:
-                live.rests_until = now + FAILED_REST_S  # its disk is full, perhaps: not again at once
-
-    def _finish_one(self, job_id: str) -> None:
-        now = self._monotonic()
-        live = self.board.live.get(job_id)
-        if live is None or not self.board.ours(live.job) or live.rests_until:
-            return
-        since = self._ended_at.setdefault(job_id, now)
-        if not live.finalised:
-            self.finish(live)
-        elif now - since > KEEP_ENDED_S:
-            result = records.read_result(live.place.folder)
-            if result is not None:
-                self._ended_at.pop(job_id, None)
-                self._in_turn(partial(self._retire, live, result))
-
-    def _retire(self, live: Live, result: dict[str, Any]) -> None:
-        if live.finalised and self.board.live.get(live.job.id) is live:
-            self.board.retire(live, result)
-
-    def finish(self, live: Live) -> None:
-        """Sum up an ended job, put its snapshot away, sweep up after dead attempts. Again is harmless."""
-        job, place = live.job, live.place
-        live.changed = self._changed_files(live)
-        length, digest = place.hash_journal()
-
-        def close(turn: Turn) -> dict[str, Any] | None:
-            if turn.job.state not in states.ENDED or turn.live.place.offset != length:
-                return None  # somebody asked for more meanwhile
-            turn.live.place.keep_snapshot()
-            turn.live.ready = False
-            turn.live.finalised = True
-            return statistics.summary(turn.job)
-
-        summary = self._committer.ask(Op("act", job.id, act=close))
-        if summary is None:
-            return
-        place.write_result({**summary, "changed": live.changed}, length, digest)
-        place.sweep()
-        if job.record.get("version"):
-            told: dict[str, Any] = {"state": job.state, "ended": job.ended, "outputs": outputs_of(live)}
-            told["changed"] = live.changed
-            told["statistics"] = {key: summary[key] for key in KEPT_SUMS}
-            versions.update(self.board.store, job.address, job.record["version"], told)
-        self.board.tell("job", job.id)
-        self.board.store.refresh(job.address)
-
-    def _changed_files(self, live: Live) -> list[str]:
-        """Which of the files that it is rendered from changed since it was submitted, whenever that was."""
-        found = inputs.Files(live.place.asset_folder, self.board.store.shares)
-        told = [str(change["file"]) for change in live.job.changes]
-        now = inputs.changed(found, live.job.record.get("inputs") or {})
-        return list(dict.fromkeys([*told, *now]))
+    # -- logs and news --------------------------------------------------------------------------------
 
     def write_logs(self) -> None:
         """Put what attempts said that are over into files, each job's together. All are there on return."""
@@ -453,8 +375,6 @@ class Keeper:
         live = self.board.live.get(job_id)
         return live is not None and live.job.held(task, code) is not None
 
-    # -- news -----------------------------------------------------------------------------------------
-
     def _tell(self) -> None:
         changed = self.board.changed
         changes: list[Change] = []
@@ -474,15 +394,6 @@ class Keeper:
             except Exception:
                 self.faults += 1
                 log.exception("a subscriber of the farm failed")
-
-
-def outputs_of(live: Live) -> list[dict[str, Any]]:
-    """What a version's sidecar says of its frames."""
-    job = live.job
-    if not job.suffix:
-        return []
-    told = {"done": job.counts["done"], "bytes": job.output_bytes}
-    return [{"name": job.base + job.suffix, "frames": str(job.frames), **told}]
 
 
 def _remember(board: Board, job_id: str, ended: Ended) -> None:

@@ -325,9 +325,11 @@ class Place:
     # -- the end --------------------------------------------------------------------------------------
 
     def write_result(self, summary: dict[str, Any], length: int, digest: str) -> None:
-        """The job's sum with the journal's length and hash: reading it needs no fold any more."""
+        """The job's sum with the journal's length and hash: reading it needs no fold any more. Not flushed:
+        one that a power cut tore isn't the journal's, and is made again."""
         data = {"schema": SCHEMA, **summary, "journal": {"length": length, "sha256": digest}}
-        files.write_atomic(self.folder / RESULT, encoding.dumps(data, indent=True) + b"\n", disk=self._disk)
+        blob = encoding.dumps(data, indent=True) + b"\n"
+        files.write_atomic(self.folder / RESULT, blob, disk=self._disk, flush=False)
 
     def hash_journal(self) -> tuple[int, str]:
         """Length and hash of the journal as it is now. Takes its time: under no lock."""

@@ -95,7 +95,7 @@ def begin(store: Store, address: str, name: str, at: str) -> None:
         update(store, address, name, {"state": "running", "first_frame": at})
     else:
         with held(store, address):
-            point_current(place)
+            point_current(place, name)
 
 
 def update(store: Store, address: str, name: str, changes: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def update(store: Store, address: str, name: str, changes: dict[str, Any]) -> di
             return {}
         record = {**record, **changes}
         write(place / f"{name}.json", record)
-        point_current(place)
+        point_current(place, name)
     return record
 
 

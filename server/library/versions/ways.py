@@ -69,8 +69,30 @@ def standing(records: Mapping[str, Mapping[str, Any]]) -> str:
     return max(found, key=paths.by_version, default="")
 
 
-def point_current(place: Path) -> None:
-    """Have `current` lead where it should. Under the versions' lock."""
+def _leads_right(place: Path, changed: str) -> bool:
+    """Whether `current` leads where it should, by two records instead of all: it did before the change.
+    False where that can't be told so."""
+    try:
+        target = os.readlink(place / CURRENT)
+        if paths.version_number(target) is None or not (place / target).is_dir():
+            return False
+        record = read(place / f"{target}.json")
+        if not record.get("approved") and (not has_frames(record) or record.get("rejected")):
+            return False
+        if target == changed or record.get("approved"):
+            return True
+        other = read(place / f"{changed}.json")
+    except (OSError, Conflict):
+        return False
+    newer = paths.by_version(changed) > paths.by_version(target)
+    return not (newer and has_frames(other) and not other.get("rejected"))
+
+
+def point_current(place: Path, changed: str = "") -> None:
+    """Have `current` lead where it should. Under the versions' lock. `changed`: the only version whose record
+    is another than it was, if it is one alone; no approval was given or taken by that."""
+    if changed and _leads_right(place, changed):
+        return
     records: dict[str, dict[str, Any]] = {}
     for name in names_in(place):
         try:
