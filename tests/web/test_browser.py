@@ -205,7 +205,7 @@ def test_a_save_is_kept_brought_back_opened_beside_and_deleted_with_undo(
         assert time.monotonic() < end, "it doesn't arrive"
         time.sleep(0.1)
     window.go("/p/demo/asset/shots/sh070.blend")
-    window.find("input[name=comment]").send_keys("before I try")
+    window.find("#s-saves input[name=comment]").send_keys("before I try")
     window.button("Keep this save").click()
     window.until_text(".saves", "before I try")
     aside = path.with_name("aside")
