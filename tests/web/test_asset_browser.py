@@ -23,7 +23,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("film") / "data"
     shots = folder / "demo/shots"
     shots.mkdir(parents=True)
-    (folder / "demo/project.json").write_text('{"title": "Foxes"}')
+    # Nobody has a role called after light: who owns a shot may approve its renders.
+    (folder / "demo/project.json").write_text('{"title": "Foxes", "approve_by": "lighter"}')
     (shots / "sh010.blend").write_bytes(SCENE)
     record = {
         "name": "Two foxes",
@@ -99,6 +100,22 @@ def test_two_versions_are_compared_and_stepped_through(window: Window) -> None:
     window.run("document.querySelector('#compared a.button').click()")
     window.until_text("#compared", "Frame 1")
     assert "at=1" in window.driver.current_url
+
+
+def test_a_version_is_rejected_with_a_word_and_that_is_taken_back(window: Window, data: Path) -> None:
+    sidecar, record = data / "demo/shots/sh010.blend.json", data / "demo/shots/render/sh010/v002.json"
+    window.go(PAGE)
+    sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), "owner": "student"}))
+    window.until("return document.querySelector('#say-render-v002')")
+    window.run("document.querySelector('#unapproved').open = true")
+    window.run("document.querySelector('#say-render-v002').open = true")
+    window.find("#say-render-v002 input[name=comment]").send_keys("too dark")
+    press(window, "Reject")
+    window.until_text("#rejected", "too dark")
+    assert json.loads(record.read_text())["rejected"]
+    window.find(".toast:last-child button").click()
+    window.until("return !document.querySelector('#rejected')")
+    assert not json.loads(record.read_text())["rejected"]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
