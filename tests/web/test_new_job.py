@@ -35,6 +35,7 @@ def test_a_tool_of_another_farm(house: House) -> None:
               "camera": "Camera", "renderer": "cycles", "samples": 8}  # fmt: skip
     made = ask(browser, params, user="student", timestamp=STAMP)
     assert made.headers["location"] == f"/api/jobs/{made.data}"
+    assert made.message.startswith("from a tool waits for a computer: 5 frames.")
     found = parameters(browser, made)
     assert found["type"] == "blender-frames"
     assert {key: found[key] for key in ("chunk_size", "xres", "yres", "camera", "engine", "samples")} == {

@@ -11,6 +11,7 @@ from typing import Any
 from server.disk.encoding import quote
 from server.disk.errors import BadInput, Forbidden
 from server.disk.speech import count, say, together
+from server.farm import frames
 from server.farm.farm import Job
 from server.library.people import User
 from server.web.api.schema import JOB_STATES, TASK_STATES
@@ -68,9 +69,12 @@ def submit_job(services: Services, call: Call) -> Answer:
 def said(view: dict[str, Any]) -> str:
     """What a new job waits for, and what it lacks: to be known before it is rendered."""
     warnings = view["warnings"]
+    n = (
+        len(frames.parse(view["frames"], 10**9)) if view.get("frames") else view["total"]
+    )  # a task may be several
     text = count(
         "{name} waits for a computer: {n} frame.", "{name} waits for a computer: {n} frames.",
-        view["total"], name=view["name"],
+        n, name=view["name"],
     )  # fmt: skip
     if not warnings:
         return text
