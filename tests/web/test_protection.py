@@ -110,6 +110,10 @@ def test_what_publishing_locks_is_neither_published_replaced_nor_deleted(house: 
 def test_its_owner_or_a_supervisor_unlocks_it_for_a_reason(house: House) -> None:
     published(house, owner="supervisor")
     student, supervisor = house.browser("student"), house.browser("supervisor")
+    for path, body in (("/api/assets/change", {"addresses": [ADDRESS], "owner": "student"}), (URL, None)):
+        mine = {"owner": "student"}
+        refused = student.post(path, body) if body else student.patch(path, mine)
+        assert refused.status == 403, refused.message  # nobody makes it theirs to unlock it
     refused = student.post(f"{URL}/unlock", {"reason": "please"})
     assert (refused.status, student.get(URL).data["protect"]) == (403, True)
     assert "Unlock" not in student.get(PAGE).body.decode()
@@ -192,6 +196,9 @@ def test_a_change_is_kept_or_carried_on(house: House) -> None:
     assert done.status == 200, done.message
     assert (content(house), told(house)) == (OTHER, [])
     assert student.get(URL).data["protect"] is False
+    # Undone, the question is open again.
+    assert undo(student, done.data).status == 200
+    assert "Version v001" in until_told(house)["mend"]
 
 
 def test_one_carries_on_with_what_is_published_in_one_click(house: House) -> None:

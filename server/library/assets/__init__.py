@@ -304,6 +304,7 @@ class Assets:
         if project is None:
             raise BadInput("{address} lies in no project.", address=address)
         checked = validate(changes, self._projects.set_of(project), user, self._people)
+        guard.check_owner(entry, checked, user)
         if checked and entry.facts is None and not entry.broken:
             # Who says something of a file that nobody tracks makes it an asset.
             self._check_here(entry)

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from server.disk import paths
 from server.disk.errors import Forbidden
 from server.disk.records import Entry
@@ -23,6 +26,16 @@ def may_unlock(entry: Entry, user: User | None) -> bool:
     if user is None or not user.at_least("student"):
         return False
     return user.at_least("supervisor") or (entry.facts is not None and entry.facts.owner == user.ident)
+
+
+def check_owner(entry: Entry, fields: Mapping[str, Any], user: User) -> None:
+    """Who may unlock a protected file isn't for everybody to say. Forbidden."""
+    if "owner" in fields and is_protected(entry) and not may_unlock(entry, user):
+        raise Forbidden(
+            "{name} is protected: its owner or a supervisor gives it to somebody else.",
+            name=paths.name_of(entry.address),
+            address=entry.address,
+        )
 
 
 def check(entry: Entry | None, user: User, people: People) -> None:

@@ -17,6 +17,7 @@ from server.disk.speech import Said, say
 
 from ..search import NOBODY
 from .fields import validate, with_changes
+from .guard import check_owner
 
 if TYPE_CHECKING:
     from server.disk.store import Store
@@ -89,6 +90,7 @@ class Many:
         if asked.get("owner") in NOBODY and not self._people.known(str(asked["owner"])):
             asked["owner"] = ""
         checked = validate(asked, words, user, self._people)
+        check_owner(entry, checked, user)
         old: dict[str, Any] = {}
 
         def make(data: dict[str, Any]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Protection(Follower):
         if not words.type(entry.facts.type).protect_on_publish:
             return False
         try:
-            self._protect(address, Mark(hashed, version, utc_now(), user.ident, entry.stat))
+            self._protect(address, Mark(hashed, version, utc_now(), user.ident, entry.stat), user.ident)
         except CroftError as error:  # the version stands: to say that it doesn't would be untrue
             log.warning("%s is published, and can't be protected: %s", address, error.message)
             return False
@@ -88,17 +88,22 @@ class Protection(Follower):
 
     # For people
 
-    def lock(self, address: str, user: User) -> Mark:
-        """Protect the present content. Forbidden but to its owner and supervisors."""
+    def lock(self, address: str, user: User, *, again: bool = False) -> Mark:
+        """Protect the present content, or `again` what it was protected as when it was unlocked. Forbidden
+        but to its owner and supervisors."""
         entry = self._file(address, user)
         if is_protected(entry):
             raise Conflict("{name} is protected already.", address=address, name=paths.name_of(address))
+        before = read(self._store, address, unlocked=True) if again else None
+        if before is not None:
+            self._protect(address, replace(before, kept=""), user.ident)
+            return before
         stat = entry.stat
         if stat is None or entry.arriving:
             raise Conflict("{name} isn’t here whole.", address=address, name=paths.name_of(address))
         hashed = hashing.known(self._assets, entry) or hashing.digest(self._store, address)
         mark = Mark(hashed, self.holds(address, hashed), utc_now(), user.ident, stat)
-        self._protect(address, mark)
+        self._protect(address, mark, user.ident)
         return mark
 
     def unlock(self, address: str, user: User, reason: str) -> str:
@@ -213,10 +218,10 @@ class Protection(Follower):
             )
         return entry
 
-    def _protect(self, address: str, mark: Mark) -> None:
+    def _protect(self, address: str, mark: Mark, who: str) -> None:
         # The mark first: a record that says 'protect' without one would be compared with nothing.
         write(self._store, address, mark)
-        self._store.edit(address, {"protect": True}, who=mark.who)
+        self._store.edit(address, {"protect": True}, who=who)
 
     def _note(self, address: str, **changes: Any) -> Mark | None:
         with self._writing:

@@ -32,13 +32,13 @@ class Mark:
     kept: str = ""
 
 
-def read(store: Store, address: str) -> Mark | None:
-    """None where nothing is noted, or that it was unlocked."""
+def read(store: Store, address: str, *, unlocked: bool = False) -> Mark | None:
+    """None where nothing is noted, or that it was unlocked; with `unlocked` what it was until then."""
     try:
         said = store.read_json(_place(address))
     except (NotFound, Broken):
         return None
-    if not said.get("hash") or "unlocked" in said:
+    if not said.get("hash") or ("unlocked" in said) is not unlocked:
         return None
     text = {key: str(said.get(key) or "") for key in ("hash", "version", "at", "who", "kept")}
     return Mark(stat=_stat(said.get("stat")), **text)
@@ -56,9 +56,13 @@ def write(store: Store, address: str, mark: Mark) -> None:
 
 
 def lift(store: Store, address: str, who: str, reason: str) -> None:
-    """It isn't protected any more: a hash that stayed would tell of a change when it is protected again."""
+    """It isn't protected any more; what it was protected as stays for whoever undoes that."""
+    try:
+        said = store.read_json(_place(address))
+    except (NotFound, Broken):
+        said = {"schema": SCHEMA}
     unlocked: Mapping[str, Any] = {"at": utc_now(), "who": who, "reason": reason}
-    store.write_json(_place(address), {"schema": SCHEMA, "unlocked": unlocked})
+    store.write_json(_place(address), {**said, "unlocked": unlocked})
 
 
 def _place(address: str) -> str:

@@ -40,6 +40,11 @@ ASSET_BODIES: dict[str, Schema] = {
             },
         },
     },
+    "Lock": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"again": {"type": "boolean", "description": "undo: as it was when it was unlocked"}},
+    },
     "Unlock": {
         "type": "object",
         "required": ["reason"],

@@ -14,7 +14,8 @@ from server.web.services import Services
 
 def lock(services: Services, call: Call) -> Answer:
     address = call.params["address"]
-    services.protection.lock(address, call.require("student"))
+    services.protection.lock(address, call.require("student"), again=call.body.get("again", False))
+    services.problems.look_again()
     return Answer(services.assets.one(address), say("{name} is protected.", name=paths.name_of(address)))
 
 
@@ -22,7 +23,7 @@ def unlock(services: Services, call: Call) -> Answer:
     address = call.params["address"]
     services.protection.unlock(address, call.require("student"), call.body["reason"])
     services.problems.look_again()
-    data = {**services.assets.one(address), "undo": undo(address, "lock")}
+    data = {**services.assets.one(address), "undo": undo(address, "lock", {"again": True})}
     return Answer(
         data, say("{name} is unlocked. The reason stands in its history.", name=paths.name_of(address))
     )
@@ -78,7 +79,7 @@ def undo(address: str, what: str, body: dict[str, Any] | None = None) -> dict[st
 ASSET = "/api/assets/{address}"
 ROUTES = [
     Route("POST", ASSET + "/lock", lock, "protect a file as it is: for its owner and supervisors",
-          role="student", data=ref("Asset"), errors=(409,), tag="protection"),
+          role="student", body=ref("Lock"), data=ref("Asset"), errors=(409,), tag="protection"),
     Route("POST", ASSET + "/unlock", unlock, "unlock a protected file, for a reason that its history keeps",
           role="student", body=ref("Unlock"), data=ref("Asset"), errors=(409,), tag="protection"),
     Route("POST", ASSET + "/put-back", put_back,
