@@ -13,7 +13,7 @@ from typing import Any
 
 from server.disk.errors import CroftError
 from server.disk.records import Change
-from server.disk.settings import Settings
+from server.disk.settings import SINGLES, Settings
 from server.disk.store import Store, configured_shares
 from server.disk.watcher import Watcher
 from server.farm.farm import Farm
@@ -171,7 +171,11 @@ def build(
                 lambda: settings.folder("users"),
                 *(partial(people.photos.urls, kind) for kind in ("users", "projects")),
             ),
-            "config": [settings.mistakes, *(partial(settings.folder, kind) for kind in changing)],
+            "config": [
+                settings.mistakes,
+                *(partial(settings.single, name) for name in SINGLES),
+                *(partial(settings.folder, kind) for kind in changing),
+            ],
         },
         changed=problems.look_again,
     )

@@ -49,6 +49,9 @@ def test_prenodes_and_where_renders_may_run(house: House) -> None:
     # What is wrong with the rules is a problem
     (house.config / "where.json").write_text(json.dumps(rules))
     house.until(lambda: "rule 2" in str(admin.get("/api/problems").data))
+    page = admin.get("/admin/configuration").body.decode()
+    for text in ("where.json: rule 2: then must be one of", "docs/where.md"):
+        assert text in page, text
     house.until(lambda: (admin.get(f"/api/jobs/{job}").data["where"] or {}).get("rule") == 1)
 
 

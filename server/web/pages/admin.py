@@ -19,7 +19,7 @@ from server.disk import health, inotify, mistakes, paths
 from server.disk.branches import Pool, filesystem_of, mount_point, pool_of
 from server.disk.paths import Share
 from server.disk.records import Problem
-from server.disk.settings import KEYS, KINDS, MAX_BYTES, PRIVATE
+from server.disk.settings import KEYS, KINDS, MAX_BYTES, PRIVATE, SINGLES
 from server.disk.speech import count, pair, say
 from server.library.people import ROLES
 from server.web.pages import computers, file_rows, problems, words
@@ -34,8 +34,8 @@ ROLE_WORDS = {
     "supervisor": pair("{n} supervisor", "{n} supervisors"), "admin": pair("{n} admin", "{n} admins"),
 }  # fmt: skip
 MANUAL = {  # which part of the manual tells of a kind of file
-    "server.json": "configuration.md", "users": "people.md", "projects": "configuration.md",
-    "nodes": "nodes.md",
+    "server.json": "configuration.md", "where.json": "where.md", "users": "people.md",
+    "projects": "configuration.md", "nodes": "nodes.md",
     "shares": "shares.md", "sets": "sets.md", "job_types": "job-types.md", "failure_rules": "farm.md",
     "tokens": "api.md", "paths": "moving-from-rfam.md", "languages": "configuration.md",
 }  # fmt: skip
@@ -272,7 +272,7 @@ def file_of(problem: Problem) -> tuple[str, str]:
     folder = {"job-type": "job_types", "failure-rules": "failure_rules", "node-file": "nodes"}.get(kind)
     if folder:
         return f"{folder}/{ident}.json", ""
-    safe = place == "server.json" or (place.partition("/")[0] in KINDS and ".." not in place)
+    safe = place in ("server.json", *SINGLES) or (place.partition("/")[0] in KINDS and ".." not in place)
     return (place, key) if safe else ("", "")
 
 
