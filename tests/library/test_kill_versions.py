@@ -1,7 +1,8 @@
-"""After kill -9 amid publishing and approving: is every version whole, and does a check find nothing?
+"""After kill -9 amid publishing, approving, pruning: is every version whole, and does a check find nothing?
 
-Several processes, as several servers on one share, save, publish (by copying, and in place), render and
-approve. Each says what it did once the call has returned. They are killed at random moments and started anew.
+Several processes, as several servers on one share, save, publish (by copying, and in place), render, approve,
+prune and purge. Each says what it did once the call has returned. They are killed at random moments and
+started anew.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from server.disk import check, files, paths, sidecar
-from server.disk.errors import Busy, Conflict
+from server.disk import check, files, paths, purge, sidecar
+from server.disk.errors import Busy, Conflict, NotFound
 from server.disk.paths import Share
 from server.disk.settings import Settings
 from server.disk.store import Store
+from server.farm.pruning import Pruning, Row
 from server.library import versions
 from server.library.assets import Assets
 from server.library.in_place import InPlace, manifest
@@ -55,6 +58,8 @@ class Rooms:
         assets = Assets(self.store, projects, people)
         self.saves = Saves(self.store, projects, assets, Protection(self.store, projects, people, assets))
         self.in_place = InPlace(self.store, projects, assets)
+        nothing: Any = None  # no job is known, and nobody asks what the policy says
+        self.pruning = Pruning(settings, self.store, projects, nothing, nothing, nothing)
         self.store.open()
         projects.prepare()
         self.user = people.user("supervisor")
@@ -88,10 +93,10 @@ def work(root: Path, config: Path, me: str, seed: int) -> None:
     rooms, chance = Rooms(root, config), random.Random(seed)
     tell("ready")
     for turn in range(10**9):
-        act = chance.choice((publish, publish, publish_in_place, approve, render, judge_render))
+        act = chance.choice(ACTS)
         try:
             said = act(rooms, chance, f"{me}-{turn}")
-        except (Busy, Conflict):  # another was at the same file
+        except (Busy, Conflict, NotFound):  # another was at the same file
             continue
         tell(said)
 
@@ -142,6 +147,33 @@ def judge_render(rooms: Rooms, chance: random.Random, token: str) -> str:
     return f"judged {address} {name}"
 
 
+def prune(rooms: Rooms, chance: random.Random, token: str) -> str:
+    """As the policy does: never the newest, and put away at once."""
+    address = chance.choice(SCENES)
+    older = [record for record in versions.listed(rooms.store, address)[1:] if record.get("state") == "done"]
+    if not older:
+        raise Conflict("nothing to prune")
+    name = str(chance.choice(older)["version"])
+    if not rooms.pruning.put_away(Row(address, name, "demo", True, "old"), token):
+        raise Conflict("it was approved meanwhile")
+    return f"pruned {address} {name}"
+
+
+def free(rooms: Rooms, chance: random.Random, token: str) -> str:
+    share = rooms.store.share("data")
+    there = list(purge.find(share, 0, time.time() + 60))
+    if not there:
+        raise Conflict("nothing to purge")
+    old = chance.choice(there)
+    if not purge.purge(share, rooms.store.locks("data"), old):
+        raise Conflict("somebody was quicker")
+    return f"purged {old.inside} {old.aside}"
+
+
+ACTS = (publish, publish, publish_in_place, approve, render, render, judge_render, prune, free)
+WORDS = {"published", "lies", "approved", "rendered", "judged", "pruned", "purged"}
+
+
 class Storm:
     """Servers that are killed and started again, and what they said before."""
 
@@ -161,6 +193,9 @@ class Storm:
         for thread in threads:
             thread.join()
 
+    def _is_enough(self, least: int) -> bool:
+        return len(self.said) >= least and {what for what, *_ in self.said} >= WORDS
+
     def _keep(self, end: float, kills: int, enough: int, seed: float) -> None:
         chance = random.Random(seed)
         with subprocess.Popen(
@@ -170,7 +205,7 @@ class Storm:
         ) as nested:  # fmt: skip
             assert nested.stdin is not None
             assert nested.stdout is not None
-            while time.monotonic() < end and not (self.kills >= kills and len(self.said) >= enough):
+            while time.monotonic() < end and not (self.kills >= kills and self._is_enough(enough)):
                 nested.stdin.write(f"{next(self._names)} {chance.randrange(10**6)}\n")
                 pid = int(nested.stdout.readline())
                 assert nested.stdout.readline() == "ready\n"
@@ -206,9 +241,9 @@ def storm(tmp_path: Path, seconds: float, kills: int, enough: int, seed: int) ->
 def judge(done: Storm) -> None:
     build(done.config, done.root).close()  # a start mends what was cut off
     rooms = Rooms(done.root, done.config)
-    assert {what for what, *_ in done.said} >= {"published", "lies", "approved", "rendered", "judged"}
+    assert len(done.said) > 10
     locks = done.root / paths.LOCKS
-    assert [path.name for path in locks.glob("*.json") if path.name.startswith(("publish-", "judge-"))] == []
+    assert [path.name for path in locks.glob("*.json") if not path.name.startswith("share")] == []
     there = {address: frozen.listed(rooms.store, address) for address in (*SCENES, SEQUENCE)}
     for address, records in there.items():
         folder = frozen.folder_of(rooms.store.path(address))
@@ -219,7 +254,8 @@ def judge(done: Storm) -> None:
             judge_version(folder / record["version"], record)
     judge_said(done, there)
     for address in SCENES:
-        judge_renders(rooms, address)
+        judge_renders(rooms, address, done)
+    purge.sweep(rooms.store.share("data"))  # as the next purge does
     # In two hours' time all that was left would be too old to be somebody's who is at it.
     found = list(check.check(rooms.store.shares, now=time.time() + 7200))
     assert [problem for problem in found if problem.kind != "leftover"] == []
@@ -250,27 +286,44 @@ def judge_said(done: Storm, there: dict[str, list[dict[str, object]]]) -> None:
             assert known[0]["hash" if what == "published" else "comment"] == more[0]
 
 
-def judge_renders(rooms: Rooms, address: str) -> None:
+def judge_renders(rooms: Rooms, address: str, done: Storm) -> None:
     # What a crash left before it was written whose it is: a start of the farm does this for each job.
     versions.unmake_of(rooms.store, address, "none")
-    found = versions.listed(rooms.store, address)
-    approved = [record["version"] for record in found if record.get("approved")]
+    place = rooms.store.path(paths.render_folder(address))
+    found = {record["version"]: record for record in versions.listed(rooms.store, address)}
+    approved = [name for name, record in found.items() if record.get("approved")]
     assert len(approved) <= 1
-    current = rooms.store.path(paths.render_folder(address)) / versions.CURRENT
     if approved:
-        assert os.readlink(current) == approved[0]
-    for record in found:
-        assert record.get("user")
-        frame = rooms.store.path(str(record["address"])) / "frame.0001.png"
-        assert not record.get("first_frame") or frame.read_bytes() == str(record["user"]).encode()
+        assert os.readlink(place / versions.CURRENT) == approved[0]
+    for name, record in found.items():
+        judge_render_at(place / name, record)
+    # What was put away lies in old/, whole, with its record.
+    away = {path.name: path for path in place.glob("old/*/v*") if path.is_dir()}
+    for name, folder in away.items():
+        judge_render_at(folder, versions.read(folder.with_name(f"{name}.json")))
+    assert not away.keys() & found.keys()
+    stem = paths.stem_of(paths.name_of(address))
+    rendered = {name for what, of, name, *_ in done.said if (what, of) == ("rendered", address)}
+    pruned = {name for what, of, name, *_ in done.said if (what, of) == ("pruned", address)}
+    purged = {Path(of).name for what, of, *_ in done.said if what == "purged" and f"/render/{stem}/" in of}
+    assert not pruned & found.keys()
+    assert not purged & (found.keys() | away.keys())
+    # A server that was killed may have purged something without having said so.
+    assert len(rendered - found.keys() - away.keys() - purged) <= done.kills
 
 
-def test_killed_amid_publishing_and_approving(tmp_path: Path) -> None:
-    judge(storm(tmp_path, 25, kills=8, enough=60, seed=11))
+def judge_render_at(folder: Path, record: dict[str, object]) -> None:
+    assert record.get("user"), f"{folder} has no record"
+    frame = folder / "frame.0001.png"
+    assert not record.get("first_frame") or frame.read_bytes() == str(record["user"]).encode()
+
+
+def test_killed_amid_publishing_approving_and_pruning(tmp_path: Path) -> None:
+    judge(storm(tmp_path, 30, kills=8, enough=60, seed=11))
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_amid_publishing_and_approving_for_long(tmp_path: Path, seed: int) -> None:
+def test_killed_amid_publishing_approving_and_pruning_for_long(tmp_path: Path, seed: int) -> None:
     judge(storm(tmp_path, 120, kills=10**9, enough=10**9, seed=seed))
