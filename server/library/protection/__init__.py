@@ -190,11 +190,9 @@ class Protection(Follower):
         if seen.is_now == GONE:
             text = say("{name} is protected, and is gone.", name=name)
         elif person:
-            text = say(
-                "{name} is protected, and {person} changed it outside of Croft.", name=name, person=person
-            )
+            text = say("{name} is protected, and {person} changed it all the same.", name=name, person=person)
         else:
-            text = say("{name} is protected, and was changed outside of Croft.", name=name)
+            text = say("{name} is protected, and was changed all the same.", name=name)
         mend = (
             say("What was meant? Version {version} is kept as it was published.", version=version)
             if version

@@ -28,6 +28,8 @@ def section(shell: Shell, a: dict[str, Any], user: User | None) -> dict[str, Any
     owner = titles.get(a["owner"] or "", "")
     return {
         "since": since(mark, titles, shell),
+        "version": mark["version"],
+        "changed": mark["changed"],
         "api": api_of(a),
         "then": f"/p/{project}/asset/{{path}}" if goes_on else "",
         "unlock": shell.services.protection.may_unlock(a["address"], user),
@@ -42,7 +44,8 @@ def since(mark: dict[str, Any], titles: dict[str, str], shell: Shell) -> str:
     number = paths.version_number(mark["version"])
     who, when = titles.get(mark["who"], ""), words.when(mark["at"], shell.now())
     if mark["changed"]:
-        return say("Version {n} is kept as it was published.", n=number) if number else say("It was changed.")
+        kept = say("Version {n} stands beside it as it was published.", n=number)
+        return kept if number else say("It was changed.")
     if number and who:
         return say("It is version {n}, which {who} published {when}.", n=number, who=who, when=when)
     if number:
