@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from server.disk.speech import say
@@ -101,15 +100,17 @@ class Bridging:
             for job in sorted(own)
             if job not in told and (found := places.of(job)) is not None
         ]
-        asked = deal(wanted, one, others, places.rules.at_most_nodes, failed, self._board.wall())
-        if now - self._board.began < AWAY_HEARTBEATS * self._board.nodes.heartbeat_s():
-            # Who is here isn't known yet: the house's own computers speak up first.
-            asked = [replace(ask, nodes=min(ask.nodes, own[ask.job])) for ask in asked if own[ask.job]]
-        return asked + [  # out of sight just now: nothing is changed
-            Asked(job, nodes, say("this job can't be seen just now"))
+        young = now - self._board.began < AWAY_HEARTBEATS * self._board.nodes.heartbeat_s()
+        kept = [  # who is here isn't known yet, or the job is out of sight just now: nothing is changed
+            Asked(job, nodes, say("this server has only just begun"))
+            if young
+            else Asked(job, nodes, say("this job can't be seen just now"))
             for job, nodes in sorted(own.items())
-            if job not in self._board.live and not self._over(job)
+            if not self._over(job) and (young or job not in self._board.live)
         ]
+        if young:
+            return kept
+        return kept + deal(wanted, one, others, places.rules.at_most_nodes, failed, self._board.wall())
 
     def _row(self, ask: Asked) -> dict[str, Any]:
         live = self._board.live.get(ask.job)
