@@ -211,7 +211,7 @@ def there_words(shell: Shell, there: Thing) -> str:
 
 
 def added(shell: Shell, upload: Upload) -> Thing:
-    """One that was added a while ago."""
+    """One that was added lately."""
     told = upload.added or {}
     address = str(told.get("address") or "")
     project = shell.services.projects.of(address)
