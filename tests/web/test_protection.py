@@ -174,6 +174,19 @@ def test_a_change_around_croft_is_asked_about_and_put_back(house: House) -> None
     assert student.post(f"{URL}/put-back").status == 409
 
 
+def test_a_save_while_it_is_published_is_asked_about(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.asset(CHAR, type="char", owner="student", uuid="u")
+    protection, plain = house.croft.services.protection, house.croft.services.protection.published
+
+    def late(*arguments: Any) -> bool:
+        around(house)  # after it was copied, before it is protected
+        return plain(*arguments)
+
+    monkeypatch.setattr(protection, "published", late)
+    assert house.browser("student").post(f"{URL}/publish").status == 201
+    assert "Version v001" in until_told(house)["mend"]
+
+
 def test_a_change_is_kept_or_carried_on(house: House) -> None:
     published(house)
     student, guest = house.browser("student"), house.browser("supervisor")
@@ -302,6 +315,9 @@ def test_versions_whose_folder_was_renamed_are_back(house: House, name: str) -> 
     forged = folder / ".croft/fox.blend/versions/v001"
     forged.mkdir(parents=True, mode=0o775)
     (forged / "fox.blend").write_bytes(OTHER)
+    planted = folder / ".croft/wolf.blend"
+    planted.mkdir()
+    os.chown(planted, 54321, -1)
     for path in (forged / "fox.blend", forged, *forged.parents[:3]):
         os.chown(path, 54321, -1)
     # Then what was published has its place again, and what came in between is kept beside it
@@ -310,6 +326,7 @@ def test_versions_whose_folder_was_renamed_are_back(house: House, name: str) -> 
     assert (folder / ".croft/fox.blend/versions/v001/fox.blend").read_bytes() == SCENE
     [aside] = folder.glob(".croft-????????")
     assert (aside / "fox.blend/versions/v001/fox.blend").read_bytes() == OTHER
+    assert (aside / "wolf.blend").exists()
     assert [row["id"] for row in student.get(f"{URL}/versions").data] == ["v001"]
     house.until(lambda: student.get(URL).data["protection"]["version"] == "v001")
     assert student.get(f"/api/history?address={ADDRESS}&kind=version").data

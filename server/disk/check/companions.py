@@ -56,7 +56,7 @@ class Companions:
             inside = paths.join(place, entry.name)
             if entry.name.startswith(files.TEMPORARY):
                 yield from self.parts.leftover(inside, entry)
-            elif entry.name == "file.json":
+            elif entry.name in ("file.json", "protect.json"):
                 record = yield from self.parts.read(inside)
                 yield from self.parts.newer(inside, record)
             elif entry.name.startswith("history.") and entry.name.endswith(".jsonl"):

@@ -79,8 +79,10 @@ class Protection(Follower):
         words = self._projects.set_of(self._projects.of(address))
         if not words.type(entry.facts.type).protect_on_publish:
             return False
+        # Race: it may have been saved while it was copied. Only a state whose hash is known needs no look.
+        stat = entry.stat if hashing.known(self._assets, entry) == hashed else None
         try:
-            self._protect(address, Mark(hashed, version, utc_now(), user.ident, entry.stat), user.ident)
+            self._protect(address, Mark(hashed, version, utc_now(), user.ident, stat), user.ident)
         except CroftError as error:  # the version stands: to say that it doesn't would be untrue
             log.warning("%s is published, and can't be protected: %s", address, error.message)
             return False
@@ -175,7 +177,7 @@ class Protection(Follower):
         back = Action(say("Put the published one back"), "POST", path + "/put-back")
         if seen.is_now == GONE:
             return (back,) if seen.mark.version else ()
-        why = say("The change made outside of Croft is meant.")
+        why = say("It is meant to be as it is now.")
         keep = Action(say("Keep it as it is, and unlock it"), "POST", path + "/unlock", {"reason": why})
         if not seen.mark.version:
             return (keep,)

@@ -68,15 +68,16 @@ def bring_back(store: Store, folder: str, *, went: bool = False) -> bool:
 
 
 def _join(store: Store, aside: Path, home: Path) -> None:
-    """What Croft wrote in the moment between: files that were new to it, and jobs."""
-    for name in os.listdir(aside):
-        if not os.path.lexists(home / name):
-            store.disk.rename(aside / name, home / name)
+    """What Croft wrote in the moment between, of files that were new to it, and jobs; nothing that somebody
+    else put there."""
+    for mine in filter(_is_ours, _folders(aside)):
+        true = home / mine.name
+        if not os.path.lexists(true):
+            store.disk.rename(mine, true)
             continue
-        jobs = aside / name / "jobs"
-        for job in os.listdir(jobs) if jobs.is_dir() and (home / name / "jobs").is_dir() else ():
-            if not os.path.lexists(home / name / "jobs" / job):
-                store.disk.rename(jobs / job, home / name / "jobs" / job)
+        for job in filter(_is_ours, _folders(mine / "jobs")):
+            if (true / "jobs").is_dir() and not os.path.lexists(true / "jobs" / job.name):
+                store.disk.rename(job, true / "jobs" / job.name)
     with contextlib.suppress(OSError):
         aside.rmdir()  # only where nothing is left in it
 
