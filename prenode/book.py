@@ -40,6 +40,7 @@ class Run:
     since: float = 0.0
     stopping: str = ""  # "waiting": to be taken back if it hasn't begun; "all": in any case
     asked_at: float = 0.0  # when it was
+    seen: bool = False  # in a listing
     missed_at: float = 0.0  # since when no listing has it
 
 
@@ -149,6 +150,11 @@ class Book:
         self._forget(now)
         self.save()
 
+    def blind(self) -> None:
+        """Nothing could be listed: whoever was missed before has his time again."""
+        for _, run in self.runs():
+            run.missed_at = 0.0
+
     def _adopted(self, listing: Iterable[Item], now: float) -> Dict["tuple[str, int]", Item]:
         """The entries by batch and number. What lives there under our name, unknown, is taken in."""
         found: Dict["tuple[str, int]", Item] = {}
@@ -174,7 +180,7 @@ class Book:
             (item.host if item is not None else "") or (mark.host if mark is not None else "") or run.host
         )
         if item is not None:
-            run.missed_at = 0.0
+            run.seen, run.missed_at = True, 0.0
         if mark is not None and mark.ended and not mark.told:
             run.state = "done" if mark.code == 0 else "idle" if mark.code == IDLE else "failed"
             run.why = "" if run.state != "failed" else mark.why or f"ended with code {mark.code}"
@@ -203,9 +209,9 @@ class Book:
         run.missed_at = run.missed_at or now
         if not batch.sent:
             # The answer to its submission was lost, or it was refused; the engine may be slow to show it.
-            if now - max(batch.made, run.missed_at) >= SETTLE_S or now - batch.made >= 2 * SETTLE_S:
+            if now - max(batch.made, run.missed_at) >= SETTLE_S:
                 self._ended(run, "never", run.why)
-        elif now - run.missed_at >= GONE_S:
+        elif now - run.missed_at >= (GONE_S if run.seen else 2 * SETTLE_S):
             began = "its node had begun" if mark is not None else "its node had not begun"
             self._ended(run, "lost", f"it is not known over there any more; {began}")
 
@@ -292,6 +298,7 @@ class Book:
                 batch = Batch(**item, runs=runs)
                 self.batches[batch.id] = batch
             self.trials = {job: Trial(**trial) for job, trial in told["trials"].items()}
+            self.blind()
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -47,7 +47,8 @@ class Bridge:
     ) -> None:
         self.config, self.engine, self.program = config, engine, program
         self.stop = stop or threading.Event()
-        self.error = ""
+        self.error = ""  # what goes wrong, for the server
+        self.late = ""  # what went wrong since it was told last
         self.failures = 0  # of talks with the server, one after the other
         self.answered: Dict[str, Any] = {}
         self._wall, self._ask = wall, ask
@@ -103,7 +104,7 @@ class Bridge:
 
     def round(self) -> float:
         """One look and what follows from it; in how many seconds the next is due."""
-        self.error = ""
+        self.error, self.late = self.late, ""
         known = self._look()
         try:
             answer = self._ask(self.config.server, self.config.token, self.status())
@@ -130,6 +131,7 @@ class Bridge:
             except EngineError as error:
                 self.error = f"{self.engine.title} can't be asked: {error}"
                 log.warning("%s", self.error)
+                self.book.blind()
                 return False
         names = [name_of(batch, run) for batch, run in self.book.runs()]
         self.book.judge(listing, self.marks.read(names, now), now)
@@ -176,8 +178,8 @@ class Bridge:
                     for batch, run in pairs:
                         self.marks.stop(name_of(batch, run))
             except (EngineError, OSError) as error:
-                self.error = f"what isn't needed could not be taken back: {error}"
-                log.warning("%s", self.error)
+                self.late = f"what isn't needed could not be taken back: {error}"
+                log.warning("%s", self.late)
 
     def _start(self, wish: Wish, count: int, options: List[str]) -> None:
         now = self._wall()
@@ -192,8 +194,8 @@ class Bridge:
             keep_open = [self._submitting] if self.engine.lists else []
             there = self.engine.submit(count, given, options, keep_open)
         except EngineError as error:
-            self.error = f"{self.engine.title} took no nodes for {wish.name or wish.job}: {error}"
-            log.warning("%s", self.error)
+            self.late = f"{self.engine.title} took no nodes for {wish.name or wish.job}: {error}"
+            log.warning("%s", self.late)
             self.book.doubtful(batch, str(error), self._wall())
             return
         self.book.arrived(batch, there)
@@ -246,7 +248,7 @@ class Bridge:
     # -- tidiness
 
     def _sweep(self, now: float) -> None:
-        """Marks of what is forgotten, and logs that are a week old."""
+        """Marks of what is forgotten, logs that are a week old, programs that nobody runs any more."""
         if now - self._swept_at < 60:
             return
         self._swept_at = now
@@ -254,6 +256,8 @@ class Bridge:
         for path in (self.config.folder / "logs").iterdir():
             if now - path.stat().st_mtime > LOGS_DAYS * 86400:
                 path.unlink()
+        if not self.book.open():
+            self.program.sweep()
 
 
 def name_of(batch: Batch, run: Run) -> str:

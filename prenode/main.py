@@ -87,7 +87,7 @@ def bridge(config: Config, stop: threading.Event, options: argparse.Namespace) -
             if options.once:
                 made.await_orphans()
                 made.round()
-                return 1 if made.failures or made.error else 0
+                return 1 if made.failures or made.error or made.late else 0
             if "programs" not in made.program.means():
                 log.warning("nobody has tried the machines over there yet: --check does")
             made.run()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
-from .book import Batch, Book, Run
+from .book import HOUR_S, Batch, Book, Run
 
 ENDING_S = 10.0  # for nodes to end by themselves, once their job has
 AGAIN_S = 30.0  # what was to be taken back and is still there is asked for again
@@ -82,19 +82,19 @@ def decide(wishes: Sequence[Wish], ended: Sequence[str], book: Book, place: Plac
         options, lacking = options_for(wish, place)
         if lacking:
             actions.troubles[wish.job] = f"No machine over there has {lacking!r}, as far as is known."
-        has = [pair for pair in book.open(wish.job) if not pair[1].stopping]
+        has = book.open(wish.job)  # those that are being taken back, too: they may begin yet
         surplus = len(has) - (0 if lacking else wish.nodes)
         if surplus > 0:
-            waiting = [pair for pair in has if pair[1].state == "waiting"]
+            surplus -= sum(bool(run.stopping) for _, run in has)
+            waiting = [pair for pair in has if pair[1].state == "waiting" and not pair[1].stopping]
             waiting.sort(key=lambda pair: (pair[0].made, pair[1].index), reverse=True)
-            for batch, run in waiting[:surplus]:
+            for batch, run in waiting[: max(0, surplus)]:
                 ask(actions.cancel_waiting, batch, run, now)
             continue
         count = min(-surplus, free)
         trial = book.trial(wish.job)
-        if count <= 0 or lacking:
-            continue
-        if now < trial.next_at:
+        rests = 0 < trial.next_at - now <= HOUR_S  # more: the clock was put back
+        if count <= 0 or lacking or rests:
             continue
         if book.gave_up(wish.job):
             count = 1  # one node finds out whether it goes again
@@ -110,8 +110,8 @@ def decide(wishes: Sequence[Wish], ended: Sequence[str], book: Book, place: Plac
 
 
 def ask(where: List[Pair], batch: Batch, run: Run, now: float) -> None:
-    """Once; after a while again."""
-    if not run.stopping or now - run.asked_at >= AGAIN_S:
+    """Once; after a while again. Not before it is known to have arrived: there is nothing to take back."""
+    if batch.sent and (not run.stopping or now - run.asked_at >= AGAIN_S):
         run.asked_at = now
         where.append((batch, run))
 

@@ -68,6 +68,12 @@ class Program:
             found["programs"] = programs
         return found
 
+    def sweep(self) -> None:
+        """Older versions of the node's program go."""
+        for path in self.folder.glob("program-*"):
+            if path != self.home:
+                shutil.rmtree(path, ignore_errors=True)
+
     def script(self, batch: str) -> Path:
         """What the engine is given to run."""
         index = "${CROFT_INDEX:-${SLURM_ARRAY_TASK_ID:-${SGE_TASK_ID:-${PBS_ARRAY_INDEX:-1}}}}"

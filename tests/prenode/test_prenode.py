@@ -15,7 +15,7 @@ from prenode_kit import JOB, OTHER, Crash, Rig
 from prenode import wire
 from prenode.book import HOUR_S
 
-POINTS = ["crash before", "crash after", "crash after, late", "lose", "lose, late", "refuse"]
+POINTS = ["crash before", "crash after", "crash after, late", "lose", "lose, late", "late", "refuse"]
 
 
 @pytest.fixture
@@ -215,6 +215,7 @@ def test_an_engine_that_refuses_is_asked_again_later(rig: Rig) -> None:
     assert rig.cluster.nodes == {}
     rig.rounds()
     assert "invalid partition" in rig.server.runs[0]["why"]
+    assert rig.server.heard[-1]["error"] == "Slurm took no nodes for sh010: sbatch: error: invalid partition"
     rig.until(lambda: len(rig.cluster.alive()) == 2)
     assert len(rig.cluster.submissions) == 1
 
@@ -336,6 +337,30 @@ def test_the_token_is_in_no_script_and_readable_for_one_user_alone(rig: Rig) -> 
     assert stat.S_IMODE(node.stat().st_mode) == 0o600
     for script in (rig.config.folder / "runs").glob("*.sh"):
         assert "a node's token" not in script.read_text()
+
+
+def test_older_programs_go_once_nobody_runs_them(rig: Rig) -> None:
+    older = rig.config.folder / "program-0a1b2c3d4e5f"
+    rig.server.want(1)
+    rig.rounds()
+    older.mkdir()
+    rig.rounds(1, 100)
+    assert older.exists()
+    rig.ends(("1", 1), 0)
+    rig.server.demand.clear()
+    rig.rounds(2, 100)
+    assert not older.exists()
+    assert rig.bridge.program.home.exists()
+
+
+def test_a_clock_that_is_put_back_holds_nothing_up(rig: Rig) -> None:
+    rig.server.want(1)
+    rig.rounds()
+    rig.ends(("1", 1), 1, "broken")
+    rig.rounds()
+    rig.now -= 86400
+    rig.rounds(2)
+    assert len(rig.cluster.submissions) == 2
 
 
 def test_nothing_is_written_while_nothing_happens(rig: Rig) -> None:
