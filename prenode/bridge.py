@@ -185,7 +185,7 @@ class Bridge:
         now = self._wall()
         batch = Batch(secrets.token_hex(4), wish.job, now)
         batch.runs = {index: Run(index, since=now) for index in range(1, count + 1)}
-        script = self.program.script(batch.id)
+        script = self.program.script(batch.id, wish.requires)
         self.book.intend(batch)
         log.info("starting %d for %s (%s)", count, wish.name or wish.job, batch.id)
         given = {"name": self.book.name_of(batch), "batch": batch.id, "job": wish.job, "script": str(script)}

@@ -46,18 +46,19 @@ def main() -> int:
     parser.add_argument("--batch", default="")
     parser.add_argument("--index", default="1")
     parser.add_argument("--check", default="", metavar="FILE")
+    parser.add_argument("--provides", action="append", default=[], metavar="LABEL")
     options = parser.parse_args()
     if options.check:
         return check(options.folder, Path(options.check))
     index = int(options.index) if options.index.isdigit() else 1  # Grid Engine says "undefined"
-    return Far(options.folder, options.prenode, f"{options.batch}.{index}").run()
+    return Far(options.folder, options.prenode, f"{options.batch}.{index}", options.provides).run()
 
 
 class Far:
     """One run."""
 
-    def __init__(self, folder: Path, prenode: str, run: str) -> None:
-        self.folder, self.prenode, self.name = folder, prenode, run
+    def __init__(self, folder: Path, prenode: str, run: str, labels: List[str]) -> None:
+        self.folder, self.prenode, self.name, self.labels = folder, prenode, run, labels
         self.host = socket.gethostname().partition(".")[0] or "node"
         self._told = threading.Event()  # to end, from outside
         self._stopping = threading.Event()  # the node knows, and gives its claims back
@@ -88,7 +89,9 @@ class Far:
     def _render(self, home: Path, begun: Path) -> int:
         told = json.loads((self.folder / "node.json").read_text("utf-8"))
         config = home / "config.json"
-        private(config, {**told, "name": f"{self.host}-{self.name}", "spool": "spool"})
+        provides = sorted({*told.get("provides", []), *self.labels})
+        named = {"name": f"{self.host}-{self.name}", "spool": "spool", "provides": provides}
+        private(config, {**told, **named})
         environment = {**os.environ, "CROFT_PRENODE": self.prenode, "CROFT_RUN": self.name}
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / "node"), "--config", str(config)],

@@ -12,7 +12,7 @@ import os
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 from .config import Config, ConfigError
 from .marks import content
@@ -74,12 +74,15 @@ class Program:
             if path != self.home:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def script(self, batch: str) -> Path:
-        """What the engine is given to run."""
+    def script(self, batch: str, labels: Sequence[str] = ()) -> Path:
+        """What the engine is given to run. `labels`: what its machines have, since they were asked for so."""
         index = "${CROFT_INDEX:-${SLURM_ARRAY_TASK_ID:-${SGE_TASK_ID:-${PBS_ARRAY_INDEX:-1}}}}"
+        provides = [part for label in labels for part in ("--provides", label)]
         if self._index:
             index = f"${{{self._index}:-{index}}}"
-        return self._write(f"{batch}.sh", ["--prenode", self._config.name, "--batch", batch], index)
+        return self._write(
+            f"{batch}.sh", ["--prenode", self._config.name, "--batch", batch, *provides], index
+        )
 
     def check(self, name: str) -> Path:
         """The same for a check, which answers in a file of this name."""

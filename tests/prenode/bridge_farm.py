@@ -92,13 +92,14 @@ class BridgeFarm(RealFarm):
         )
         return done.returncode, done.stdout + done.stderr
 
-    def pattern(self, frames: int, seconds: float) -> str:
+    def pattern(self, frames: int, seconds: float, **more: Any) -> str:
         """A job of predictable pictures; its id."""
         body = {
             "file": "data::demo/shots/pattern.png",
             "frames": f"1-{frames}",
             "type": "test-pattern",
             "parameters": {"seconds": seconds},
+            **more,
         }
         status, job = until(lambda: self._submitted(body))
         assert status == 201, job

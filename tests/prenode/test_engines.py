@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,13 +199,15 @@ time.sleep(100)
 def test_any_command_starts_nodes_that_are_known_by_their_marks_and_end_by_one(tmp_path: Path) -> None:
     (tmp_path / "said").mkdir()
     bridge, server = under(EACH, NODE.replace("FOLDER", repr(str(tmp_path / "said"))), tmp_path)
-    server.want(2)
+    bridge._place = replace(bridge._place, requirements={"it's big": []})
+    server.want(2, requires=["it's big"])
     rounds_until(bridge, lambda: [run["state"] for run in server.heard and server.runs] == ["running"] * 2)
     rounds_until(bridge, lambda: len(list((tmp_path / "said").iterdir())) == 2)
     for path in (tmp_path / "said").iterdir():
         said = json.loads(path.read_text())
         assert (said["prenode"], said["mode"], said["config"]["single_use"]) == ("lab", 0o600, True)
         assert said["config"]["token"] == "a node's token"
+        assert said["config"]["provides"] == ["it's big"]  # or the server would give it none of that work
         assert said["config"]["name"].endswith(said["run"])
     server.demand, server.ended = [], [JOB]
     bridge.round()

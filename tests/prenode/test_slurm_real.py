@@ -30,12 +30,13 @@ def far(farm: BridgeFarm, job: str) -> int:
 def test_the_cluster_does_what_two_computers_here_leave_and_every_frame_is_done_once(
     farm: BridgeFarm, slurm: Slurm
 ) -> None:
-    farm.start_prenode(engine=farm.slow_engine())
+    big = {"big": ["--comment=big"]}
+    farm.start_prenode(engine=farm.slow_engine(), requirements=big)
     job = farm.pattern(60, 1)
     until((farm.folder / "submitting").exists)  # and sbatch hasn't begun yet
     assert [batch["sent"] for batch in farm.book()["batches"]] == [False]
     farm.kill_prenode()
-    farm.start_prenode()
+    farm.start_prenode(requirements=big)
     until(lambda: far(farm, job) >= 2)
     farm.start_node("near1", processes=[1])  # not before: on a slow machine they would do it all
     farm.start_node("near2", processes=[1])
@@ -44,7 +45,7 @@ def test_the_cluster_does_what_two_computers_here_leave_and_every_frame_is_done_
     assert len(started) <= 4
     slurm.restart_controller()
     farm.kill_prenode()
-    farm.start_prenode()
+    farm.start_prenode(requirements=big)
     farm.kill_server()
     farm.start_server()
     until(lambda: far(farm, job) >= 6)
@@ -60,9 +61,10 @@ def test_the_cluster_does_what_two_computers_here_leave_and_every_frame_is_done_
     assert by["near2"]
     until(lambda: not slurm.jobs())  # they end when there is nothing more to do
     assert set(farm.told_to_end()) <= {0, 75}  # each had given its frames back
-    # A second one is cancelled in its middle, and nothing of it stays over there.
-    other = farm.pattern(200, 0.5)
+    # A second one, which only machines over there can do, is cancelled in its middle: nothing of it stays.
+    other = farm.pattern(200, 0.5, requires=["big"])
     until(lambda: far(farm, other) >= 1)
+    assert set(slurm.run("squeue", "-h", "-o", "%k").split()) == {"big"}
     farm.api("DELETE", f"/api/jobs/{other}")
     farm.wait_for(other, "cancelled")
     until(lambda: not slurm.jobs())
