@@ -145,6 +145,19 @@ def test_who_may_approve_is_the_projects_word(studio: Studio) -> None:
     judge(studio, "supervisor", "render-v001", approved=False)
 
 
+def test_what_another_server_approved_shows_by_itself(studio: Studio) -> None:
+    judged = studio.croft.services.judged
+    assert judged.of(SHOT) == {}
+    path = studio.data / PLACE / "v001.json"
+    before = path.read_bytes()
+    aside = path.with_name(".croft-tmp-of-another")
+    aside.write_text(json.dumps({**json.loads(before), "approved": True}))
+    aside.replace(path)
+    studio.until(lambda: judged.of(SHOT) == {"v001": "approved"})
+    path.write_bytes(before)
+    studio.until(lambda: judged.of(SHOT) == {})
+
+
 @pytest.mark.parametrize(
     ("version", "body", "status"),
     [
