@@ -11,6 +11,7 @@ import pytest
 from house import Browser, House
 
 from server.library.in_place import manifest
+from server.library.publishing.pins import hash_of_list
 
 OLD_S = 1_700_000_000  # nothing that is as old is still being written
 
@@ -105,6 +106,8 @@ def test_a_sequence_is_published_where_it_lies(house: House) -> None:
     )
     assert (made["size"], made["frames"], made["missing"]) == (50, 10, "")
     assert {name: (plates / name).stat() for name in before} == before
+    # A scene that is made with it is pinned to this version by the same hash.
+    assert made["hash"] == hash_of_list((name, 5, OLD_S * 10**9) for name in before)
     versions = plates / ".croft/plate.@.exr/versions"
     assert sorted(path.name for path in versions.rglob("*")) == ["manifest.json", "v001", "version.json"]
     assert student.get(f"/api/assets/{address}").data["etag"]  # it is tracked from now on

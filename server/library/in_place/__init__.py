@@ -112,7 +112,8 @@ class InPlace(Follower):
         may be another by now it is found out in the background, and `changed` is told."""
         known, now = self._known.get(address), self._state(address)
         stale = known is None or known.of != now or (now is None and self._clock() - known.at > UNSEEN_S)
-        if stale:
+        entry = self._store.index.get(address)
+        if stale and entry is not None and not entry.arriving:  # while it is written each look shows another
             with self._condition:
                 self._wanted[address] = None
                 self._condition.notify_all()
@@ -237,7 +238,7 @@ class InPlace(Follower):
     ) -> tuple[dict[str, Any], bool]:
         """The version's record, unless the newest one in place is the same already."""
         share, path = self._store.for_people(asset)
-        folder, disk = frozen.folder_of(path), self._store.disk
+        folder, disk, mode = frozen.folder_of(path), self._store.disk, frozen.RECORD_MODE
         with (
             self._store.locks(share.name).hold(frozen.lock_of(asset)),
             begun.noted(self._store, share, asset),
@@ -253,7 +254,7 @@ class InPlace(Follower):
             name = paths.version_folder(frozen.highest(folder) + 1, self._store.sites.suffix(share))
             record = {
                 "schema": frozen.SCHEMA, "version": name, "at": utc_now(), "who": who, "comment": comment,
-                "name": path.name, "size": sequence.size, "hash": "", "in_place": True,
+                "name": path.name, "size": sequence.size, "hash": sequence.hash, "in_place": True,
                 "files": manifest.NAME, "sequence": _inside(asset, address), **_facts(sequence),
                 "approved": False,
             }  # fmt: skip
@@ -261,9 +262,9 @@ class InPlace(Follower):
             try:
                 files.make_folders(aside, share.root, disk=disk, mode=files.OWN_MODE)
                 files.write_atomic(
-                    aside / manifest.NAME, manifest.dump(sequence.key, sequence.frames), disk=disk
+                    aside / manifest.NAME, manifest.dump(sequence.key, sequence.frames), disk=disk, mode=mode
                 )
-                files.write_atomic(aside / frozen.RECORD, sidecar.dump(record), disk=disk)
+                files.write_atomic(aside / frozen.RECORD, sidecar.dump(record), disk=disk, mode=mode)
                 disk.rename(aside, folder / name)
                 files.sync_folder(folder, disk)
             except OSError as error:

@@ -12,6 +12,7 @@ from server.disk.listing import Item, Lister, Listing, Unreadable, sequences_in
 from server.disk.paths import Share
 
 from ..media import sequences
+from ..publishing.pins import hash_of_list
 
 FRAMES_MOST = 1_000_000  # of one sequence: a manifest of 40 MB
 Frames = Mapping[str, tuple[int, int]]
@@ -30,6 +31,12 @@ class Sequence:
     @property
     def size(self) -> int:
         return sum(size for size, _ in self.frames.values())
+
+    @property
+    def hash(self) -> str:
+        """As what is made with it is pinned: of names, sizes and times. No frame is read."""
+        begin, _, end = self.key.rpartition("@")
+        return hash_of_list((f"{begin}{digits}{end}", *known) for digits, known in self.frames.items())
 
 
 @dataclass(slots=True)

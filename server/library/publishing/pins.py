@@ -149,8 +149,13 @@ def _of_list(found: Iterable[tuple[str, Stat]]) -> Pin:
         rows.append(row)
         if len(rows) == LISTED_MOST:
             break
+    hashed = hash_of_list((name, now.size, now.mtime_ns) for name, now in rows) if rows else ""
+    return {"hash": hashed, "size": sum(now.size for _, now in rows), "files": len(rows)}
+
+
+def hash_of_list(rows: Iterable[tuple[str, int, int]]) -> str:
+    """Of many files that are one thing: their names, sizes in bytes, and times in nanoseconds."""
     whole = hashlib.blake2b(digest_size=20)
-    for name, now in sorted(rows, key=lambda row: row[0]):
-        whole.update(f"{name}\0{now.size}\0{now.mtime_ns}\n".encode("utf-8", "surrogateescape"))
-    size = sum(now.size for _, now in rows)
-    return {"hash": f"list:{HASH_NAME}:{whole.hexdigest()}" if rows else "", "size": size, "files": len(rows)}
+    for name, size, mtime_ns in sorted(rows):
+        whole.update(f"{name}\0{size}\0{mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return f"list:{HASH_NAME}:{whole.hexdigest()}"

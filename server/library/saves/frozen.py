@@ -63,14 +63,14 @@ def publish(
     `now` says any more. Nobody waits for the copy but who publishes the same file.
     """
     share, path = store.for_people(address)
-    folder = _folder(path)
+    folder = folder_of(path)
     files.make_folders(folder.parent, share.root, disk=store.disk)
     files.make_folders(folder, share.root, disk=store.disk, mode=files.OWN_MODE)
     locks, suffix = store.locks(share.name), store.sites.suffix(share)
     with locks.hold(_making(address)), begun.noted(store, share, address):
-        with locks.hold(_lock(address)):
+        with locks.hold(lock_of(address)):
             _sweep(folder, suffix)
-            name = paths.version_folder(_highest(folder) + 1, suffix)
+            name = paths.version_folder(highest(folder) + 1, suffix)
             place = folder / name
             try:
                 files.make_folders(place, share.root, disk=store.disk, mode=files.OWN_MODE)
@@ -87,7 +87,7 @@ def publish(
             record = {"schema": SCHEMA, "version": name, "at": utc_now(), "who": who, "comment": comment,
                       "name": path.name, **content, **more, "approved": False}  # fmt: skip
             files.sync_folder(place, store.disk)
-            with locks.hold(_lock(address)):
+            with locks.hold(lock_of(address)):
                 files.write_atomic(place / RECORD, sidecar.dump(record), disk=store.disk, mode=RECORD_MODE)
         except OSError as error:
             _undo(place)
@@ -126,7 +126,7 @@ def holds(
 
 def listed(store: Store, address: str) -> list[dict[str, Any]]:
     """What is known of each published version, newest first."""
-    folder = _folder(store.path(address))
+    folder = folder_of(store.path(address))
     found = []
     for name in _names(folder):
         with contextlib.suppress(CroftError):  # without its record it was never published
@@ -145,7 +145,7 @@ def holding(store: Store, address: str, hashed: str) -> str:
 
 def content(store: Store, address: str, name: str) -> dict[str, Path]:
     """The frozen files of a version, by the names they had."""
-    place = _folder(store.path(address)) / name
+    place = folder_of(store.path(address)) / name
     if paths.version_number(name) is None or not (place / RECORD).is_file():
         raise NotFound("{address} has no version {name}.", address=paths.name_of(address), name=name[:40])
     said = str(sidecar.read(place / RECORD).data.get("name") or "")
@@ -172,9 +172,9 @@ def approve(
     if approved and rejected:
         raise BadInput("A version is approved or rejected, not both.", field="rejected")
     share, path = store.for_people(address)
-    folder = _folder(path)
+    folder = folder_of(path)
     content(store, address, name)
-    with store.locks(share.name).hold(_lock(address)):
+    with store.locks(share.name).hold(lock_of(address)):
         for other in (name, *(other for other in _names(folder) if approved and other != name)):
             try:
                 record = sidecar.read(folder / other / RECORD).data
@@ -249,11 +249,11 @@ def _undo(place: Path) -> None:
         os.rmdir(place)
 
 
-def _folder(path: Path) -> Path:
+def folder_of(path: Path) -> Path:
     return paths.companion_of(path) / "versions"
 
 
-def _lock(address: str) -> str:
+def lock_of(address: str) -> str:
     return paths.lock_key(address + "/published")
 
 
@@ -264,7 +264,7 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _highest(folder: Path) -> int:
+def highest(folder: Path) -> int:
     return max((paths.version_number(name) or 0 for name in _names(folder)), default=0)
 
 
@@ -275,15 +275,12 @@ def _making(address: str) -> str:
 def settle_all(store: Store) -> None:
     """Take away what a crash left of versions that were being made."""
     for share, address, pointer in begun.of_crashes(store):
-        folder = _folder(share.root / paths.parse(address)[1])
+        folder = folder_of(share.root / paths.parse(address)[1])
         locks = store.locks(share.name)
         with locks.try_hold(_making(address)) as alone, contextlib.suppress(CroftError, OSError):
             if alone is None:
                 continue  # another server is at it
-            with locks.hold(_lock(address)):
+            with locks.hold(lock_of(address)):
                 _sweep(folder, store.sites.suffix(share))
                 begun.sweep_asides(folder)
             pointer.unlink(missing_ok=True)
-
-
-folder_of, lock_of, highest = _folder, _lock, _highest  # for versions that lie where they are
