@@ -253,9 +253,9 @@ def judge(done: Storm) -> None:
         for record in records:
             judge_version(folder / record["version"], record)
     judge_said(done, there)
+    purge.sweep(rooms.store.share("data"))  # as the next purge does
     for address in SCENES:
         judge_renders(rooms, address, done)
-    purge.sweep(rooms.store.share("data"))  # as the next purge does
     # In two hours' time all that was left would be too old to be somebody's who is at it.
     found = list(check.check(rooms.store.shares, now=time.time() + 7200))
     assert [problem for problem in found if problem.kind != "leftover"] == []

@@ -10,10 +10,11 @@ import contextlib
 import logging
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from server.disk import encoding, files, paths
+from server.disk import encoding, faults, files, paths
 from server.disk.errors import CroftError
 from server.disk.paths import Share
 from server.disk.store import Store
@@ -42,6 +43,7 @@ def of_crashes(store: Store) -> Iterator[tuple[Share, str, Path]]:
     for share in store.shares:
         if share.read_only or store.away(share.name):
             continue
+        _sweep_locks(share)
         for pointer in sorted((share.root / paths.LOCKS).glob(f"{POINTER}*.json")):
             try:
                 raw, _ = files.read_bounded(pointer, POINTER_BYTES)
@@ -56,6 +58,14 @@ def of_crashes(store: Store) -> Iterator[tuple[Share, str, Path]]:
                     pointer.unlink()
                 continue
             yield share, address, pointer
+
+
+def _sweep_locks(share: Share) -> None:
+    """Temporary files among the locks that a crash left: nobody looks there."""
+    for left in (share.root / paths.LOCKS).glob(f"{files.TEMPORARY}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > faults.FRESH_S:
+                left.unlink()
 
 
 def aside(folder: Path) -> Path:
