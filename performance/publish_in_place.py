@@ -33,7 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--bytes", type=int, default=100_000_000_000, help="of all frames, sparse")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--in", dest="home", metavar="DIR", help="on this disk (default: a temporary folder)")
     parser.add_argument("--cli", action="store_true", help="run.py publish besides")
     given = parser.parse_args()
