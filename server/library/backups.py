@@ -20,7 +20,7 @@ from server.disk import faults, paths
 from server.disk.backups import Backups as Trees
 from server.disk.backups import Tree
 from server.disk.errors import Forbidden, NotFound
-from server.disk.records import Problem
+from server.disk.records import Problem, Stat
 from server.disk.settings import Settings
 from server.disk.speech import say
 from server.disk.store import Store
@@ -55,6 +55,7 @@ class Backups:
         self._trees: Trees | None = None
         self._states_of: OrderedDict[tuple[str, str], tuple[object, Sequence[tuple[State, Tree, Tree]]]]
         self._states_of = OrderedDict()
+        self._present_of: OrderedDict[str, tuple[Stat, State | None]] = OrderedDict()
         self._told: tuple[float, tuple[Problem, ...]] = (-LOOKED_S, ())
 
     def trees(self) -> Trees | None:
@@ -80,14 +81,11 @@ class Backups:
 
     def list(self, address: str) -> Sequence[Save]:
         """The states that a file had, newest first; that of now apart."""
-        entry = self._store.index.get(address)
-        name = paths.name_of(address)
-        present: State | None = None
         share, inside = paths.parse(address)
-        if entry is not None and entry.stat is not None:
-            present = _state(self._store.share(share).root / inside, name)
+        states = self._known_states(share, inside)
+        present = self._present(address) if states else None
         found: list[Save] = []
-        for state, newest, oldest in self._known_states(share, inside):
+        for state, newest, oldest in states:
             if state != present:
                 saved = datetime.fromtimestamp(min(state[1] / 1e9, oldest.at.timestamp()), UTC)
                 found.append(
@@ -130,6 +128,24 @@ class Backups:
                 owner=owner or "its owner",
                 address=paths.name_of(address),
             )
+
+    def _present(self, address: str) -> State | None:
+        """What is there now. A sequence's frames are looked at again only once the index knows of a change: a
+        page may not wait for thousands of them."""
+        entry = self._store.index.get(address)
+        if entry is None or entry.stat is None:
+            return None
+        with self._lock:
+            known = self._present_of.get(address)
+        if known is not None and known[0] == entry.stat and "@" in address:
+            return known[1]
+        share, inside = paths.parse(address)
+        state = _state(self._store.share(share).root / inside, paths.name_of(address))
+        with self._lock:
+            self._present_of[address] = (entry.stat, state)
+            if len(self._present_of) > REMEMBERED:
+                self._present_of.popitem(last=False)
+        return state
 
     def _known_states(self, share: str, inside: str) -> Sequence[tuple[State, Tree, Tree]]:
         """The same while no backup comes or goes: a page that is looked at asks the disk once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ def test_a_sequence_is_published_where_it_lies(house: House) -> None:
     assert by_name(look(student, folder))["wide.@.exr"]["state"] == "published"
 
 
-def test_a_page_is_told_later_what_changed(house: House) -> None:
+def test_a_page_is_told_later_what_changed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """What became of the frames is known without looking, once it was found out in the background."""
     house.make("demo/project.json", b"{}")
     plates = house.data / "demo/shots"
@@ -172,7 +173,15 @@ def test_a_page_is_told_later_what_changed(house: House) -> None:
     house.until(lambda: (now := room.known(address)) and now["v001"].told() == ["1 frame is gone since."])
     assert room.wait()
     assert room.faults == 0
-    page = house.browser("student").get("/p/demo/asset/shots/plate.@.png").body.decode()
+    student, scandir, listed = house.browser("student"), os.scandir, set()
+
+    def listing(path: Any = ".") -> Any:
+        listed.add((threading.get_ident(), str(path)))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", listing)
+    page = student.get("/p/demo/asset/shots/plate.@.png").body.decode()
+    assert (threading.get_ident(), str(plates)) not in listed  # thousands of frames would lie there
     assert "1 frame is gone since." in page
     assert "Frames 1 to 3." in page
     assert "Not copied: it lies where it was." in page
