@@ -110,6 +110,27 @@ def test_pages_group_what_is_approved_waiting_and_rejected(studio: Studio) -> No
     judge(studio, "supervisor", "render-v002", approved=False)
 
 
+def test_an_approval_stops_what_is_still_to_come_and_says_so(studio: Studio) -> None:
+    job = studio.render("sh010", "1-3", 1)
+    row = studio.browser("student").get(f"{API}/versions?unapproved=1").data[0]
+    assert (row["id"], row["state"]) == ("render-v004", "running")
+    assert row["statistics"]["nodes"]["atom-3"]["done"] == 1
+    reply = judge(studio, "supervisor", "render-v004", approved=True)
+    assert reply.message == "render-v004 is approved. The frames that were still to come are stopped."
+    state = lambda: studio.browser("student").get(f"/api/jobs/{job}").data["state"]  # noqa: E731
+    assert state() == "cancelled"
+    again = studio.browser("supervisor").patch(f"/api/jobs/{job}", {"requeue": "all"})
+    assert (again.status, again.message) == (
+        409,
+        "It can't be rendered again: version 4 is approved and takes no more frames: take the approval back, "
+        "or render it anew.",
+    )
+    studio.browser("supervisor").ask(*reply.data["undo"].values())
+    assert state() == "waiting"  # it goes on
+    reply = judge(studio, "supervisor", "render-v004", rejected=True)
+    assert reply.message == "render-v004 is rejected."
+
+
 def test_a_form_without_scripts_rejects_with_a_comment(studio: Studio) -> None:
     browser = studio.browser("supervisor")
     call = f'PATCH {API}/versions/render-v003 {{"rejected": true}}'
@@ -147,15 +168,15 @@ def test_who_may_approve_is_the_projects_word(studio: Studio) -> None:
 
 def test_what_another_server_approved_shows_by_itself(studio: Studio) -> None:
     judged = studio.croft.services.judged
-    assert judged.of(SHOT) == {}
+    known = dict(judged.of(SHOT))
     path = studio.data / PLACE / "v001.json"
     before = path.read_bytes()
     aside = path.with_name(".croft-tmp-of-another")
     aside.write_text(json.dumps({**json.loads(before), "approved": True}))
     aside.replace(path)
-    studio.until(lambda: judged.of(SHOT) == {"v001": "approved"})
+    studio.until(lambda: judged.of(SHOT) == {**known, "v001": "approved"})
     path.write_bytes(before)
-    studio.until(lambda: judged.of(SHOT) == {})
+    studio.until(lambda: judged.of(SHOT) == known)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,18 @@ def rows_of(services: Services, address: str) -> list[Record]:
     """The rendered versions, the newest first; `current` is the one that the link leads to."""
     found = [version_view(record, "render") for record in versions.listed(services.store, address)]
     stands = versions.current(services.store, address)
-    return [{**row, "current": row["version"] == stands} for row in found]
+    return [{**so_far(services, row), **row, "current": row["version"] == stands} for row in found]
+
+
+def so_far(services: Services, row: Record) -> Record:
+    """What the farm knows of a version that is being rendered; its record says it at the end."""
+    if "statistics" in row or not row.get("job"):
+        return {}
+    with contextlib.suppress(CroftError):
+        view = services.farm.view(str(row["job"]))
+        told = {key: view[key] for key in ("seconds", "peak_memory_mb", "nodes")}
+        return {"state": view["state"], "statistics": {"frames_done": view["counts"]["done"], **told}}
+    return {}
 
 
 def judge(services: Services, call: Call) -> Answer:
