@@ -70,7 +70,8 @@ def look(server: Client, address: str, *, deep: bool) -> list[dict[str, Any]]:
             except CallFailed as error:
                 if folder == address or error.status != 404:
                     raise
-                continue  # Race: it went meanwhile
+                print(f"Left out: {within(folder, address)}: {error.message}", file=sys.stderr)
+                continue
             found.append(there)
             waiting += reversed(there["folders"] if deep else ())
             progress.show(len(found), len(found) + len(waiting), "folders")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from server.disk import faults, files, paths, sidecar
-from server.disk.errors import BadInput, Conflict, CroftError, NotFound
+from server.disk.errors import BadInput, Conflict, CroftError, NotFound, ShareAway
 from server.disk.follower import Follower
 from server.disk.records import Change, Stat, utc_now
 from server.disk.speech import say
@@ -155,7 +155,7 @@ class InPlace(Follower):
         share, inside = paths.parse(address)
         self._store.share(share)
         if self._store.away(share):
-            raise NotFound("The share {share} isn’t mounted just now.", share=share)
+            raise ShareAway("The share {share} isn’t mounted just now.", share=share)
         globs = self._globs()
         for part in inside.split("/") if inside else ():
             if paths.is_ignored(part, globs):
