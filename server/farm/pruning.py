@@ -10,7 +10,7 @@ import datetime
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -118,8 +118,9 @@ class Pruning:
     def _of(
         self, folder: str, addresses: list[str], project: str, rule: policy.Policy, used: Mapping[str, str]
     ) -> Iterator[Row]:
-        told = {**used, **self._published(folder, addresses)}
-        told |= {paths.join(folder, name): why for address in addresses for name, why in self._noted(address)}
+        told = dict(used) | {
+            paths.join(folder, name): why for address in addresses for name, why in self._noted(address)
+        }
         records = {str(one["version"]): one for one in versions.listed(self._store, addresses[0])}
         facts = [
             self._fact(record, told.get(paths.join(folder, name), "")) for name, record in records.items()
@@ -161,7 +162,7 @@ class Pruning:
 
     def _used(self) -> dict[str, str]:
         """Versions that something names, by the address of their folder: what uses them."""
-        found: dict[str, str] = {}
+        found = dict(self._published())
         for file in self._dependencies.book.named():
             for folder in self._versions_of(file):
                 for user in self._dependencies.used_by(file)[:1]:
@@ -216,17 +217,34 @@ class Pruning:
         if job.record.get("version"):
             yield paths.join(paths.render_folder(job.address), str(job.record["version"]))
 
-    def _published(self, folder: str, addresses: Iterable[str]) -> dict[str, str]:
-        """Versions that were published where they lie."""
-        found: dict[str, str] = {}
-        for address in addresses:
-            for record in frozen.listed(self._store, address):
+    def _published(self) -> Iterator[tuple[str, str]]:
+        """Versions that were published where they lie, and those that something published was made with."""
+        for entry in list(self._store.index.entries()):
+            if entry.facts is None:
+                continue
+            for record in frozen.listed(self._store, entry.address):
                 sequence = record.get("sequence")
-                if not isinstance(sequence, str) or not sequence:
-                    continue
-                for place in self._versions_of(paths.join(paths.folder_of(address), sequence)):
-                    found[place] = say("published as {version}", version=str(record["version"]))
-        return found
+                if isinstance(sequence, str) and sequence:
+                    told = say("published as {version}", version=str(record["version"]))
+                    file = paths.join(paths.folder_of(entry.address), sequence)
+                    yield from ((place, told) for place in self._versions_of(file))
+                name, version = paths.name_of(entry.address), str(record["version"])
+                told = say("used by {version} of {name}", version=version, name=name)
+                pins = record.get("dependencies")
+                for pin in pins if isinstance(pins, list) else ():
+                    yield from ((place, told) for place in self._pinned(pin))
+
+    def _pinned(self, pin: object) -> Iterator[str]:
+        """The version folder that a published version says it was made with: by its name, since `current`
+        leads to another one later."""
+        if not isinstance(pin, dict) or not isinstance(pin.get("path"), str):
+            return
+        version = str(pin.get("version") or "").removeprefix("render-")
+        before, found, after = pin["path"].partition(f"/{paths.RENDER}/")
+        if found and paths.version_number(version) is not None:
+            yield paths.join(before, paths.RENDER, after.partition("/")[0], version)
+        else:
+            yield from self._versions_of(pin["path"])
 
     def _noted(self, address: str) -> Iterator[tuple[str, str]]:
         """Versions that somebody is still to look at, by what was said."""

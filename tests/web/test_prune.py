@@ -82,7 +82,7 @@ def test_what_goes_is_shown_then_put_away_and_comes_back(studio: Studio) -> None
 
 
 def test_what_is_used_stays(studio: Studio) -> None:
-    for number in range(1, 7):
+    for number in range(1, 8):
         lay(studio, number)
     services = studio.croft.services
     # A composite loads one, people say of another that a shot waits for it, a note is about a third.
@@ -100,13 +100,20 @@ def test_what_is_used_stays(studio: Studio) -> None:
     said = {"version": "v001", "at": "2026-11-20T10:00:00Z", "name": "sh010.blend", "in_place": True,
             "sequence": "render/sh010/v004/sh010.@.png"}  # fmt: skip
     (folder / "version.json").write_text(json.dumps(said))
+    # Of another a composite was made, which now loads what `current` leads to.
+    folder = studio.data / "demo/shots/.croft/comp.blend/versions/v001"
+    folder.mkdir(parents=True)
+    pin = {"path": f"data::{PLACE}/current/sh010.@.png", "kind": "image", "version": "render-v005"}
+    said = {"version": "v001", "name": "comp.blend", "dependencies": [pin, "odd", {"path": 3}]}
+    (folder / "version.json").write_text(json.dumps(said))
     reply = studio.browser("admin").post("/api/prune", {})
     why = {row["version"]: row["why"] for row in reply.data["kept"]}
-    assert [row["version"] for row in reply.data["rows"]] == ["v005"], why
+    assert [row["version"] for row in reply.data["rows"]] == ["v006"], why
     assert why["v001"] == "used by comp.blend"
     assert why["v002"] == "used by comp.blend"
     assert why["v003"] == "a note is about it"
     assert why["v004"] == "published as v001"
+    assert why["v005"] == "used by v001 of comp.blend"
 
 
 def test_what_is_rendered_or_waited_for_stays(studio: Studio) -> None:
