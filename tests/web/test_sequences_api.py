@@ -239,6 +239,21 @@ def test_what_cannot_be_published(house: House, address: str, status: int) -> No
     assert not list(house.data.rglob("manifest.json"))
 
 
+def test_nothing_is_published_while_a_disk_of_the_pool_is_missing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its frames would seem to be gone."""
+    house.make("demo/project.json", b"{}")
+    frames(house.data / "demo/shots", "plate.%04d.exr", range(1, 4))
+    lister = house.croft.services.store.scanner("data").lister
+    monkeypatch.setattr(lister, "lost_branches", lambda: ["/mnt/disk2"])
+    student = house.browser("student")
+    refused = publish(student, "data::demo/shots/plate.@.exr")
+    assert refused.status == 503
+    assert "/mnt/disk2" in refused.message
+    assert student.get("/api/sequences?folder=data::demo/shots").status == 503
+
+
 def test_what_a_crash_left_is_never_a_version(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut off before its name was given, there is none; the next one takes the same number and tidies up."""
     house.make("demo/project.json", b"{}")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from server.disk import faults, files, paths, sidecar
-from server.disk.errors import BadInput, Conflict, CroftError, NotFound, ShareAway
+from server.disk.errors import BadInput, Broken, Conflict, CroftError, NotFound, ShareAway
 from server.disk.follower import Follower
 from server.disk.records import Change, Stat, utc_now
 from server.disk.speech import say
@@ -73,9 +73,7 @@ class InPlace(Follower):
         self._known: OrderedDict[str, _Compared] = OrderedDict()
         self._wanted: OrderedDict[str, None] = OrderedDict()
         self._doing = False
-        self.changed: Callable[[str], None] = lambda address: (
-            None
-        )  # told of an asset when a page may say more
+        self.changed: Callable[[str], None] = lambda address: None  # a page may say more now
 
     # Finding
 
@@ -98,12 +96,13 @@ class InPlace(Follower):
         found: dict[str, Difference] = {}
         now: dict[str, finding.Frames] = {}
         for record in self._records(address):
-            place = _sequence_of(address, record)
-            if place not in now:
-                share, inside = paths.parse(place)
-                there = finding.one(self._store.share(share), inside, self._globs())
-                now[place] = there.frames if there is not None else {}
-            with contextlib.suppress(CroftError):  # `check` tells of a manifest that is gone or can't be read
+            # `check` tells of a manifest that is gone or can't be read.
+            with contextlib.suppress(BadInput, Broken, NotFound):
+                place = _sequence_of(address, record)
+                if place not in now:
+                    share, inside = self._place(place)
+                    there = finding.one(self._store.share(share), inside, self._globs())
+                    now[place] = there.frames if there is not None else {}
                 found[record["version"]] = manifest.compare(self._manifest(address, record), now[place])
         return found
 
@@ -151,11 +150,14 @@ class InPlace(Follower):
     # Within
 
     def _place(self, address: str) -> tuple[str, str]:
-        """Share and inside of what people may publish from. BadInput, NotFound."""
+        """Share and inside of what people may publish from. BadInput, NotFound, ShareAway."""
         share, inside = paths.parse(address)
         self._store.share(share)
         if self._store.away(share):
             raise ShareAway("The share {share} isn’t mounted just now.", share=share)
+        lost = self._store.scanner(share).lister.lost_branches()
+        if lost:  # frames that lie there would seem to be gone
+            raise ShareAway("A disk of the pool isn’t mounted: {lost}.", share=share, lost=", ".join(lost))
         globs = self._globs()
         for part in inside.split("/") if inside else ():
             if paths.is_ignored(part, globs):
