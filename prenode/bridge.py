@@ -166,8 +166,9 @@ class Bridge:
         for pairs, waiting in ((actions.cancel_waiting, True), (actions.cancel, False)):
             if not pairs:
                 continue
+            spared = waiting and (self.engine.spares_running or not self.engine.cancels)
             for _, run in pairs:
-                run.stopping = "waiting" if waiting else "all"
+                run.stopping = "waiting" if spared else "all"
             self.book.save()
             log.info("%s: %s", "not needed any more" if waiting else "taking back", names(pairs))
             try:

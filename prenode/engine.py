@@ -86,6 +86,7 @@ class Engine:
         self.index: str = told.get("index", "")
         self.lists = bool(told.get("list"))
         self.cancels = bool(told.get("cancel"))
+        self.spares_running = bool(told.get("cancel_waiting"))  # what has begun just then isn't hit
         self.requirements: Dict[str, List[str]] = told.get("requirements", {})
         self.needs_cmd = any("{cmd}" in part for part in told["submit"])
         self.knows_machines = bool(told.get("machines"))

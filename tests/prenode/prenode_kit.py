@@ -28,7 +28,7 @@ class Cluster:
     """An `Engine` whose scheduler is a dictionary. `points`: what the next submissions meet."""
 
     title, most, index = "Slurm", 1000, ""
-    lists = cancels = True
+    lists = cancels = spares_running = True
     knows_machines = needs_cmd = False
     requirements: Mapping[str, list[str]] = {"gpu": ["--gres=gpu:1"], "memory_mb": ["--mem={value}M"]}
 
@@ -77,7 +77,8 @@ class Cluster:
             raise EngineError("scancel: error: no controller")
         for key in ids:
             node = self.nodes[key]
-            if node["state"] == "waiting" or (not waiting and node["state"] == "running"):
+            hits_running = not waiting or not self.spares_running
+            if node["state"] == "waiting" or (hits_running and node["state"] == "running"):
                 node["state"] = "cancelled"
 
     def machines(self) -> list[Machine]:

@@ -80,6 +80,21 @@ def test_one_that_began_before_it_could_be_taken_back_goes_on(rig: Rig) -> None:
     assert len(rig.cluster.submissions) == 1
 
 
+def test_one_that_began_where_the_engine_takes_back_both_has_not_failed(rig: Rig) -> None:
+    rig.cluster.spares_running = False
+    rig.server.want(1)
+    rig.rounds()
+    rig.cluster.turn("running")
+    rig.bridge.book.open()[0][1].state = "waiting"
+    rig.bridge._obey({"demand": [], "ended": []})
+    rig.server.demand.clear()
+    rig.rounds()
+    assert rig.server.runs == []
+    rig.server.want(1)
+    rig.rounds()
+    assert len(rig.cluster.submissions) == 2  # at once: nothing went wrong
+
+
 def test_never_more_than_it_may(tmp_path: Path) -> None:
     rig = Rig(tmp_path, at_most=5)
     rig.server.want(4)

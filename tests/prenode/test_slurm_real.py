@@ -12,6 +12,8 @@ from bridge_farm import BridgeFarm
 from real_farm import until
 from slurm_kit import Slurm
 
+from prenode.engine import load
+
 
 @pytest.fixture
 def farm(tmp_path: Path, slurm: Slurm) -> Iterator[BridgeFarm]:
@@ -69,6 +71,19 @@ def test_the_cluster_does_what_two_computers_here_leave_and_every_frame_is_done_
     farm.wait_for(other, "cancelled")
     until(lambda: not slurm.jobs())
     assert "failed" not in farm.said()
+
+
+def test_what_waits_is_taken_back_one_by_one_and_what_is_gone_already_is_no_mistake(
+    slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", slurm.environment["SLURM_CONF"])
+    engine = load("slurm", {}, [], tmp_path)
+    held = slurm.run("sbatch", "--parsable", "--hold", "--output=/dev/null", "--array=1-6", "--wrap=true")
+    engine.cancel([(held, 6)], waiting=True)
+    assert sorted(slurm.jobs()) == [f"{held}_{index}" for index in range(1, 6)]
+    engine.cancel([(held, 6), (held, 5)], waiting=True)
+    assert len(slurm.jobs()) == 4
+    slurm.clear()
 
 
 def test_a_check_says_of_each_machine_what_is_wrong_before_anything_is_sent(
