@@ -322,6 +322,26 @@ def test_killed_amid_publishing_approving_and_pruning(tmp_path: Path) -> None:
     judge(storm(tmp_path, 30, kills=8, enough=60, seed=11))
 
 
+def test_a_version_that_is_undone_keeps_its_mark_to_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off amid that, a start still knows it for one that never was."""
+    names = [frozen.BEGUN, "s0.blend", "s0.blend.json"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    plain = os.unlink
+
+    def cut_off(path: Path) -> None:
+        if len(os.listdir(tmp_path)) == 1:
+            raise KeyboardInterrupt
+        plain(path)
+
+    monkeypatch.setattr(os, "unlink", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        frozen._undo(tmp_path)
+    assert os.listdir(tmp_path) == [frozen.BEGUN]
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(3))
