@@ -38,7 +38,7 @@ from server.farm.scheduler import Choice, Choices, Need, Scheduler, misfit
 
 log = logging.getLogger("croft.farm")
 
-NEW_FRAMES = 2  # at most so many are told of at once
+NEW_FRAMES = 1  # at most so many are told of at once
 FORGOTTEN = 256  # jobs whose folder went away that are remembered
 LEAST_WEIGHT = 0.25  # of a project whose priority is none
 BUSY_REST_S = 2.0  # a job whose lock or disk didn't answer is let be for so long
