@@ -26,11 +26,11 @@ from server.farm import statistics
 from server.farm.checks import NOTE, Checks, UsesOf
 from server.farm.committer import Committer
 from server.farm.committer.board import Board
-from server.farm.committer.decide import Op, Turn, close_approved
+from server.farm.committer.decide import Op, Turn
 from server.farm.committer.dressing import source_address
 from server.farm.committer.keeper import Keeper, Subscriber
 from server.farm.committer.live import Ended, Live
-from server.farm.farm import source, steer
+from server.farm.farm import judging, source, steer
 from server.farm.farm.bridging import Bridging
 from server.farm.farm.figures import Figures
 from server.farm.farm.forecast import Forecast
@@ -442,36 +442,14 @@ class Farm:
     def judge(
         self, address: str, version: str, who: str, approved: bool, rejected: bool = False, comment: str = ""
     ) -> dict[str, Any]:
-        """Approve or reject a rendered version, or neither; its record. What isn't done of its render
-        is stopped in the same turn: an approved version takes no more frames."""
-        self._store.check_writable(address)
-        job_id = str(versions.one(self._store, address, version).get("job") or "")
-
-        def word() -> dict[str, Any]:
-            return versions.judge(self._store, address, version, who, approved, rejected, comment)
-
-        def act(turn: Turn) -> dict[str, Any]:
-            record = word()
-            close_approved(turn)
-            return record
-
-        live = self.board.live.get(job_id)
-        if live is None or live.address != address or not self.board.ours(live.job):
-            record = word()
-        else:
-            record = self._committer.ask(Op("act", job_id, act=act))
-            self.board.tell("job", job_id)
-        if not approved:
-            self._reopen(job_id, version, who)
+        """Approve or reject a rendered version, or neither; its record. An approved version takes no more
+        frames: what isn't done of its render is stopped, and goes on when the approval is taken back."""
+        said = judging.Word(address, version, who, approved, rejected, comment)
+        record = judging.say(self._store, self.board, self._committer, said)
+        if not approved and judging.was_stopped(self.board, str(record.get("job") or ""), version):
+            with contextlib.suppress(CroftError):
+                self.requeue(str(record["job"]), "rest", who)
         return record
-
-    def _reopen(self, job_id: str, version: str, who: str) -> None:
-        """What an approval had stopped goes on when that is taken back."""
-        with contextlib.suppress(CroftError):
-            job = self.job(job_id)
-            why = job.result.get("why") if isinstance(job, Ended) else job.job.why
-            if job.state == states.CANCELLED and why == versions.why_closed(version):
-                self.requeue(job_id, "rest", who)
 
     def dress_source(self, address: str, save: str, copy: str) -> list[str]:
         """The scene of a render was brought back as `copy`: its simulations too, where they are the same;

@@ -27,8 +27,9 @@ from server.disk.store import Store
 from .ways import CURRENT, SCHEMA, has_frames, names_in, place_of, point_current, read, write
 
 __all__ = [
-    "CURRENT", "approved", "begin", "current", "has_frames", "held", "judge", "listed", "make", "one",
-    "place_of", "read", "settle", "settle_all", "unmake", "unmake_of", "update", "why_closed",
+    "CURRENT", "approved", "begin", "close_frames", "current", "has_frames", "held", "judge",
+    "listed", "make", "one", "place_of", "read", "settle", "settle_all", "unmake", "unmake_of",
+    "update", "why_closed",
 ]  # fmt: skip
 
 COMMENT_CHARACTERS = 2000
@@ -132,12 +133,24 @@ def judge(
         record = {**record, **said, "comment": comment.strip()}
         write(place / f"{name}.json", record)
         if approved:
-            _close(place, name)
+            with contextlib.suppress(OSError):
+                os.chmod(place / name, files.OWN_MODE)  # nobody adds or replaces a frame
+                os.chmod(place, files.HELD_MODE)  # people's own pictures may lie there, too
         elif (place / name).is_dir():
             _open_to_group(place / name)
         _settle(place, name if approved else "")
         pointer.unlink(missing_ok=True)
     return record
+
+
+def close_frames(store: Store, address: str, name: str) -> None:
+    """Nobody but Croft writes into the frames of an approved version, as far as they are ours to close. Takes
+    its time where there are thousands: under no lock."""
+    with contextlib.suppress(OSError), os.scandir(place_of(store, address) / name) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(OSError):  # a node's, of another user
+                    os.chmod(entry.path, CLOSED_MODE)
 
 
 def settle_all(store: Store) -> None:
@@ -248,19 +261,6 @@ def _highest(place: Path) -> int:
     except FileNotFoundError:
         return 0
     return max((paths.version_number(name) or 0 for name in names), default=0)
-
-
-def _close(place: Path, name: str) -> None:
-    """What is approved is Croft's own: nobody else changes it, gives it another name or puts something in its
-    place, as far as its files are ours to close."""
-    with contextlib.suppress(OSError):
-        os.chmod(place / name, files.OWN_MODE)
-        os.chmod(place, files.HELD_MODE)  # people's own pictures may lie there, too
-        with os.scandir(place / name) as entries:
-            for entry in entries:
-                if entry.is_file(follow_symlinks=False):
-                    with contextlib.suppress(OSError):  # a node's, of another user
-                        os.chmod(entry.path, CLOSED_MODE)
 
 
 def _open_to_group(folder: Path) -> None:

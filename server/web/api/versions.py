@@ -13,6 +13,7 @@ from server.disk.encoding import quote
 from server.disk.errors import BadInput, CroftError, Forbidden, NotFound
 from server.disk.records import Change
 from server.disk.speech import count, say
+from server.farm.farm.judging import was_stopped
 from server.library import versions
 from server.web.api.saves import RENDERED, named, quoted, undo, version_view
 from server.web.api.table import PAGING, Route, ref
@@ -95,10 +96,7 @@ def judge(services: Services, call: Call) -> Answer:
 
 def stopped(services: Services, record: Record) -> bool:
     """Whether its approval ended its render."""
-    with contextlib.suppress(CroftError):
-        view = services.farm.view(str(record.get("job") or ""))
-        return str(view["why"]) == versions.why_closed(record["version"])
-    return False
+    return was_stopped(services.farm.board, str(record.get("job") or ""), record["version"])
 
 
 def back(address: str, name: str, ident: str, known: dict[str, Record], approved: bool) -> Record:
