@@ -524,6 +524,15 @@ def test_a_render_is_asked_for_with_the_settings_of_its_kind(studio: Studio, win
         studio.ask("DELETE", f"/api/jobs/{job['id']}")
 
 
+BROKEN = """const list = document.querySelector('#pages ul'), more = list.lastElementChild.cloneNode(true);
+more.firstChild.textContent = 'Problemen 12';
+list.append(more);
+const words = document.createRange();
+const lines = one => { words.selectNodeContents(one.firstChild); return words.getClientRects().length; };
+const broken = [...list.querySelectorAll('a')].filter(one => lines(one) > 1).map(one => one.textContent);
+return document.querySelector('.mast').offsetHeight > 64 ? [...broken, 'two rows'] : broken"""
+
+
 def test_a_student_reads_another_language_and_it_fits_a_phone(window: Window) -> None:
     window.look(390, "light")
     try:
@@ -542,6 +551,10 @@ def test_a_student_reads_another_language_and_it_fits_a_phone(window: Window) ->
                 wrong += [page] if window.run(SIDEWAYS) > 0 else []
                 wrong += [f"{page}: smaller than a finger: {html}" for html in window.run(SMALL)]
             assert wrong == []
+            window.look(1180, "light")
+            window.go(ASSET)
+            assert window.run(BROKEN) == []
+            window.look(390, "light")
             window.go(ASSET)
             Select(window.find("#f-priority")).select_by_index(0 if code == "fr" else 1)
             window.until_text("output[for=f-priority]", saved)
