@@ -526,7 +526,7 @@ def test_a_render_is_asked_for_with_the_settings_of_its_kind(studio: Studio, win
 
 BROKEN = """const list = document.querySelector('#pages ul'), more = list.lastElementChild.cloneNode(true);
 more.firstChild.textContent = 'Problemen 12';
-list.append(more);
+if (!list.querySelector('[href$=problems]')) list.append(more);
 const words = document.createRange();
 const lines = one => { words.selectNodeContents(one.firstChild); return words.getClientRects().length; };
 const broken = [...list.querySelectorAll('a')].filter(one => lines(one) > 1).map(one => one.textContent);
