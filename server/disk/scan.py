@@ -363,6 +363,8 @@ class Scanner:
         gone = set(self.index.folders(folder)) - names
         if gone and not self._all_mounted():
             names |= gone
+        elif gone:
+            found.companions.add(split(folder)[0])  # another folder may have this one's place
         self.index.put_folder(folder, [], names)
         for name in sorted(names):
             self._look_versions(join(inside, name), found)
@@ -376,6 +378,8 @@ class Scanner:
         gone = set(self.index.versions(folder)) - versions
         if gone and not self._all_mounted():
             versions |= gone
+        elif gone:
+            found.companions.add(split(split(folder)[0])[0])
         self.index.put_folder(folder, [], [])
         if self.index.put_versions(folder, versions):
             found.addresses.add(folder)
@@ -421,6 +425,8 @@ class Scanner:
             return
         for entry in list(self.index.under(folder)):
             self._note(entry, None, found)
+        if paths.name_of(folder) == RENDER:
+            found.companions.add(split(folder)[0])
         if folder.endswith(SEPARATOR):
             self.index.put_folder(folder, [], [])
         else:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from farm_kit import SCENE, Node, World, until
 
+from server.disk import paths
 from server.disk.errors import BadInput, Conflict, NotFound
 from server.farm.farm import Farm
 from server.library import versions
@@ -68,9 +69,14 @@ def test_current_leads_to_the_approved_one_else_to_the_newest(
     assert modes == [0o3775, 0o2755, 0o644]  # Croft's own: nobody else changes it, or has its name
     assert (world.root / PLACE / "v001/sh010.0001.png").stat().st_mode & 0o777 == 0o644
     assert current(world) == "v001"
+    kept = paths.companion_of(world.root / "demo/shots/sh010.blend") / "jobs" / told["job"]
+    for folder in (kept, *kept.parents[:3]):  # so is the scene that it was made from
+        assert folder.stat().st_mode & 0o7777 == 0o2755, folder
     farm.judge(SCENE, "v002", "sam", True)
     assert current(world) == "v002"
     assert not record(world, "v001")["approved"]
+    # Whose approval another one took is open again, and rendered on if there is more to do
+    assert (world.root / PLACE / "v001").stat().st_mode & 0o7777 == 0o3775
     farm.judge(SCENE, "v002", "sam", False)
     assert current(world) == "v003"
     farm.judge(SCENE, "v003", "sam", False, rejected=True, comment="too dark")
@@ -153,6 +159,9 @@ def test_what_a_crash_interrupted_while_approving_is_finished_at_the_start(
         assert [one["version"] for one in versions.listed(store, SCENE) if one.get("approved")] == [stands]
         assert current(world) == stands
         assert versions.approved(store, SCENE) == stands
+        for one in ("v001", "v002"):
+            mode = (world.root / PLACE / one).stat().st_mode & 0o7777
+            assert mode == (0o2755 if one == stands else 0o3775), one
         assert not list((world.root / ".croft-locks").glob("judge-*.json"))
 
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import pytest
 from house import SCENE, Browser, House
 
+from server.library import versions
 from server.web.app import build
 
 CHAR = "demo/characters/fox.blend"
@@ -330,6 +331,34 @@ def test_versions_whose_folder_was_renamed_are_back(house: House, name: str) -> 
     assert [row["id"] for row in student.get(f"{URL}/versions").data] == ["v001"]
     house.until(lambda: student.get(URL).data["protection"]["version"] == "v001")
     assert student.get(f"/api/history?address={ADDRESS}&kind=version").data
+
+
+def test_renders_whose_folder_was_renamed_are_back(house: House) -> None:
+    """An approved render and the scene that is kept with it: somebody who may write beside the file renames
+    `render` and `.croft`."""
+    if os.geteuid() != 0:
+        pytest.skip("making a folder somebody else's needs root")
+    house.scene("demo/shots/sh010.blend")
+    store, address = house.croft.services.store, "data::demo/shots/sh010.blend"
+    scene = house.data / "demo/shots/.croft/sh010.blend/jobs/j1/snapshot.blend"
+    scene.parent.mkdir(parents=True)
+    scene.write_bytes(SCENE)
+    name, _ = versions.make(store, address, {"job": "j1"})
+    frame = house.data / "demo/shots/render/sh010" / name / "sh010.0001.png"
+    frame.write_bytes(b"a frame")
+    versions.judge(store, address, name, "sam", True)
+    store.refresh("data::demo/shots")
+    for wanted, renamed in ((frame, "render"), (scene, ".croft")):
+        folder = house.data / "demo/shots"
+        os.rename(folder / renamed, folder / "mine")
+        planted = folder / renamed / "sh010"
+        planted.mkdir(parents=True)
+        for path in (planted, planted.parent):
+            os.chown(path, 54321, -1)
+        house.until(lambda: wanted.is_file() and not (folder / "mine").exists())  # noqa: B023
+        [aside] = folder.glob(f"{renamed}-????????")
+        assert (aside / "sh010").is_dir()
+    assert (frame.parent.parent / "current").resolve() == frame.parent
 
 
 @pytest.mark.parametrize("what", ["lock", "unlock", "put-back", "carry-on"])

@@ -62,7 +62,7 @@ class Protection(Follower):
         self._writing = threading.Lock()  # of one who changes a part of a mark
         self._book: dict[str, Seen] = {}
         self._touched: dict[str, None] = {}
-        self._homes: dict[str, None] = {}  # folders whose `.croft` came or went
+        self._homes: dict[str, None] = {}  # folders whose `.croft` came or went, or `render`
         self._everything = False
         self._busy = False
         assets.protection = self.view
@@ -297,6 +297,7 @@ class Protection(Follower):
             for address in [one for one in self._book.copy() if paths.folder_of(one) == folder]:
                 self._book.pop(address, None)  # what was read of it meanwhile doesn't count
                 self._safely(self._look, address)
+        folders.bring_back_renders(self._store, folder)
 
     def _safely(self, do: Callable[[str], None], address: str) -> None:
         if self._closed:

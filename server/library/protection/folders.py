@@ -1,8 +1,8 @@
 """Whose the folders of published versions are: Croft's own user's. Nobody else changes what lies there.
 
 `.croft`, the file's companion, `versions/` and the version are closed to the group. What is left to whoever
-may write beside the file is to give `.croft` itself another name; that is taken back (`bring_back`): a folder
-that is closed and Croft's own can't have been made by anybody else.
+may write beside the file is to give `.croft` itself, or `render`, another name; that is taken back
+(`bring_back`): a folder that is closed and Croft's own can't have been made by anybody else.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def close(store: Store, address: str) -> None:
 def tend(store: Store, address: str) -> None:
     """Close what stands open, of a file that changed: it may have been moved here with its versions."""
     companion = paths.companion_of(store.path(address))
-    if (companion / "versions").is_dir() and not all(map(_is_closed, (companion.parent, companion))):
+    kept = (companion / "versions").is_dir() or _is_closed(companion / "jobs")
+    if kept and not all(map(_is_closed, (companion.parent, companion))):
         close(store, address)
 
 
@@ -47,24 +48,39 @@ def bring_back(store: Store, folder: str, *, went: bool = False) -> bool:
     home = place / paths.COMPANION
     if _is_closed(home) or (not went and _is_ours(home)):
         return False
-    true = next((path for path in _folders(place) if _is_closed(path) and _holds_versions(path)), None)
-    if true is None:
+    true = next((path for path in _folders(place) if _is_closed(path) and _holds_kept(path)), None)
+    if true is not None:
+        _rename_back(store, folder, true, home)
+    return true is not None
+
+
+def bring_back_renders(store: Store, folder: str) -> bool:
+    """The same of a folder's `render`, where an approved version lies in it."""
+    place = store.path(folder)
+    home = place / paths.RENDER
+    if _is_ours(home):
         return False
+    true = next((path for path in _folders(place) if _is_ours(path) and _holds_approved(path)), None)
+    if true is not None:
+        _rename_back(store, folder, true, home)
+    return true is not None
+
+
+def _rename_back(store: Store, folder: str, true: Path, home: Path) -> None:
     share = store.check_writable(folder)
-    with store.locks(share.name).hold(paths.lock_key(paths.join(folder, paths.COMPANION))):
+    with store.locks(share.name).hold(paths.lock_key(paths.join(folder, home.name))):
         try:
-            aside = place / f"{paths.COMPANION}-{secrets.token_hex(4)}"
+            aside = home.with_name(f"{home.name}-{secrets.token_hex(4)}")
             if os.path.lexists(home):
                 store.disk.rename(home, aside)
             store.disk.rename(true, home)
-            if aside.is_dir() and not aside.is_symlink():
+            if home.name == paths.COMPANION and aside.is_dir() and not aside.is_symlink():
                 _join(store, aside, home)
-            files.sync_folder(place, store.disk)
+            files.sync_folder(home.parent, store.disk)
         except OSError as error:
             files.fail(error, home)
     log.warning("%s was renamed to %s: it has its name again", home, true.name)
     store.refresh(folder)
-    return True
 
 
 def _join(store: Store, aside: Path, home: Path) -> None:
@@ -103,5 +119,17 @@ def _is_ours(folder: Path, *, closed: bool = False) -> bool:
     return stat.S_ISDIR(st.st_mode) and st.st_uid == os.geteuid() and not (closed and st.st_mode & 0o022)
 
 
-def _holds_versions(folder: Path) -> bool:
-    return any(_is_closed(one / "versions") for one in _folders(folder))
+def _holds_kept(folder: Path) -> bool:
+    """Published versions, or scenes that approved renders were made from."""
+    return any(_is_closed(one / name) for one in _folders(folder) for name in ("versions", "jobs"))
+
+
+def _holds_approved(folder: Path) -> bool:
+    """Versions of renders that are closed because one approved them."""
+    return any(
+        _is_closed(version) and version.with_name(f"{version.name}.json").is_file()
+        for stem in _folders(folder)
+        if _is_ours(stem)
+        for version in _folders(stem)
+        if paths.version_number(version.name) is not None
+    )

@@ -132,13 +132,9 @@ def judge(
         files.write_atomic(pointer, encoding.dumps({"address": address, "version": name}) + b"\n")
         record = {**record, **said, "comment": comment.strip()}
         write(place / f"{name}.json", record)
-        if approved:
-            with contextlib.suppress(OSError):
-                os.chmod(place / name, files.OWN_MODE)  # nobody adds or replaces a frame
-                os.chmod(place, files.HELD_MODE)  # people's own pictures may lie there, too
-        elif (place / name).is_dir():
+        if not approved and (place / name).is_dir():
             _open_to_group(place / name)
-        _settle(place, name if approved else "")
+        _settle(store, address, name if approved else "")
         pointer.unlink(missing_ok=True)
     return record
 
@@ -168,8 +164,8 @@ def settle_all(store: Store) -> None:
                 with held(store, address):
                     if not pointer.exists():
                         continue  # Race: the server that was at it has finished.
-                    place = place_of(store, address)
-                    _settle(place, name if read(place / f"{name}.json").get("approved") else "")
+                    record = read(place_of(store, address) / f"{name}.json")
+                    _settle(store, address, name if record.get("approved") else "")
                     pointer.unlink(missing_ok=True)
 
 
@@ -244,13 +240,18 @@ def _pointer(store: Store, address: str) -> Path:
     return store.share(share).root / paths.LOCKS / f"{PENDING}{paths.lock_key(inside)}.json"
 
 
-def _settle(place: Path, approved: str) -> None:
-    """No other version is approved than this one ('' where none was just approved); `current` follows."""
+def _settle(store: Store, address: str, approved: str) -> None:
+    """No other version is approved than this one ('' where none was just approved), and it is closed;
+    `current` follows."""
+    place = place_of(store, address)
     for name in names_in(place) if approved else ():
         with contextlib.suppress(Conflict):
             record = read(place / f"{name}.json")
-            if name != approved and record.get("approved"):
+            if name == approved:
+                _close(store, address, name, str(record.get("job") or ""))
+            elif record.get("approved"):
                 write(place / f"{name}.json", {**record, "approved": False})
+                _open_to_group(place / name)
     point_current(place)
 
 
@@ -261,6 +262,18 @@ def _highest(place: Path) -> int:
     except FileNotFoundError:
         return 0
     return max((paths.version_number(name) or 0 for name in names), default=0)
+
+
+def _close(store: Store, address: str, name: str, job: str) -> None:
+    """What is approved is Croft's own: nobody adds or replaces a frame of it, or the scene that it was
+    rendered from, which is kept with its job."""
+    place, jobs = place_of(store, address), paths.companion_of(store.path(address)) / "jobs"
+    with contextlib.suppress(OSError):
+        os.chmod(place / name, files.OWN_MODE)
+        os.chmod(place, files.HELD_MODE)  # people's own pictures may lie there, too
+    for folder in (jobs / Path(job).name, jobs, jobs.parent, jobs.parent.parent):
+        with contextlib.suppress(OSError):
+            os.chmod(folder, files.OWN_MODE)
 
 
 def _open_to_group(folder: Path) -> None:
