@@ -143,3 +143,12 @@ def test_every_key_of_a_node_is_documented() -> None:
     lines = (CLONE / "docs" / "nodes.md").read_text("utf-8").splitlines()
     documented = {row.split("`")[1]: row.split("`")[3] for row in lines if row.startswith("| `")}
     assert documented == {name: json.dumps(default) for name, (default, _) in config.KEYS.items()}
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """In folders that are no packages pytest knows a module by its file's name alone and refuses a second."""
+    seen: dict[str, Path] = {}
+    for path in sorted((CLONE / "tests").rglob("test_*.py")):
+        if not (path.parent / "__init__.py").exists():
+            assert path.name not in seen, f"{path} and {seen[path.name]}: rename one"
+            seen[path.name] = path
