@@ -322,12 +322,12 @@ def test_an_approved_version_can_be_rendered_again_from_its_exact_source(farm: R
     command = ["blender", "-b", str(scene), "--factory-startup", "--python-expr", ELSEWHERE]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     assert scene.read_bytes() != original
-    request = {"file": "data::demo/shots/slow.blend", "frames": "1-2"}
+    request = {"file": "data::demo/shots/slow.blend", "frames": "2"}
     _, later = until(lambda: (found := farm.api("POST", "/api/jobs", request))[0] == 201 and found)
     second = later["id"]
-    for ident in (first, second):
-        farm.expect_whole(farm.wait_for(ident, "done"), [1, 2])
-    assert pixels(place / "v001") != pixels(place / "v002")
+    for ident, frames in ((first, [1, 2]), (second, [2])):
+        farm.expect_whole(farm.wait_for(ident, "done"), frames)
+    assert pixels(place / "v001")[1:] != pixels(place / "v002")
     until(lambda: os.readlink(place / "current") == "v002")
     assert farm.api("GET", f"{api}/versions?kind=render")[1] == []
     status, version = farm.api(
