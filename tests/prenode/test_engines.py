@@ -184,6 +184,20 @@ def rounds_until(bridge: Bridge, true: Callable[[], Any]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize(
+    ("said", "ident"),
+    [
+        ('Your job-array 77.1-3:1 ("croft.lab.x") has been submitted', "77.1-3:1"),
+        ("Submitted batch job 77", "77"),
+        ("77[].server", "77[].server"),
+        ("done", ""),
+    ],
+)
+def test_any_commands_answer_tells_its_number(tmp_path: Path, said: str, ident: str) -> None:
+    one = engine.load("command", {"cmd": f"echo '{said}'"}, [], tmp_path)
+    assert one.submit(3, {}, []) == ident
+
+
 EACH = 'for n in $(seq %i); do CROFT_INDEX=$n setsid "$CROFT_SCRIPT" & done >/dev/null 2>&1'
 NODE = """
 import json, os, signal, sys, time
