@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from server.farm.frames import parse
-from server.web.pages import sheets, words
+from server.web.pages import computers, sheets, words
 
 NOW = datetime.datetime(2026, 3, 4, 15, 0, tzinfo=zoneinfo.ZoneInfo("Europe/Vienna"))  # a Wednesday
 
@@ -183,3 +183,9 @@ def test_a_render_that_nobody_works_on_is_waiting() -> None:
     card = sheets.card(job(why="no computer is on"), NOW, titles={}, may=False)
     assert (card["glyph"], card["word"]) == ("waiting", "Waiting")
     assert card["why"] == "Waiting because no computer is on."
+
+
+def test_computers_that_were_lent_and_have_ended_are_missed_by_nobody() -> None:
+    views = [("away", True), ("away", False), ("idle", True)]
+    told = computers.summary([{"state": state, "single_use": once} for state, once in views])
+    assert told == "1 free · 1 away"

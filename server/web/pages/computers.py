@@ -80,7 +80,8 @@ def figure(views: Sequence[View]) -> str:
 
 def summary(views: Sequence[View], saved_hours: float = 0.0) -> str:
     """The rest in one sentence, also for those who hear the page."""
-    states = Counter(view["state"] for view in views)
+    # One that was lent for a while and has ended is nobody's to miss.
+    states = Counter(view["state"] for view in views if view["state"] != "away" or not view["single_use"])
     number = words.number
     said = [
         (states["idle"], number(states["idle"], "free", "free")),
