@@ -104,6 +104,7 @@ def suppose(said: str, told: Mapping[str, Any]) -> tuple[Decision, list[str]]:
         hours=facts.get("hours"),
         task_s=facts.get("seconds"),
     )
-    farm = FarmFacts(facts.get("queue_hours"), facts.get("node_hours_today", 0.0))
+    # The queue is at least as long as until this one is done.
+    farm = FarmFacts(facts.get("queue_hours", facts.get("hours")), facts.get("node_hours_today", 0.0))
     rules, wrong = policy.read_rules(told)
     return policy.decide(job, farm, rules), wrong

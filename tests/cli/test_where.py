@@ -48,7 +48,7 @@ def test_what_is_not_there_can_be_supposed(tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr().out.startswith("here, 0 elsewhere (rule 1: ")
     other = tmp_path / "new.json"
     other.write_text('{"rules": [{"if": {"queue_hours_over": 2}, "then": "overflow"}, {"then": "mars"}]}')
-    facts = "hours=5,seconds=600,queue_hours=5,frames=60,requires=gpu+big"
+    facts = "hours=5,seconds=600,frames=60,requires=gpu+big"  # the queue is as long, at least
     assert where.run(options(tmp_path, "--rules", str(other), "--suppose", facts)) == 1
     told = capsys.readouterr()
     assert "here, 3 elsewhere (rule 1" in told.out
