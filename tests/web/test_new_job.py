@@ -95,6 +95,11 @@ def test_what_cannot_be_done_is_refused_with_a_sentence(
     assert browser.get("/api/jobs").data == []
 
 
+def test_the_scene_under_another_name_is_told(house: House) -> None:
+    reply = ask(house.browser("student"), {"scenefile": house.scene()})
+    assert (reply.status, reply.message) == (400, "'scenefile' isn't known here; known: scene_file.")
+
+
 def test_frames_go_where_they_are_asked_for(house: House) -> None:
     """The folder of this file's renders can be asked for, in each way of writing it."""
     address, browser = house.scene(), house.browser("student")
@@ -103,6 +108,8 @@ def test_frames_go_where_they_are_asked_for(house: House) -> None:
         "data::demo/shots/render/sh010/",
         "//render/sh010/sh010.####.png",
         str(house.data / "demo/shots/render/sh010"),
+        "shots/render/sh010",
+        "render/sh010/sh010.####.png",
     ):
         params = {"scene_file": address, "frange": "1", "out_path": place}
         assert parameters(browser, ask(browser, params))["output"] == "version"
@@ -113,7 +120,15 @@ def test_the_scenes_own_output_can_be_asked_for_by_its_folder(house: House) -> N
     own = "data::demo/frames/sh010"
     for asked_for in (own, own + "/", "//../frames/sh010/", "//../frames/sh010/x_####.png"):
         assert facts.output_for(store, address, asked_for, own) == "scene"
-    for elsewhere in ("data::demo/frames", "//", "/tmp/", "data::demo/frames/sh010/more"):
+    assert facts.output_for(store, address, "frames/sh010", own) == "scene"
+    for elsewhere in (
+        "data::demo/frames",
+        "//",
+        "/tmp/",
+        "data::demo/frames/sh010/more",
+        "/frames/sh010",
+        "sh010",
+    ):
         assert facts.output_for(store, address, elsewhere, own) == ""
     assert facts.output_for(store, address, "/tmp/", "") == ""
 

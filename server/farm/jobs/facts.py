@@ -83,10 +83,20 @@ def output_for(store: Store, address: str, asked: str, scenes: str) -> str:
         place = link.address if link is not None else ""
     last = plain.rstrip("/").rpartition("/")[2]
     if not plain.endswith("/") and ("#" in last or "." in last.strip(".")):
-        place = paths.folder_of(place) if place else ""
-    if place and place == renders_of(address):
+        place, plain = paths.folder_of(place) if place else "", plain.rpartition("/")[0]
+    places = {place, *_inside_of(address, plain)} - {""}
+    if renders_of(address) in places:
         return "version"
-    return "scene" if place and place == scenes else ""
+    return "scene" if scenes in places else ""
+
+
+def _inside_of(address: str, asked: str) -> set[str]:
+    """A path that begins nowhere, as `shots/render/sh010`, may count from any folder that holds the file."""
+    relative, found, folder = asked.rstrip("/"), set(), address
+    while relative and not asked.startswith("/") and folder != paths.folder_of(folder):
+        folder = paths.folder_of(folder)
+        found.add(paths.join(folder, relative))
+    return found
 
 
 def renders_of(address: str) -> str:

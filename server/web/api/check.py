@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from server.disk.errors import BadInput
@@ -111,6 +112,14 @@ def _list(value: Any, schema: Schema, where: str, shapes: Mapping[str, Schema]) 
 def _object(value: dict[str, Any], schema: Schema, where: str, shapes: Mapping[str, Schema]) -> None:
     for name in schema.get("required", ()):
         if name not in value:
+            meant = get_close_matches(name, value.keys() - schema.get("properties", {}).keys(), 1)
+            if meant:
+                raise BadInput(
+                    "{inner} isn't known here; known: {known}.",
+                    field=name,
+                    inner=repr(meant[0][:80]),
+                    known=name,
+                )
             raise BadInput("{field} is missing.", field=name)
     if len(value) < schema.get("minProperties", 0):
         raise BadInput("{field} is empty: say what is to change.", field=where)
