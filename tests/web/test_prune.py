@@ -89,8 +89,11 @@ def test_what_is_used_stays(studio: Studio) -> None:
     comp = studio.asset(
         "demo/shots/comp.blend", type="shot", dependencies=["render/sh010/v002/sh010.0001.png"]
     )
-    services.dependencies.wait()
-    services.dependencies.book.put(comp, ("image://render/sh010/v001/sh010.0001.png",))
+    facts = studio.data / "demo/shots/.croft/comp.blend/file.json"
+    uses = [{"kind": "image", "path": "//render/sh010/v001/sh010.0001.png"}]
+    facts.write_text(json.dumps({**json.loads(facts.read_text()), "facts": {"uses": uses}}))
+    services.store.refresh("data::demo/shots/.croft/comp.blend/file.json")
+    studio.until(lambda: services.dependencies.used_by(f"data::{PLACE}/v001/sh010.0001.png") == [comp])
     note = {"text": "too dark", "version": "v003", "todo": "*"}
     assert studio.browser("student").post(f"{API}/notes", note).status == 201
     services.notes.wait()
