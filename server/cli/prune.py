@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from server.cli.publish_folder import size_of
 from server.cli.session import LONG_S, running_server
-
-GIGABYTE = 1e9
 
 
 def run(options: argparse.Namespace) -> int:
@@ -20,13 +19,14 @@ def run(options: argparse.Namespace) -> int:
         for row in found["kept"]:
             print(f"stays  {row['address']}  {row['version']}  {row['why']}")
     for row in found["rows"]:
-        size = f"{row['files']:,} files, {row['bytes'] / 1e6:,.1f} MB"
+        size = f"{row['files']:,} {'file' if row['files'] == 1 else 'files'}, {size_of(row['bytes'])}"
         verb = "gone" if options.yes else "goes"
         print(f"{verb:<5}  {row['address']}  {row['version']}  {size}  {row['why']}")
-    told = f"{len(found['rows']):,} versions, {found['bytes'] / GIGABYTE:,.2f} GB"
-    if options.yes:
+    rows = len(found["rows"])
+    told = f"{rows:,} {'version' if rows == 1 else 'versions'}, {size_of(found['bytes'])},"
+    if options.yes and rows:
         print(f"{told} lie in old/ now. 'run.py purge --older-than 30d' frees their space.")
-    elif found["rows"]:
+    elif rows:
         print(f"{told} would go to old/. Say --yes to do it.")
     else:
         print(f"Nothing would go; {len(found['kept']):,} versions stay.")

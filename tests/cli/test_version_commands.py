@@ -44,10 +44,10 @@ def test_from_a_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert listed[4].split() == ["*", "render-v002", "approved", "2026-01-01T00:00:00", "ana", "good"]
         dry = shell("prune", "--kept")
         assert f"stays  {FILE}  v002  approved" in dry
-        assert dry[-2].startswith(f"goes   {FILE}  v001  1 files, 0.0 MB  not approved for ")
-        assert dry[-1] == "1 versions, 0.00 GB would go to old/. Say --yes to do it."
+        assert dry[-2].startswith(f"goes   {FILE}  v001  1 file, 1.0 KB  not approved for ")
+        assert dry[-1] == "1 version, 1.0 KB, would go to old/. Say --yes to do it."
         assert (place / "v001").exists()
-        assert shell("prune", "--yes")[-1].startswith("1 versions, 0.00 GB lie in old/ now.")
+        assert shell("prune", "--yes")[-1].startswith("1 version, 1.0 KB, lie in old/ now.")
         assert not (place / "v001").exists()
         assert shell("approve", FILE, "render-v002", "--undo") == [
             "render-v002 is neither approved nor rejected."

@@ -161,6 +161,7 @@ def test_a_change_around_croft_is_asked_about_and_put_back(house: House) -> None
     done = press(student, problem, "Put the published one back")
     assert done.status == 200, done.message
     assert content(house) == SCENE
+    assert b"changed all the same" not in student.get(PAGE).body  # at once, also without scripts
     assert told(house) == []
     # The undo asks again; any other save is still refused.
     kept = student.post(f"{URL}/checkpoint").data["id"]

@@ -14,6 +14,7 @@ from house import QUICK
 from test_home_pages import Studio
 
 from server.disk import check, deletions, purge
+from server.disk.errors import NotFound
 from server.disk.locks import Locks
 from server.disk.paths import Share
 from server.web.app import build
@@ -74,6 +75,7 @@ def test_what_goes_is_shown_then_put_away_and_comes_back(studio: Studio) -> None
     deleted = studio.browser("student").get("/api/deleted?project=demo").data
     there = {row["address"]: row["folder"] for row in deleted}
     assert f"data::{PLACE}/v003" in there
+    assert b"sh010 v003" in studio.browser("student").get("/p/demo/deleted").body  # says of what
     back = studio.browser("student").post("/api/restore", {"folder": there[f"data::{PLACE}/v003"]})
     assert back.status == 200, back.message
     assert store.index.versions(f"data::{PLACE}") == ("v002", "v003", "v005")
@@ -132,6 +134,18 @@ def test_what_is_rendered_or_waited_for_stays(studio: Studio) -> None:
     assert [name for name, row in rows.items() if row.goes] == ["v003", "v002"]
     assert str(rows["v001"].why) == "a render of sh010 needs it"
     assert studio.croft.services.farm.job(going).state == "cancelled"  # by what came after it
+
+
+def test_a_files_page_is_there_though_its_render_lost_its_record(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(job: str) -> None:
+        raise NotFound("There is no job in {folder}.", folder=job)
+
+    job = studio.render("sh010", "1", 1)
+    monkeypatch.setattr(studio.croft.services.farm, "film", lost)
+    assert studio.browser("student").get(f"/p/demo/job/{job}").status == 404
+    studio.text("student", "/p/demo/asset/shots/sh010.blend")
 
 
 def test_what_is_approved_meanwhile_stays(studio: Studio) -> None:

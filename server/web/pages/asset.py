@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,8 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
     shown = None
     if view:
         may = made[views.index(view)]["may"]
-        shown = film.film(shell, call, view, fps=cards.scene_of(shell, view)[0], may=may)
+        with contextlib.suppress(NotFound):  # somebody deleted its files: Problems tell of it
+            shown = film.film(shell, call, view, fps=cards.scene_of(shell, view)[0], may=may)
     told = any(trouble["kind"] == "sidecar" for trouble in troubles)
     here, student = a["status"] != "missing", call.user is not None and call.user.at_least("student")
     may_edit = student and a["status"] in ("ok", "arriving")
@@ -99,7 +101,7 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
             picture=a["kind"] == "image",
         ),
         newest=made[views.index(view)] if view else None,
-        failed=cards.failures(shell, view) if view else [],
+        failed=cards.failures(shell, view) if view and shown else [],
         jobs=made,
         more_jobs=count("and {n} earlier one", "and {n} earlier ones", len(found) - JOBS)
         if len(found) > JOBS

@@ -207,5 +207,10 @@ def of_asset(shell: Shell, call: Call, address: str) -> list[dict[str, Any]]:
     return [
         {**row(shell, call, problem), "url": "", "place": ""}
         for problem in shell.services.problems.of(places)
-        if problem.kind not in SAID
+        if problem.kind not in SAID and not (problem.kind == "protected" and _is_answered(shell, address))
     ]
+
+
+def _is_answered(shell: Shell, address: str) -> bool:
+    """Whether what was meant has been said since the last look."""
+    return not shell.services.protection.is_changed(address)

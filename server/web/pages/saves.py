@@ -123,13 +123,15 @@ def deleted(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
 
 def rows(shell: Shell, project: Project, found: Any) -> list[dict[str, Any]]:
     def one(n: int, item: Deleted) -> dict[str, Any]:
+        name, of = paths.name_of(item.address), paths.folder_of(item.address)
+        render = paths.version_number(name) is not None and paths.name_of(paths.folder_of(of)) == paths.RENDER
         return {
             "n": n,
-            "name": paths.name_of(item.address),
+            "name": f"{paths.name_of(of)} {name}" if render else name,
             "path": project.inside(item.address),
             "when": words.when(item.at, shell.now()),
             "who": shell.titles().get(item.who, item.who),
-            "size": words.size(item.size),
+            "size": "" if render else words.size(item.size),  # of a folder nobody has counted it
             "what": "" if item.kind == "file" else say("what was known of it"),
             "body": json.dumps({"folder": item.folder}),
         }
