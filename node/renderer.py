@@ -11,6 +11,7 @@ import os
 import queue
 import re
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -205,7 +206,9 @@ class Renderer:
         if code == -9:
             return self._failure("crash", "Blender was killed (signal 9), not for want of memory.")
         if code < 0:
-            return self._failure("crash", f"Blender crashed (signal {-code}).")
+            failed = self._failure("crash", f"Blender crashed (signal {-code}).")
+            failed.told = code == -signal.SIGTERM
+            return failed
         return self._failure("crash", f"Blender ended by itself (exit code {code}).")
 
     def _failure(self, reason: str, what: str) -> Failed:

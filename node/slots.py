@@ -28,6 +28,7 @@ FINISHING = 2  # results waiting to be verified: a slow disk holds the slot up, 
 AHEAD_S = 5.0  # the next task is fetched when the present one is expected to take no longer than this
 TOLD = ("time-out", "missing file")  # a full disk would be no reason for these
 TOGETHER_S = 0.03  # a result that is nearly verified and the question for more go together
+TOLD_S = 6.0  # until a node knows that it is to end, when its renderer was told so
 STALE_S = 30.0  # a task fetched too early is given back when it has waited this much longer than expected
 Deliver = Callable[[Attempt, Optional[Message]], None]
 
@@ -365,6 +366,11 @@ class Slot:
         pictures.flush(tuple(moved))
 
     def _fail(self, attempt: Attempt, failed: Failed) -> None:
+        # Slurm, systemd and others tell all that runs to end, renderers before or after the node.
+        if failed.told and attempt.cancelled.wait(TOLD_S):
+            self._clean(attempt)
+            self._deliver(attempt, None)
+            return
         if failed.reason in ("missing file", "bad output") and self._share_is_gone(attempt):
             log.warning("frame %s of %s goes back: its share isn't mounted", attempt.frame, attempt.job)
             self._deliver(attempt, {"id": "release", "uuid": attempt.id})

@@ -16,12 +16,14 @@ from .wire import Message
 
 class Failed(Exception):
     """The attempt came to nothing. `reason` is one of the wire's: renderer error, crash, out of memory,
-    time-out, missing file, bad output. `log` is for the person who asks why."""
+    time-out, missing file, bad output. `log` is for the person who asks why. `told`: somebody asked its
+    program to end, perhaps because this computer is to end."""
 
-    def __init__(self, reason: str, log: str) -> None:
+    def __init__(self, reason: str, log: str, told: bool = False) -> None:
         super().__init__(f"{reason}: {log}")
         self.reason = reason
         self.log = log
+        self.told = told
 
 
 def shortened(log: str, most: int = 8000) -> str:

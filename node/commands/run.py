@@ -7,6 +7,7 @@ under the attempt's name (`.<attempt>.…`) is what it made.
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
@@ -70,7 +71,8 @@ def program(
             child.stop()
     if child.code:
         reason, what = why(child.code, kills)
-        raise Failed(reason, f"{os.path.basename(argv[0])} {what}\n{child.tail(7000)}")
+        told = child.code == -signal.SIGTERM
+        raise Failed(reason, f"{os.path.basename(argv[0])} {what}\n{child.tail(7000)}", told)
     return child.tail(7000)
 
 

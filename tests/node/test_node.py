@@ -192,6 +192,22 @@ def test_a_stopped_node_gives_its_claims_back(farm: Farm, number: signal.Signals
     assert written(farm) == [".a1.x.0001.png"]
 
 
+def test_a_renderer_that_is_told_to_end_just_before_its_node_has_not_failed(farm: Farm) -> None:
+    """As a cluster, or systemd, tells all processes of a job."""
+    own = farm.version / "pid"
+    code = f"import os, time; open({str(own)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    farm.give(farm.task("a1", do="run", argv=[sys.executable, "-c", code]))
+    node = farm.node()
+    until(lambda: own.exists() and own.read_text())
+    pid = int(own.read_text())
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: not alive(pid))
+    node.send_signal(signal.SIGTERM)
+    assert node.wait(15) == 0
+    assert [release["uuid"] for release in farm.server.of("release")] == ["a1"]
+    assert not farm.server.of("failed")
+
+
 def test_output_that_is_not_utf8_and_a_grandchild_that_keeps_it_open(farm: Farm) -> None:
     noise = (
         "import os, sys, subprocess; os.write(1, b'caf\\xe9 \\xff\\n' + b'x' * 300000 + b'\\nlast words');"
