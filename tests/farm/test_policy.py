@@ -129,3 +129,21 @@ def test_what_makes_no_sense_is_told_and_counts_for_nothing() -> None:
     assert "rule 4: there is no key 'colour'" in wrong
     assert "there is no key 'colour'" in wrong
     assert read_rules({"rules": {}})[1] == ["rules must be a list"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "green"),
+    [
+        ({"if": {"project": "green"}, "then": "never-elswhere"}, True),
+        ({"if": {"project": "green"}, "then": "never"}, True),
+        ({"if": {"projekt": "green"}, "then": "never-elsewhere"}, True),
+        ({"if": {"project": ["green", 7]}, "then": "never-elsewhere"}, True),
+        ({"if": {"project": "red"}, "then": "never-elsewhere", "only": 1}, False),
+        ({"if": {"project": "green"}, "then": "elsewere"}, False),
+        ({"if": {"project": "green"}, "then": "bóth"}, False),
+    ],
+)
+def test_a_mistake_in_what_is_to_stay_here_sends_nothing_elsewhere(rule: dict[str, Any], green: bool) -> None:
+    found, wrong = read_rules({"rules": [{"then": "both"}, rule]})
+    assert wrong
+    assert decide(replace(JOB, project="green"), FARM, found).remote is not green

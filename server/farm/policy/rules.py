@@ -1,9 +1,11 @@
-"""What a rule says: `{"if": {…}, "then": "…"}`. What makes no sense counts for nothing, and is told."""
+"""What a rule says: `{"if": {…}, "then": "…"}`. What makes no sense counts for nothing, and is told; but a
+mistake in `never-elsewhere` must send nothing out of the house."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from server.disk.speech import say
@@ -67,6 +69,8 @@ def read_rules(told: Mapping[str, Any]) -> tuple[Rules, list[str]]:
         wrong += [say("rule {n}: {what}", n=number, what=what) for what in own]
         if rule is not None and not own:  # half of a rule would decide what nobody meant
             rules.append(rule)
+        elif held := _held(number, one):
+            rules.append(held)
     hours = _get(told, "node_hours_a_day", _number, wrong)
     most = _get(told, "at_most_nodes", _whole, wrong)
     for name in told:
@@ -114,6 +118,18 @@ def _rule(number: int, told: object, wrong: list[str]) -> Rule | None:
         number, then, names, **numbers,
         within_hours=within or 0.0, at_most_nodes=most, frames_each=max(1, each or 1), why=str(why)[:300],
     )  # fmt: skip
+
+
+def _held(number: int, told: object) -> Rule | None:
+    """For a mistaken rule that was to keep renders here: it does so for all that it may have meant."""
+    meant = get_close_matches(str(told.get("then"))[:60], THENS, 1, 0.5) if isinstance(told, Mapping) else []
+    if not isinstance(told, Mapping) or meant != [NEVER]:
+        return None
+    asked = told.get("if")
+    read = (
+        {name: _names(asked[name]) for name in NAMES if name in asked} if isinstance(asked, Mapping) else {}
+    )
+    return Rule(number, NEVER, {name: names for name, names in read.items() if names})
 
 
 def _get(told: Mapping[str, Any], name: str, check: Callable[[object], bool], wrong: list[str]) -> Any:
