@@ -219,6 +219,19 @@ def test_published_versions_lie_in_folders_that_are_closed(
     for folder in closed:
         os.chmod(folder, 0o2755)
     assert found(root) == []
+    # So does the scene of an approved render.
+    versions = closed[1] / "versions"
+    aside = versions.rename(root.parent / "versions")
+    assert ("rights", "data::green/shots/.croft") in found(root)
+    (closed[1] / "jobs").mkdir(exist_ok=True)
+    os.chmod(closed[1] / "jobs", 0o2755)
+    assert ("rights", "data::green/shots/.croft") in found(root)
+    record = root / f"{VERSION}.json"
+    said = record.read_bytes()
+    record.write_bytes(json.dumps({**json.loads(said), "approved": True}).encode())
+    assert ("rights", "data::green/shots/.croft") not in found(root)
+    record.write_bytes(said)
+    aside.rename(versions)
     # Restored by root, they are nobody's who could publish.
     monkeypatch.setattr(os, "access", lambda path, mode: path not in closed)
     assert found(root) == [

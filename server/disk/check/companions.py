@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from server.disk import faults, files, paths, sidecar
+from server.disk import encoding, faults, files, paths, sidecar
 from server.disk.check.parts import Parts, names_in
 from server.disk.check.renders import Renders
 from server.disk.check.versions import Published
@@ -16,6 +17,26 @@ from server.disk.records import Problem
 from server.disk.speech import say
 
 JobJudge = Callable[[Path], str]  # what is wrong with the request in a job's folder; '' when nothing is
+
+
+def is_closed(companion: Path) -> bool:
+    """Whether Croft alone may change it: published versions lie there, or the scene of an approved render."""
+    if (companion / "versions").is_dir():
+        return True
+    renders = companion.parent.parent / paths.RENDER / paths.own_stem(companion.name)
+    try:
+        shut = stat.S_IMODE(os.stat(companion / "jobs").st_mode) == files.OWN_MODE
+        return shut and any(map(is_approved, renders.glob("v*.json")))
+    except OSError:
+        return False
+
+
+def is_approved(record: Path) -> bool:
+    try:
+        said = encoding.loads(files.read_bounded(record, sidecar.MAX_BYTES)[0])
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and said.get("approved") is True
 
 
 class Companions:
@@ -35,7 +56,7 @@ class Companions:
             yield found
             return
         root = self.parts.share.root
-        closed = any((root / base / entry.name / "versions").is_dir() for entry in found)
+        closed = any(is_closed(root / base / entry.name) for entry in found)
         yield from self.parts.rights(base, closed=closed)
         for entry in sorted(found, key=lambda entry: entry.name):
             if not entry.is_dir(follow_symlinks=False):
@@ -51,7 +72,7 @@ class Companions:
         if isinstance(found, Problem):
             yield found
             return
-        yield from self.parts.rights(place, closed=any(entry.name == "versions" for entry in found))
+        yield from self.parts.rights(place, closed=is_closed(self.parts.share.root / place))
         for entry in sorted(found, key=lambda entry: entry.name):
             inside = paths.join(place, entry.name)
             if entry.name.startswith(files.TEMPORARY):

@@ -88,9 +88,11 @@ def judge(services: Services, call: Call) -> Answer:
     record = version_view({**said, "version": name}, kind)
     told = {"approved": record["id"], "on": approved, "comment": comment[:300]}
     services.store.tell(address, user.ident, {**told, **({"rejected": True} if rejected else {})})
-    text = words(record)
+    of = paths.name_of(address)
+    shown = f"{paths.own_stem(of) if kind == 'render' else of} {name}"  # as the folder is called
+    text = words(record, shown)
     if approved and kind == "render" and stopped(services, record):
-        text = say("{id} is approved. The frames that were still to come are stopped.", id=record["id"])
+        text = say("{id} is approved. The frames that were still to come are stopped.", id=shown)
     return Answer({**record, "undo": back(address, name, record["id"], known, approved)}, text)
 
 
@@ -132,12 +134,12 @@ def prune(services: Services, call: Call) -> Answer:
     )
 
 
-def words(record: Record) -> str:
+def words(record: Record, shown: str) -> str:
     if record["approved"]:
-        return say("{id} is approved.", id=record["id"])
+        return say("{id} is approved.", id=shown)
     if record.get("rejected"):
-        return say("{id} is rejected.", id=record["id"])
-    return say("{id} is not approved any more.", id=record["id"])
+        return say("{id} is rejected.", id=shown)
+    return say("{id} is not approved any more.", id=shown)
 
 
 ASSET = "/api/assets/{address}"
