@@ -228,8 +228,9 @@ def test_published_versions_lie_in_folders_that_are_closed(
     assert ("rights", "data::green/shots/.croft") in found(root)
     record = root / f"{VERSION}.json"
     said = record.read_bytes()
-    record.write_bytes(json.dumps({**json.loads(said), "approved": True}).encode())
-    assert ("rights", "data::green/shots/.croft") not in found(root)
+    for word in ({"approved": True}, {"approved": False, "approved_by": "sam"}):  # and taken back
+        record.write_bytes(json.dumps({**json.loads(said), **word}).encode())
+        assert ("rights", "data::green/shots/.croft") not in found(root)
     record.write_bytes(said)
     aside.rename(versions)
     # Restored by root, they are nobody's who could publish.

@@ -20,23 +20,25 @@ JobJudge = Callable[[Path], str]  # what is wrong with the request in a job's fo
 
 
 def is_closed(companion: Path) -> bool:
-    """Whether Croft alone may change it: published versions lie there, or the scene of an approved render."""
+    """Whether Croft alone may change it: published versions lie there, or the scene of a render
+    that was approved."""
     if (companion / "versions").is_dir():
         return True
     renders = companion.parent.parent / paths.RENDER / paths.own_stem(companion.name)
     try:
         shut = stat.S_IMODE(os.stat(companion / "jobs").st_mode) == files.OWN_MODE
-        return shut and any(map(is_approved, renders.glob("v*.json")))
+        return shut and any(map(was_judged, renders.glob("v*.json")))
     except OSError:
         return False
 
 
-def is_approved(record: Path) -> bool:
+def was_judged(record: Path) -> bool:
+    """Whether somebody approved it once: its folders stay closed, though that be taken back."""
     try:
         said = encoding.loads(files.read_bounded(record, sidecar.MAX_BYTES)[0])
     except (OSError, ValueError):
         return False
-    return isinstance(said, dict) and said.get("approved") is True
+    return isinstance(said, dict) and bool(said.get("approved") or said.get("approved_by"))
 
 
 class Companions:
