@@ -136,6 +136,14 @@ def test_a_sequence_is_published_where_it_lies(house: House) -> None:
     told = student.get(f"/api/assets/{address}/versions/changes").data
     assert [(one["version"], one["changes"]["other"]) for one in told] == [("v002", 0), ("v001", 2)]
 
+    # The page's Publish goes on in the same way: it copies nothing, either.
+    same = student.post(f"/api/assets/{address}/publish", {})
+    assert (same.status, same.message) == (200, "Nothing changed since v002.")
+    frames(plates, "plate.%04d.exr", [13])
+    further = student.post(f"/api/assets/{address}/publish", {})
+    assert (further.status, further.data["id"], further.data["in_place"]) == (201, "v003", True)
+    assert not list(versions.rglob("*.exr"))
+
     # It can't be brought back, since nothing was kept; and it is no earlier save.
     assert student.get(f"/api/assets/{address}/saves").data == []
     back = student.post(f"/api/assets/{address}/restore", {"save": "v001", "beside": True})
@@ -148,7 +156,7 @@ def test_a_sequence_is_published_where_it_lies(house: House) -> None:
     # Renamed with all that is known of it, its frames are still the same.
     for path in [*plates.glob("plate.*"), plates / ".croft/plate.@.exr"]:
         path.rename(path.with_name(path.name.replace("plate", "wide")))
-    assert by_name(look(student, folder))["wide.@.exr"]["version"] == "v002"
+    assert by_name(look(student, folder))["wide.@.exr"]["version"] == "v003"
     assert by_name(look(student, folder))["wide.@.exr"]["state"] == "published"
 
 

@@ -147,6 +147,11 @@ class InPlace(Follower):
             )
         return asset, record, made
 
+    def goes_on(self, address: str) -> bool:
+        """Whether this sequence's newest version lies where it is: so will the next, uncopied."""
+        newest = next(iter(frozen.listed(self._store, address)), {})
+        return bool(newest.get("in_place")) and _sequence_of(address, newest) == address
+
     # Within
 
     def _place(self, address: str) -> tuple[str, str]:

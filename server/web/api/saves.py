@@ -44,6 +44,11 @@ def keep_save(services: Services, call: Call) -> Answer:
 def publish(services: Services, call: Call) -> Answer:
     address, body = call.params["address"], call.body
     despite = body.get("despite") or ()
+    if services.in_place.goes_on(address):
+        _, record, made = services.in_place.publish(
+            address, call.require("student"), body.get("comment") or ""
+        )
+        return published_in_place(address, record, made)
     try:
         done = services.saves.publish(address, call.require("student"), body.get("comment") or "", despite)
     except Refused as error:
@@ -55,6 +60,16 @@ def publish(services: Services, call: Call) -> Answer:
     if done.protected:
         text = together([text, say("It is protected from now on: unlock it to change it.")])
     return Answer(data, text, 201)
+
+
+def published_in_place(address: str, record: dict[str, Any], made: bool) -> Answer:
+    data = version_view(record, "published")
+    if not made:
+        return Answer(data, say("Nothing changed since {version}.", version=record["version"]))
+    said = say(
+        "{named} is published as {version}, where it lies.", named=named(address), version=record["version"]
+    )
+    return Answer(data, said, 201)
 
 
 def look_before(services: Services, call: Call) -> Answer:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from server.disk.encoding import shown
-from server.disk.speech import count, say
+from server.disk.speech import count
 from server.library.in_place import Folder
-from server.web.api.saves import named, version_view
+from server.web.api.saves import published_in_place
 from server.web.api.table import PAGING, TEXT, Route, ref
 from server.web.requests import Answer, Call, page_of
 from server.web.services import Services
@@ -24,12 +25,8 @@ def publish_sequence(services: Services, call: Call) -> Answer:
     asset, record, made = services.in_place.publish(
         call.body["address"], call.require("student"), call.body.get("comment") or ""
     )
-    data = {"asset": asset, "version": version_view(record, "published"), "made": made}
-    name = named(call.body["address"])
-    if not made:
-        return Answer(data, say("Nothing changed since {version}.", version=record["version"]))
-    said = say("{named} is published as {version}, where it lies.", named=name, version=record["version"])
-    return Answer(data, said)
+    told = published_in_place(call.body["address"], record, made)
+    return replace(told, data={"asset": asset, "version": told.data, "made": made}, status=200)
 
 
 def list_version_changes(services: Services, call: Call) -> Answer:
