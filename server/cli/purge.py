@@ -8,6 +8,7 @@ import socket
 import time
 
 from server.cli import places
+from server.cli.publish_folder import size_of
 from server.disk import probes, purge
 from server.disk.errors import BadInput, CroftError, NotFound
 from server.disk.locks import Locks
@@ -42,5 +43,6 @@ def run(options: argparse.Namespace) -> int:
             kind = "save" if old.is_save else "deleted"
             print(f"{kind:<7}  {old.at[:19]}  {old.bytes / 1e6:>10,.1f} MB  {share.name}::{old.inside}")
     freed = "would be freed" if options.dry_run else "freed"
-    print(f"{count:,} deleted files, renders and saves, {size / 1e9:,.2f} GB {freed}.")
+    things = "thing that was" if count == 1 else "things that were"
+    print(f"{count:,} {things} deleted or kept, {size_of(size)} {freed}.")
     return 1 if wrong else 0

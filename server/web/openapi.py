@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 from typing import Any
-from urllib.parse import quote
 
 from server import __version__
+from server.disk.encoding import quote
 from server.web.api.schema import ANYTHING, Schema
 from server.web.api.shapes import SHAPES
 from server.web.api.table import PARAMETERS, Route

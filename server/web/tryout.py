@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from server.disk import encoding
 from server.disk.errors import BadInput, CroftError, Forbidden, NotFound
@@ -108,7 +108,7 @@ def curl(call: Call, route: Route, given: Mapping[str, str]) -> str:
     """The same from a terminal."""
     path = re.sub(
         r"\{(\w+)\}",
-        lambda found: quote(given.get(f"p.{found[1]}", ""), safe="/:@") or found[0].upper(),
+        lambda found: encoding.quote(given.get(f"p.{found[1]}", ""), safe="/:@") or found[0].upper(),
         route.path,
     )
     query = urlencode(asked_of(route, given))
@@ -161,9 +161,10 @@ def page(
     title, style = str(services.settings.get("title")), services.static.url("croft.css")
     icon = services.static.url("icons/favicon.svg")
     name = f"{route.method} {route.path}"
-    who = f"You are {escape(call.user.title)}." if call.user is not None else (
-        f'<a href="/sign-in?next={escape(quote(f"{PATH}?call={quote(name)}"))}">Sign in</a> to try it.'
-    )  # fmt: skip
+    back = encoding.quote(f"{PATH}?call={encoding.quote(name)}")
+    who = f'<a href="/sign-in?next={escape(back)}">Sign in</a> to try it.'
+    if call.user is not None:
+        who = f"You are {escape(call.user.title)}."
     body = (
         f'<p><a href="/api/docs">All calls</a></p><h1>{escape(name)}</h1>'
         f"<p>{escape(words.capital(route.summary))}. For {escape(openapi.whom(route))}. "

@@ -16,7 +16,9 @@ SCENE = b"BLENDER-v304" + bytes(52) + b"ENDB" + bytes(20)
 FILE = "data::demo/shots/sh010.blend"
 
 
-def test_from_a_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_a_shell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = tmp_path / "data/demo/shots/render/sh010"
     for number in range(1, 7):
         (place / f"v00{number}").mkdir(parents=True)
@@ -25,6 +27,7 @@ def test_from_a_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (place / f"v00{number}.json").write_text(json.dumps({"version": f"v00{number}", **said}))
     (tmp_path / "data/demo/project.json").write_text("{}")
     (tmp_path / "data/demo/shots/sh010.blend").write_bytes(SCENE)
+    monkeypatch.setattr(os, "umask", lambda mask: mask)  # this process goes on with other tests
     places = ["--config", str(tmp_path / "config"), "--data", str(tmp_path / "data")]
     build(tmp_path / "config", tmp_path / "data").close()
 
@@ -52,8 +55,8 @@ def test_from_a_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert shell("approve", FILE, "render-v002", "--undo") == [
             "render-v002 is neither approved nor rejected."
         ]
-    assert shell("purge", "--older-than", "1d")[-1].startswith("0 deleted")
+    assert shell("purge", "--older-than", "1d")[-1].startswith("0 things")
     assert "render/sh010/v001" in shell("purge", "--older-than", "0d", "--dry-run")[0]
     assert os.path.isdir(place / "old")
-    assert shell("purge", "--older-than", "0d")[-1] == "1 deleted files, renders and saves, 0.00 GB freed."
+    assert shell("purge", "--older-than", "0d")[-1] == "1 thing that was deleted or kept, 1.4 KB freed."
     assert not os.path.exists(place / "old")

@@ -334,6 +334,10 @@ def test_an_approved_version_can_be_rendered_again_from_its_exact_source(farm: R
         "PATCH", f"{api}/versions/render-v001", {"approved": True, "comment": "this one"}
     )
     assert (status, version["approved"], version["job"]) == (200, True, first)
+    # They are summed up soon after the last frame.
+    (version,) = until(
+        lambda: [one for one in farm.api("GET", f"{api}/versions?kind=render")[1] if "statistics" in one]
+    )
     assert version["statistics"]["nodes"]["alpha"]["done"] == 2
     assert os.readlink(place / "current") == "v001"
     status, said = farm.api("PATCH", f"/api/jobs/{first}", {"requeue": "all"})
