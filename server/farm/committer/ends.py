@@ -26,7 +26,8 @@ from server.library import versions
 
 log = logging.getLogger("croft.farm")
 
-ROUND_S = 0.2  # of a round for the first frames of jobs, and as much for the ends of others
+ROUND_S = 0.2  # of a round for the ends of jobs
+FIRST_FRAMES_S = 0.01  # and of others' first frames: hundreds that begin at once take turns with the rest
 TOGETHER = 16  # jobs that are summed up after one commit
 KEEP_ENDED_S = 300.0  # a job stays a fold for so long after its end
 FAILED_REST_S = 15.0  # an ended job that couldn't be summed is let be for so long
@@ -55,7 +56,7 @@ class Ends:
     def begin_versions(self) -> None:
         """What has a frame can be used: its version's record says so, and `current` may lead there."""
         begun = [self._board.begun.popleft() for _ in range(len(self._board.begun))]
-        self._board.begun.extend(self._for_a_while(begun, self._begin_version))
+        self._board.begun.extend(self._for_a_while(begun, self._begin_version, FIRST_FRAMES_S))
 
     def finish(self) -> None:
         """Jobs that ended are summed up; those that ended long ago are no folds any more."""
@@ -72,11 +73,13 @@ class Ends:
                 due.append(live)
             elif now - since > KEEP_ENDED_S:
                 self._each([live], self._retire)
-        self._for_a_while([due[at : at + TOGETHER] for at in range(0, len(due), TOGETHER)], self._finish)
+        self._for_a_while(
+            [due[at : at + TOGETHER] for at in range(0, len(due), TOGETHER)], self._finish, ROUND_S
+        )
 
-    def _for_a_while(self, things: list[Thing], duty: Callable[[Thing], Any]) -> list[Thing]:
+    def _for_a_while(self, things: list[Thing], duty: Callable[[Thing], Any], while_s: float) -> list[Thing]:
         """Do something with each; those that failed, and those that are left for the next round."""
-        until, left, failed = self._monotonic() + ROUND_S, list(reversed(things)), []
+        until, left, failed = self._monotonic() + while_s, list(reversed(things)), []
         while left and self._monotonic() < until:
             failed += self._each([left.pop()], duty)
         if left:
