@@ -38,7 +38,7 @@ def test_a_round_ends_after_a_while_and_the_rest_is_left_for_the_next(farm: Farm
             raise DiskFull("No room.", path="")
 
     farm.board.stirred.clear()
-    assert ends._for_a_while([1, 2, 3, 4], duty) == [2, 3, 4, 1]
+    assert ends._for_a_while([1, 2, 3, 4], duty, 0.2) == [2, 3, 4, 1]
     assert done == [1]
 
 
