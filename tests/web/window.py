@@ -24,6 +24,9 @@ SERVE = (
     "import sys; from server.web.serve import serve; sys.exit(serve(*sys.argv[1:3], port=int(sys.argv[3])))"
 )
 HOLDS = "return [...document.querySelectorAll(arguments[0])].some(e => e.textContent.includes(arguments[1]))"
+STILL = """const still = new CSSStyleSheet();
+still.replaceSync('*, ::before, ::after { animation: none !important; }');
+document.adoptedStyleSheets.push(still);"""
 RUN_AXE = """const done = arguments[arguments.length - 1];
 axe.run(document, {resultTypes: ['violations']}).then(r => done(r.violations), e => done(String(e)))"""
 WAIT_S = 20.0
@@ -140,10 +143,11 @@ class Window:
 
     def violations(self) -> list[str]:
         """What axe-core finds wrong with the page: rule, and where."""
-        # What appears is see-through for a moment, and of less contrast.
-        self.until("return document.getAnimations().every(one => one.playState != 'running')")
+        # What appears is see-through for a moment, and of less contrast: also what appears while axe looks.
+        self.run(STILL)
         self.run(axe())
         found = self.driver.execute_async_script(RUN_AXE)
+        self.run("document.adoptedStyleSheets.pop()")
         assert isinstance(found, list), found
         return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
 
