@@ -21,14 +21,10 @@ export function make(tag, text, { className, ...rest } = {}) {
 
 // Never throws: a lost connection is status 0 with a sentence.
 export async function ask(method, url, body, options = {}) {
-  const request = { method, headers: { Accept: "application/json", "X-Croft-CSRF": csrf }, ...options };
-  if (body instanceof URLSearchParams || body instanceof Uint8Array) request.body = body;
-  else if (body !== undefined) {
-    request.body = JSON.stringify(body);
-    request.headers["Content-Type"] = "application/json";
-  }
+  const json = body?.constructor === Object && { "Content-Type": "application/json" };
+  const headers = { Accept: "application/json", "X-Croft-CSRF": csrf, ...json };
   try {
-    const response = await fetch(url, request);
+    const response = await fetch(url, { method, headers, body: json ? JSON.stringify(body) : body, ...options });
     const answer = await response.json().catch(() => ({}));
     const message = answer.message || words("answered", { status: response.status });
     return { ...answer, ok: response.ok, status: response.status, message };

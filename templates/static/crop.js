@@ -1,12 +1,12 @@
 // A picture made square before it is sent: moved and sized in its frame, by hand or by arrow keys.
-import { say } from "./act.js";
+import { ask, every, lookAgain, on, one, say } from "./act.js";
 
 const EDGE = 512;
-document.addEventListener("change", async ({ target }) => {
+on("change", async ({ target }) => {
   const place = target.closest("[data-crop]"), file = target.files?.[0];
   if (!place || !file) return;
-  const box = place.querySelector(".cropper");
-  const [canvas, size, send] = box.querySelectorAll("canvas, input, button");
+  const box = one(".cropper", place);
+  const [canvas, size, send] = every("canvas, input, button", box);
   const image = new Image();
   image.src = URL.createObjectURL(file);
   target.value = "";
@@ -35,12 +35,10 @@ document.addEventListener("change", async ({ target }) => {
   size.oninput = () => move();
   size.value = 1;
   send.onclick = () => canvas.toBlob(async (body) => {
-    const [method, url] = place.dataset.crop.split(" ");
-    const headers = { "X-Croft-CSRF": document.querySelector("[name=croft-csrf]").content };
-    const answer = await fetch(url, { method, body, headers }).catch(() => 0);
+    const answer = await ask(...place.dataset.crop.split(" "), body);
     box.hidden = answer.ok;
-    say(answer ? (await answer.json()).message : place.dataset.lost);
-    document.dispatchEvent(new Event("croft-look-again"));
+    say(answer.message);
+    lookAgain();
   }, "image/jpeg", 0.9);
   box.hidden = false;
   move();

@@ -1,8 +1,9 @@
-// Keeps a page true: what concerns main[data-live] has its inside fetched again and morphed in.
-import { ask, emit, every, on, one, words } from "./act.js";
+// Keeps a page true: what concerns [data-live], its main or its top, has that fetched again and morphed in.
+import { emit, every, on, one, words } from "./act.js";
 import { morph } from "./morph.js";
 
 const main = one("main[data-live]");
+const mast = one("#mast[data-live]");
 const GATHER_MS = 100;
 const SPEAK_MS = 10000;
 const ONLY_LIMIT = 40;
@@ -10,19 +11,31 @@ const ONLY_LIMIT = 40;
 let waiting = null;
 let busy = false;
 
-function lookAgain({ all = true, only = [] } = {}) {
+function lookAgain({ all = true, only = [], page = main, top = false } = {}) {
   const first = waiting === null;
-  waiting ??= { all: false, only: [] };
+  waiting ??= { only: [] };
   waiting.all ||= all;
+  waiting.page ||= page;
+  waiting.top ||= top;
   waiting.only.push(...only);
   if (first && !busy && !document.hidden) setTimeout(look, all ? 0 : GATHER_MS);
 }
 
 async function look() {
   if (!waiting) return;
-  const { all, only } = waiting;
+  const { all, only, page, top } = waiting;
   waiting = null;
   busy = true;
+  try {
+    if (page) await lookAtMain(all, only);
+    if (top) await bring(mast, mast.dataset.from);
+  } catch { /* the stream says so */ } finally {
+    busy = false;
+    if (waiting) setTimeout(look, GATHER_MS);
+  }
+}
+
+async function lookAtMain(all, only) {
   const address = new URL(location.href);
   address.hash = "";
   const form = one("form[data-look]", main);
@@ -33,24 +46,23 @@ async function look() {
     for (const id of only.length ? new Set(only) : [""]) address.searchParams.append("only", id);
     address.searchParams.set("have", rows.children.length);
   }
-  try {
-    const response = await fetch(address, { headers: { Accept: "text/html" } });
-    if (response.status === 401 || response.redirected) { location.reload(); return; }
-    if (response.ok) {
-      const page = new DOMParser().parseFromString(await response.text(), "text/html");
-      morph(main, one("main", page));
-      if (rows?.dataset.holes) { delete rows.dataset.holes; lookAgain(); }
-      speak();
-      emit("looked");
-    }
-  } catch { /* the stream says so */ } finally {
-    busy = false;
-    if (waiting) setTimeout(look, GATHER_MS);
+  if (!await bring(main, address)) return;
+  if (rows?.dataset.holes) { delete rows.dataset.holes; lookAgain(); }
+  speak();
+  emit("looked");
+}
+
+async function bring(box, address) {
+  const response = await fetch(address, { headers: { Accept: "text/html" } });
+  if (response.status === 401 || response.redirected) location.reload();
+  else if (response.ok) {
+    morph(box, one(`#${box.id}`, new DOMParser().parseFromString(await response.text(), "text/html")));
+    return true;
   }
 }
 
-const summary = () => one("[data-summary]", main)?.textContent.trim();
-let spoken;
+const summary = () => one("main [data-summary]")?.textContent.trim();
+let spoken = summary();
 let spokenAt = -SPEAK_MS;
 let later = null;
 function speak() {
@@ -63,29 +75,28 @@ function speak() {
   }, Math.max(0, spokenAt + SPEAK_MS - performance.now()));
 }
 
-async function ring() {
-  const { data } = await ask("GET", "/api/notes/unread");
-  const count = one("#bell .count");
-  if (data && count) Object.assign(count, { textContent: data.unread, hidden: !data.unread });
-}
-
 function hear(message) {
+  const { kind, ids, lost, reload } = message;
   emit("heard", message);
-  if (message.kind === "note") ring();
-  if ("lost" in message) showLost(message.lost);
-  else if (message.reload) lookAgain();
-  else if (message.kind === "thumbnail") drawAgain();
-  else if (concerns(message)) lookAgain({ all: false, only: ofRows(message.kind) ? message.ids : [] });
+  if (lost !== undefined) showLost(lost);
+  else if (reload) lookAgain({ top: true });
+  else if (kind === "thumbnail") drawAgain();
+  else {
+    const page = concerns(message);
+    const top = listens(mast, kind);
+    if (page || top) lookAgain({ all: false, only: page && ofRows(kind) ? ids : [], page, top });
+  }
 }
 
 let drawn = 0;
 function drawAgain() {
   drawn += 1;
-  for (const picture of every("img[src^='/thumb/']", main)) {
+  for (const picture of every("main img[src^='/thumb/']")) {
     if (picture.naturalWidth < 2) picture.src = `${picture.getAttribute("src").replace(/&t=\d+$/, "")}&t=${drawn}`;
   }
 }
 
+const listens = (box, kind) => box?.dataset.live.split(" ").includes(kind);
 const ofFiles = (kind) => ["asset", "uses", "note", "history"].includes(kind);
 function ofRows(kind) {
   const rows = one("[data-rows]", main)?.dataset.rows;
@@ -93,8 +104,8 @@ function ofRows(kind) {
 }
 
 function concerns({ kind, ids }) {
+  if (!listens(main, kind)) return false;
   const of = main.dataset;
-  if (!of.live.split(" ").includes(kind)) return false;
   if (ofFiles(kind) && of.under) return ids.some((id) => id.startsWith(of.under));
   if (ofFiles(kind) && of.address) return ids.includes(of.address);
   if (kind === "upload") return ids.some((id) => id.startsWith(of.mine));
@@ -112,31 +123,29 @@ function showLost(lost) {
   patience = setTimeout(() => { bar.textContent = words("lost", { time: since }); bar.hidden = false; }, 1500);
 }
 
-if (main) {
-  spoken = summary();
-  on("croft-look-again", ({ detail }) => lookAgain(detail ?? {}));
-  on("visibilitychange", () => { if (!document.hidden && !busy) look(); });
-  let typing;
-  on("input", ({ target }) => {
-    if (target.form?.dataset.look === undefined) return;
-    clearTimeout(typing);
-    typing = setTimeout(lookAgain, 400);
-  });
-  if (main.dataset.stream) listen();
-}
+on("croft-look-again", ({ detail }) => lookAgain(detail ?? {}));
+on("visibilitychange", () => { if (!document.hidden && !busy) look(); });
+let typing;
+on("input", ({ target }) => {
+  if (target.form?.dataset.look === undefined) return;
+  clearTimeout(typing);
+  typing = setTimeout(lookAgain, 400);
+});
+if (mast) listen();
 
 async function listen() {
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   const seen = document.body.dataset.event;
   if (window.SharedWorker) {
-    const { port } = new SharedWorker(main.dataset.stream, { name: "croft" });
+    const { port } = new SharedWorker(mast.dataset.stream, { name: "croft" });
     port.onmessage = ({ data }) => hear(data);
     port.postMessage(seen);
     addEventListener("pagehide", () => port.postMessage(null));
     return;
   }
-  await import(main.dataset.stream);
+  await import(mast.dataset.stream);
+  const stream = window.croftStream;
   const tab = { postMessage: hear };
-  on("visibilitychange", () => (document.hidden ? window.croftStream.leave(tab) : window.croftStream.join(tab, "")));
-  window.croftStream.join(tab, seen);
+  on("visibilitychange", () => (document.hidden ? stream.leave(tab) : stream.join(tab, "")));
+  stream.join(tab, seen);
 }

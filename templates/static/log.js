@@ -11,7 +11,8 @@ const tools = one("[data-tools]");
 const button = one("[data-follow]", tools);
 const news = one("#log-news");
 const words = news.dataset;
-let { running, next, end } = { running: log.dataset.running !== undefined, next: +log.dataset.next, end: +log.dataset.end };
+let running = log.dataset.running !== undefined;
+let { next, end } = log.dataset;
 let follow = running;
 let added = 0;
 
@@ -54,7 +55,7 @@ function firstError() {
 
 tools.hidden = false;
 setFollow(follow);
-if (running || next < end) loop();
+if (running || +next < end) loop();
 log.addEventListener("scroll", () => { if (follow !== atEnd() && running) setFollow(atEnd()); });
 tools.addEventListener("click", async ({ target: { dataset } }) => {
   if (dataset.follow !== undefined) setFollow(!follow);

@@ -1,5 +1,7 @@
 // Says where a new file will go while its name is typed. The server makes the name.
-const form = document.querySelector("form[data-names]");
+import { one } from "./act.js";
+
+const form = one("form[data-names]");
 let timer;
 form.addEventListener("input", () => {
   clearTimeout(timer);
@@ -7,6 +9,6 @@ form.addEventListener("input", () => {
     const { elements, dataset } = form;
     const asked = new URLSearchParams(["name", "type", "file"].map((key) => [key, elements[key].value]));
     const found = elements.name.value && await fetch(`${dataset.names}?${asked}`).then((one) => one.json(), () => 0);
-    document.getElementById("where").textContent = found?.message ?? "";
+    one("#where").textContent = found?.message ?? "";
   }, 250);
 });

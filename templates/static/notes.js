@@ -1,8 +1,7 @@
 // Marks on the picture, shown at their frame; people after an @.
-import { make } from "./act.js";
+import { make, on } from "./act.js";
 
 const $ = (id) => document.getElementById(id);
-const on = (name, job) => document.addEventListener(name, job);
 let film, frame, lines = []; // each x, y, x, y … from 0 to 1
 
 function fit() {

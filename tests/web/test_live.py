@@ -180,4 +180,3 @@ def test_every_page_names_what_it_listens_to(house: House) -> None:
         match = MAIN.search(text)
         assert match, page
         assert "data-live=" in match[1], page
-        assert 'data-stream="/static/stream.js' in match[1], page

@@ -225,6 +225,42 @@ def test_on_a_phone_the_menu_holds_the_pages(both: tuple[Window, Window]) -> Non
         window.look(1280, "light")
 
 
+def test_the_top_of_every_page_follows(studio: Studio, both: tuple[Window, Window]) -> None:
+    """Problems and names change there at once; an open menu, focus and what somebody types stay."""
+    student, ana = both
+    ana.look(390, "light")
+    spoilt = studio.data / "demo/props/hat.blend.json"
+    try:
+        ana.go("/me/tokens")  # its main follows nothing: a token that is shown once stays
+        ana.find(".menu").click()
+        ana.find("#pages a").send_keys("")  # focus
+        student.go("/p/demo/asset/shots/nothing.blend")  # nor has the page of an error anything to follow
+        student.run("window.kept = true")
+        student.find("#seek").send_keys("half a w")
+        studio.asset("props/hat.blend")
+        spoilt.write_text("{ spoilt")
+        for window, there in ((student, "/p/demo/problems"), (ana, "/problems")):
+            window.until_text(f"#pages a[href='{there}'] .count", "1")
+        studio.ask("PATCH", "/api/users/student", {"title": "Zoë <b>"})
+        student.until_text(".not-me", "Not Zoë <b>?")
+        assert student.run("return [document.activeElement.value, window.kept]") == ["half a w", True]
+        assert student.run("return document.querySelector('#who [name=csrf]').value")
+        student.logged()
+        student.go(ASSET)
+        spoilt.unlink()
+        for window in both:
+            window.until("return !document.querySelector('#pages a[href$=problems]')")
+        studio.ask(
+            "POST", f"/api/assets/data::{ASSET[3:].replace('/asset', '')}/notes", {"text": "@ana look"}
+        )
+        ana.until_text("#bell .count", "1")
+        assert ana.run("return document.querySelector('#pages').matches(':popover-open')")
+        assert ana.run("return document.activeElement == document.querySelector('#pages a')")
+    finally:
+        ana.look(1280, "light")
+        studio.ask("PATCH", "/api/users/student", {"title": "Student"})
+
+
 def test_who_wants_no_motion_gets_none(both: tuple[Window, Window]) -> None:
     window, _ = both
     reduced = {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}

@@ -89,6 +89,7 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
 
     routes: dict[str, Callable[..., bottle.HTTPResponse]] = {
         "/": lambda: start.start(shell, services.call()),
+        "/mast": lambda: top(shell, call()),
         "/sign-in": lambda: people.sign_in(shell, services.call()),
         "/me": lambda: people.me(shell, call()),
         "/me/tokens": lambda: tokens.page(shell, call()),
@@ -148,6 +149,12 @@ def mount(app: bottle.Bottle, services: Services) -> ErrorPage:
         app.route(path, "GET", callback)
     app.route("/me/tokens", "POST", lambda: tokens.change(shell, call()))
     return partial(error_page, shell)
+
+
+def top(shell: Shell, call: Call) -> bottle.HTTPResponse:
+    """The top of a page alone, as it is now: `project` and `here` say of which."""
+    ident, here = call.query.get("project", ""), call.query.get("here", "")
+    return shell.page(call, "mast.html", title="", here=here, project=shell.project(ident) if ident else None)
 
 
 def error_page(shell: Shell, call: Call, status: int, message: str) -> str:
