@@ -135,10 +135,12 @@ def _open(path: str) -> int:
 
 
 class Locks:
-    """The locks of one share. `holder` is who we are: host, process and server, told to who waits in vain."""
+    """The locks of one share. `holder` is who we are: host, process and server, told to who waits in vain.
+    `marked`: the root is a share, whose marker must be there."""
 
-    def __init__(self, root: Path, holder: str) -> None:
+    def __init__(self, root: Path, holder: str, marked: bool = True) -> None:
         self.root = root
+        self._marked = marked
         self.holder = holder
         self.folder = root / paths.LOCKS
         self._prefix = str(self.folder) + "/"
@@ -248,7 +250,7 @@ class Locks:
 
     def _make_folder(self) -> None:
         # Never on the bare mount point of a share that isn't mounted.
-        if not os.path.isfile(self.root / paths.SHARE_MARKER):
+        if self._marked and not os.path.isfile(self.root / paths.SHARE_MARKER):
             raise ShareAway(
                 "The share at {root} isn't there. Mount it again; nothing is lost.",
                 share=str(self.root),

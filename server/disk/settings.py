@@ -189,6 +189,11 @@ class Settings:
         """Have the next question about this kind look at the disk, however young the last look is."""
         self._looked.pop(kind, None)
 
+    def is_wrong(self, kind: str, ident: str) -> bool:
+        """Whether a file of a kind couldn't be read at the last look: what it said before is used."""
+        self.folder(kind)
+        return f"{kind}/{ident}.json" in self._problems
+
     def write(self, kind: str, ident: str, data: Mapping[str, Any]) -> None:
         """Make or replace one file of a kind."""
         path = self._path(kind, ident)

@@ -3,6 +3,7 @@
 python server_process.py CONFIG DATA NODE work          claim and deliver until nothing is left
 python server_process.py CONFIG DATA NODE hold COUNT    claim so many, report them for ever
 python server_process.py CONFIG DATA NODE fall          die between the renames and the journal
+python server_process.py CONFIG DATA NODE sick          fall ill with the first frame, then ask for ever
 """
 
 from __future__ import annotations
@@ -44,6 +45,12 @@ def main(config: str, data: str, name: str, how: str, count: str = "1") -> None:
         print(" ".join(task["uuid"] for task in tasks), flush=True)
         while True:
             node.say(*({"id": "report", "uuid": t["uuid"], "frame": t["frame"]} for t in tasks))
+            pause.wait(0.05)
+    elif how == "sick":
+        node.fail(node.one(), log="This computer's own disk is full: /tmp.")
+        print("failed", flush=True)
+        while True:
+            node.say({"id": "info"})
             pause.wait(0.05)
     elif how == "fall":
         task = node.one()

@@ -30,7 +30,7 @@ from server.farm.committer.decide import Op, Turn
 from server.farm.committer.dressing import source_address
 from server.farm.committer.keeper import Keeper, Subscriber
 from server.farm.committer.live import Ended, Live
-from server.farm.farm import judging, source, steer
+from server.farm.farm import judging, memory, source, steer
 from server.farm.farm.bridging import Bridging
 from server.farm.farm.figures import Figures
 from server.farm.farm.forecast import Forecast
@@ -129,7 +129,9 @@ class Farm:
         versions.settle_all(store)
         self._committer.start()
         self._unsubscribe = store.subscribe(self._on_changes)
+        self.keeper.duties.append(self._nodes.keep)
         self.keeper.start()
+        self._nodes.learn(memory.paces(self.board))
         self.watching.start()
         if power:
             self.powering.start()
@@ -143,6 +145,7 @@ class Farm:
         self.figures.presence.save()
         self.keeper.close()
         self._committer.close()
+        self._nodes.keep()
         for live in list(self.board.live.values()):
             live.place.close()
 

@@ -1,10 +1,12 @@
 """The nodes that talk to us: who they are, what they can do, what they hold, how they fare.
 
-All of it lives in memory and is heard anew from each node's requests; only what a person decided
-is written, to the configuration.
+All of it lives in memory and is heard anew from each node's requests; what a person decided, and that a
+node is sick, is written to the configuration.
 
     node       one node, and the gate before new work
     wishes     what people decided for it
+    notebook   its file
+    shown      how the API shows it
     schedule   the hours in which it may work
     sickness   when it fails too often
     pace       how often nodes report and ask
@@ -13,23 +15,25 @@ is written, to the configuration.
 
 from __future__ import annotations
 
-import datetime
-import hashlib
+import logging
 import threading
 import zoneinfo
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
-from server.disk.errors import BadInput, NotFound
-from server.disk.settings import IDENT, Settings
+from server.disk.errors import BadInput, CroftError, NotFound
+from server.disk.settings import Settings
 from server.disk.speech import say
-from server.farm.nodes import wishes
+from server.farm.nodes import shown, wishes
 from server.farm.nodes.node import AWAY_HEARTBEATS, NOT_OPEN, UPDATE_S, Node
+from server.farm.nodes.notebook import FARM, Notebook, ident
 from server.farm.nodes.pace import Pace, pace
 from server.farm.scheduler import Means
 
 __all__ = ["AWAY_HEARTBEATS", "Node", "Nodes"]
+
+log = logging.getLogger("croft.farm")
 
 MAX_NODES = 20_000  # single-use nodes come and go: the oldest that are away are forgotten
 IDENTITY = (
@@ -45,7 +49,7 @@ IDENTITY = (
     "gpus",
 )
 SINGLE_USE_S = 900.0  # a node that was to be used once is forgotten when it was away for so long
-FARM = "@farm"  # the configuration file of the whole farm's pause
+SICKNESS = "sickness"  # the key of a node's file
 
 
 class Nodes:
@@ -53,9 +57,11 @@ class Nodes:
 
     def __init__(self, settings: Settings, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
         self._settings = settings
+        self.notebook = Notebook(settings)
         self._monotonic = monotonic
         self._wall = wall
         self._nodes: dict[str, Node] = {}
+        self._paces: Mapping[str, tuple[float, float]] = {}
         self._lock = threading.Lock()
         self._configured: Mapping[str, dict[str, Any]] | None = None
         self._farm_paused = False
@@ -179,9 +185,7 @@ class Nodes:
         said = {key: value for key, value in fresh.view().items() if key in changes}
         if "paused" in changes:
             said["paused_by"] = fresh.paused_by
-        ident = _ident(name)
-        kept = dict(self._settings.folder("nodes").get(ident, {}))
-        self._settings.write("nodes", ident, {**kept, "name": name, **said})
+        self.notebook.change(name, lambda kept: {**kept, **said})
         self._wish(node, fresh)
         if changes.get("paused") is False:
             node.sickness.forgive()
@@ -212,10 +216,7 @@ class Nodes:
 
     def forget(self, name: str) -> dict[str, Any]:
         """Know nothing more of a node: what was decided for it, to be put back by `restore`."""
-        ident = _ident(name)
-        kept = dict(self._settings.folder("nodes").get(ident, {}))
-        if kept:
-            self._settings.remove("nodes", ident)
+        kept = self.notebook.remove(name)
         self._configured = None
         with self._lock:
             self._nodes.pop(name, None)
@@ -223,9 +224,39 @@ class Nodes:
 
     def restore(self, name: str, kept: Mapping[str, Any]) -> Node:
         """Take a forgotten node in again, with what was decided for it."""
-        self._settings.write("nodes", _ident(name), {**kept, "name": name})
+        self.notebook.change(name, lambda _: dict(kept))
         self._configured = None
         return self.known(name)
+
+    def keep(self) -> None:
+        """Write down which nodes have fallen ill since it was called last, and which are well again: so that
+        a server that starts knows, and others do."""
+        for node in self.present():
+            if node.sickness.changes != node.kept and not node.single_use:
+                try:
+                    self._keep(node)
+                except (CroftError, OSError) as error:
+                    log.warning("that %s is sick, or well again, can't be written: %s", node.name, error)
+
+    def _keep(self, node: Node) -> None:
+        now = self._monotonic()
+        changes = node.sickness.changes
+        record = node.sickness.record(now, self._wall() - now)
+
+        def noted(kept: dict[str, Any]) -> dict[str, Any]:
+            others = {key: value for key, value in kept.items() if key != SICKNESS}
+            return {**others, SICKNESS: record} if record else others
+
+        if self.notebook.change(node.name, noted, by_hand=False):
+            node.sick_told = record or None
+        node.kept = changes
+
+    def learn(self, paces: Mapping[str, tuple[float, float]]) -> None:
+        """After a start, from the jobs: how many times as long as others each node takes, and the seconds of
+        a task there."""
+        self._paces = paces
+        for node in self.present():
+            node.learn(*paces.get(node.name, (0.0, 0.0)))
 
     def forget_unheard(self, name: str) -> None:
         """Forget one that was admitted and never came."""
@@ -258,7 +289,7 @@ class Nodes:
 
     def pause_farm(self, paused: bool) -> None:
         """Stop giving out tasks, or go on."""
-        self._settings.write("nodes", FARM, {"paused": paused})
+        self.notebook.pause_farm(paused)
         self._farm_paused = paused
         self._configured = None
 
@@ -306,40 +337,10 @@ class Nodes:
     def view(self, node: Node, heartbeat_s: float) -> dict[str, Any]:
         """A node as the API shows it; `doing` is the farm's to add."""
         now = self._monotonic()
-        seen = ""
-        if node.seen_at:
-            stamp = datetime.datetime.fromtimestamp(node.seen_at, datetime.UTC)
-            seen = stamp.isoformat(timespec="seconds").replace("+00:00", "Z")
-        return {
-            "name": node.name,
-            "state": node.state(now, heartbeat_s),
-            "closed": node.closed(now),
-            "slots": node.slots,
-            "busy": min(len(node.held), node.slots),
-            "provides": sorted(node.means.provides),
-            "programs": node.programs,
-            "version": node.version,
-            "protocol": node.protocol,
-            "seen": seen or None,
-            "hardware": node.hardware,
-            "wrong_shares": sorted(node.means.wrong_shares),
-            "shares": dict(node.proofs),
-            "can_shutdown": node.told.get("can_shutdown"),
-            "pace": round(node.pace, 3) if node.tasks else None,
-            "tasks": node.tasks,
-            "failed": node.failed,
-            "single_use": node.single_use,
-            "prenode": node.place or None,
-            "behind": self.behind(node),
-            "update_said": node.update_said,
-            "power_words": node.power_words,
-            "load": node.told.get("load"),
-            "memory_free_mb": node.told.get("memory_free_mb"),
-            "temperature_c": node.told.get("temperature_c"),
-            "gpus": node.told.get("gpus") or [],
-            "at_keyboard": node.told.get("at_keyboard"),
-            **node.wishes.view(),
-        }
+        told = shown.view(node, now, heartbeat_s)
+        sickness = node.sickness.record(now, self._wall() - now)
+        sickness.pop("spells", None)
+        return {**told, "behind": self.behind(node), "sickness": sickness or None}
 
     def _make(self, name: str) -> Node:
         with self._lock:
@@ -348,7 +349,10 @@ class Nodes:
                 if len(self._nodes) >= MAX_NODES:
                     self._forget_oldest()
                 node = Node(name, self._wall, self.zone)
-                self._wish(node, wishes.read(self._settings.folder("nodes").get(_ident(name), {}))[0])
+                told = self.notebook.of(name)
+                self._wish(node, wishes.read(told)[0])
+                self._recall(node, told)
+                node.learn(*self._paces.get(name, (0.0, 0.0)))
                 self._nodes[name] = node
             return node
 
@@ -358,27 +362,36 @@ class Nodes:
             del self._nodes[node.name]
 
     def _follow_settings(self) -> None:
-        configured = self._settings.folder("nodes")
+        configured = self.notebook.all()
         if configured is self._configured:
             return
         self._configured = configured
         self._farm_paused = bool(configured.get(FARM, {}).get("paused"))
-        for ident, data in configured.items():
-            if ident != FARM:
+        for key, data in configured.items():
+            if key != FARM:
                 name = data.get("name")
-                self.known(name if isinstance(name, str) and name else ident)
+                self.known(name if isinstance(name, str) and name else key)
         self.wrong = {}
         for node in list(self._nodes.values()):
-            ident = _ident(node.name)
-            fresh, wrong = wishes.read(configured.get(ident, {}))
+            told = configured.get(ident(node.name), {})
+            fresh, wrong = wishes.read(told)
             if wrong:
-                self.wrong[ident] = wrong
+                self.wrong[ident(node.name)] = wrong
             self._wish(node, fresh)
+            self._recall(node, told)
 
     def _wish(self, node: Node, fresh: wishes.Wishes) -> None:
         if node.wishes != fresh:
             node.wishes = fresh
             self.equip(node)
+
+    def _recall(self, node: Node, told: Mapping[str, Any]) -> None:
+        """Be as its file says, where another server or a person wrote it; what we are to write goes first."""
+        sickness = told.get(SICKNESS)
+        if sickness != node.sick_told and node.kept == node.sickness.changes:
+            node.sick_told = sickness
+            now = self._monotonic()
+            node.sickness.recall(sickness, now, self._wall() - now)
 
 
 def _proof(theirs: Any, ours: str | None) -> str:
@@ -403,10 +416,3 @@ def _memory_mb(hardware: Mapping[str, Any]) -> int:
 def _name(told: Mapping[str, Any], key: str) -> str:
     value = told.get(key)
     return value[:200] if isinstance(value, str) else ""
-
-
-def _ident(name: str) -> str:
-    """The name of a node's configuration file."""
-    if IDENT.match(name) and not name.startswith("@"):
-        return name
-    return "@" + hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:20]

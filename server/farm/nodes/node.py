@@ -37,6 +37,7 @@ class Node:
         *("_hours", "_hours_until", "_wall", "_zone", "idle_since", "provides", "sickness", "single_use"),
         *("slots", "tasks", "told", "told_idle", "update_said", "updates_until", "version", "wishes"),
         *("place", "run"),
+        *("at", "kept", "sick_told"),
         *("came", "identity", "left", "power_state", "power_words", "proofs", "recent", "versions", "worth"),
     )
 
@@ -73,7 +74,10 @@ class Node:
         self.left = False  # it said that it is shutting down
         self.wishes: Wishes = NONE
         self.sickness = Sickness()
+        self.kept = 0  # how many of its sickness's changes are in its file
+        self.sick_told: Any = None  # what its file says of its sickness
         self.worth = Worth()  # its pace beside others'
+        self.at = ""  # the computer whose server it talks with, where that isn't this one
         self.leaves_until = 0.0  # monotonic: it was told to shut down
         self.updates_until = 0.0  # monotonic: it was told to bring itself up to date
         self.update_said = ""  # why that didn't work
@@ -102,6 +106,13 @@ class Node:
         self.seconds += seconds
         self.pace = seconds if self.tasks == 1 else self.pace + PACE_WEIGHT * (seconds - self.pace)
         self.sickness.succeeded()
+
+    def learn(self, worth: float, seconds: float) -> None:
+        """What jobs tell of its pace, where it did nothing since the server was started."""
+        if worth and not self.worth.tasks:
+            self.worth.learn(worth)
+        if seconds and not self.tasks:
+            self.pace = seconds
 
     def note(self, job_id: str, task: int, reason: str = "") -> None:
         """Remember what became of a task here: done, or the reason why it failed."""

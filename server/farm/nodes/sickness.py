@@ -2,15 +2,19 @@
 
 What failed on a node is held against it as long as the same task didn't fail elsewhere too; when another
 node does it well, it is certain. Three such in a row, certain or of several jobs, and the node is sick: it
-rests, longer each time, and always comes back by itself, on probation. Times are monotonic seconds; nothing
-here is written anywhere.
+rests, longer each time, and always comes back by itself, on probation. Times are monotonic seconds; `record`
+and `recall` say them by the wall clock, for the node's file.
 """
 
 from __future__ import annotations
 
+import datetime
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 from server.disk.speech import say
+from server.farm.jobs.troubles import epoch
 
 SICK_AFTER = 3  # different tasks in a row
 REST_S = 30.0  # a sick node's first rest; doubled each time
@@ -18,6 +22,9 @@ LONGEST_REST_S = 1800.0
 KEPT = 50  # tasks that are held against a node
 SPELLS = 20  # times that it was sick, which are remembered
 ROUND_S = 1.0  # journals' times are compared with these
+OLD_S = 30 * 86_400.0  # a spell of so long ago isn't written down any more
+MOST_RESTS = 20
+MOST_SAID = 300
 
 Key = tuple[str, int]  # a job's id and a task
 
@@ -35,9 +42,10 @@ class Fault:
 
 
 class Sickness:
-    """How one node fares. Written by the committer's threads, and when a person forgives."""
+    """How one node fares. Written by the committer's threads, and when a person forgives or its file says
+    otherwise. `changes` counts what must be written down."""
 
-    __slots__ = ("_faults", "_said", "_spells", "rests", "rests_until")
+    __slots__ = ("_faults", "_said", "_spells", "changes", "rests", "rests_until")
 
     def __init__(self) -> None:
         self._faults: dict[Key, Fault] = {}
@@ -45,11 +53,14 @@ class Sickness:
         self._said = ""
         self.rests = 0
         self.rests_until = 0.0
+        self.changes = 0
 
     def succeeded(self) -> None:
         """A task was accepted."""
         self._faults.clear()
-        self.rests = 0
+        if self.rests:
+            self.rests = 0
+            self.changes += 1
 
     def failed(
         self,
@@ -98,8 +109,43 @@ class Sickness:
 
     def forgive(self) -> None:
         """A person has looked after it: it starts anew."""
+        self.changes += bool(self.rests or self.rests_until)
         self.rests_until = 0.0
         self.rests = 0
+        self._faults.clear()
+
+    def record(self, now: float, offset: float) -> dict[str, Any]:
+        """What must outlive the server, by the wall clock, `offset` seconds ahead; {}: nothing."""
+        spells = [[begin, end] for begin, end in list(self._spells) if now - end < OLD_S]
+        found: dict[str, Any] = {}
+        if self.rests or now < self.rests_until:
+            found = {
+                "why": self._said,
+                "since": _stamp(round(spells[-1][0] + offset)) if spells else "",
+                "until": _stamp(round(self.rests_until + offset)),
+                "times": self.rests,
+            }
+        if spells:
+            found["spells"] = [
+                [_stamp(round(begin + offset)), _stamp(round(end + offset))] for begin, end in spells
+            ]
+        return found
+
+    def recall(self, told: object, now: float, offset: float) -> None:
+        """Be as a record says, which somebody may have edited: what makes no sense in it isn't there. Nobody
+        rests for longer than ever."""
+        said: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
+        times, until = said.get("times"), epoch(str(said.get("until") or "")) - offset
+        rests = min(max(times, 0), MOST_RESTS) if isinstance(times, int) else int(until > now)
+        self._said = str(said.get("why") or "")[:MOST_SAID]
+        self.rests_until = min(until, now + LONGEST_REST_S) if until > now else 0.0
+        self._spells = deque(_spells(said.get("spells"), offset), maxlen=SPELLS)
+        if rests:
+            if not self._spells:
+                self._spells.append([now, now])
+            # What came in while it rested was begun as a sick one.
+            self._spells[-1][1] = max(self._spells[-1][1], min(until, now))
+        self.rests = rests
         self._faults.clear()
 
     def why(self, now: float) -> str:
@@ -138,5 +184,21 @@ class Sickness:
         if not self.rests:
             self._spells.append([min((fault.at for fault in standing.values()), default=now), now])
         self.rests_until = now + min(REST_S * 2**self.rests, LONGEST_REST_S)
-        self.rests = min(self.rests + 1, 20)
+        self.rests = min(self.rests + 1, MOST_RESTS)
+        self.changes += 1
         self._faults.clear()
+
+
+def _spells(told: object, offset: float) -> list[list[float]]:
+    found = []
+    for one in told if isinstance(told, list) else ():
+        if isinstance(one, list) and len(one) == 2:
+            begin, end = epoch(str(one[0])), epoch(str(one[1]))
+            if 0 < begin <= end:
+                found.append([begin - offset, end - offset])
+    return found
+
+
+def _stamp(second: float) -> str:
+    found = datetime.datetime.fromtimestamp(second, datetime.UTC)
+    return found.isoformat(timespec="seconds").replace("+00:00", "Z")

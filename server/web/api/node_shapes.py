@@ -49,6 +49,11 @@ NODE_SHAPES: dict[str, Schema] = {
         name=TEXT,
         state={"type": "string", "enum": NODE_STATES},
         closed={"type": "string", "description": "why it gets no work now; empty where it may"},
+        at={"type": ["string", "null"], "description": "the server it talks with; null: this one"},
+        sickness={
+            "type": ["object", "null"],
+            "description": "why, since, until, and how many times in a row it rests; null: it is well",
+        },
         slots={"type": ["integer", "null"]},
         busy=WHOLE,
         doing={"type": "array", "items": ANYTHING},
