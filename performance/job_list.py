@@ -99,9 +99,11 @@ def measure(folder: Path, jobs: int, rounds: int, frames: int, ended: bool) -> d
 
 def stir(croft: Any, turn: int) -> None:
     """Something happens to a few jobs: their rows are others than a moment ago."""
+    from server.farm.jobs.fold import apply
+
     lives = list(croft.services.farm.board.live.values())
     for live in lives[:STIRRED]:
-        live.job.apply({"at": AT, "event": "priority", "value": 1 + turn % 5})
+        apply(live.job, {"at": AT, "event": "priority", "value": 1 + turn % 5})
 
 
 def lay(data: Path, jobs: int, frames: int, ended: bool) -> None:

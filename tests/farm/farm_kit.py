@@ -13,6 +13,10 @@ from server.disk.paths import Share
 from server.disk.settings import Settings
 from server.disk.store import Store
 from server.farm.farm import Farm
+from server.farm.jobs.attempts import Claim
+from server.farm.jobs.job import Job
+from server.farm.jobs.troubles import Failure, Troubles
+from server.farm.jobs.usage import Usage
 
 SCENE = "data::demo/shots/sh010.blend"
 SETTINGS = {"heartbeat_s": 1.0, "lease_s": 30.0, "settle_s": 0.0, "site": "here"}
@@ -162,3 +166,24 @@ def events_of(world: World, job_id: str) -> list[dict[str, Any]]:
     """The whole lines of a job's journal."""
     path = world.root / "demo/shots/.croft/sh010.blend/jobs" / job_id / "journal.jsonl"
     return [orjson.loads(line) for line in path.read_bytes().splitlines() if line.endswith(b"}")]
+
+
+# Of a job in memory: what no line of its journal says, or what follows from the request alone.
+PASSING = {"listener", "_cursors", "_holds", "_last", "stages", "shown", "chunked", "_later"}
+
+
+def folded(job: Any) -> Any:
+    """All that a journal says of a job, to compare: the same after any way of reading the same lines."""
+    if isinstance(job, dict):
+        return {key: folded(value) for key, value in job.items()}
+    if isinstance(job, list):
+        return [folded(value) for value in job]
+    if isinstance(job, Claim):
+        return job.attempt, job.node, job.server, job.at
+    if isinstance(job, Job):
+        names = vars(job).keys()
+    elif isinstance(job, Usage | Troubles | Failure):
+        names = type(job).__slots__
+    else:
+        return job
+    return {name: folded(getattr(job, name)) for name in names if name not in PASSING}

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import orjson
+from farm_kit import folded
 
 from server.disk.paths import Share
 from server.disk.settings import Settings
@@ -32,7 +33,9 @@ from server.farm.committer.turn import Op
 from server.farm.job_types import JobTypes
 from server.farm.job_types.seal import seal
 from server.farm.jobs import states
-from server.farm.jobs.job import Job, split_attempt
+from server.farm.jobs.attempts import split_attempt
+from server.farm.jobs.fold import replay
+from server.farm.jobs.job import Job
 from server.farm.jobs.place import Seen
 from server.farm.nodes import Node, Nodes
 from server.farm.scheduler import Means, misfit
@@ -464,8 +467,8 @@ class Simulation:
             assert disagreements(job) == []
             assert not job.claims
             again = Job(job.record, job.address, job.folder)
-            again.fold(place.journal)  # type: ignore[attr-defined]
-            assert again.comparable() == job.comparable()
+            replay(again, place.journal)  # type: ignore[attr-defined]
+            assert folded(again) == folded(job)
             done = Counter(e["task"] for e in place.journal if e["event"] == "done")  # type: ignore[attr-defined]
             assert not done or max(done.values()) == 1
             if ident not in self.bad:

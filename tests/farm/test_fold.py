@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from farm_kit import folded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,9 @@ from server.disk.errors import BadInput, Conflict
 from server.disk.paths import Share
 from server.farm import statistics
 from server.farm.jobs import states
-from server.farm.jobs.job import Job, attempt_id, code_text, split_attempt
+from server.farm.jobs.attempts import attempt_id, code_text, split_attempt
+from server.farm.jobs.fold import apply, replay
+from server.farm.jobs.job import Job
 from server.farm.jobs.place import Place, Seen
 from server.farm.statistics import sums
 
@@ -75,7 +78,7 @@ def make_job(total: int = 6, order: str = "linear") -> Job:
 @given(st.lists(EVENTS, max_size=60), st.sampled_from(["linear", "spread"]))
 def test_any_lines_give_a_job_whose_sums_add_up(events: list[dict[str, Any]], order: str) -> None:
     job = make_job(order=order)
-    job.fold(events)
+    replay(job, events)
     assert statistics.disagreements(job) == []
     waiting = [n for n in range(job.total) if job.cells[n] == ord("w")]
     found = job.next_task()
@@ -104,8 +107,8 @@ def test_catching_up_in_any_steps_gives_the_whole(
     again = Place(whole, share)
     again.catch_up()
     straight = make_job()
-    straight.fold(events)
-    assert step.comparable() == whole.comparable() == straight.comparable()
+    replay(straight, events)
+    assert folded(step) == folded(whole) == folded(straight)
 
 
 COMMANDS: list[dict[str, Any]] = [{"do": "run", "argv": ["true"]}]
@@ -171,7 +174,7 @@ def test_a_task_is_ready_when_all_that_it_comes_after_is_there(
 ) -> None:
     job = staged(shapes, order)
     for event in [event for story in stories for event in story]:
-        job.apply(event)
+        apply(job, event)
         met = {n for n in range(job.tasks) if job.cells[n] in b"ds"}
         ready = {n for n in range(job.tasks) if job.cells[n] == ord("w") and before(job, n) <= met}
         assert {n for n in range(job.tasks) if job.is_ready(n)} == ready
@@ -200,7 +203,7 @@ def test_frame_seven_of_the_comp_waits_for_frame_seven_alone() -> None:
 
     def do(task: int, number: int = 1) -> None:
         told = {"at": AT, "task": task, "attempt": f"{number}.0001", "node": "n1", "server": "s"}
-        job.fold([{**told, "event": "claim"}, {**told, "event": "done", "seconds": 1}])
+        replay(job, [{**told, "event": "claim"}, {**told, "event": "done", "seconds": 1}])
 
     # When frame 7 is rendered, then its comp can be made, and no other
     do(6)
@@ -210,7 +213,7 @@ def test_frame_seven_of_the_comp_waits_for_frame_seven_alone() -> None:
     do(106)
     assert (job.counts["done"], job.ready) == (2, [99, 0, 0])
     # When the frame is asked for again, then its comp is made again
-    job.apply({"at": AT, "event": "requeue", "tasks": "6"})
+    apply(job, {"at": AT, "event": "requeue", "tasks": "6"})
     assert (job.counts["done"], job.ready, job.cells[106]) == (0, [100, 0, 0], ord("w"))
     assert not job.may_finish(106, 1 << 16 | 1)  # an answer that was made of the old frame comes too late
     # When all is there, then so is the preview's turn; it is counted apart
@@ -218,7 +221,7 @@ def test_frame_seven_of_the_comp_waits_for_frame_seven_alone() -> None:
         do(task, 2)
     assert (job.counts["done"], job.counts["waiting"], job.ready) == (200, 0, [0, 0, 1])
     assert (job.finished, job.task_frame(200)) == (False, [1, 100])
-    job.apply({"at": AT, "event": "skip", "task": 200})
+    apply(job, {"at": AT, "event": "skip", "task": 200})
     assert job.finished
 
 
@@ -227,18 +230,18 @@ def test_asking_again_however_often_brings_no_old_attempt_back() -> None:
     job = staged([("frame", 1, [(0, "frame")])])
     told = {"at": AT, "attempt": "1.0001", "node": "n1", "server": "s"}
     for task in (0, 5):
-        job.fold([{**told, "event": "claim", "task": task}, {**told, "event": "done", "task": task}])
+        replay(job, [{**told, "event": "claim", "task": task}, {**told, "event": "done", "task": task}])
     # When the frame is asked for again, once or several times, before anybody begins with it
     for _ in range(4):
-        job.apply({"at": AT, "event": "requeue", "tasks": "0", "anew": True})
+        apply(job, {"at": AT, "event": "requeue", "tasks": "0", "anew": True})
         assert not job.may_finish(0, 1 << 16 | 1)
         assert not job.may_finish(5, 1 << 16 | 1)
-        job.fold({**told, "event": "done", "task": task} for task in (0, 5))
+        replay(job, ({**told, "event": "done", "task": task} for task in (0, 5)))
         assert (job.cells[0], job.cells[5]) == (ord("w"), ord("w"))
     # Then the next attempts are numbered on, and count
     told["attempt"] = "2.0001"
     for task in (0, 5):
-        job.fold([{**told, "event": "claim", "task": task}, {**told, "event": "done", "task": task}])
+        replay(job, [{**told, "event": "claim", "task": task}, {**told, "event": "done", "task": task}])
     assert (job.cells[0], job.cells[5], job.latest[5] >> 16) == (ord("d"), ord("d"), 2)
     assert statistics.disagreements(job) == []
 
@@ -247,7 +250,7 @@ def test_a_journal_that_does_not_say_anew_is_folded_as_it_was_written() -> None:
     job = make_job()
     told = {"at": AT, "task": 0, "attempt": "1.0001", "node": "n1", "server": "s"}
     again = {"at": AT, "event": "requeue", "tasks": "0"}
-    job.fold([{**told, "event": "claim"}, {**told, "event": "done"}, again, {**told, "event": "done"}])
+    replay(job, [{**told, "event": "claim"}, {**told, "event": "done"}, again, {**told, "event": "done"}])
     assert job.cells[0] == ord("d")
 
 
@@ -255,8 +258,8 @@ def test_what_waits_for_something_that_failed_keeps_no_job_alive() -> None:
     job = staged([("frame", 1, [(0, "frame")])])
     told = {"at": AT, "task": 0, "attempt": "1.0001", "node": "n1", "server": "s"}
     for task in range(5):
-        job.apply({**told, "event": "claim", "task": task})
-        job.apply({**told, "event": "failed", "task": task, "reason": "crash", "final": True})
+        apply(job, {**told, "event": "claim", "task": task})
+        apply(job, {**told, "event": "failed", "task": task, "reason": "crash", "final": True})
     assert job.finished
     assert job.counts == {"waiting": 5, "claimed": 0, "done": 0, "failed": 5, "skipped": 0}
 
@@ -288,16 +291,19 @@ def test_a_request_whose_stages_make_no_sense_is_refused() -> None:
 def test_a_hundred_thousand_tasks_are_cheap_to_hold_and_to_ask() -> None:
     job = make_job(100_000)
     for n in range(0, 100_000, 2):
-        job.apply({"at": AT, "event": "claim", "task": n, "attempt": "1.0001", "node": "n", "server": "s"})
-        job.apply({"at": AT, "event": "done", "task": n, "attempt": "1.0001", "node": "n", "seconds": 1})
+        apply(job, {"at": AT, "event": "claim", "task": n, "attempt": "1.0001", "node": "n", "server": "s"})
+        apply(job, {"at": AT, "event": "done", "task": n, "attempt": "1.0001", "node": "n", "seconds": 1})
     assert job.next_task() == 1
     assert job.counts["done"] == 50_000
     assert len(statistics.cells(job)) == 400
-    (hour,) = job.by_hour
-    assert (hour, job.by_hour[hour]) == ("2026-11-21T20", {"n": [50_000, 50_000_000, 0, 0, 0, 0, 50_000]})
-    job.apply({"at": AT, "event": "requeue", "tasks": "0-99999"})
-    assert job.by_hour == {hour: {"n": [0, 0, 0, 0, 50_000_000, 0, 0]}}
-    assert (job.next_task(), job.counts["waiting"], job.total_milliseconds) == (0, 100_000, 0)
+    (hour,) = job.usage.by_hour
+    assert (hour, job.usage.by_hour[hour]) == (
+        "2026-11-21T20",
+        {"n": [50_000, 50_000_000, 0, 0, 0, 0, 50_000]},
+    )
+    apply(job, {"at": AT, "event": "requeue", "tasks": "0-99999"})
+    assert job.usage.by_hour == {hour: {"n": [0, 0, 0, 0, 50_000_000, 0, 0]}}
+    assert (job.next_task(), job.counts["waiting"], job.usage.milliseconds) == (0, 100_000, 0)
 
 
 def test_each_hour_has_what_ended_in_it_and_what_was_for_nothing() -> None:
@@ -305,15 +311,15 @@ def test_each_hour_has_what_ended_in_it_and_what_was_for_nothing() -> None:
 
     def say(at: str, event: str, task: int, **more: Any) -> None:
         at = f"2026-11-21T{at}Z"
-        job.apply({"at": at, "event": event, "task": task, "attempt": "1.0001", "node": "n", **more})
+        apply(job, {"at": at, "event": event, "task": task, "attempt": "1.0001", "node": "n", **more})
 
     for task in range(3):
         say("20:59:00", "claim", task, server="s")
     output = {"path": "x.0001.png", "size": 700}
     say("20:59:30", "done", 0, seconds=25, outputs=[output], statistics={"memory_mb": 90.4})
     say("21:01:00.500", "failed", 1, reason="crash", final=True)
-    job.apply({"at": "2026-11-22T00:30:00+02:00", "event": "state", "to": "cancelled"})
-    assert job.by_hour == {
+    apply(job, {"at": "2026-11-22T00:30:00+02:00", "event": "state", "to": "cancelled"})
+    assert job.usage.by_hour == {
         "2026-11-21T20": {"n": [1, 25_000, 0, 0, 0, 0, 1]},
         "2026-11-21T21": {"n": [0, 0, 1, 0, 120_500, 0, 0]},
         "2026-11-21T22": {"n": [0, 0, 0, 0, 91 * 60_000, 0, 0]},
@@ -325,12 +331,12 @@ def test_each_hour_has_what_ended_in_it_and_what_was_for_nothing() -> None:
 def test_of_two_claims_of_one_task_the_first_counts() -> None:
     job = make_job()
     for attempt, node in (("1.0001", "first"), ("1.0002", "second")):
-        job.apply({"at": AT, "event": "claim", "task": 0, "attempt": attempt, "node": node, "server": "s"})
+        apply(job, {"at": AT, "event": "claim", "task": 0, "attempt": attempt, "node": node, "server": "s"})
     assert job.claims[0].node == "first"
-    job.apply({"at": AT, "event": "done", "task": 0, "attempt": "1.0002", "node": "second", "seconds": 1})
+    apply(job, {"at": AT, "event": "done", "task": 0, "attempt": "1.0002", "node": "second", "seconds": 1})
     assert job.counts["done"] == 0
-    job.apply({"at": AT, "event": "state", "to": "cancelled"})
-    job.apply({"at": AT, "event": "claim", "task": 1, "attempt": "1.0003", "node": "late", "server": "s"})
+    apply(job, {"at": AT, "event": "state", "to": "cancelled"})
+    apply(job, {"at": AT, "event": "claim", "task": 1, "attempt": "1.0003", "node": "late", "server": "s"})
     assert job.claims == {}
 
 

@@ -29,7 +29,8 @@ from server.farm.failures.book import RuleBook
 from server.farm.job_types import JobTypes, seal
 from server.farm.jobs import record as records
 from server.farm.jobs import states
-from server.farm.jobs.job import Claim, Job
+from server.farm.jobs.attempts import Claim
+from server.farm.jobs.job import Job
 from server.farm.jobs.place import Place, Reach
 from server.farm.jobs.texts import Texts
 from server.farm.nodes import Nodes

@@ -20,7 +20,8 @@ from server.farm.committer.live import Live
 from server.farm.committer.turn import Op, Turn
 from server.farm.failures.verdict import hopeless
 from server.farm.jobs import states
-from server.farm.jobs.job import Event, Job, code_text
+from server.farm.jobs.attempts import code_text
+from server.farm.jobs.job import Event, Job
 from server.farm.jobs.tasks import DONE, FAILED
 from server.farm.nodes import Node
 

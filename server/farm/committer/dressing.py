@@ -14,6 +14,7 @@ from server.farm.committer.live import Live, Work
 from server.farm.job_types import JobTypes, seal
 from server.farm.job_types.commands import fill, harmless, own, writes
 from server.farm.job_types.plan import said
+from server.farm.jobs import outputs
 from server.farm.jobs.job import Job
 from server.farm.scheduler import Need
 from server.farm.stages import Stage
@@ -153,7 +154,7 @@ def commandment(live: Live, task: int, attempt: str, issued: int, bound_s: float
     values[b"bound"] = b"%d" % bound_s
     work, words = live.works[stage.index], stages.words(stage, task - stage.first, job.frames)
     if stage is job.chunked:  # an attempt before may have left some of it
-        words["chunk"] = str(job.left_of(task))
+        words["chunk"] = str(outputs.left_of(job, task))
     if stage.per == "list":
         units = words["listed"]
         words["listed"] = [{"do": "run", "argv": argv, "where": job.home} for argv in units]

@@ -20,7 +20,7 @@ from server.farm.committer import Bundle, Committer
 from server.farm.committer.board import Board
 from server.farm.committer.decide import Op, Turn
 from server.farm.committer.live import Live
-from server.farm.jobs import inputs, states
+from server.farm.jobs import inputs, outputs, states
 from server.farm.jobs import record as records
 from server.library import versions
 
@@ -173,7 +173,8 @@ def _close(turn: Turn, length: int) -> dict[str, Any] | None:
 def outputs_of(live: Live) -> list[dict[str, Any]]:
     """What a version's sidecar says of its frames."""
     job = live.job
-    if not job.suffix:
+    name = outputs.pattern(job)
+    if not name:
         return []
     told = {"done": job.counts["done"], "bytes": job.output_bytes}
-    return [{"name": job.base + job.suffix, "frames": str(job.frames), **told}]
+    return [{"name": name, "frames": str(job.frames), **told}]

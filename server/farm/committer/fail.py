@@ -18,7 +18,8 @@ from server.farm.committer.turn import Op, Turn
 from server.farm.failures import bounds, verdict
 from server.farm.failures.rules import LONGEST_WAIT_S, WAIT_S, Found
 from server.farm.failures.verdict import Candidate, Fault
-from server.farm.jobs.job import Claim, Event, Job, code_text
+from server.farm.jobs.attempts import Claim, code_text
+from server.farm.jobs.job import Event, Job
 from server.farm.jobs.logs import Said
 from server.farm.jobs.tasks import CLAIMED, WAITING
 from server.farm.jobs.troubles import epoch
@@ -214,7 +215,7 @@ def _with_unheard(turn: Turn, nodes: list[Candidate], faults: list[Fault], task:
 def _blame(turn: Turn, node: Node, task: int, reason: str, at_fault: bool) -> None:
     job = turn.job
     elsewhere = {f.node for f in job.failures.get(task, ()) if not f.lost and f.node != node.name}
-    well = any(sums[0] for other, sums in job.by_node.items() if other != node.name)
+    well = any(sums[0] for other, sums in job.usage.by_node.items() if other != node.name)
     node.failed += 1
     node.sickness.failed(
         turn.now,

@@ -26,7 +26,7 @@ from server.farm.committer.ends import Ends
 from server.farm.committer.live import Ended, Live
 from server.farm.committer.orphans import Orphans
 from server.farm.jobs import record as records
-from server.farm.jobs.job import split_attempt
+from server.farm.jobs.attempts import split_attempt
 from server.farm.jobs.logs import Said
 
 log = logging.getLogger("croft.farm")

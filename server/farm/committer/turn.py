@@ -11,6 +11,7 @@ from server.farm.committer.board import Board
 from server.farm.committer.live import Live
 from server.farm.failures.rules import Found
 from server.farm.jobs import states
+from server.farm.jobs.fold import apply
 from server.farm.jobs.job import Event
 from server.farm.jobs.logs import Said
 from server.farm.nodes import Node
@@ -75,7 +76,7 @@ class Turn:
 
     def add(self, event: Event) -> None:
         """Have an event happen: in memory now, in the journal at the end of the turn."""
-        self.job.apply(event)
+        apply(self.job, event)
         self.events.append(event)
 
     def change(self, to: str, by: str = "", why: str = "") -> None:

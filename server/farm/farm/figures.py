@@ -110,8 +110,10 @@ class Figures:
             if (project and whose != project) or (user and who != user):
                 continue
             if isinstance(job, Live):
-                hours: tables.Hours = {hour: dict(nodes) for hour, nodes in job.job.by_hour.copy().items()}
-                reasons = {hour: dict(counts) for hour, counts in job.job.reasons.copy().items()}
+                hours: tables.Hours = {
+                    hour: dict(nodes) for hour, nodes in job.job.usage.by_hour.copy().items()
+                }
+                reasons = {hour: dict(counts) for hour, counts in job.job.usage.reasons.copy().items()}
             else:
                 hours, reasons = tables.hours_of(job.result), tables.reasons_of(job.result)
             yield Part(job.id, whose, who, job.address, hours, reasons)
@@ -189,15 +191,15 @@ class Figures:
             for at in range(0, len(letters), step):
                 if letters[at] == DONE:
                     task = film.task_of(job, at)
-                    node = job.node_names[job.worker[task]] if job.cells[task] == DONE else ""
+                    node = job.done_by(task) if job.cells[task] == DONE else ""
                     frames.append(Frame(job.frames[at], times[at] / 1000, node, job.memory[task]))
         memory = {
             node.name: float(node.hardware["memory_mb"])
             for node in self._board.nodes.present()
             if isinstance(node.hardware.get("memory_mb"), (int, float))
         }
-        failed = {name: sums[2] for name, sums in job.by_node.copy().items() if sums[2]}
-        waited_s = job.waited_milliseconds / 1000 if len(job.frames) <= ADVICE_FRAMES else 0.0
+        failed = {name: sums[2] for name, sums in job.usage.by_node.copy().items() if sums[2]}
+        waited_s = job.usage.waited_milliseconds / 1000 if len(job.frames) <= ADVICE_FRAMES else 0.0
         return advice.advise(frames, waited_s=waited_s, memory_mb=memory, failed=failed)
 
     # -- what is due ----------------------------------------------------------------------------------
@@ -265,8 +267,8 @@ def _render(job: AnyJob) -> dict[str, Any]:
     record = job.record
     if isinstance(job, Live):
         counts, total = dict(job.job.counts), job.job.total
-        seconds = job.job.total_milliseconds / 1000
-        hours: tables.Hours = {hour: dict(nodes) for hour, nodes in job.job.by_hour.copy().items()}
+        seconds = job.job.usage.milliseconds / 1000
+        hours: tables.Hours = {hour: dict(nodes) for hour, nodes in job.job.usage.by_hour.copy().items()}
         times = film.times_of(job.job)
         done = len(times)
         fastest = min(times)[0] / 1000 if times else None

@@ -18,7 +18,8 @@ from typing import Any
 from server.farm.committer.board import Board
 from server.farm.committer.live import Live
 from server.farm.jobs import states
-from server.farm.jobs.job import Claim, Job
+from server.farm.jobs.attempts import Claim
+from server.farm.jobs.job import Job
 from server.farm.jobs.tasks import DONE
 from server.farm.nodes import Node
 from server.farm.scheduler import Need, misfit
@@ -156,8 +157,8 @@ class Forecast:
 
     def _parts(self) -> Iterable[Mapping[str, tuple[float, float]]]:
         for live in list(self._board.live.values()):
-            if len(live.job.by_node) > 1:
-                yield {name: (s[0], s[1] / 1000) for name, s in live.job.by_node.copy().items()}
+            if len(live.job.usage.by_node) > 1:
+                yield {name: (s[0], s[1] / 1000) for name, s in live.job.usage.by_node.copy().items()}
         for ended in list(self._board.ended.values())[-HISTORY:]:
             nodes = ended.result.get("nodes")
             if isinstance(nodes, dict) and len(nodes) > 1:
@@ -264,7 +265,7 @@ class Forecast:
         times = []
         for task in range(first, end, step):
             if job.cells[task] == DONE:
-                pace = paces.get(job.node_names[job.worker[task]], 1.0)
+                pace = paces.get(job.done_by(task), 1.0)
                 times.append(job.milliseconds[task] / 1000 / pace)
                 if len(times) >= SAMPLE * 2:
                     break
@@ -311,7 +312,7 @@ class _Past:
         for live in list(board.live.values()):
             job = live.job
             if done := job.counts["done"]:
-                self._take(job.record, job.address, job.total_milliseconds / done / 1000)
+                self._take(job.record, job.address, job.usage.milliseconds / done / 1000)
 
     def _take(self, record: Mapping[str, Any], address: str, seconds: Any) -> None:
         if isinstance(seconds, (int, float)) and seconds > 0:

@@ -28,7 +28,7 @@ def _parts(board: Board) -> list[tuple[str, Part]]:
     """When each job was made, and what each node did of it."""
     found: list[tuple[str, Part]] = []
     for live in list(board.live.values()):
-        sums = {name: (float(one[0]), one[1] / 1000) for name, one in live.job.by_node.copy().items()}
+        sums = {name: (float(one[0]), one[1] / 1000) for name, one in live.job.usage.by_node.copy().items()}
         found.append((str(live.record.get("created") or ""), sums))
     for ended in list(board.ended.values()):
         told = ended.result.get("nodes") or {}

@@ -27,7 +27,8 @@ from server.farm.elsewhere import Bridges, Ledger, Wanted, midnight
 from server.farm.elsewhere.bridges import STATES
 from server.farm.farm.forecast import Here
 from server.farm.jobs import states
-from server.farm.jobs.job import Claim, Job
+from server.farm.jobs.attempts import Claim
+from server.farm.jobs.job import Job
 from server.farm.nodes.node import MAY_WORK
 from server.farm.policy import Decision, FarmFacts, JobFacts, Rules
 from server.farm.scheduler import Means, Need, misfit

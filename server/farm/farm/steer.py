@@ -9,7 +9,8 @@ from server.disk.errors import BadInput, Conflict, NotFound
 from server.farm.committer.turn import Turn
 from server.farm.farm.views import chosen_tasks
 from server.farm.jobs import states
-from server.farm.jobs.job import Event, Job, code_text
+from server.farm.jobs.attempts import code_text
+from server.farm.jobs.job import Event, Job
 from server.farm.jobs.tasks import CLAIMED, FAILED, WAITING
 
 WHOLE = ("failed", "rest", "all")

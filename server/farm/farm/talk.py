@@ -19,7 +19,7 @@ from server.farm.committer.board import Board
 from server.farm.committer.decide import Op, refused
 from server.farm.committer.dressing import commandment
 from server.farm.failures.rules import Found
-from server.farm.jobs.job import Claim, split_attempt
+from server.farm.jobs.attempts import Claim, split_attempt
 from server.farm.nodes import AWAY_HEARTBEATS, Node
 from server.farm.nodes.pace import ERROR_SCALE
 
@@ -149,7 +149,7 @@ class Talk:
             if claim is not None:
                 return claim.node
             if live.job.was_accepted(found[1], found[2]):
-                return live.job.node_names[live.job.worker[found[1]]]
+                return live.job.done_by(found[1])
         raise BadInput('A node says who it is: {"id": "identity", "name": …}.')
 
     def _take_means(self, node: Node, request: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from server.farm import frames as frame_ranges
 from server.farm import statistics
 from server.farm.committer.board import Board
 from server.farm.committer.live import Ended, Live
-from server.farm.jobs import inputs, states
+from server.farm.jobs import inputs, outputs, states
 from server.farm.jobs import plan as plans
 from server.farm.jobs.job import Job
 from server.farm.jobs.tasks import CLAIMED, DONE, LETTERS
@@ -50,16 +50,16 @@ class Views:
             "ended": job.ended or None,
             "counts": dict(job.counts),
             "progress": _progress(job.counts, job.total),
-            "seconds": job.total_milliseconds / 1000,
-            "seconds_per_task": _mean(job),
+            "seconds": job.usage.milliseconds / 1000,
+            "seconds_per_task": job.usage.seconds_per_task(job.counts["done"]),
             "estimated_end": ends["likely"] if ends else None,
             "ends": dict(ends) if ends else None,
-            "attempts": job.attempts,
-            "failed_attempts": job.failed_attempts,
-            "lost_attempts": job.lost_attempts,
-            "peak_memory_mb": round(job.peak_memory_mb) or None,
+            "attempts": job.usage.attempts,
+            "failed_attempts": job.usage.failed_attempts,
+            "lost_attempts": job.usage.lost_attempts,
+            "peak_memory_mb": round(job.usage.peak_memory_mb) or None,
             "output_bytes": job.output_bytes,
-            "nodes": _by_node(job),
+            "nodes": job.usage.of_nodes(),
             "cells": self._cells_of(job),
             "changed": live.changed or list(dict.fromkeys(change["file"] for change in job.changes)),
             "changes": [_change(change) for change in job.changes],
@@ -168,10 +168,10 @@ class Views:
         if claim is not None:
             node = claim.node
         elif cell == DONE:
-            node = job.node_names[job.worker[n]]
+            node = job.done_by(n)
         elif failures:
             node = failures[-1].node
-        name = job.output_name(n)
+        name = outputs.name_of(job, n)
         folder = job.record.get("folder")
         return {
             "n": n,
@@ -336,15 +336,3 @@ def _time(seconds: float) -> str | None:
 def _progress(counts: dict[str, int], total: int) -> float:
     over = counts.get("done", 0) + counts.get("skipped", 0) + counts.get("failed", 0)
     return round(over / total, 4) if total else 0.0
-
-
-def _mean(job: Job) -> float | None:
-    done = job.counts["done"]
-    return round(job.total_milliseconds / done / 1000, 3) if done else None
-
-
-def _by_node(job: Job) -> dict[str, dict[str, Any]]:
-    return {
-        name: {"done": sums[0], "seconds": sums[1] / 1000, "failed": sums[2], "lost": sums[3]}
-        for name, sums in sorted(job.by_node.copy().items())
-    }

@@ -1,7 +1,14 @@
 """Jobs: what was asked for (`job.json`), what happened (`journal.jsonl`), and the fold between them.
 
 states   the six job states and the one table of allowed moves
-job      the fold: a job's tasks, claims and sums, from its journal's lines; no files
+attempts one claim of a task by one node: its ids, and what is known of it while it is out
+tasks    a job's tasks as columns: which wait, which are ready, which comes next
+troubles what went wrong with its attempts, where and when
+usage    what it has used: attempts, and the time of nodes, by node and by hour
+job      one job in memory: its request, and columns of what its journal says
+outputs  what its tasks have made: names, sizes, frames of chunks that lie there already
+fold     what each kind of line of its journal does to a job; no files
+plan     when it may begin, after which other jobs, on how many nodes
 record   reading a job's request and its sum, with suspicion
 inputs   the files that a scene links, and which of them changed meanwhile
 texts    what attempts have said so far, while they run: in memory

@@ -21,7 +21,9 @@ from server.disk.errors import CroftError, NotFound, Restored
 from server.disk.journal import Journal
 from server.disk.speech import say
 from server.farm.jobs import snapshots, states
-from server.farm.jobs.job import Claim, Event, Job, split_attempt
+from server.farm.jobs.attempts import Claim, split_attempt
+from server.farm.jobs.fold import replay
+from server.farm.jobs.job import Event, Job
 from server.farm.jobs.logs import Logs
 from server.farm.jobs.record import JOURNAL, LOGS, RECORD, RESULT, SCHEMA, SNAPSHOT
 from server.library import versions
@@ -125,7 +127,7 @@ class Place:
             return self._judge(Seen.AGAIN)
         self.bad += bad
         if events:
-            self.job.fold(events)
+            replay(self.job, events)
             return self._judge(Seen.MORE)
         if not self.offset and not (self.folder / RECORD).exists():
             return Seen.GONE
@@ -162,7 +164,7 @@ class Place:
         # The same Journal: it knows which bytes a flush has failed to bring to the disk.
         events, self.offset, self.bad = self._journal.read(0)
         self.job.reset()
-        self.job.fold(events)
+        replay(self.job, events)
         for claim in self.job.claims.values():
             _keep_lease(claim, claims.get(claim.attempt))
 

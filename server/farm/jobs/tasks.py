@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from server.disk.speech import say
@@ -135,7 +135,8 @@ class Tasks:
             position = ready.find(READY, position + 1, end)
         return None
 
-    def _set(self, task: int, letter: int) -> None:
+    def mark(self, task: int, letter: int) -> None:
+        """A task is in another state now."""
         before = self.cells[task]
         if before == letter:
             return
@@ -154,6 +155,16 @@ class Tasks:
             if by == "frame" or turned:
                 for other in self._related(stage, task, later, by):
                     self._look(later, other)
+
+    def is_met(self, stage: Stage) -> bool:
+        """Are all tasks of a stage done or skipped?"""
+        return self._unmet[stage.index] == 0
+
+    def followers(self, stage: Stage, task: int, whole: bool) -> Iterator[int]:
+        """The tasks that come after a task; those that come after all of its stage only where `whole`."""
+        for later, by in self._later[stage.index]:
+            if by == "frame" or whole:
+                yield from self._related(stage, task, later, by)
 
     def _look(self, stage: Stage, task: int) -> None:
         """Is a task ready now?"""

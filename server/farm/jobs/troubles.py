@@ -161,21 +161,6 @@ class Troubles:
                 found[node] = max(KEPT_AFTER, found.get(node, 0))
         return found
 
-    def comparable(self) -> dict[str, Any]:
-        """For tests: equal after any way of reading the same lines."""
-        return {
-            "failures": {
-                n: [(f.node, f.reason, f.say, f.rule, f.free, f.lost, f.forgiven) for f in found]
-                for n, found in self.failures.items()
-            },
-            "lost": dict(self.lost),
-            "on_node": {node: dict(tasks) for node, tasks in self.on_node.items()},
-            "lacking": dict(self.lacking),
-            "needs_mb": dict(self.needs_mb),
-            "held": (self.held_until, self.held_why, self.waits),
-            "sums": (self.free_attempts, self.refused),
-        }
-
     def _keep(self, task: int, failure: Failure) -> None:
         found = self.failures.setdefault(task, [])
         found.append(failure)

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from server.disk.errors import Conflict
 from server.disk.speech import say
 from server.farm.failures.bounds import Worth
-from server.farm.jobs.job import Claim
+from server.farm.jobs.attempts import Claim
 from server.farm.nodes.sickness import Sickness
 from server.farm.nodes.wishes import NONE, Wishes
 from server.farm.scheduler import Means

@@ -13,7 +13,8 @@ from itertools import compress
 from typing import Any
 
 from server.disk import paths
-from server.farm.jobs.job import Job, numbered
+from server.farm.jobs import outputs
+from server.farm.jobs.job import Job
 from server.farm.jobs.tasks import CLAIMED, DONE, FAILED, LETTERS, SKIPPED, WAITING
 from server.farm.stages import Stage
 
@@ -82,7 +83,7 @@ def video_of(job: Job) -> tuple[str, int, str]:
     for task, ending in list(job.videos.items()):
         if folder:
             return paths.join(job.home, folder + ending), job.latest[task] >> 16, LETTERS[job.cells[task]]
-    task, name = job.shown.first, job.output_name(job.shown.first) if job.shown.tasks == 1 else ""
+    task, name = job.shown.first, outputs.name_of(job, job.shown.first) if job.shown.tasks == 1 else ""
     if folder and name.lower().endswith(FILMS):  # the job makes a film and no frames
         return paths.join(job.home, f"{folder}/{name}"), job.latest[task] >> 16, LETTERS[job.cells[task]]
     made = next((one for one in job.stages if one.optional and one.per == "once"), None)
@@ -183,15 +184,15 @@ def records(job: Job, start: int, limit: int) -> tuple[list[dict[str, Any]], int
 
 
 def _record(job: Job, n: int, task: int) -> dict[str, Any]:
-    folder, name, parts = job.record.get("folder"), job.output_name(task), parts_of(job)
+    folder, name, parts = job.record.get("folder"), outputs.name_of(job, task), parts_of(job)
     stage = job.stage_of(task)
     low, high = stage.span(task - stage.first)
     frame = n + 1 if parts else job.frames[n]
     if name and not parts and n != low:
-        name = numbered(stage.base, frame) + job.suffixes[stage.index]
+        name = outputs.numbered(job, stage, n)
     own_seconds = own_bytes = 0.0
     if stage is job.chunked:
-        name = job.frame_name(n)
+        name = outputs.name_of_frame(job, n)
         own_seconds, own_bytes = job.frame_milliseconds[n] / 1000, job.frame_sizes[n]
     at = datetime.datetime.fromtimestamp(job.done_at[task], datetime.UTC).isoformat()
     return {
@@ -211,6 +212,6 @@ def _record(job: Job, n: int, task: int) -> dict[str, Any]:
 def _who(job: Job, task: int) -> str:
     """Who made it; of a chunk that isn't done, who is at it, or was."""
     if job.cells[task] == DONE:
-        return job.node_names[job.worker[task]]
+        return job.done_by(task)
     claim, failures = job.claims.get(task), job.failures.get(task)
     return claim.node if claim is not None else failures[-1].node if failures else ""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from server.farm.failures import words
+from server.farm.jobs import outputs
 from server.farm.jobs.job import Job
 from server.farm.jobs.tasks import CLAIMED, DONE, FAILED, SKIPPED, WAITING
 from server.farm.statistics import film
@@ -17,7 +18,7 @@ _WORST_FIRST = (FAILED, CLAIMED, WAITING, DONE, SKIPPED)  # what a letter for se
 
 def summary(job: Job) -> dict[str, Any]:
     """What is kept of an ended job (result.json), and shown of one that runs."""
-    done = job.counts["done"]
+    usage = job.usage
     times = sorted(film.times_of(job))
     return {
         "state": job.state,
@@ -27,34 +28,31 @@ def summary(job: Job) -> dict[str, Any]:
         "ended": job.ended or None,
         "total": job.total,
         "counts": dict(job.counts),
-        "attempts": job.attempts,
+        "attempts": usage.attempts,
         "site": job.site,
-        "failed_attempts": job.failed_attempts,
-        "lost_attempts": job.lost_attempts,
+        "failed_attempts": usage.failed_attempts,
+        "lost_attempts": usage.lost_attempts,
         "free_attempts": job.troubles.free_attempts,
         "refused_attempts": job.troubles.refused,
-        "seconds": job.total_milliseconds / 1000,
-        "seconds_per_task": round(job.total_milliseconds / done / 1000, 3) if done else None,
+        "seconds": usage.milliseconds / 1000,
+        "seconds_per_task": usage.seconds_per_task(job.counts["done"]),
         "seconds_shortest": times[0][0] / 1000 if times else None,
         "seconds_longest": times[-1][0] / 1000 if times else None,
         "fastest": times[0][1] if times else None,
         "slowest": times[-1][1] if times else None,
         "frames_done": len(times),
-        "seconds_waited": job.waited_milliseconds / 1000,
-        "peak_memory_mb": round(job.peak_memory_mb) or None,
+        "seconds_waited": usage.waited_milliseconds / 1000,
+        "peak_memory_mb": round(usage.peak_memory_mb) or None,
         "output_bytes": job.output_bytes,
         "newest": newest(job),
         "video": next(iter(job.videos.values()), None),
         **({"changes": job.changes} if job.changes else {}),
-        "nodes": {
-            name: {"done": sums[0], "seconds": sums[1] / 1000, "failed": sums[2], "lost": sums[3]}
-            for name, sums in sorted(job.by_node.items())
-        },
+        "nodes": usage.of_nodes(),
         "by_hour": {
             hour: {name: list(sums) for name, sums in sorted(found.items()) if any(sums)}
-            for hour, found in sorted(job.by_hour.items())
+            for hour, found in sorted(usage.by_hour.items())
         },
-        "reasons": {hour: dict(counts) for hour, counts in sorted(job.reasons.items())},
+        "reasons": {hour: dict(counts) for hour, counts in sorted(usage.reasons.items())},
         "cells": cells(job),
         "first_failure": _first_failure(job),
         "failure": standing(job),
@@ -82,7 +80,7 @@ def newest(job: Job) -> dict[str, Any] | None:
     task = job.last_task
     if task < 0 or job.cells[task] != DONE:  # it is to be rendered again
         task = job.cells.rfind(DONE, job.shown.first, job.shown.end)
-    name = job.output_name(task) if task >= 0 else ""
+    name = outputs.name_of(job, task) if task >= 0 else ""
     at = job.shown.span(task - job.shown.first)[0] if name else 0
     return {"n": at, "name": name, "attempts": job.latest[task] >> 16} if name else None
 
@@ -100,13 +98,13 @@ def disagreements(job: Job) -> list[str]:
     claimed = job.counts["claimed"] + job.extras["claimed"]
     if len(job.claims) != claimed:
         wrong.append(f"{len(job.claims)} claims for {claimed} claimed tasks")
-    if sum(sums[0] for sums in job.by_node.values()) != job.counts["done"]:
+    if sum(sums[0] for sums in job.usage.by_node.values()) != job.counts["done"]:
         wrong.append("the nodes' done tasks don't sum up")
-    if sum(sums[1] for sums in job.by_node.values()) != job.total_milliseconds:
+    if sum(sums[1] for sums in job.usage.by_node.values()) != job.usage.milliseconds:
         wrong.append("the nodes' seconds don't sum up")
-    if sum(milliseconds for _, milliseconds in _times(job)) != job.total_milliseconds:
+    if sum(milliseconds for _, milliseconds in _times(job)) != job.usage.milliseconds:
         wrong.append("the tasks' seconds don't sum up")
-    if sum(sums[2] for sums in job.by_node.values()) != job.failed_attempts:
+    if sum(sums[2] for sums in job.usage.by_node.values()) != job.usage.failed_attempts:
         wrong.append("the nodes' failures don't sum up")
     return wrong + _hours_disagree(job)
 
@@ -114,15 +112,15 @@ def disagreements(job: Job) -> list[str]:
 def _hours_disagree(job: Job) -> list[str]:
     """Where the sums by hour aren't those by node."""
     hours: dict[str, list[int]] = {}
-    for found in job.by_hour.values():
+    for found in job.usage.by_hour.values():
         for name, sums in found.items():
             known = hours.setdefault(name, [0, 0, 0, 0])
             hours[name] = [a + b for a, b in zip(known, sums[:4], strict=True)]
-    whole = {name: sums for name, sums in job.by_node.items() if any(sums)}
+    whole = {name: sums for name, sums in job.usage.by_node.items() if any(sums)}
     hours = {name: sums for name, sums in hours.items() if any(sums)}
     wrong = [] if hours == whole else ["the hours' tasks don't sum up"]
-    counted = sum(sum(counts.values()) for counts in job.reasons.values())
-    if counted != job.failed_attempts + job.lost_attempts:
+    counted = sum(sum(counts.values()) for counts in job.usage.reasons.values())
+    if counted != job.usage.failed_attempts + job.usage.lost_attempts:
         wrong.append("the reasons of failures don't sum up")
     if sum(job.sizes) != job.output_bytes:
         wrong.append("the tasks' bytes don't sum up")
