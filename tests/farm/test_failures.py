@@ -352,6 +352,38 @@ def test_a_computers_own_fault_rests_it_at_once(world: World, farm: Farm, submit
     assert farm.view(job_id)["state"] == "done"
 
 
+def test_one_job_puts_no_two_computers_to_rest(world: World, farm: Farm, submit: Submit) -> None:
+    """Given a scene over which every graphics card falls, which reads as the computer's own fault, then the
+    others' jobs go on at all of them, and the job ends."""
+    nodes = crew(world, farm, "n1", "n2", "n3")
+    here_for_long(world, *nodes)
+    bad = submit("1-40")
+    for turn in range(120):
+        node = nodes[turn % 3]
+        if farm.view(bad)["state"] == "failed":
+            break
+        for task in node.ask():
+            node.fail(task, log="CUDA error: illegal address in cuCtxSynchronize()")
+        if turn:
+            assert [n["name"] for n in farm.nodes() if n["state"] == "sick"] == []
+    told = farm.view(bad)
+    assert (told["state"], told["counts"]["failed"]) == ("failed", 5), told["why"]
+    submit("1")
+    assert nodes[0].ask()
+
+
+def test_a_program_that_is_nowhere_ends_its_job_alone(world: World, farm: Farm, submit: Submit) -> None:
+    nodes = crew(world, farm, "n1", "n2")
+    job_id = submit("1-9")
+    for node in nodes:
+        node.fail(node.one(), log="/opt/x/txmake can't be started: No such file or directory")
+        assert farm.node(node.name)["state"] == "idle"
+    told = farm.task(job_id, 0)
+    assert (told["state"], told["rule"]) == ("failed", "lacking")
+    assert "The program txmake isn't installed" in told["sentence"]
+    assert "have it installed" in told["to_do"]
+
+
 def test_a_sick_computer_comes_back_by_itself(world: World, farm: Farm, submit: Submit) -> None:
     full, _ = crew(world, farm, "full", "well")
     submit("1-2")

@@ -146,7 +146,7 @@ def fail(turn: Turn, op: Op) -> None:
     fatal = found is not None and found.kind == "fatal"
     if found is not None:
         event["rule"] = found.kind
-        event.update(_allowance(turn, found, others))
+        event.update(_allowance(turn, found, others, op.task))
     if reason == "out of memory" or (found is not None and found.kind == "memory"):
         event["reason"] = "out of memory"
         event.update(_more_memory(turn, node, stage, op.task))
@@ -170,13 +170,14 @@ def fail(turn: Turn, op: Op) -> None:
         _blame(turn, node, op.task, say or reason, at_fault=found is not None and found.kind == "computer")
 
 
-def _allowance(turn: Turn, found: Found, others: list[Candidate]) -> dict[str, Any]:
+def _allowance(turn: Turn, found: Found, others: list[Candidate], task: int) -> dict[str, Any]:
     """Whether a failure of this kind is free, and until when the job waits."""
     if found.kind in ("licence", "later"):
         wait_s = min((found.wait_s or WAIT_S) * 2 ** min(turn.job.troubles.waits, 10), LONGEST_WAIT_S)
         until = datetime.datetime.fromtimestamp(turn.issued + wait_s, datetime.UTC)
         return {"free": True, "until": until.isoformat(timespec="seconds").replace("+00:00", "Z")}
-    if found.kind in ("computer", "lacking") and others:
+    tried = turn.job.troubles.barred(task, 0.0)
+    if found.kind in ("computer", "lacking") and any(c.name not in tried for c in others):
         return {"free": True}
     return {}
 
@@ -216,6 +217,10 @@ def _blame(turn: Turn, node: Node, task: int, reason: str, at_fault: bool) -> No
     job = turn.job
     elsewhere = {f.node for f in job.failures.get(task, ()) if not f.lost and f.node != node.name}
     well = any(sums[0] for other, sums in job.usage.by_node.items() if other != node.name)
+    fellows = [name for name in job.troubles.on_node if name != node.name] if at_fault else []
+    for name in fellows:
+        turn.board.nodes.known(name).sickness.doubted(job.id)
+        turn.board.tell("node", name)
     node.failed += 1
     node.sickness.failed(
         turn.now,
@@ -223,7 +228,7 @@ def _blame(turn: Turn, node: Node, task: int, reason: str, at_fault: bool) -> No
         reason[:150],
         others_do_well=well,
         elsewhere_too=bool(elsewhere),
-        at_fault=at_fault,
+        at_fault=at_fault and not fellows,
     )
     for name in elsewhere:
         turn.board.nodes.known(name).sickness.excused((job.id, task))

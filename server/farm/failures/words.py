@@ -47,6 +47,8 @@ def to_do(reason: str, rule: str = "") -> str:
         return say("Nothing: it is tried again by itself.")
     if rule == "computer":
         return say("Nothing for you: another computer does it. Somebody should look after this one.")
+    if rule == "lacking":
+        return say("Nothing, if another computer has it. Else have it installed, or choose another renderer.")
     if rule == "fatal":
         return say("Mend this in the scene, save it, and render again.")
     return TO_DO.get(reason_kind(reason), ELSE_DO)

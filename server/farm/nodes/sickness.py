@@ -2,8 +2,10 @@
 
 What failed on a node is held against it as long as the same task didn't fail elsewhere too; when another
 node does it well, it is certain. Three such in a row, certain or of several jobs, and the node is sick: it
-rests, longer each time, and always comes back by itself, on probation. Times are monotonic seconds; `record`
-and `recall` say them by the wall clock, for the node's file.
+rests, longer each time, and always comes back by itself, on probation. So does at once one whose failure
+says that it is the computer's own, unless the same job fails on another one, too: then it may be the job,
+which is not to put one computer after the other to rest. Times are monotonic seconds; `record` and `recall`
+say them by the wall clock, for the node's file.
 """
 
 from __future__ import annotations
@@ -45,12 +47,13 @@ class Sickness:
     """How one node fares. Written by the committer's threads, and when a person forgives or its file says
     otherwise. `changes` counts what must be written down."""
 
-    __slots__ = ("_faults", "_said", "_spells", "changes", "rests", "rests_until")
+    __slots__ = ("_faults", "_over", "_said", "_spells", "changes", "rests", "rests_until")
 
     def __init__(self) -> None:
         self._faults: dict[Key, Fault] = {}
         self._spells: deque[list[float]] = deque(maxlen=SPELLS)  # from its first failure to its last
         self._said = ""
+        self._over = ""  # the job of which one failure was the whole cause of its rest
         self.rests = 0
         self.rests_until = 0.0
         self.changes = 0
@@ -80,13 +83,21 @@ class Sickness:
         self._faults[key] = Fault(now, reason, others_do_well and not elsewhere_too, elsewhere_too)
         if len(self._faults) > KEPT:
             self._faults.pop(next(iter(self._faults)), None)
-        self._look(now, at_fault, reason)
+        self._look(now, at_fault and not elsewhere_too, reason, key[0])
 
     def excused(self, key: Key) -> None:
         """The task failed on another node too."""
         fault = self._faults.get(key)
         if fault is not None:
             fault.excused, fault.certain = True, False
+
+    def doubted(self, job: str) -> None:
+        """The job fails on another node, too. A rest that only one failure of it had caused is over."""
+        if job == self._over and self.rests == 1:
+            self.rests, self.rests_until, self._over = 0, 0.0, ""
+            if self._spells:
+                self._spells.pop()
+            self.changes += 1
 
     def proven(self, now: float, key: Key) -> None:
         """Another node did the task well."""
@@ -145,7 +156,7 @@ class Sickness:
                 self._spells.append([now, now])
             # What came in while it rested was begun as a sick one.
             self._spells[-1][1] = max(self._spells[-1][1], min(until, now))
-        self.rests = rests
+        self.rests, self._over = rests, ""
         self._faults.clear()
 
     def why(self, now: float) -> str:
@@ -160,7 +171,7 @@ class Sickness:
         )
         return say("sick: {said}; rests for {left} more, then tries again", said=self._said, left=left)
 
-    def _look(self, now: float, at_fault: bool, reason: str) -> None:
+    def _look(self, now: float, at_fault: bool, reason: str, job: str = "") -> None:
         if now < self.rests_until:
             return  # what was out when it fell ill comes in
         standing = {key: fault for key, fault in list(self._faults.items()) if not fault.excused}
@@ -184,6 +195,7 @@ class Sickness:
         if not self.rests:
             self._spells.append([min((fault.at for fault in standing.values()), default=now), now])
         self.rests_until = now + min(REST_S * 2**self.rests, LONGEST_REST_S)
+        self._over = job if at_fault and not self.rests and count < 2 else ""
         self.rests = min(self.rests + 1, MOST_RESTS)
         self.changes += 1
         self._faults.clear()
