@@ -159,9 +159,34 @@ def test_a_renderman_job_is_read_as_its_tasks() -> None:
     assert (one.frame, one.commands[0][2]) == (1, "%D(1.rib)")
 
 
+def test_a_renderman_job_counts_and_waits_as_it_says() -> None:
+    """Given variables, an Iterate, and tasks that wait for others by name, then all of it is put in, and what
+    waits stands in a later stage."""
+    job = alf.read("""Job -title kitchen -init { Assign SIZE {-res ${W} 9} ; Assign TOOL txmake } -subtasks {
+  Task {Frame 9 extra} -subtasks { Instance {nowhere} } -cmds { RemoteCmd {prman $UNKNOWN 9.rib} }
+  Task {tex} -subtasks { Task {wood} -cmds { RemoteCmd {$TOOL wood.tif wood.tex} } -cleanup { Cmd {rm a} } }
+  Iterate i -from 1 -to 5 -by 2 -template {
+    Task "Frame $i" -subtasks { Instance tex } -cmds { RemoteCmd -argv {prman ${SIZE} $i.rib} -service {} }
+  }
+}""")
+    assert [[(unit.title, unit.commands) for unit in level] for level in alf.stages(job)] == [
+        [("Frame 9 extra", [["prman", "$UNKNOWN", "9.rib"]]), ("wood", [["txmake", "wood.tif", "wood.tex"]])],
+        [(f"Frame {n}", [["prman", "-res ${W} 9", f"{n}.rib"]]) for n in (1, 3, 5)],
+    ]
+
+
+BOMB = "Assign a xxxxxxxx\n" + "Assign a $a$a$a$a$a$a$a$a\n" * 20
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        ("Job -init {" + BOMB + "} -cmds {}", "make more than 16,777,216 characters"),
+        (
+            "Job -subtasks {" + "Iterate i -from 1 -to 20000 -template {" * 9 + "}" * 10,
+            "more than 20,000 tasks",
+        ),
+        ("Job -subtasks {\n Iterate i -from 1 -to x -template {}\n}", "Line 2 .* the Iterate makes no sense"),
         ("", "holds one Job"),
         ("Job -title x", "no commands"),
         (
@@ -214,8 +239,13 @@ def test_a_renderman_job_becomes_tasks_for_both_kinds_of_node(world: World, farm
         "where": "data::demo/shots",
     }
     assert ours.name == "n1"
-    (world.root / "demo/shots/evil.alf").write_text(ALF.replace("sho all.tif", "rm -rf /"))
+    for name, what in (("evil", "ribdepends -v"), ("tidy", "sho all.tif")):
+        (world.root / f"demo/shots/{name}.alf").write_text(ALF.replace(what, "rm -rf /"))
     world.farms[0][1].rescan()
+    tidied = farm.submit("anna", {"file": "data::demo/shots/tidy.alf"}).id
+    assert farm.view(tidied)["total"] == 3, (
+        "what tidies up by other programs is left out; output is the type's"
+    )
     with pytest.raises(BadContent, match="runs 'rm': this kind of job runs"):
         farm.submit("anna", {"file": "data::demo/shots/evil.alf", "output": "scene"})
     many = "\n".join(

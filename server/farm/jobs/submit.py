@@ -124,7 +124,7 @@ class Submitter:
         given = {**{k: v for k, v in request.items() if k in job_type.parameters}, **given}
         parameters = job_type.check_parameters(given)
         frames = self._frames(request, path, job_type, address)
-        output = self._output(request, address, path, parameters)
+        output = self._output(request, address, path, parameters, job_type)
         if output not in job_type.outputs:
             raise BadInput(
                 "output must be one of {outputs}, not {output}.",
@@ -278,12 +278,17 @@ class Submitter:
         return frames
 
     def _output(
-        self, request: Mapping[str, Any], address: str, path: Path, parameters: Mapping[str, Any]
+        self,
+        request: Mapping[str, Any],
+        address: str,
+        path: Path,
+        parameters: Mapping[str, Any],
+        job_type: JobType,
     ) -> Any:
         """What is asked for, and what puts the frames where they are asked for."""
         asked = request.get("out_path")
         if asked in (None, ""):
-            return request.get("output", "version")
+            return request.get("output", job_type.outputs[0])
         if not isinstance(asked, str):
             raise BadInput("out_path must be a text.")
         found = facts.output_for(self._store, address, asked, self._writes(address, path, parameters))
@@ -316,7 +321,10 @@ class Submitter:
         lists = []
         for level in levels:
             units = sorted(level, key=lambda unit: unit.frame or 0) if framed else level
-            lists.append([[_argv(c, allowed, root, share.name) for c in unit.commands] for unit in units])
+            told = [(c for c in unit.commands if not unit.tidies or c[0] in allowed) for unit in units]
+            commands = [[_argv(c, allowed, root, share.name) for c in own] for own in told]
+            if any(commands):
+                lists.append(commands)
         return frame_ranges.of(sorted(known)) if framed else frame_ranges.parse(1), lists
 
     def _priority(self, request: Mapping[str, Any], address: str) -> int:
