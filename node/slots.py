@@ -375,6 +375,8 @@ class Slot:
             log.warning("frame %s of %s goes back: its share isn't mounted", attempt.frame, attempt.job)
             self._deliver(attempt, {"id": "release", "uuid": attempt.id})
             return
+        if attempt.prefix() in failed.log:  # people know the file by its own name
+            failed = Failed(failed.reason, failed.log.replace(attempt.prefix(), ""))
         full = "" if failed.reason in TOLD else full_disk(self._config, attempt.folders())
         if full:
             failed = Failed("bad output", f"{full}\n{failed.log}")

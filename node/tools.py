@@ -15,7 +15,7 @@ from .config import Config
 from .wire import Message
 from .work import Attempt, Failed, Output
 
-ADDRESS = re.compile(r"(?:^|(?<=[=,:;\s]))([A-Za-z0-9_.-]+)::")
+ADDRESS = re.compile(r"(?:^|(?<=[=,:;\s'\"]))([A-Za-z0-9_.-]+)::")
 PICTURES = (".png", ".jpg", ".jpeg", ".exr", ".tif", ".tiff", ".tga", ".bmp", ".webp", ".hdr", ".dpx", ".cin")
 NUMBER = re.compile(r"(-?\d+)(?=\.[A-Za-z0-9]+$)")
 MOST_FRAMES = 1_000_000  # of one task
@@ -75,12 +75,20 @@ class Tools:
     def _argument(self, part: str) -> str:
         if "{scratch}" in part:
             part = part.replace("{scratch}", str(self.scratch))
-        for found in ADDRESS.finditer(part):
-            if found[1] in self.config.shares:
-                return part[: found.start()] + str(self.path(part[found.start() :]))
+        known = [found for found in ADDRESS.finditer(part) if found[1] in self.config.shares]
+        if len(known) > 1:  # such as a line for a shell: where each ends is not ours to know
+            if re.search(r"(?:::|/)\.\.(?:/|$)|\0", part):
+                raise Failed("missing file", f"{part} leads out of its share")
+            return ADDRESS.sub(self._root, part)
+        for found in known:
+            return part[: found.start()] + str(self.path(part[found.start() :]))
         if ADDRESS.match(part) and "::" in part and part.partition("::")[2].count("/"):
             return str(self.path(part))  # raises: a share that this node doesn't have
         return part
+
+    def _root(self, found: "re.Match[str]") -> str:
+        share = self.config.shares.get(found[1])
+        return f"{str(share).rstrip('/')}/" if share is not None else found[0]
 
 
 def collected(attempt: Attempt, folder: Path) -> List[Output]:

@@ -245,6 +245,20 @@ def test_a_task_that_takes_too_long_fails_with_its_last_lines(farm: Farm) -> Non
         ({"do": "run", "argv": "rm -rf /"}, "renderer error", "list of arguments"),
         ({"do": "run", "argv": ["/no/such/program"]}, "renderer error", "can't be started"),
         ({"do": "run", "argv": [sys.executable, "-c", "import os; os.abort()"]}, "crash", "signal 6"),
+        (
+            {
+                "do": "run",
+                "folder": "data::demo/v001",
+                "argv": [
+                    sys.executable,
+                    "-c",
+                    "import sys; open(sys.argv[1], 'w')",
+                    "data::demo/v001/.a1.x.png",
+                ],
+            },
+            "bad output",
+            "x.png is empty",
+        ),
     ],
 )
 def test_failures_say_why(farm: Farm, command: dict[str, Any], reason: str, words: str) -> None:
@@ -253,6 +267,7 @@ def test_failures_say_why(farm: Farm, command: dict[str, Any], reason: str, word
     failed = farm.server.wait(lambda: farm.server.of("failed"))[0]
     assert failed["reason"] == reason
     assert words in failed["log"]
+    assert ".a1." not in failed["log"], "files are told by the names that people know"
 
 
 def test_a_share_that_is_not_mounted_gets_no_claims(farm: Farm) -> None:

@@ -128,6 +128,10 @@ def test_addresses_within_arguments_become_paths(bench: Bench) -> None:
     found = bench.tools.arguments(given)
     assert found == [sys.executable, f"{root}/a b/c.ma", f"-o={root}/x/y", "a::b", "std::string",
                      "http://x", "-im", f"{bench.tools.scratch}/n"]  # fmt: skip
+    line = "cp data::a.ma 'data::b c/d.ma' && echo x::y http://z"
+    assert bench.tools.arguments([line])[0] == f"cp {root}/a.ma '{root}/b c/d.ma' && echo x::y http://z"
+    with pytest.raises(Failed, match="leads out"):
+        bench.tools.arguments(["cat data::a data::b/../../c"])
 
 
 def test_a_preview_of_pictures_that_browsers_cannot_show(bench: Bench, needs: Callable[[str], str]) -> None:
