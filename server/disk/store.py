@@ -7,7 +7,6 @@ Knows nothing of what a file means.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import socket
@@ -20,33 +19,31 @@ from server.disk import (
     carry,
     checkpoints,
     deletions,
+    edits,
     faults,
     files,
     health,
+    histories,
     intents,
     moves,
     paths,
+    renames,
     restart,
     restores,
     sidecar,
 )
+from server.disk.edits import Changes
 from server.disk.entries import MOVED
 from server.disk.errors import (
     BadInput,
-    Broken,
-    Conflict,
-    CroftError,
     NotFound,
-    ReadOnly,
-    Stale,
-    TooLarge,
 )
+from server.disk.histories import Histories
 from server.disk.index import Index
-from server.disk.journal import Journal
 from server.disk.locks import TIMEOUT_S, Locks
 from server.disk.mounts import Mounts, configured_shares
 from server.disk.paths import Share
-from server.disk.records import Change, Problem, Stat, utc_now
+from server.disk.records import Change, Problem, Stat
 from server.disk.scan import Scanner
 from server.disk.settings import Settings
 from server.disk.sidecar import Sidecar
@@ -58,9 +55,6 @@ __all__ = ["Store", "Watcher", "configured_shares"]
 log = logging.getLogger("croft.store")
 
 
-HISTORY_BYTES = 4 << 20  # of each site's history: the newest changes, some 20,000 of them
-JSON_BYTES = 64 << 20  # of a file of Croft's own: facts of a huge scene, a result
-
 FINISHERS = {
     checkpoints.WHAT: checkpoints.finish,
     carry.WHAT: carry.finish,
@@ -68,7 +62,6 @@ FINISHERS = {
     **dict.fromkeys(deletions.WHAT, deletions.finish),
 }
 
-Changes = Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]]
 Subscriber = Callable[[list[Change]], None]
 
 
@@ -113,13 +106,13 @@ class Store:
         self.disk = disk
         self.site: str = settings.get("site")
         self.sites = Sites(self.site, disk)
+        self.histories = Histories(self.sites)
         self._locks: dict[str, Locks] = {}
         self._scanners: dict[str, Scanner] = {}
         self.mounts = Mounts(settings, shares, disk, self._arrived, self._left)
         self.clocks = health.Clocks()
         self._subscribers: list[Subscriber] = []
         self._lost: dict[str, list[str]] = {}  # share -> what was being done where no folder is now
-        self._history: dict[str, str] = {}  # address -> what went wrong with its history
         holder = f"{socket.gethostname()} process {os.getpid()} site {self.site}"
         for share in shares:
             self._locks[share.name] = Locks(share.root, holder)
@@ -217,33 +210,11 @@ class Store:
 
     def read_json(self, address: str) -> dict[str, Any]:
         """Any of Croft's own JSON files: NotFound or Broken as for a sidecar."""
-        path = self.path(address)
-        try:
-            raw, _ = files.read_bounded(path, JSON_BYTES)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise NotFound("There is no {address}.", path=str(path), address=address) from error
-        except OSError as error:
-            raise Broken(
-                "{path} can't be read: {reason}.",
-                path=str(path),
-                why=str(error),
-                reason=error.strerror,
-            ) from error
-        return sidecar.parse(raw, path)
+        return edits.read_json(self.path(address), address)
 
     def history(self, address: str) -> list[dict[str, Any]]:
         """Who changed which field of this asset when, of all sites, oldest first."""
-        folder = paths.companion_of(self.path(address))
-        events: list[dict[str, Any]] = []
-        try:
-            names = sorted(os.listdir(folder))
-        except OSError:
-            return []
-        for name in names:
-            if name.startswith("history.") and name.endswith(".jsonl"):
-                with contextlib.suppress(CroftError):  # `check` tells of one that can't be read
-                    events += Journal(folder / name).last(HISTORY_BYTES)
-        return sorted(events, key=lambda event: str(event.get("at", "")))
+        return histories.read(self.path(address))
 
     # Writing.
 
@@ -267,52 +238,30 @@ class Store:
         history.
         """
         share, path = self.for_people(address)
-        beside = paths.sidecar_of(path)
-        size = len(os.fsencode(beside.name))
-        if size > paths.NAME_BYTES:
-            raise Conflict(
-                "The name of {file}… is too long: no record fits beside it. Make it {size} bytes shorter.",
-                path=str(path),
-                file=path.name[:40],
-                size=size - paths.NAME_BYTES,
-            )
+        beside = edits.place_of(path)
         told: list[Change] = []
         try:
             with self.locks(share.name).hold(paths.lock_key(address), timeout_s) as held:
-                old = self._present(address, path, beside)
+                old = self._present(address, path)
                 vector: Mapping[str, int] = {}
                 if self.sites.others(share):
                     together = self.sites.bring_together(beside, paths.companion_of(path), old, editing=True)
                     old, vector = together.side, together.vector
-                if etag is not None and etag != old.etag:
-                    raise Stale(
-                        "{address} was changed by somebody else meanwhile. Look at it and try again.",
-                        etag=old.etag,
-                        record=old.data,
-                        address=address,
-                    )
-                if old.newer:
-                    raise ReadOnly(
-                        "{address} was written by a newer Croft (schema {schema}): this one knows {known} "
-                        "and leaves it alone.",
-                        path=str(beside),
-                        address=address,
-                        schema=old.data["schema"],
-                        known=sidecar.SCHEMA,
-                    )
-                new = dict(changes(dict(old.data)) if callable(changes) else {**old.data, **changes})
+                new = edits.decide(address, beside, old, changes, etag)
                 if old.etag and new == old.data:
                     if decided:
                         said = {decided: [old.data.get(decided), new.get(decided)]}
-                        self._record(self._open_history(share, path), address, who, said, vector, old.etag)
+                        history = self.histories.open(path, self.disk)
+                        self.histories.record(history, address, who, said, vector, old.etag)
                     return old
-                raw = self._dump(new, old.raw)
-                journal = self._open_history(share, path)
+                raw = edits.dumped(new, old.raw)
+                history = self.histories.open(path, self.disk)
                 held.check()
                 st = files.write_atomic(beside, raw, disk=self.disk)
                 self.clocks.wrote(share.name, st.st_mtime)
                 made = Sidecar(new, raw, sidecar.etag(raw), Stat.of(st))
-                self._record(journal, address, who, _changed(old.data, new), vector, made.etag, why)
+                changed = edits.difference(old.data, new)
+                self.histories.record(history, address, who, changed, vector, made.etag, why)
                 told = [Change("companion", address)]
                 return made
         finally:
@@ -332,23 +281,8 @@ class Store:
         file = paths.file_of_companion(address)
         root = share.path(paths.parse(paths.folder_of(file))[1]) if file else share.root
         files.make_folders(path.parent, root, disk=self.disk)
-        old = b""
-        try:
-            old, _ = files.read_bounded(path, JSON_BYTES)
-            if sidecar.schema_of(sidecar.parse(old, path)) > sidecar.SCHEMA:
-                raise ReadOnly(
-                    "{address} was written by a newer Croft; it stays as it is.",
-                    path=str(path),
-                    address=address,
-                )
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            files.fail(error, path)
-        except Broken:
-            if not paths.file_of_companion(address):
-                raise
-        raw = self._dump(data, old, JSON_BYTES)
+        old = edits.bytes_to_replace(path, address)
+        raw = edits.dumped(data, old, edits.JSON_BYTES)
         if raw != old:
             st = files.write_atomic(path, raw, disk=self.disk)
             self.clocks.wrote(share.name, st.st_mtime)
@@ -402,16 +336,12 @@ class Store:
 
     def move(self, address: str, new: str, who: str) -> None:
         """Rename a file with its sidecar and companion, or a folder. Within one share."""
-        share, source = self.for_people(address)
-        other, target = self.for_people(new)
+        share, other = self.for_people(address)[0], self.for_people(new)[0]
         if other.name != share.name:
             raise BadInput("A move goes within one share; copy it to the other.")
-        files.make_folders(target.parent, share.root, disk=self.disk)
+        inside, goal = paths.parse(address)[1], paths.parse(new)[1]
         try:
-            with self.locks(share.name).hold_all([paths.lock_key(address), paths.lock_key(new)]):
-                if os.path.lexists(target):
-                    raise Conflict("{new} is there already.", path=str(target), new=new)
-                self._move_all(share, source, target)
+            renames.rename(share, self.locks(share.name), inside, goal, self.disk)
         finally:
             self._look(address)
             self._look(new)
@@ -516,16 +446,9 @@ class Store:
 
     def tell(self, address: str, who: str, event: Mapping[str, Any]) -> None:
         """A line in an asset's history that isn't an edit. Not flushed by itself, and lost on a full disk."""
-        share, path = self.for_people(address)
-        try:
-            journal = self._open_history(share, path)
-            try:
-                journal.append([{"at": utc_now(), "who": who, **event}])
-            finally:
-                journal.close()
+        _, path = self.for_people(address)
+        if self.histories.tell(address, path, who, event, self.disk):
             self.notify([Change("companion", address)])
-        except (CroftError, TypeError) as error:
-            log.warning("the history of %s lacks an event: %s", address, error)
 
     # Looking again, and telling.
 
@@ -590,16 +513,7 @@ class Store:
             beside = paths.sidecar_of(entry.address)
             put_back = faults.mending(say("Put the last good one back"), "put-back", beside)
             found.append(faults.broken(beside, entry.broken, put_back, of=entry.address))
-        for address, why in list(self._history.items()):
-            found.append(
-                Problem(
-                    f"history:{address}",
-                    "history",
-                    address,
-                    say("A change of {address} is missing in its history: {why}", address=address, why=why),
-                    say("Make room on the disk; the change itself was made."),
-                )
-            )
+        found += self.histories.problems()
         found += [
             faults.interrupted(paths.address(share, inside))
             for share, lost in list(self._lost.items())
@@ -649,95 +563,12 @@ class Store:
         except Exception:
             log.exception("%s can't be looked at", address)
 
-    def _present(self, address: str, path: Path, beside: Path) -> Sidecar:
+    def _present(self, address: str, path: Path) -> Sidecar:
         """What the sidecar says now. NotFound where there is no such asset, nor was one."""
-        there = os.path.lexists(path)
-        # `x.json` without `x` is a sidecar only where `x` was known, else a file of its own.
-        if there or "@" in path.name or self.index.get(address) or paths.companion_of(path).is_dir():
-            try:
-                return sidecar.read(beside)
-            except NotFound:
-                known = self.index.get(address)
-                lost = self.scanner(address).lister.lost_branches() if known and known.etag else []
-                if lost:
-                    raise ReadOnly(
-                        "What is known of {file} lies on {lost}, which isn't mounted: it can be changed "
-                        "when that disk is back.",
-                        path=str(beside),
-                        file=path.name,
-                        lost=", ".join(lost),
-                    ) from None
-                if there or "@" in path.name:
-                    return sidecar.EMPTY
-        raise NotFound("There is no {file}.", path=str(path), file=path.name)
+        known = self.index.get(address)
+        written = known is not None and known.etag
 
-    def _dump(self, data: Mapping[str, Any], like: bytes, limit: int = sidecar.MAX_BYTES) -> bytes:
-        try:
-            raw = sidecar.dump(data, like)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise BadInput("This can't be written as JSON: {why}.", why=error) from error
-        if len(raw) > limit:
-            raise TooLarge(
-                "A record of {raw} bytes is too long; {limit} are allowed.", limit=limit, raw=len(raw)
-            )
-        return raw
+        def lost() -> list[str]:
+            return self.scanner(address).lister.lost_branches() if written else []
 
-    def _open_history(self, share: Share, path: Path) -> Journal:
-        """The asset's history of this site. Its folder is made before the edit: a full disk shows here."""
-        folder = paths.companion_of(path)
-        files.make_folders(folder, path.parent, disk=self.disk)
-        return Journal(folder / f"history.{paths.safe_name(self.site)}.jsonl", self.disk)
-
-    def _record(
-        self,
-        journal: Journal,
-        address: str,
-        who: str,
-        fields: Mapping[str, list[Any]],
-        vector: Mapping[str, int],
-        etag: str,
-        why: str = "",
-    ) -> None:
-        """One line for one edit. Not flushed by itself: a power cut may cost the last lines."""
-        try:
-            line = self.sites.line(who, fields, vector, etag)
-            journal.append([{**line, "comment": why} if why else line])
-            self._history.pop(address, None)
-        except (CroftError, TypeError) as error:
-            # The edit itself stands; to refuse it now would be untrue.
-            log.warning("the history of %s lacks a change: %s", address, error)
-            self._history[address] = str(error)
-        finally:
-            journal.close()
-
-    def _move_all(self, share: Share, source: Path, target: Path) -> None:
-        own = deletions.own_names(source)
-        if not any(os.path.lexists(source.parent / name) for name in own):
-            raise NotFound("There is no {source}.", path=str(source), source=source.name)
-        if own != [source.name] and not deletions.is_sequence(target.name):
-            raise BadInput(
-                "{target} can't be the name of an image sequence: it is like walk.@.png.", target=target.name
-            )
-        if any(os.path.lexists(target.parent / name) for name in deletions.own_names(target)):
-            raise Conflict("{target} is there already.", path=str(target), target=target.name)
-        pairs = [
-            *(
-                (source.parent / old, target.parent / new)
-                for old, new in deletions.named_as(own, target.name)
-            ),
-            (paths.sidecar_of(source), paths.sidecar_of(target)),
-            (paths.companion_of(source), paths.companion_of(target)),
-        ]
-        for old, new in pairs:
-            if os.path.lexists(old):
-                files.make_folders(new.parent, share.root, disk=self.disk)
-                moves.move(old, new, root=share.root, branches=share.branches, disk=self.disk)
-
-
-def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """What an edit did, as its history has it: field -> before, after."""
-    return {
-        key: [old.get(key), new.get(key)]
-        for key in dict.fromkeys([*old, *new])
-        if key not in old or key not in new or old[key] != new[key]
-    }
+        return edits.present(path, known is not None, lost)
