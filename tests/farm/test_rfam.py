@@ -22,6 +22,7 @@ from server.farm.farm import Farm
 
 IDENTITY = {"id": "identity", "name": "old-pc", "provides": [], "version": 7}
 TASK = {"id": "task", "paths": ["data"], "provides": [], "count": 1}
+NEVER = [{"from": "03:00", "to": "03:01"}]  # the test's clock stands at noon
 
 
 class RfamNode:
@@ -212,6 +213,31 @@ def test_a_cancelled_frame_is_killed(farm: Farm, old: RfamNode, job: Callable[..
     farm.cancel(job_id, "anna")
     old.post(IDENTITY, old.report(uuid))
     assert old.killed == [uuid]
+
+
+def test_what_is_given_back_when_its_hours_end_is_killed_by_its_frame(
+    farm: Farm, old: RfamNode, job: Callable[..., str]
+) -> None:
+    # It prints the frame as a number: a kill without one ended the node
+    job(frames="7")
+    old.post(IDENTITY, TASK)
+    (uuid,) = old.tasks
+    farm.machines.change("old-pc", {"give_back": True, "schedule": NEVER}, "admin")
+    old.post(IDENTITY, old.report(uuid))
+    assert old.killed == [uuid]
+    assert farm.node("old-pc")["busy"] == 0
+
+
+def test_a_video_is_not_given_back_since_its_node_would_go_on_writing_it(
+    farm: Farm, old: RfamNode, job: Callable[..., str]
+) -> None:
+    job_id = job(type="blender-video", frames="1-4")
+    old.post(IDENTITY, TASK)
+    (uuid,) = old.tasks
+    farm.machines.change("old-pc", {"give_back": True, "schedule": NEVER}, "admin")
+    assert old.post(IDENTITY, old.report(uuid)) == []
+    old.post(IDENTITY, old.done(uuid))
+    assert farm.view(job_id)["state"] == "done"
 
 
 def test_a_video_is_one_task_for_all_frames_and_never_killed(

@@ -163,6 +163,8 @@ class Machines:
             Op("release", job_id, claim.task, claim.code, attempt, node)
             for node in nodes
             for attempt, (job_id, claim) in list(node.held.items())
+            if (live := self._board.live.get(job_id)) is None
+            or node.can_stop(live.job.task_frame(claim.task))
         ]
         if ops:
             bundle = Bundle(ops=ops)

@@ -297,9 +297,14 @@ class Talk:
         over = {op.attempt for op in ops}
         for attempt, (job_id, claim) in list(node.held.items()):
             live = self._board.live.get(job_id)
-            if attempt not in over and live is not None:
-                ops.append(Op("release", job_id, claim.task, claim.code, attempt, node))
-                _kill({"uuid": attempt, "frame": None}, answers)
+            if attempt in over or live is None:
+                continue
+            frame = live.job.task_frame(claim.task)
+            if not node.can_stop(frame):
+                continue
+            ops.append(Op("release", job_id, claim.task, claim.code, attempt, node))
+            # RFAM's node prints the frame as a number, and stops only what has this very frame.
+            _kill({"uuid": attempt, "frame": frame if isinstance(frame, int) else None}, answers)
 
     def _at_most(self, node: Node, wants: int) -> int:
         """Not more than people let it have at once."""

@@ -144,6 +144,11 @@ class Node:
                 if kept is not None:
                     self.told[key] = kept
 
+    def can_stop(self, frame: int | list[int] | None) -> bool:
+        """Can it be told to stop what it renders? RFAM's node ends over a `kill` for a video: given to somebody
+        else meanwhile, two would write the same file."""
+        return self.protocol >= 2 or isinstance(frame, int)
+
     # -- the gate -------------------------------------------------------------------------------------
 
     def closed(self, now: float) -> str:
