@@ -32,12 +32,14 @@ kill -SEGV $$
 class Cable:
     """Stands between one node and the server. Cut, it swallows what is under way and answers nobody."""
 
-    def __init__(self, port: int) -> None:
+    within: tuple[str, ...] = ()  # the command that a node at its end is started by
+
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.server_port = port
         self.cut = False
         self._open: set[socket.socket] = set()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
+        self._listener = socket.create_server((host, 0))
+        self.address = f"{host}:{self._listener.getsockname()[1]}"
         self._ended = False
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -87,6 +89,65 @@ class Cable:
             source.close()
 
 
+class PulledCable(Cable):
+    """The one wire out of a network namespace, in which the node lives. Pulled, not a packet passes and
+    nobody is told: what was under way hangs until it is put back or given up. OSError where not allowed."""
+
+    number = 0
+
+    def __init__(self, port: int) -> None:
+        PulledCable.number += 1
+        here = f"{os.getpid()}-{self.number}"
+        self.space, self.wire, inside = f"croft-{here}", f"w{here}", f"n{here}"
+        self.within = ("ip", "netns", "exec", self.space)
+        net = f"10.{os.getpid() % 250 + 1}.{self.number}"
+        if not shutil.which("ip"):
+            raise OSError("there is no command ip")
+        try:
+            _ip("netns", "add", self.space)
+            _ip("link", "add", self.wire, "type", "veth", "peer", "name", inside, "netns", self.space)
+            _ip("addr", "add", f"{net}.1/30", "dev", self.wire)
+            _ip("link", "set", self.wire, "up")
+            _ip("-n", self.space, "addr", "add", f"{net}.2/30", "dev", inside)
+            _ip("-n", self.space, "link", "set", inside, "up")
+            _ip("-n", self.space, "link", "set", "lo", "up")
+            super().__init__(port, f"{net}.1")
+        except OSError:
+            self._take_down()
+            raise
+
+    def sever(self) -> None:
+        _ip("link", "set", self.wire, "down")
+
+    def mend(self) -> None:
+        _ip("link", "set", self.wire, "up")
+
+    def close(self) -> None:
+        self._ended = True
+        for one in [self._listener, *self._open]:
+            _shut(one)
+        self._listener.close()
+        self._take_down()
+
+    def _take_down(self) -> None:
+        for words in (("link", "del", self.wire), ("netns", "del", self.space)):
+            subprocess.run(["ip", *words], capture_output=True, check=False)
+
+
+def cable_to(port: int) -> Cable:
+    """A network of its own for the node where we may make one, else a relay that can be cut."""
+    try:
+        return PulledCable(port)
+    except OSError:
+        return Cable(port)
+
+
+def _ip(*words: str) -> None:
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(done.stderr.strip())
+
+
 def _shut(one: socket.socket) -> None:
     try:
         one.shutdown(socket.SHUT_RDWR)
@@ -99,7 +160,7 @@ class Machine:
 
     def __init__(self, farm: RealFarm, name: str, disk: Path | None, **changes: Any) -> None:
         self.farm, self.name, self.disk, self.changes = farm, name, disk, changes
-        self.cable = Cable(farm.port)
+        self.cable = cable_to(farm.port)
         self.process: subprocess.Popen[str] | None = None
         self.start()
 
@@ -108,7 +169,12 @@ class Machine:
             self.changes["spool"] = str(self.disk / "spool")
         environment = {"TMPDIR": str(self.disk)} if self.disk is not None else {}
         self.process = self.farm.start_node(
-            self.name, port=self.cable.port, environment=environment, processes=[1], **self.changes
+            self.name,
+            address=self.cable.address,
+            environment=environment,
+            within=self.cable.within,
+            processes=[1],
+            **self.changes,
         )
 
     @property

@@ -72,11 +72,17 @@ class RealFarm:
         self.server.wait()
 
     def start_node(
-        self, name: str, port: int = 0, environment: dict[str, str] | None = None, **changes: Any
+        self,
+        name: str,
+        address: str = "",
+        environment: dict[str, str] | None = None,
+        within: tuple[str, ...] = (),
+        **changes: Any,
     ) -> subprocess.Popen[str]:
+        """`address`: where it finds the server; `within`: the command that runs it, as `ip netns exec`."""
         data = {
             "name": name,
-            "server": f"http://127.0.0.1:{port or self.port}",
+            "server": f"http://{address or f'127.0.0.1:{self.port}'}",
             "token": self.node_token(name),
             "paths": {"data": str(self.data)},
             "jitter": 0,
@@ -85,7 +91,7 @@ class RealFarm:
         path = self.folder / f"{name}.json"
         path.write_text(json.dumps(data))
         with open(self.folder / f"{name}.log", "a") as log:
-            command = [sys.executable, str(CLONE / "run.py"), "node", "--config", str(path)]
+            command = [*within, sys.executable, str(CLONE / "run.py"), "node", "--config", str(path)]
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

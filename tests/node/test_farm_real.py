@@ -171,7 +171,7 @@ def test_the_same_done_three_times(farm: RealFarm, shots: Path) -> None:
     repeater = Repeater(farm.port)
     try:
         ident = farm.submit(shots / "plain.blend", "1-6")
-        farm.start_node("alpha", port=repeater.httpd.server_port)
+        farm.start_node("alpha", address=f"127.0.0.1:{repeater.httpd.server_port}")
         job = farm.wait_for(ident, "done")
     finally:
         repeater.close()

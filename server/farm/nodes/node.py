@@ -145,8 +145,8 @@ class Node:
                     self.told[key] = kept
 
     def can_stop(self, frame: int | list[int] | None) -> bool:
-        """Can it be told to stop what it renders? RFAM's node ends over a `kill` for a video: given to somebody
-        else meanwhile, two would write the same file."""
+        """Can it be told to stop what it renders? RFAM's node ends over a `kill` for a video: were that
+        given to somebody else meanwhile, two would write one file."""
         return self.protocol >= 2 or isinstance(frame, int)
 
     # -- the gate -------------------------------------------------------------------------------------
