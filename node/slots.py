@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
+from typing import Callable, Dict, FrozenSet, Optional, Tuple
 
 from . import commands, pictures
 from .config import Config, Program, Seat
@@ -331,12 +331,8 @@ class Slot:
                 self._fail(attempt, Failed("bad output", f"the outputs can't be kept: {error!r}"))
 
     def _done(self, attempt: Attempt, result: Result) -> Message:
-        outputs: List[Dict[str, Any]] = []
         try:
-            for output in result.outputs:
-                facts = facts_of(attempt, output)
-                if output.final is None:
-                    outputs.append(facts)
+            outputs = [facts_of(attempt, output) for output in result.outputs]
             told = {part["temp"] for part in attempt.kept}  # the server may have renamed those already
             pictures.flush(tuple(one.path for one in result.outputs if one.path.name not in told))
             self._move(result)

@@ -210,8 +210,8 @@ def facts_of(attempt: Attempt, output: Output) -> Dict[str, Any]:
     if output.facts is not None:
         return output.facts
     width, height = pictures.check(output.path, output.width, output.height)
-    name = output.path.name[len(attempt.prefix()) :]
-    facts: Dict[str, Any] = {"name": name, "path": name, "temp": output.path.name}
+    name = output.final.name if output.final is not None else output.path.name[len(attempt.prefix()) :]
+    facts: Dict[str, Any] = {"name": name, "path": name, "temp": attempt.prefix() + name}
     facts.update(size=output.path.stat().st_size, kind=output.kind, width=width, height=height)
     if output.frame is not None:
         facts["frame"] = output.frame

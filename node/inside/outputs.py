@@ -150,7 +150,10 @@ def results(scene: Any, command: Command) -> Dict[str, Any]:
     if command.get("tile"):
         return {"files": files, "frame": frame}
     if not folder:
-        return {"files": own_files(render, files[0], command["final"]), "frame": frame}
+        files = own_files(render, files[0], command["final"])
+        place, name = os.path.split(files[0]["final"])
+        add_preview(scene, files, os.path.join(place, ".%s.%s.png" % (command["attempt"], name)))
+        return {"files": files, "frame": frame}
     extras = bool(file_output_nodes(scene))
     if extras or render.use_multiview:
         prefix = ".%s." % command["attempt"]
@@ -166,14 +169,20 @@ def results(scene: Any, command: Command) -> Dict[str, Any]:
             files.append({"path": path, "kind": "frame" if view else "extra", **size})
         if render.use_multiview and not os.path.exists(main):
             files.pop(0)
-    if render.image_settings.file_format in NEEDS_PREVIEW or deep_tiff(render.image_settings):
-        preview = main + ".png"
-        try:
-            save_preview(scene, preview)
-            files.append({"path": preview, "kind": "preview", "width": 0, "height": 0})
-        except Exception:
-            traceback.print_exc()  # a frame without a preview is still a frame
+    add_preview(scene, files, main + ".png")
     return {"files": files, "frame": frame}
+
+
+def add_preview(scene: Any, files: List[Dict[str, Any]], path: str) -> None:
+    """Of a picture that others can't show."""
+    image = scene.render.image_settings
+    if image.file_format not in NEEDS_PREVIEW and not deep_tiff(image):
+        return
+    try:
+        save_preview(scene, path)
+        files.append({"path": path, "kind": "preview", "width": 0, "height": 0})
+    except Exception:
+        traceback.print_exc()  # a frame without a preview is still a frame
 
 
 def own_files(render: Any, main: Dict[str, Any], final: str) -> List[Dict[str, Any]]:

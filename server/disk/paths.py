@@ -253,6 +253,12 @@ def version_number(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def in_version(address: str) -> bool:
+    """Does a file lie in the folder of a render's version? No other render uses its name."""
+    version = folder_of(address)
+    return version_number(name_of(version)) is not None and name_of(folder_of(folder_of(version))) == RENDER
+
+
 def by_version(name: str) -> tuple[int, str]:
     """What versions are sorted by: `v1000` comes after `v999`."""
     return version_number(name) or 0, name

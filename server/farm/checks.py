@@ -158,16 +158,12 @@ class Checks:
 
     def _of_output(self, record: Mapping[str, Any], known: Facts) -> Iterator[Notice]:
         scene = known.scene((record.get("parameters") or {}).get("scene"))
-        film = scene.get("format") in FILMS
+        asked = (record.get("parameters") or {}).get("format")
+        if scene.get("format") in FILMS and not asked and record["type"].endswith("frames"):
+            yield Notice(
+                NOTE, "film", say("The scene makes a film: each frame becomes a PNG picture instead.")
+            )
         if record["output"] == "version":
-            if (
-                film
-                and not (record.get("parameters") or {}).get("format")
-                and record["type"].endswith("frames")
-            ):
-                yield Notice(
-                    NOTE, "film", say("The scene makes a film: each frame becomes a PNG picture instead.")
-                )
             return
         raw = scene.get("output")
         if isinstance(raw, str) and not facts.output_folder(self._store, record["file"], raw):

@@ -152,6 +152,7 @@ def test_where_the_frames_go(farm: Farm, scene: Path) -> None:
         assert "output" not in asked(farm)
     know(scene, format="FFMPEG")
     assert "film" in asked(farm)
+    assert "film" in asked(farm, output="scene")
     assert "film" not in asked(farm, format="PNG")
 
 
@@ -169,3 +170,58 @@ def test_a_job_to_the_scene_s_own_path_says_where_that_is(world: World, farm: Fa
     record = orjson.loads((world.path(farm.board.live[job.id].job.folder) / "job.json").read_bytes())
     assert record["writes"] == "data::demo/shots/out"
     assert farm.board.writes(farm.board.live[job.id].job) == "data::demo/shots/out"
+
+
+def test_frames_at_the_scene_s_own_path_have_records_and_pictures(
+    world: World, farm: Farm, scene: Path
+) -> None:
+    job = farm.submit("anna", {"file": SCENE, "output": "scene", "frames": "1-3"}).id
+    node = Node(farm, "n1", world.root)
+    place = scene.parent / "out"
+    place.mkdir()
+    for name in ("one.exr", "", "../../secret"):  # as it should be; not there; nonsense
+        task = node.one()
+        aside = f".{task['uuid']}.{name}.png"
+        told = {"path": name, "temp": f".{task['uuid']}.{name}", "size": 4, "kind": "frame"}
+        seen = {"path": f"{name}.png", "temp": aside, "size": 3, "kind": "preview"}
+        if name == "one.exr":
+            (place / name).write_bytes(b"EXR!")
+            (place / aside).write_bytes(b"PNG")
+        done = {
+            "id": "done",
+            "uuid": task["uuid"],
+            "frame": task["frame"],
+            "time": 1,
+            "outputs": [told, seen],
+        }
+        assert node.answer_to(done)["id"] == "accepted"
+    rows = farm.records(job)[0]
+    assert [(row["path"], row["bytes"]) for row in rows if row["path"]] == [
+        ("data::demo/shots/out/one.exr", 4)
+    ]
+    assert len(rows) == 3
+    assert (place / ".croft/one.exr/thumbs/node.png").read_bytes() == b"PNG"
+    assert sorted(path.name for path in place.iterdir()) == [".croft", "one.exr"]
+    assert farm.task(job, 0)["image"] == "data::demo/shots/out/one.exr"
+
+
+def test_a_chunk_s_frames_at_the_scene_s_own_path_are_found_by_the_names_they_have(
+    world: World, farm: Farm, scene: Path
+) -> None:
+    more = {"chunk_size": 2}
+    job = farm.submit("anna", {"file": SCENE, "output": "scene", "frames": "1-2", **more}).id
+    node = Node(farm, "n1", world.root)
+    (scene.parent / "out").mkdir()
+    task = node.one()
+    told = []
+    for frame in (1, 2):
+        name = f"f{frame}.png"
+        (scene.parent / "out" / name).write_bytes(b"PNG!")
+        told.append(
+            {"path": name, "temp": f".{task['uuid']}.{name}", "size": 4, "kind": "frame", "frame": frame}
+        )
+    node.answer_to({"id": "done", "uuid": task["uuid"], "frame": task["frame"], "time": 1, "outputs": told})
+    assert [row["path"] for row in farm.records(job)[0]] == [
+        "data::demo/shots/out/f1.png",
+        "data::demo/shots/out/f2.png",
+    ]

@@ -140,6 +140,9 @@ def test_both_modes_give_what_bare_blender_gives(rendered: Rendered, name: str) 
     assert own["state"] == "done", own["why"]
     assert rendered.own(name) == wanted
     assert farm.api("GET", f"/api/jobs/{own['id']}")[1]["folder"] is None
+    rows = farm.api("GET", f"/api/jobs/{own['id']}/frames")[1]
+    assert all((farm.data / row["path"].partition("::")[2]).stat().st_size <= row["bytes"] for row in rows)
+    assert [row["frame"] for row in rows] == [int(frame) for frame in FRAMES]
     job = rendered.ended(rendered.jobs[name, "version"])
     assert job["state"] == "done", job["why"]
     version = made_in(farm.data / job["folder"].partition("::")[2])

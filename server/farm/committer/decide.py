@@ -19,6 +19,7 @@ from server.farm.committer.dressing import commandment
 from server.farm.committer.live import Live
 from server.farm.committer.turn import Op, Turn
 from server.farm.failures.verdict import hopeless
+from server.farm.jobs import outputs as made
 from server.farm.jobs import states
 from server.farm.jobs.attempts import code_text
 from server.farm.jobs.job import Event, Job
@@ -185,8 +186,9 @@ def _done(turn: Turn, op: Op) -> None:
         kept = [_kept(output) for output in outputs]
         if any(output.get("kind") == "video" for output in outputs):
             place.sync_video()
-        folder = paths.join(job.home, str(job.record["folder"]))
-        turn.frames += [paths.join(folder, output["path"]) for output in kept if "kind" not in output]
+    elif place.outputs is None:
+        kept = [_kept(output) for output in place.own_outputs(op.attempt, outputs)]
+    turn.frames += [paths.join(made.folder(job), o["path"]) for o in kept if "kind" not in o]
     told = op.data.get("time")
     seconds = round(told, 3) if isinstance(told, (int, float)) and 0 <= told < 1e6 else 0.0
     event: Event = {

@@ -14,6 +14,7 @@ from server.farm.committer.live import Ended, Live
 from server.farm.jobs import inputs, outputs, states
 from server.farm.jobs import plan as plans
 from server.farm.jobs.job import Job
+from server.farm.jobs.record import pictures_of
 from server.farm.jobs.tasks import CLAIMED, DONE, LETTERS
 from server.farm.nodes import Node
 from server.farm.reasons import Reasons, trouble
@@ -66,10 +67,7 @@ class Views:
             "stages": _stages(job.record, job),
             "preview": _video(job.home, job.record, next(iter(job.videos.values()), "")),
             **trouble.of_job(self._board, live),
-            "newest": _picture(
-                paths.join(job.home, job.record["folder"]) if job.record.get("folder") else None,
-                statistics.newest(job),
-            ),
+            "newest": _picture(outputs.folder(job), statistics.newest(job)),
         }
 
     def ended(self, ended: Ended) -> dict[str, Any]:
@@ -95,7 +93,9 @@ class Views:
             "changes": [_change(change) for change in result.get("changes") or []],
             "stages": _stages(ended.record, None),
             "preview": _video(paths.folder_of(ended.place.address), ended.record, result.get("video")),
-            "newest": _picture(asked["folder"], result.get("newest")),
+            "newest": _picture(
+                pictures_of(paths.folder_of(ended.place.address), ended.record), result.get("newest")
+            ),
         }
 
     def _request(self, record: dict[str, Any], address: str) -> dict[str, Any]:
@@ -172,7 +172,6 @@ class Views:
         elif failures:
             node = failures[-1].node
         name = outputs.name_of(job, n)
-        folder = job.record.get("folder")
         return {
             "n": n,
             **_told_of(job, n),
@@ -182,7 +181,7 @@ class Views:
             "attempts": job.latest[n] >> 16,
             "progress": round(claim.progress, 3) if cell == CLAIMED and claim is not None else None,
             **trouble.of_task(live, n),
-            "image": paths.join(job.home, folder, name) if folder and name else None,
+            "image": paths.join(outputs.folder(job), name) if outputs.folder(job) and name else None,
             "log": job.latest[n] >> 16 or None,
         }
 

@@ -77,6 +77,7 @@ class Job(Tasks):
         self.names: dict[int, str] = {}  # outputs of done tasks that aren't called as the job says
         self.suffixes = [""] * len(self.stages)  # of their outputs: known from the first
         self.videos: dict[int, str] = {}  # done tasks that made a video -> what its name ends in
+        self.frame_names: dict[int, str] = {}  # of a chunk's frames, the same by their place among all
         # Of a job in chunks: which of its frames lie there, the milliseconds and bytes of each.
         many = len(self.frames) if self.chunked is not None else 0
         self.there = bytearray(many)

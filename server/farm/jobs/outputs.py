@@ -12,14 +12,22 @@ from typing import Any
 from server.farm import frames as frame_ranges
 from server.farm import stages
 from server.farm.jobs.job import Job
+from server.farm.jobs.record import pictures_of
 from server.farm.jobs.tasks import DONE
 from server.farm.stages import Stage
+
+
+def folder(job: Job) -> str:
+    """The address of the folder that its frames lie in; "" where that is on no share."""
+    return pictures_of(job.home, job.record)
 
 
 def name_of(job: Job, task: int) -> str:
     """The file name of what a done task made, "" where there is nothing."""
     if job.cells[task] != DONE:
         return ""
+    if not job.sizes[task] and not job.record.get("folder"):
+        return ""  # written where the scene says, and nobody has told what
     stage = job.stage_of(task)
     return (job.names.get(task) or _expected(job, stage, task)) if job.suffixes[stage.index] else ""
 
@@ -28,7 +36,9 @@ def name_of_frame(job: Job, at: int) -> str:
     """The file name of one of the job's frames, by its place among them; "" where it isn't there."""
     stage = job.shown
     if stage is job.chunked:
-        return numbered(job, stage, at) if job.there[at] and job.suffixes[stage.index] else ""
+        if not job.there[at] or not job.suffixes[stage.index]:
+            return ""
+        return job.frame_names.get(at) or numbered(job, stage, at)
     low, high = stage.covering(at, at + 1)
     return name_of(job, stage.first + low) if high - low == 1 else ""
 
@@ -100,6 +110,9 @@ def _note_frame(job: Job, stage: Stage, task: int, output: dict[str, Any], size:
     seconds = float(output.get("seconds") or 0)
     job.frame_milliseconds[at] = round(seconds * 1000) if 0 <= seconds < 4e6 else 0
     job.frame_sizes[at] = size
+    name = str(output.get("path") or "")
+    if name and name.rpartition(".")[0] != numbered(job, stage, at).removesuffix(job.suffixes[stage.index]):
+        job.frame_names[at] = name
     return known
 
 

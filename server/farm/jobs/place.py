@@ -255,6 +255,27 @@ class Place:
             except OSError as error:
                 files.fail(error, target)
 
+    def own_outputs(self, attempt: str, outputs: object) -> list[dict[str, Any]]:
+        """What a node has put where the scene itself says, as far as it really lies there. Nobody's frame
+        fails by it; previews go with the thumbnails."""
+        folder = self._scene_outputs()
+        if folder is None or not isinstance(outputs, list):
+            return []
+        found: list[dict[str, Any]] = []
+        for output in outputs:
+            if _check_names(attempt, output):
+                continue
+            if output.get("kind") == "preview":
+                target = preview_path(folder, output["path"])
+                try:
+                    files.make_folders(target.parent, folder, disk=self._disk)
+                    self._disk.replace(folder / output["temp"], target)
+                except (OSError, CroftError):
+                    pass  # a frame without a preview is still a frame
+            elif _whole(f"{folder}/{output['path']}", output):
+                found.append(output)
+        return found
+
     def target(self, folder: Path, output: dict[str, Any]) -> str:
         """Where an output belongs: frames into the version's folder, its video beside that, previews with the
         thumbnails. Parts that later stages put together keep out of people's sight."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,13 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise broken(path, why)
     record.setdefault("total", 0)  # no request of ours lacks it
     return record
+
+
+def pictures_of(home: str, record: Mapping[str, Any]) -> str:
+    """The address of the folder that a job's frames lie in: its version's, or the one that the scene itself
+    writes to; "" where that is on no share."""
+    folder = record.get("folder")
+    return paths.join(home, str(folder)) if folder else str(record.get("writes") or "")
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {

@@ -84,8 +84,9 @@ def video_of(job: Job) -> tuple[str, int, str]:
         if folder:
             return paths.join(job.home, folder + ending), job.latest[task] >> 16, LETTERS[job.cells[task]]
     task, name = job.shown.first, outputs.name_of(job, job.shown.first) if job.shown.tasks == 1 else ""
-    if folder and name.lower().endswith(FILMS):  # the job makes a film and no frames
-        return paths.join(job.home, f"{folder}/{name}"), job.latest[task] >> 16, LETTERS[job.cells[task]]
+    place = outputs.folder(job)
+    if place and name.lower().endswith(FILMS):  # the job makes a film and no frames
+        return paths.join(place, name), job.latest[task] >> 16, LETTERS[job.cells[task]]
     made = next((one for one in job.stages if one.optional and one.per == "once"), None)
     return "", 0, LETTERS[job.cells[made.first]] if made is not None else ""
 
@@ -184,11 +185,11 @@ def records(job: Job, start: int, limit: int) -> tuple[list[dict[str, Any]], int
 
 
 def _record(job: Job, n: int, task: int) -> dict[str, Any]:
-    folder, name, parts = job.record.get("folder"), outputs.name_of(job, task), parts_of(job)
+    folder, name, parts = outputs.folder(job), outputs.name_of(job, task), parts_of(job)
     stage = job.stage_of(task)
     low, high = stage.span(task - stage.first)
     frame = n + 1 if parts else job.frames[n]
-    if name and not parts and n != low:
+    if name and not parts and n != low and job.record.get("folder"):
         name = outputs.numbered(job, stage, n)
     own_seconds = own_bytes = 0.0
     if stage is job.chunked:
@@ -199,7 +200,7 @@ def _record(job: Job, n: int, task: int) -> dict[str, Any]:
         "n": n,
         "task": task,
         "frame": frame,
-        "path": paths.join(job.home, folder, name) if folder and name else None,
+        "path": paths.join(folder, name) if folder and name else None,
         "at": at.replace("+00:00", "Z") if job.done_at[task] else None,
         "seconds": own_seconds or job.milliseconds[task] / 1000 / (1 if parts else high - low),
         "node": _who(job, task),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.speech import count
 from server.web.api.table import PAGING, Route, ref
@@ -31,13 +32,15 @@ def list_frames(services: Services, call: Call) -> Answer:
 
 
 def with_urls(record: dict[str, Any]) -> dict[str, Any]:
-    """A record with the address of its picture for browsers; another attempt's is another address."""
-    place = quote(record["path"], safe="/:@") if record["path"] else ""
-    version = f"v={record['attempts']}"
+    """A record with the address of its picture for browsers; another attempt's is another address, where no
+    other render writes to the same one."""
+    path = record["path"]
+    place = quote(path, safe="/:@") if path else ""
+    attempt = f"v={record['attempts']}" if path and paths.in_version(path) else ""
     return {
         **record,
-        "image": f"/files/{place}?{version}" if place else None,
-        "thumbnail": f"/thumb/{place}?w=256&{version}" if place else None,
+        "image": f"/files/{place}?{attempt}".rstrip("?") if place else None,
+        "thumbnail": f"/thumb/{place}?w=256&{attempt}".rstrip("&") if place else None,
     }
 
 

@@ -99,6 +99,8 @@ def nothing(view: View) -> str:
     """What stands on an empty stage."""
     if view["state"] in ("failed", "cancelled"):
         return say("No frame of this render is done.")
+    if view["counts"].get("done"):  # by a node of RFAM's, which doesn't say what it has written
+        return say("Its frames lie where the scene itself writes them.")
     return say("The first frame shows here as soon as it is rendered.")
 
 

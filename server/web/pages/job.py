@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import bottle
 
+from server.disk import paths
 from server.disk.errors import NotFound
 from server.disk.speech import say as say_later
 from server.web import requests
@@ -60,12 +61,18 @@ def page(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPRespon
         failed=failures(shell, view),
         statistics=sheets.sums(view),
         advice=[sheets.in_peoples_words(text) for text in farm.advice(job_id)],
-        folder=shell.folder_for_people(str(view["folder"])) if view.get("folder") else "",
+        folder=shell.folder_for_people(place) if (place := frames_folder(view)) else "",
         tasks=sheets.rows(ident, job_id, tasks),
         listed=listed,
         lists=lists(view, listed),
         more=address(call, **{"from": str(start + TASKS)}) if start + TASKS < total else "",
     )
+
+
+def frames_folder(view: View) -> str:
+    """The address of the folder of its frames: its version's, or where the scene itself says."""
+    newest = view.get("newest")
+    return str(view.get("folder") or (paths.folder_of(newest["image"]) if newest else ""))
 
 
 def why(shell: Shell, call: Call, view: View) -> dict[str, Any] | None:

@@ -11,9 +11,11 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 from markupsafe import Markup
 
+from server.disk import paths
 from server.disk.encoding import quote
 from server.disk.speech import key
 from server.disk.speech import say as say_later
@@ -280,7 +282,9 @@ def pictures(task: View) -> dict[str, str]:
         path = address.removeprefix("/files/").partition("?")[0]
     image = f"/files/{path}"
     # An attempt's number changes with the picture: rendered again, it isn't taken from the browser's store.
-    thumbnail = f"/thumb/{path}?w=256&v={task.get('attempts', 0)}"
+    # Where the scene itself writes, the next render has the same names and begins to count anew.
+    attempt = f"&v={task.get('attempts', 0)}" if paths.in_version(unquote(path)) else ""
+    thumbnail = f"/thumb/{path}?w=256{attempt}"
     return {"image": image, "large": thumbnail.replace("w=256", "w=1024"), "thumbnail": thumbnail}
 
 
