@@ -132,9 +132,9 @@ class Desk(Window):
 
     def undo(self) -> None:
         """What was said last is taken back."""
-        self.run(
-            "[...document.querySelectorAll('.toast button')].findLast(e => e.textContent === 'Undo').click()"
-        )
+        last = "[...document.querySelectorAll('.toast button')].findLast(e => e.textContent === 'Undo')"
+        self.until(f"return {last}")
+        self.run(f"{last}.click()")
 
     def fresh(self) -> None:
         """Nothing waits from the test before."""

@@ -35,6 +35,7 @@ from server.farm.forgetting.without import (
 from server.farm.job_types.seal import fits, seal
 from server.farm.jobs.record import JOURNAL, RECORD, RESULT
 from server.farm.jobs.states import ENDED
+from server.library.history.project_by_hand import doubt
 from server.library.people import IDENT, SOMEONE
 
 if TYPE_CHECKING:
@@ -143,9 +144,17 @@ class Forgetting:
                     data = self._store.read_json(address)
                     worked = any(ident in worked_on(entry) for entry in self._entries(project.address))
                     roles = without_role(data.get("roles"), ident, name, worked)
+                    if roles != data.get("roles") or self._named(address, ident):
+                        doubt(self._store, address)
                     if roles != data.get("roles"):
                         self._store.write_json(address, {**data, "roles": roles})
+                        doubt(self._store, address, self._projects.present(project)[1])
                         done.credits += bool(name)
+
+    def _named(self, address: str, ident: str) -> bool:
+        """Whether a film's own history names them."""
+        found = paths.companion_of(self._store.path(address)).glob("history.*.jsonl")
+        return any(encoding.dumps(ident) in _read(path) for path in found)
 
     def _entries(self, under: str = "") -> Iterator[Any]:
         index = self._store.index

@@ -30,6 +30,7 @@ from ..search import fold
 from . import reading, undoing
 from .by_hand import ByHand
 from .lines import KINDS, Entry, entries, make, of_render
+from .project_by_hand import ProjectsByHand
 
 __all__ = ["KINDS", "Entry", "Found", "History", "make", "of_render", "tell_upload"]
 
@@ -65,6 +66,7 @@ class History(Follower):
     ) -> None:
         super().__init__(store, "history")
         self._by_hand = ByHand(store, whose)
+        self._projects_by_hand = ProjectsByHand(store, projects, whose)
         self._projects = projects
         self._saves = saves
         self._most = kept
@@ -260,8 +262,9 @@ class History(Follower):
     def _read(self, address: str, size_bytes: int, most: int) -> list[Entry]:
         """What a file's histories say, with what was changed by hand just now or while no Croft ran."""
         lines = reading.lines(self._store, address, size_bytes)
+        of_project = paths.name_of(address) == paths.PROJECT_FILE
         try:
-            told = self._by_hand.look(address, lines)
+            told = (self._projects_by_hand if of_project else self._by_hand).look(address, lines)
         except Busy:
             with self._condition:
                 self._queue[address] = None  # again, when whoever is at it is done

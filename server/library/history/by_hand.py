@@ -16,7 +16,6 @@ from typing import Any
 from server.disk import files, paths, sidecar
 from server.disk.errors import NotFound
 from server.disk.records import Change, Entry, Facts, plain, utc_now
-from server.disk.sidecar import Sidecar
 from server.disk.store import Store
 
 from ..people import User
@@ -76,18 +75,20 @@ class ByHand:
                     False  # nothing but blanks; or it is another file's record, which `identity` looks after
                 )
             files.make_folders(companion, path.parent, disk=store.disk)
-            who, at = self._who(paths.sidecar_of(path)), _when(side, lines)
+            who = whose_is(paths.sidecar_of(path), self._whose)
+            at = when(side.stat.mtime_ns, lines) if side.stat is not None else ""
             store.sites.say(companion, who, fields, {}, side.etag, at=at, hand=True)
         store.notify([Change("companion", address)])
         return True
 
-    def _who(self, beside: Path) -> str:
-        """Whose file the record is now: an editor that writes aside leaves its person's."""
-        try:
-            user = self._whose(os.stat(beside).st_uid)
-        except OSError:
-            return ""  # Race: it went meanwhile
-        return user.ident if user is not None else ""
+
+def whose_is(path: Path, whose: Callable[[int], User | None]) -> str:
+    """Whose file this is now: an editor that writes aside leaves its person's."""
+    try:
+        user = whose(os.stat(path).st_uid)
+    except OSError:
+        return ""  # Race: it went meanwhile
+    return user.ident if user is not None else ""
 
 
 def last_etag(lines: Iterable[Mapping[str, Any]]) -> str:
@@ -131,11 +132,9 @@ def _alike(one: Any, other: Any) -> bool:
     return one == other or (one in NOTHING and other in NOTHING)
 
 
-def _when(side: Sidecar, lines: Iterable[Mapping[str, Any]]) -> str:
-    """The record's own time where that can be: after the last line, and not to come. '' for now."""
-    if side.stat is None:
-        return ""
-    written = datetime.datetime.fromtimestamp(side.stat.mtime_ns / 1e9, datetime.UTC)
+def when(mtime_ns: int, lines: Iterable[Mapping[str, Any]]) -> str:
+    """The file's own time where that can be: after the last line, and not to come. '' for now."""
+    written = datetime.datetime.fromtimestamp(mtime_ns / 1e9, datetime.UTC)
     at = moment(written.isoformat())
     last = max((moment(line.get("at")) for line in lines), default="")
     return at if last <= at <= utc_now() else ""

@@ -40,6 +40,7 @@ TYPED = frozenset({"name", "description", "tags", "start", "end", "time_budget",
 BROUGHT_S = 60.0  # within which what Croft itself put there is seen as a save
 SITTING_S = 600.0  # between two savings of a text that somebody types
 ASKED = frozenset({"name", "type", "owner", "state"})  # of a new record, which says everything at once
+SILENT = frozenset({"at", "who", "fields", "etag", "seen", "base", "unsaid"})  # keys that tell people nothing
 NO_FIELDS: Mapping[str, tuple[Any, Any]] = {}
 TOLD = {  # key of a line that is no edit: what kind it is
     "saved": "saved", "uploaded": "upload", "restored": "back", "kept": "save", "published": "version",
@@ -145,9 +146,7 @@ def read(address: str, site: str, line: Mapping[str, Any]) -> Entry | None:
     if not kind:
         return None
     more = {
-        key: cut(value, MORE)
-        for key, value in line.items()
-        if key not in ("at", "who", "fields", "etag", "seen") and isinstance(key, str)
+        key: cut(value, MORE) for key, value in line.items() if key not in SILENT and isinstance(key, str)
     }
     of = more.get("file")
     if (

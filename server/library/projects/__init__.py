@@ -181,11 +181,17 @@ class Projects:
             new, told = make(dict(data), now)
             if new != data:
                 self._store.write_json(address, new)
-        if new != data:
-            before, after = changes.told(now), changes.told(self._made(ident, project.address, new, True))
-            fields = {key: [before[key], after[key]] for key in after if after[key] != before[key]}
-            self._store.tell(address, user.ident, {"fields": fields})
+                before, (after, present) = changes.told(now), self.present(project)
+                fields = {key: [before[key], after[key]] for key in after if after[key] != before[key]}
+                # Under the lock: who compares the file with its history sees both, or neither.
+                self._store.tell(address, user.ident, {"fields": fields, "etag": present})
         return self.get(ident), told
+
+    def present(self, project: Project) -> tuple[changes.Data, str]:
+        """What a history tells of a project, as its file says it at this moment, and the file's ETag, which
+        is '' where there is none. Broken."""
+        data, etag = self._present(paths.join(project.address, paths.PROJECT_FILE))
+        return changes.told(self._made(project.ident, project.address, data, True)), etag
 
     def set_back(self, ident: str, said: Mapping[str, Any], user: User) -> None:
         """Take back what a change of a project said: field -> before, after. As `change`; Conflict."""
