@@ -21,7 +21,7 @@ from server.disk.errors import ShareAway
 from server.disk.index import Index
 from server.disk.listing import NO_JOBS, NOTES, Lister, Listing, Unreadable, frame_key
 from server.disk.paths import COMPANION, PROJECT_FILE, RENDER, SEPARATOR, Share, join, split
-from server.disk.records import Change, Entry
+from server.disk.records import Change, Entry, Stat
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,13 @@ class Found:
     below: list[tuple[str, bool]] = field(default_factory=list)  # folders yet to look at; came by a rename
     folders: int = 0
     complete: bool = True  # False: the share went away meanwhile, or a folder couldn't be read
+
+    def of_files(self) -> Found:
+        """The part of it that says which files came and went."""
+        return Found(lost=self.lost, bare=self.bare, new=self.new, changed=self.changed)
+
+    def says_of_files(self) -> bool:
+        return bool(self.lost or self.bare or self.new or self.changed)
 
     def changes(self) -> list[Change]:
         """The same, as notices."""
@@ -162,6 +169,12 @@ class Scanner:
             return self.scan()
         folder, name = split(address)
         return self.refresh_names(folder, {name: 0})
+
+    def stat(self, address: str) -> Stat | None:
+        """What lies at an address now. Tells the index nothing."""
+        folder, name = split(address)
+        item = self.lister.names(self._inside(folder), [name]).files.get(name)
+        return Stat.of(item.stat(follow_symlinks=False)) if item is not None else None
 
     def has_settled(self, address: str) -> Found:
         """What was arriving has come to rest, as the look a moment ago saw it."""

@@ -44,7 +44,7 @@ from server.disk.locks import TIMEOUT_S, Locks
 from server.disk.mounts import Mounts, configured_shares
 from server.disk.paths import Share
 from server.disk.records import Change, Problem, Stat
-from server.disk.scan import Scanner
+from server.disk.scan import Found, Scanner
 from server.disk.settings import Settings
 from server.disk.sidecar import Sidecar
 from server.disk.sites import Sites, Together
@@ -84,6 +84,7 @@ class Watcher(Protocol):
     def watch(self, path: str, folder: str) -> None: ...
     def watched(self, share: str) -> list[str] | None: ...
     def look_again(self, why: str) -> None: ...
+    def overhear(self, found: Found) -> None: ...
     def unsure(self) -> set[str] | None: ...
     def someone_is_active(self) -> None: ...
 
@@ -323,7 +324,7 @@ class Store:
         scanner = self._scanners.get(self.share(address).name)
         try:
             if scanner is not None:
-                self.notify(scanner.refresh_names(folder, {name: MOVED}).changes())
+                self.notify(self._told(scanner.refresh_names(folder, {name: MOVED})))
         except Exception:
             log.exception("%s can't be looked at", address)
 
@@ -458,7 +459,7 @@ class Store:
         if self.away(share.name):
             return []
         scanner = self._scanners.get(share.name)
-        changes = scanner.refresh(address).changes() if scanner is not None else []
+        changes = self._told(scanner.refresh(address)) if scanner is not None else []
         self.notify(changes)
         return changes
 
@@ -478,7 +479,7 @@ class Store:
         changes: list[Change] = []
         for name in [self.share(share).name] if share else [known.name for known in self.shares]:
             if not self.away(name) and name in self._scanners:
-                changes += self._scanners[name].scan().changes()
+                changes += self._told(self._scanners[name].scan())
         self.notify(changes)
         return changes
 
@@ -555,6 +556,12 @@ class Store:
         self.notify([Change("share", name)])
 
     # Parts of a write.
+
+    def _told(self, found: Found) -> list[Change]:
+        """What a look changed, of which the watcher hears too: no look of its own will find it again."""
+        if self.watcher is not None:
+            self.watcher.overhear(found)
+        return found.changes()
 
     def _look(self, address: str) -> None:
         """Take into the index what was written; what was written stays written if that fails."""

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from server.disk import faults, paths
 from server.disk.arrivals import Arrivals
 from server.disk.entries import FOLDER, GONE, MOVED
 from server.disk.errors import CroftError
-from server.disk.hearing import OVERFLOW, Heard, Hearing
+from server.disk.hearing import OVERFLOW, Hearing
 from server.disk.identity import CONTEST_S, Identity
 from server.disk.listing import frame_key
 from server.disk.records import Change, Problem
@@ -72,6 +72,7 @@ class Watcher:
         self._condition = self.hearing.condition
         self._delayed: list[tuple[float, str, str, int]] = []  # when to look, folder, name, how
         self._frames: dict[str, tuple[float, dict[str, int]]] = {}  # folder: when, and what to look at
+        self._overheard: list[Found] = []  # which files came and went, as other threads' looks saw it
         self._busy = False
         self._stopping = False
         self._away: set[str] = set()
@@ -117,6 +118,13 @@ class Watcher:
         self._last_active = now
         if woken:
             with self._condition:
+                self._condition.notify_all()
+
+    def overhear(self, found: Found) -> None:
+        """Another thread looked: what the index has from it, no look of the watcher's will find."""
+        if found.says_of_files():
+            with self._condition:
+                self._overheard.append(found.of_files())
                 self._condition.notify_all()
 
     def watch(self, path: str, folder: str) -> None:
@@ -239,6 +247,8 @@ class Watcher:
 
     def _pause_s(self) -> float:
         """Seconds until a clock, not an event, gives something to do."""
+        if self._overheard:
+            return 0.0
         now = self._clock()
         active = self._is_active(now)
         pauses = [self._last_away_look + (AWAY_LOOK_S if active or self._away else IDLE_LOOK_S) - now]
@@ -266,14 +276,20 @@ class Watcher:
         if why:
             self._look_at_everything(why)
             return
+        gone = [
+            (folder, name)
+            for folder, names in heard.items()
+            for name, how in names.items()
+            if how & (GONE | MOVED) == GONE | MOVED
+        ]
+        overheard = self._take_overheard(gone)
         found = Found()
         for folder, names in heard.items():
             self._look(folder, names, found)
-        self._look_at_renamed(heard, found)
         self._look_at_delayed(found)
         self._look_at_frames(found)
         self._look_at_arrivals(found)
-        self._take(found)
+        self._take_renamed(found, overheard, bool(gone))
         self._look_at_unwatched()
         self._at_night()
         self._keep()
@@ -312,16 +328,21 @@ class Watcher:
                 if names:
                     self._look_now(folder, names, found)
 
-    def _look_at_renamed(self, heard: Heard, found: Found) -> None:
-        """Files that went by a rename, among which those that appeared may be."""
-        gone = [
-            (folder, name)
-            for folder, names in heard.items()
-            for name, how in names.items()
-            if how & (GONE | MOVED) == GONE | MOVED
-        ]
-        if gone or found.new or found.changed:
-            found.add(self.identity.renamed(found, gone))
+    def _take_renamed(self, found: Found, overheard: Found, gone: bool = False) -> None:
+        """Files that went may be among those that appeared: these have their records before anybody hears."""
+        if gone or found.says_of_files() or overheard.says_of_files():
+            found.add(self.identity.renamed(found))
+        found.add(overheard)
+        self._take(found)
+
+    def _take_overheard(self, gone: Iterable[tuple[str, str]] = ()) -> Found:
+        with self._condition:
+            overheard, self._overheard = self._overheard, []
+        found = Found()
+        for one in overheard:
+            found.add(one)
+        self.identity.before_looks(found, gone)
+        return found
 
     def _look_now(self, folder: str, names: dict[str, int], found: Found) -> None:
         share = folder.partition(paths.SEPARATOR)[0]
@@ -397,7 +418,7 @@ class Watcher:
         """What a look found goes to identity, and to whoever listens."""
         if found.addresses or found.jobs or found.companions:
             self._store.notify(found.changes())
-        if found.addresses or found.jobs:
+        if found.addresses or found.jobs or found.says_of_files():
             self.identity.saw(found)
 
     # -- by the clock -----------------------------------------------------------------------------
@@ -448,11 +469,13 @@ class Watcher:
         log.info("Looking at every share: %s", why)
         hits = self.hearing.limit_hits
         start = self._clock()
+        overheard = self._take_overheard()
         for share in self._store.shares:
             if share.name in self._away:
                 continue
             scanner = self._store.scanner(share.name)
-            self._take(scanner.scan())
+            self._take_renamed(scanner.scan(), overheard)
+            overheard = Found()
             if why == OVERFLOW:  # what happened inside of jobs shows in no index
                 self._store.notify([Change("share", share.name)])
         self.hearing.limit_reached = self.hearing.limit_hits > hits
@@ -475,7 +498,7 @@ class Watcher:
             return
         for share in self._store.shares:
             if share.name not in self._away:
-                self._take(self._store.scanner(share.name).scan(changed_only=True))
+                self._take_renamed(self._store.scanner(share.name).scan(changed_only=True), Found())
         self._last_look = self._clock()
 
     def _local_time(self) -> datetime:
@@ -505,6 +528,7 @@ class Watcher:
     def _is_at_rest(self) -> bool:
         return not (
             self._busy
+            or self._overheard
             or self.hearing.waiting
             or self._delayed
             or any(names for _, names in self._frames.values())

@@ -15,6 +15,7 @@ from PIL import Image
 
 from server.cli.client import CallFailed, quote
 from server.disk import arrivals
+from server.disk.records import Problem
 from server.web.app import build
 from tests.nas.kit import STUDENTS, Nas, Student, wait_for
 
@@ -91,13 +92,16 @@ def test_a_put_killed_half_way_is_never_taken_for_a_file(
     croft = build(school.config, school.data)
     try:
         rooms = croft.services
-        wait_for(lambda: rooms.store.index.incomplete(), "it isn't found out")
-        (problem,) = [one for one in rooms.problems.all() if one.kind == "incomplete"]
+
+        def told() -> list[Problem]:
+            return [one for one in rooms.problems.all() if one.kind == "incomplete"]
+
+        (problem,) = wait_for(told, "it isn't found out")
         assert (problem.address, problem.mend) == (halves[1], "Copy it again.")
         assert problem.actions[0].method == "DELETE"
         assert rooms.assets.search("demo", "wood").items == []
         rooms.assets.delete(problem.address, rooms.people.user("student"))
-        wait_for(lambda: not [p for p in rooms.problems.all() if p.kind == "incomplete"], "it is told still")
+        wait_for(lambda: not told(), "it is told still")
     finally:
         croft.close()
 

@@ -114,23 +114,32 @@ class Identity:
         self._all = True
         self._decide_at = self._clock() + DECIDE_S
 
-    def renamed(self, found: Found, gone: Iterable[tuple[str, str]]) -> Found:
+    def before_looks(self, overheard: Found, gone: Iterable[tuple[str, str]]) -> None:
+        """What other threads' looks saw meanwhile; and names (folder, name) that renames left."""
+        self._places.before_looks(overheard, gone)
+
+    def renamed(self, found: Found) -> Found:
         """Right after a look, before anybody takes a file for new: see `places`."""
-        return self._places.renamed(found, gone)
+        return self._places.renamed(found)
 
     def next_due_s(self) -> float | None:
-        due = [at for at in (self._decide_at, *self._contests.values()) if at is not None]
+        times = (self._decide_at, self._places.again_at, *self._contests.values())
+        due = [at for at in times if at is not None]
         return max(0.0, min(due) - self._clock()) if due else None
 
     def undecided(self) -> bool:
         """Whether something is decided within a second."""
         soon = self._clock() + 1
-        return self._decide_at is not None or any(at <= soon for at in self._contests.values())
+        if self._decide_at is not None or self._places.again_at is not None:
+            return True
+        return any(at <= soon for at in self._contests.values())
 
     def due(self) -> Found:
         """Decides what is due. What it changed on disk is in the index already."""
         found = Found()
         now = self._clock()
+        if self._places.again_at is not None and self._places.again_at <= now:
+            found.add(self._places.renamed(Found()))
         if self._decide_at is not None and self._decide_at <= now:
             self._decide_at = None
             found.add(self._decide(now))
