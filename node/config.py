@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -206,6 +207,11 @@ def find_programs(configured: Any, name: str) -> Dict[str, str]:
         raise ConfigError(f'{name}: "programs" must be like {{"Render": "/opt/maya/bin/Render"}}')
     found = {program: path for program in KNOWN_PROGRAMS if (path := shutil.which(program))}
     return {**found, **{str(program): path for program, path in configured.items()}}
+
+
+def find_program(name: str) -> str:
+    """Where a program that a job type names lies on this computer's path; "": nowhere."""
+    return shutil.which(name) or "" if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", name) else ""
 
 
 def read_shares(paths: Any, folder: Path, name: str) -> Dict[str, Path]:

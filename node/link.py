@@ -28,6 +28,7 @@ HANGING_S = 5.0  # a server that takes so long to answer isn't waited for by the
 RESULTS_A_REQUEST = 50
 REQUEST_BYTES = 2 << 20  # of logs in one request
 LOG_BYTES = 32 << 10  # of a log in one report
+MOST_NAMES = 200  # of programs that a server asks for
 WATCH_S = 1.0  # how often a log that somebody follows is told
 PRIVATE = ("folders", "home", "site")  # of a result: not for the server
 
@@ -72,6 +73,7 @@ class Holder(Protocol):
     def keep_renderers(self, seconds: float) -> None: ...
     def shut_down(self, link: Link) -> None: ...
     def update(self, link: Link, told: Message) -> None: ...
+    def look_for(self, programs: List[str]) -> None: ...
 
 
 class Link:
@@ -328,6 +330,8 @@ class Link:
             self.session.shut_down(self)
         if isinstance(answer.get("update"), dict):
             self.session.update(self, answer["update"])
+        if isinstance(answer.get("look_for"), list):
+            self.session.look_for([name for name in answer["look_for"][:MOST_NAMES] if isinstance(name, str)])
 
     def _away(self, sentence: str, least_s: float = 0.0) -> None:
         """It can't be reached: keep the results, try again after a while, ever more slowly."""

@@ -17,7 +17,7 @@ import uuid
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from . import VERSION, commands, hardware
-from .config import Config, Program
+from .config import Config, Program, find_program
 from .figures import figures
 from .keyboard import Keyboard
 from .link import Link
@@ -181,6 +181,16 @@ class Session:
         """The server has another version of this program."""
         if self._updates is not None and self._updates.want(told, link.server):
             log.info("bringing this node up to date: %s", told.get("version") or told.get("build"))
+
+    def look_for(self, programs: List[str]) -> None:
+        """The server has work for these programs: those that are here are told with the next word."""
+        found = {name: path for name in programs if (path := find_program(name))}
+        if found:
+            log.info("found %s", ", ".join(found.values()))
+            self.config.programs.update(found)
+            with self.changed:
+                told = {**self._identity["programs"], **dict.fromkeys(found, "")}
+                self._identity = {**self._identity, "programs": told}
 
     def reached(self) -> None:
         """A server has answered: this program works."""

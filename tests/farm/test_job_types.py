@@ -122,6 +122,21 @@ def test_a_type_that_is_added_while_the_farm_runs_is_rendered_with(
     assert farm.view(job_id)["state"] == "done"
 
 
+def test_computers_are_asked_for_the_programs_that_types_name(world: World, farm: Farm) -> None:
+    path = world.config / "job_types" / "sketch.json"
+    path.write_bytes(orjson.dumps({**GOOD, "stages": [{**GOOD["stages"][0], "programs": ["draw"]}]}))
+    until(lambda: "sketch" in farm.types.all())
+    node = Node(farm, "n1", world.root)
+    node.say({"id": "info"})
+    (told,) = node.say({"id": "info"})
+    assert told["look_for"] == ["draw", "prman"]
+    farm.submit("anna", {"file": "data::demo/shots/sh010.blend", "frames": "1", "type": "sketch"})
+    assert node.ask() == []
+    node.facts = {"programs": {"blender": "3.4.1", "draw": "", "prman": ""}}
+    assert "look_for" not in node.say({"id": "info"})[0]
+    assert node.ask()
+
+
 def test_words_stand_for_values_and_groups_for_what_is_set() -> None:
     argv = ["x", "{frame}", "-o={folder}/a", ["-cam", "{camera}"], ["-w", "{width}"], "{more}", "{flag}"]
     values = {

@@ -270,6 +270,20 @@ def test_failures_say_why(farm: Farm, command: dict[str, Any], reason: str, word
     assert ".a1." not in failed["log"], "files are told by the names that people know"
 
 
+def test_programs_that_the_server_asks_for_are_looked_for(
+    farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "bin" / "trace-it"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
+    farm.server.info["look_for"] = ["trace-it", "nowhere-at-all", "../bin/trace-it", 7]
+    farm.node()
+    found = farm.server.wait(lambda: [i for i in farm.server.of("identity") if "trace-it" in i["programs"]])
+    assert not {"nowhere-at-all", "../bin/trace-it"} & found[0]["programs"].keys()
+
+
 def test_a_share_that_is_not_mounted_gets_no_claims(farm: Farm) -> None:
     marker = farm.share / ".croft-share.json"
     marker.rename(farm.share / "hidden")

@@ -25,6 +25,7 @@ from server.farm.nodes.pace import ERROR_SCALE
 
 MOST_INSIDE = 128  # messages that wait for a commit at once
 HANGING_S = 5.0  # a commit that takes longer: the disk hangs
+MOST_NAMES = 200  # of programs that a node is asked for
 MAX_TASKS = 64  # that one request may claim
 MAX_REQUESTS = 5000  # in one message: a node that was cut off for long delivers much at once
 SILENT_HEARTBEATS = 2.5  # an attempt that a talking node doesn't report for so long is sent again
@@ -267,6 +268,9 @@ class Talk:
         if watched:
             told["watched"] = watched
         if node.protocol >= 2:
+            unknown = self._board.types.asked_for() - node.programs.keys()
+            if unknown:
+                told["look_for"] = sorted(unknown)[:MOST_NAMES]
             closed = say("the farm is paused") if nodes.farm_paused else node.closed(now)
             if closed:
                 told["closed"] = closed

@@ -160,6 +160,7 @@ class JobTypes:
         self._settings = settings
         self._seen: Mapping[str, dict[str, Any]] | None = None
         self._types: dict[str, JobType] = {}
+        self._asked_for: tuple[object, frozenset[str]] = (None, frozenset())
         self.wrong: dict[str, str] = {}
 
     def all(self) -> dict[str, JobType]:
@@ -178,6 +179,14 @@ class JobTypes:
             ordered = sorted(types.items(), key=lambda item: (item[1].rank, item[0]))
             self._types, self.wrong, self._seen = dict(ordered), wrong, folder
         return self._types
+
+    def asked_for(self) -> frozenset[str]:
+        """The programs that these types name."""
+        types = self.all()
+        if self._asked_for[0] is not types:
+            stages = (stage for one in types.values() for stage in one.stages)
+            self._asked_for = types, frozenset(name for stage in stages for name in stage.programs)
+        return self._asked_for[1]
 
     def get(self, ident: object) -> JobType:
         """One type; NotFound names those that there are."""
