@@ -173,7 +173,7 @@ def test_what_people_wished_for_a_sick_node_stays_and_its_file_is_not_touched_ag
     # Whoever deletes that by hand has forgiven it
     told.pop("sickness")
     file_of(world, "bad").write_text(json.dumps(told))
-    until(lambda: farm.paused or state(farm, "bad") == "idle")
+    until(lambda: state(farm, "bad") == "idle")
 
 
 def test_a_file_that_somebody_has_torn_is_left_to_them(world: World) -> None:

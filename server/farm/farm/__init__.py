@@ -35,6 +35,7 @@ from server.farm.farm.bridging import Bridging
 from server.farm.farm.figures import Figures
 from server.farm.farm.forecast import Forecast
 from server.farm.farm.machines import Machines
+from server.farm.farm.neighbours import Neighbours
 from server.farm.farm.once import Once
 from server.farm.farm.places import Places
 from server.farm.farm.powering import Powering
@@ -130,6 +131,10 @@ class Farm:
         self._committer.start()
         self._unsubscribe = store.subscribe(self._on_changes)
         self.keeper.duties.append(self._nodes.keep)
+        self._neighbours = Neighbours(self.board, self._nodes, settings.folder_path, power)
+        self._neighbours.start()
+        self.keeper.duties.append(self._neighbours.look)
+        self.powering.leads = self._neighbours.leads
         self.keeper.start()
         self._nodes.learn(memory.paces(self.board))
         self.watching.start()
@@ -146,6 +151,7 @@ class Farm:
         self.keeper.close()
         self._committer.close()
         self._nodes.keep()
+        self._neighbours.close()
         for live in list(self.board.live.values()):
             live.place.close()
 

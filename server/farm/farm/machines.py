@@ -118,6 +118,7 @@ class Machines:
     def forget(self, name: str, revoke: Callable[[str], None]) -> dict[str, Any]:
         """Take a node out of the farm: its tokens are revoked, its settings go. Conflict while it renders."""
         node = self._nodes.get(name)
+        node.must_be_ours()
         if node.held:
             raise Conflict("{name} still has frames: let it finish, or pause it and wait.", name=name)
         revoke(name)
@@ -186,6 +187,7 @@ class Machines:
         return self._view(node)
 
     def _must_be_here(self, node: Node) -> None:
+        node.must_be_ours()
         heartbeat_s = self._nodes.heartbeat_s()
         if node.state(self._board.monotonic(), heartbeat_s) in NOT_OPEN:
             raise Conflict("{node} isn't on at the moment.", node=node.name)

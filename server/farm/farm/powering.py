@@ -60,6 +60,7 @@ class Powering:
         self._nodes = nodes
         self._wall = wall
         self._send = send
+        self.leads: Callable[[], bool] = lambda: True  # whether it is this server that wakes nodes
         self._known: dict[str, Known] = {}
         self._since: dict[Need, float] = {}  # since when work of this kind waits
         self._began = board.monotonic()
@@ -112,7 +113,7 @@ class Powering:
             everybody = self._nodes.present()
             machines = [self._machine(node, now) for node in everybody]
             demands = self._demands(everybody, now)
-            if now - self._began < START_HEARTBEATS * self._nodes.heartbeat_s():
+            if not self.leads() or now - self._began < START_HEARTBEATS * self._nodes.heartbeat_s():
                 machines = [m for m in machines if m.on]
             for step in decide(machines, demands, now):
                 self._do(step, now)
@@ -140,7 +141,7 @@ class Powering:
                 node.power_state, node.power_words = "off", WENT
                 self.ledger.off(node.name, self._wall(), node.identity)
             self._tell(node)
-        elif not is_on and not known.called and node.power_state != "off" and self._is_off(node):
+        elif not is_on and not known.called and not node.power_state and self._is_off(node):
             node.power_state = "off"
             node.power_words = node.power_words or WENT
         known.was_on = is_on
@@ -149,7 +150,7 @@ class Powering:
             known.not_before = now + later_s(1)
             node.power_words = say("was told to switch itself off, and is still on")
             self._tell(node)
-        if is_on and node.wishes.power.wake and node.identity:
+        if is_on and not node.at and node.wishes.power.wake and node.identity:
             self.ledger.know(node.name, self._wall(), node.identity)
 
     def _is_on(self, node: Node, now: float) -> bool:
@@ -169,7 +170,7 @@ class Powering:
         paused = node.wishes.paused or node.wishes.draining
         used = node.told.get("at_keyboard") is True
         mac = power.mac or str(node.hardware.get("mac") or "")
-        allowed = power.shutdown and node.told.get("can_shutdown") is not False
+        allowed = power.shutdown and not node.at and node.told.get("can_shutdown") is not False
         return Machine(
             name=node.name,
             on=is_on,
@@ -278,6 +279,7 @@ class Powering:
     def shut_down(self, node: Node, who: str = "") -> None:
         """A person switches it off: it finishes what it has. Conflict where that can't be."""
         now = self._board.monotonic()
+        node.must_be_ours()
         with self._lock:
             if not self._is_on(node, now):
                 raise Conflict("{node} isn't on.", node=node.name)

@@ -15,14 +15,13 @@ node is sick, is written to the configuration.
 
 from __future__ import annotations
 
-import logging
 import threading
 import zoneinfo
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
-from server.disk.errors import BadInput, CroftError, NotFound
+from server.disk.errors import BadInput, NotFound
 from server.disk.settings import Settings
 from server.disk.speech import say
 from server.farm.nodes import shown, wishes
@@ -32,8 +31,6 @@ from server.farm.nodes.pace import Pace, pace
 from server.farm.scheduler import Means
 
 __all__ = ["AWAY_HEARTBEATS", "Node", "Nodes"]
-
-log = logging.getLogger("croft.farm")
 
 MAX_NODES = 20_000  # single-use nodes come and go: the oldest that are away are forgotten
 IDENTITY = (
@@ -49,7 +46,6 @@ IDENTITY = (
     "gpus",
 )
 SINGLE_USE_S = 900.0  # a node that was to be used once is forgotten when it was away for so long
-SICKNESS = "sickness"  # the key of a node's file
 
 
 class Nodes:
@@ -97,6 +93,10 @@ class Nodes:
             raise NotFound("There is no node {name}.", name=repr(name[:100]))
         return node
 
+    def find(self, name: str) -> Node | None:
+        """One node; None when it was never heard of."""
+        return self._nodes.get(name)
+
     def meet(self, name: str) -> Node:
         """The node of this name, which talks right now. `seen` is set."""
         node = self._nodes.get(name)
@@ -105,6 +105,7 @@ class Nodes:
                 raise BadInput("A node's name is 1 to 128 printable characters.")
             node = self._make(name)
         now = self._monotonic()
+        node.at = ""
         if node.left or not node.seen_at or now - node.seen > AWAY_HEARTBEATS * self.heartbeat_s() + 1:
             node.came = now
             node.left = False
@@ -230,26 +231,12 @@ class Nodes:
 
     def keep(self) -> None:
         """Write down which nodes have fallen ill since it was called last, and which are well again: so that
-        a server that starts knows, and others do."""
+        a server that starts knows, and others do. What people and other servers wrote counts from now on."""
+        self._follow_settings()
+        now = self._monotonic()
         for node in self.present():
             if node.sickness.changes != node.kept and not node.single_use:
-                try:
-                    self._keep(node)
-                except (CroftError, OSError) as error:
-                    log.warning("that %s is sick, or well again, can't be written: %s", node.name, error)
-
-    def _keep(self, node: Node) -> None:
-        now = self._monotonic()
-        changes = node.sickness.changes
-        record = node.sickness.record(now, self._wall() - now)
-
-        def noted(kept: dict[str, Any]) -> dict[str, Any]:
-            others = {key: value for key, value in kept.items() if key != SICKNESS}
-            return {**others, SICKNESS: record} if record else others
-
-        if self.notebook.change(node.name, noted, by_hand=False):
-            node.sick_told = record or None
-        node.kept = changes
+                self.notebook.keep(node, now, self._wall() - now)
 
     def learn(self, paces: Mapping[str, tuple[float, float]]) -> None:
         """After a start, from the jobs: how many times as long as others each node takes, and the seconds of
@@ -306,6 +293,8 @@ class Nodes:
             idle: Counter[Hashable] = Counter()
             here = 0
             for node in self.present():
+                if node.at:
+                    continue
                 state = node.state(now, beat_s)
                 here += state not in NOT_OPEN
                 if state == "idle" or (state == "busy" and len(node.held) < node.slots):
@@ -349,9 +338,9 @@ class Nodes:
                 if len(self._nodes) >= MAX_NODES:
                     self._forget_oldest()
                 node = Node(name, self._wall, self.zone)
-                told = self.notebook.of(name)
+                told, now = self.notebook.of(name), self._monotonic()
                 self._wish(node, wishes.read(told)[0])
-                self._recall(node, told)
+                self.notebook.recall(node, told, now, self._wall() - now)
                 node.learn(*self._paces.get(name, (0.0, 0.0)))
                 self._nodes[name] = node
             return node
@@ -372,26 +361,19 @@ class Nodes:
                 name = data.get("name")
                 self.known(name if isinstance(name, str) and name else key)
         self.wrong = {}
+        now = self._monotonic()
         for node in list(self._nodes.values()):
             told = configured.get(ident(node.name), {})
             fresh, wrong = wishes.read(told)
             if wrong:
                 self.wrong[ident(node.name)] = wrong
             self._wish(node, fresh)
-            self._recall(node, told)
+            self.notebook.recall(node, told, now, self._wall() - now)
 
     def _wish(self, node: Node, fresh: wishes.Wishes) -> None:
         if node.wishes != fresh:
             node.wishes = fresh
             self.equip(node)
-
-    def _recall(self, node: Node, told: Mapping[str, Any]) -> None:
-        """Be as its file says, where another server or a person wrote it; what we are to write goes first."""
-        sickness = told.get(SICKNESS)
-        if sickness != node.sick_told and node.kept == node.sickness.changes:
-            node.sick_told = sickness
-            now = self._monotonic()
-            node.sickness.recall(sickness, now, self._wall() - now)
 
 
 def _proof(theirs: Any, ours: str | None) -> str:

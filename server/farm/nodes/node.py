@@ -131,6 +131,13 @@ class Node:
             self.leaves_until = self.updates_until = 0.0
         self.instance_at = now
 
+    def must_be_ours(self) -> None:
+        """Conflict where it talks with another server: what its next heartbeat brings is told there."""
+        if self.at:
+            raise Conflict(
+                "{node} talks with the server on {at}: do that on its pages.", node=self.name, at=self.at
+            )
+
     def take_note(self, told: Mapping[str, Any]) -> None:
         """What it says of itself at each heartbeat. Nonsense in single fields is left out."""
         if told.get("shutting_down") is True:

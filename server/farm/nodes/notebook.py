@@ -18,10 +18,12 @@ from typing import Any
 from server.disk.errors import CroftError
 from server.disk.locks import Locks
 from server.disk.settings import IDENT, Settings
+from server.farm.nodes.node import Node
 
 log = logging.getLogger("croft.farm")
 
 KIND = "nodes"
+SICKNESS = "sickness"  # the key of a file that says of it
 PATIENCE_S = 3.0  # a lock that isn't free by then is done without: people's word must not wait for it
 FARM = "@farm"  # the file of the whole farm's pause
 Content = dict[str, Any]
@@ -66,6 +68,29 @@ class Notebook:
     def pause_farm(self, paused: bool) -> None:
         """Write down whether nobody gets anything."""
         self._settings.write(KIND, FARM, {"paused": paused})
+
+    def keep(self, node: Node, now: float, offset: float) -> None:
+        """Write down that it is sick, or well again. The wall clock is `offset` seconds ahead of `now`'s."""
+        changes = node.sickness.changes
+        record = node.sickness.record(now, offset)
+
+        def noted(kept: Content) -> Content:
+            others = {key: value for key, value in kept.items() if key != SICKNESS}
+            return {**others, SICKNESS: record} if record else others
+
+        try:
+            if self.change(node.name, noted, by_hand=False):
+                node.sick_told = record or None
+            node.kept = changes
+        except (CroftError, OSError) as error:
+            log.warning("that %s is sick, or well again, can't be written: %s", node.name, error)
+
+    def recall(self, node: Node, told: Content, now: float, offset: float) -> None:
+        """Be as its file says, where another server or a person wrote it; what we are to write goes first."""
+        sickness = told.get(SICKNESS)
+        if sickness != node.sick_told and node.kept == node.sickness.changes:
+            node.sick_told = sickness
+            node.sickness.recall(sickness, now, offset)
 
     def _alone(self) -> ExitStack:
         """Between here and the end nobody else changes them, and what was read last is as they are."""

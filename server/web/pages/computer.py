@@ -93,17 +93,24 @@ def acts(view: View, admin: bool) -> list[dict[str, Any]]:
     url = computers.api_of(name)
     found = [computers.act(view)]
     here = state not in GONE
+    ours = not view.get("at")  # else its own server tells it
     if state == "sick":
         found.append(change(say("Pause"), url, "paused", True, False, name))
     if here and not view["paused"] and not view["draining"] and state != "leaving":
         found.append(change(say("Finish, then rest"), url, "draining", True, False, name))
-    if here and state != "leaving" and view["protocol"] > 1 and view.get("can_shutdown") is not False:
+    if (
+        here
+        and ours
+        and state != "leaving"
+        and view["protocol"] > 1
+        and view.get("can_shutdown") is not False
+    ):
         found.append(
             button(say("Switch it off"), f"POST {url}/shutdown", None, f"POST {url}/wake", None, name)
         )
-    if here and admin and view["behind"] and state != "updating":
+    if here and ours and admin and view["behind"] and state != "updating":
         found.append(button(say("Update its program"), f"POST {url}/update", None, "", None, name))
-    if admin and not view["busy"]:
+    if admin and ours and not view["busy"]:
         found.append(button(say("Forget it"), f"DELETE {url}", None, f"POST {url}/remember", None, name))
     return [one for one in found if one]
 
@@ -167,6 +174,7 @@ def facts(view: View, now: datetime.datetime) -> list[tuple[str, str]]:
             say("Power saved"),
             words.duration(view["saved_hours"] * 3600) if view["saved_hours"] >= 0.1 else "",
         ),
+        (say("Its server"), str(view.get("at") or "")),
         (say("Admitted by"), str(view["approved"])),
     ]
     return [(word, value) for word, value in found if value]

@@ -147,10 +147,15 @@ def row(view: View, now: datetime.datetime, may: bool = False) -> dict[str, Any]
         "load": load(view) if state not in GONE else "",
         "memory": memory(view) if state not in GONE else "",
         "temperature": degrees(view) if state not in GONE else "",
-        "groups": ", ".join([*(view.get("groups") or []), *filter(None, [view.get("prenode")])]),
+        "groups": ", ".join([*(view.get("groups") or []), *filter(None, [view.get("prenode"), at(view)])]),
         "seen": say("now") if state not in GONE else words.when(view.get("seen"), now) or say("never"),
         "act": act(view) if may else None,
     }
+
+
+def at(view: View) -> str:
+    """With which server it talks, where that isn't this one."""
+    return say("at {server}", server=view["at"]) if view.get("at") else ""
 
 
 def page_of(name: str) -> str:
