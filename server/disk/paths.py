@@ -253,6 +253,13 @@ def version_number(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def version_said(name: str) -> int | str:
+    """As people say it: 3 for `v003` and `render-v003`; what is none as it is."""
+    plain = name.removeprefix("render-")
+    number = version_number(plain)
+    return plain if number is None else number
+
+
 def in_version(address: str) -> bool:
     """Does a file lie in the folder of a render's version? No other render uses its name."""
     version = folder_of(address)

@@ -218,7 +218,7 @@ def test_a_save_is_kept_brought_back_opened_beside_and_deleted_with_undo(
     window.until("return document.querySelectorAll('.saves li').length == 3")
     assert path.read_bytes() == LATER
     window.button("Publish").click()
-    window.until_text(".saves", "Published as v001")
+    window.until_text(".saves", "Published as version 1")
     window.button("Open beside").click()
     window.until_text(".toast", "sh070 v001.blend")
     assert path.with_name("sh070 v001.blend").exists()

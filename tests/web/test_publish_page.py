@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 import pytest
 from house import SCENE, Browser, House
 
+from server.library.saves.publication import Refused, refuse
+
 FILE = "demo/shots/sh010.blend"
 
 
@@ -48,7 +50,7 @@ def test_warnings_are_asked_about_and_errors_stop(house: House) -> None:
     refused = student.post(f"{url}/publish", {"comment": "legs"})
     assert refused.status == 409
     assert refused.data == {"findings": seen}
-    assert "isn’t published yet" in refused.message
+    assert "Version 1 of sh010.blend isn’t published yet" in refused.message
     assert seen[0]["message"] in refused.message
     partly = student.post(f"{url}/publish", {"despite": ["frame-rate"]})
     assert [one["id"] for one in partly.data["findings"]] == ["resolution"]
@@ -68,8 +70,12 @@ def test_warnings_are_asked_about_and_errors_stop(house: House) -> None:
     assert [one["id"] for one in done.data["validations"]] == ["frame-rate", "resolution"]
     again = student.post(f"{url}/publish", {"comment": "once more"})
     assert (again.status, again.data["id"]) == (200, "v001")
-    assert again.message == "Nothing changed since v001."
+    assert again.message == "Nothing changed since version 1."
     assert len(student.get(f"{url}/versions").data) == 1
+    saves = house.croft.services.saves
+    look, newest = saves.validations.look(address), next(iter(saves.versions(address)))
+    with pytest.raises(Refused, match=r"Version 2 of sh010\.blend isn’t published yet"):
+        refuse(address, look, (), newest)
 
 
 def test_the_page_shows_what_is_found_and_publishes_all_the_same(house: House) -> None:

@@ -84,7 +84,7 @@ def test_an_approval_that_replaced_another_is_undone_to_that_one(studio: Studio)
 def test_pages_group_what_is_approved_waiting_and_rejected(studio: Studio) -> None:
     evil = "<b>too dark</b> {{ 7*7 }} \u202e"
     reply = judge(studio, "supervisor", "render-v001", rejected=True, comment=evil)
-    assert reply.message == "sh010 v001 is rejected."
+    assert reply.message == "Version 1 of sh010.blend is rejected."
     judge(studio, "supervisor", "render-v002", approved=True)
     page = studio.browser("supervisor").get(PAGE).body.decode()
     section = page[page.index('id="s-versions"') : page.index('name="left"')]
@@ -116,7 +116,10 @@ def test_an_approval_stops_what_is_still_to_come_and_says_so(studio: Studio) -> 
     assert (row["id"], row["state"]) == ("render-v004", "running")
     assert row["statistics"]["nodes"]["atom-3"]["done"] == 1
     reply = judge(studio, "supervisor", "render-v004", approved=True)
-    assert reply.message == "sh010 v004 is approved. The frames that were still to come are stopped."
+    assert (
+        reply.message
+        == "Version 4 of sh010.blend is approved. The frames that were still to come are stopped."
+    )
     state = lambda: studio.browser("student").get(f"/api/jobs/{job}").data["state"]  # noqa: E731
     assert state() == "cancelled"
     again = studio.browser("supervisor").patch(f"/api/jobs/{job}", {"requeue": "all"})
@@ -128,7 +131,7 @@ def test_an_approval_stops_what_is_still_to_come_and_says_so(studio: Studio) -> 
     studio.browser("supervisor").ask(*reply.data["undo"].values())
     assert state() == "waiting"  # it goes on
     reply = judge(studio, "supervisor", "render-v004", rejected=True)
-    assert reply.message == "sh010 v004 is rejected."
+    assert reply.message == "Version 4 of sh010.blend is rejected."
 
 
 def test_a_form_without_scripts_rejects_with_a_comment(studio: Studio) -> None:
@@ -141,7 +144,7 @@ def test_a_form_without_scripts_rejects_with_a_comment(studio: Studio) -> None:
     assert (rows["render-v003"]["rejected"], rows["render-v003"]["comment"]) == (True, "late")
     assert os.readlink(studio.data / PLACE / "current") == "v002"
     history = studio.text("student", "/p/demo/history")
-    assert "rejected v003" in history
+    assert "rejected version 3" in history
     judge(studio, "supervisor", "render-v003", approved=False)
 
 

@@ -116,7 +116,7 @@ def test_a_sequence_is_published_where_it_lies(house: House) -> None:
     assert [one["id"] for one in student.get(f"/api/assets/{address}/versions").data] == ["v001"]
 
     again = publish(student, address)
-    assert (again.data["made"], again.message) == (False, "Nothing changed since v001.")
+    assert (again.data["made"], again.message) == (False, "Nothing changed since version 1.")
 
     (plates / "plate.0002.exr").write_bytes(b"longer than it was")
     os.utime(plates / "plate.0003.exr")
@@ -138,7 +138,7 @@ def test_a_sequence_is_published_where_it_lies(house: House) -> None:
 
     # The page's Publish goes on in the same way: it copies nothing, either.
     same = student.post(f"/api/assets/{address}/publish", {})
-    assert (same.status, same.message) == (200, "Nothing changed since v002.")
+    assert (same.status, same.message) == (200, "Nothing changed since version 2.")
     frames(plates, "plate.%04d.exr", [13])
     further = student.post(f"/api/assets/{address}/publish", {})
     assert (further.status, further.data["id"], further.data["in_place"]) == (201, "v003", True)

@@ -196,7 +196,10 @@ class Protection(Follower):
         else:
             text = say("{name} is protected, and was changed all the same.", name=name)
         mend = (
-            say("What was meant? Version {version} is kept as it was published.", version=version)
+            say(
+                "What was meant? Version {version} is kept as it was published.",
+                version=paths.version_said(version),
+            )
             if version
             else say("What was meant? Its earlier saves stand on its page.")
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,7 @@ def _publish(
     if newest is not None and frozen.holds(store, address, newest, now, known):
         return Published(newest, False)
     look = validations.look(address, now)
-    refuse(address, look, despite)
+    refuse(address, look, despite, newest)
     before = newest.get("dependencies") if newest is not None else None
     more = {
         "dependencies": validations.pins(look, lambda other: frozen.listed(store, other), before),
@@ -79,14 +79,19 @@ def _publish(
     return Published(*frozen.publish(store, address, who, comment, now, known, more))
 
 
-def refuse(address: str, look: Look, despite: bool | Collection[str]) -> None:
-    """Raise what stops a file from being published, or what is still to be confirmed."""
+def refuse(
+    address: str, look: Look, despite: bool | Collection[str], newest: Mapping[str, Any] | None = None
+) -> None:
+    """Raise what stops a file from being published, or what is still to be confirmed. `newest`: its version
+    that is."""
     errors, name = look.of(ERROR), paths.name_of(address)
     asked = [] if despite is True else [one for one in look.of(WARNING) if one.id not in (despite or ())]
     if errors:
         raise _refused(say("{name} can’t be published like this.", name=name), [*errors, *look.of(WARNING)])
     if asked:
-        raise _refused(say("{name} isn’t published yet: look at this first.", name=name), asked)
+        n = (paths.version_number(str(newest["version"])) or 0) + 1 if newest is not None else 1
+        said = say("Version {n} of {name} isn’t published yet: look at this first.", n=n, name=name)
+        raise _refused(said, asked)
 
 
 def _refused(text: str, findings: list[Finding]) -> Refused:

@@ -42,11 +42,10 @@ def put_back(services: Services, call: Call) -> Answer:
         services.problems.look_again()
     back = undo(address, "put-back", {"save": done.kept}) if done.kept else None
     data = {"address": address, "kept": done.kept, "undo": back}
+    version = paths.version_said(done.version)
     if not done.kept:
-        return Answer(data, say("{name} is version {version} again.", name=name, version=done.version))
-    told = say(
-        "{name} is version {version} again. What it had become is kept.", name=name, version=done.version
-    )
+        return Answer(data, say("{name} is version {version} again.", name=name, version=version))
+    told = say("{name} is version {version} again. What it had become is kept.", name=name, version=version)
     return Answer(data, told)
 
 

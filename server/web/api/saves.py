@@ -53,22 +53,20 @@ def publish(services: Services, call: Call) -> Answer:
         done = services.saves.publish(address, call.require("student"), body.get("comment") or "", despite)
     except Refused as error:
         return Answer({"findings": [one.view() for one in error.findings]}, error.message, 409)
-    data, version = version_view(done.record, "published"), done.record["version"]
+    data, n = version_view(done.record, "published"), paths.version_said(done.record["version"])
     if not done.made:
-        return Answer(data, say("Nothing changed since {version}.", version=version))
-    text: str = say("{named} is published as {version}.", named=named(address), version=version)
+        return Answer(data, say("Nothing changed since version {n}.", n=n))
+    text: str = say("{named} is published as version {n}.", named=named(address), n=n)
     if done.protected:
         text = together([text, say("It is protected from now on: unlock it to change it.")])
     return Answer(data, text, 201)
 
 
 def published_in_place(address: str, record: dict[str, Any], made: bool) -> Answer:
-    data = version_view(record, "published")
+    data, n = version_view(record, "published"), paths.version_said(record["version"])
     if not made:
-        return Answer(data, say("Nothing changed since {version}.", version=record["version"]))
-    said = say(
-        "{named} is published as {version}, where it lies.", named=named(address), version=record["version"]
-    )
+        return Answer(data, say("Nothing changed since version {n}.", n=n))
+    said = say("{named} is published as version {n}, where it lies.", named=named(address), n=n)
     return Answer(data, said, 201)
 
 

@@ -88,11 +88,14 @@ def judge(services: Services, call: Call) -> Answer:
     record = version_view({**said, "version": name}, kind)
     told = {"approved": record["id"], "on": approved, "comment": comment[:300]}
     services.store.tell(address, user.ident, {**told, **({"rejected": True} if rejected else {})})
-    of = paths.name_of(address)
-    shown = f"{paths.own_stem(of) if kind == 'render' else of} {name}"  # as the folder is called
-    text = words(record, shown)
+    file, n = paths.name_of(address), paths.version_said(name)
+    text = words(record, file, n)
     if approved and kind == "render" and stopped(services, record):
-        text = say("{id} is approved. The frames that were still to come are stopped.", id=shown)
+        text = say(
+            "Version {n} of {file} is approved. The frames that were still to come are stopped.",
+            n=n,
+            file=file,
+        )
     return Answer({**record, "undo": back(address, name, record["id"], known, approved)}, text)
 
 
@@ -134,12 +137,12 @@ def prune(services: Services, call: Call) -> Answer:
     )
 
 
-def words(record: Record, shown: str) -> str:
+def words(record: Record, file: str, n: int | str) -> str:
     if record["approved"]:
-        return say("{id} is approved.", id=shown)
+        return say("Version {n} of {file} is approved.", n=n, file=file)
     if record.get("rejected"):
-        return say("{id} is rejected.", id=shown)
-    return say("{id} is not approved any more.", id=shown)
+        return say("Version {n} of {file} is rejected.", n=n, file=file)
+    return say("Version {n} of {file} is not approved any more.", n=n, file=file)
 
 
 ASSET = "/api/assets/{address}"

@@ -187,14 +187,14 @@ def said(entry: Entry) -> str:
     if kind == "back":
         return say("brought an earlier save back")
     if kind == "version":
-        return say("published it as {version}", version=str(more.get("published") or ""))
+        return say("published it as version {n}", n=paths.version_said(str(more.get("published") or "")))
     if kind == "approved":
-        version = str(more.get("approved") or "").removeprefix("render-")
+        number = paths.version_said(str(more.get("approved") or ""))
         if more.get("rejected"):
-            return say("rejected {version}", version=version)
+            return say("rejected version {n}", n=number)
         if more.get("on") is False:
-            return say("took the approval of {version} back", version=version)
-        return say("approved {version}", version=version)
+            return say("took the approval of version {n} back", n=number)
+        return say("approved version {n}", n=number)
     if kind == "moved":
         return say(
             "moved it here from {place}", place=str(more.get("was") or "").partition(paths.SEPARATOR)[2]

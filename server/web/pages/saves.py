@@ -24,8 +24,8 @@ MOST = 200
 DELETED_MOST = 500
 KINDS = {  # glyph and what it is
     "checkpoint": ("done", key("Kept")),
-    "version": ("done", key("Published as {id}")),
-    "render": ("running", key("Rendered as {comment}")),
+    "version": ("done", key("Published as version {n}")),
+    "render": ("running", key("Rendered as version {n}")),
     "deleted": ("skipped", key("Deleted")),
     "backup": ("waiting", key("From the backup")),
 }
@@ -64,7 +64,7 @@ def row(shell: Shell, save: Save, api: str) -> dict[str, Any]:
         "id": save.id,
         "when": when,
         "glyph": glyph,
-        "word": say(word, id=save.id, comment=known(save.comment)),
+        "word": say(word, n=paths.version_said(save.comment if rendered else save.id)),
         "who": shell.titles().get(save.who, save.who),
         "comment": "" if rendered else known(comment),
         "size": words.size(save.size),
