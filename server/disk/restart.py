@@ -68,7 +68,9 @@ def start(scanner: Scanner, path: Path) -> Found:
             log.info("share %s: as the last run left it but for %d folders, %.2f s", name, doubtful, took)
             return found
         scanner.index.drop_folder(name + SEPARATOR)
-    return scanner.scan()
+    found = scanner.scan()
+    found.new.clear()  # nobody knows since when
+    return found
 
 
 def keep(scanner: Scanner, path: Path, watched: list[str], unsure: Set[str]) -> int:
@@ -112,10 +114,32 @@ def _start(scanner: Scanner, snapshot: Snapshot) -> tuple[Found, int]:
         if not index.has_folder(prefix):
             unsure.add(prefix)
         insides = [folder.removeprefix(prefix) for folder in unsure]
-        return scanner.look_again(insides, [folder[0] for folder in trusted]), len(unsure)
+        found = scanner.look_again(insides, [folder[0] for folder in trusted])
+        _compare(scanner, [folder for part in parts for folder in part if folder[0] in unsure], found)
+        return found, len(unsure)
     finally:
         if collecting:
             gc.enable()
+
+
+def _compare(scanner: Scanner, before: list[Folder], found: Found) -> None:
+    """Tells files that came and went since the snapshot from those that were there, of these folders. Of
+    records that changed since nothing is told: who knows which file they were of then?"""
+    known: set[str] = set()
+    for _, _, _, entries in before:
+        for was in entries.values():
+            now = scanner.index.get(was.address)
+            if was.stat is None:
+                continue
+            if now is not None and now.stat is not None and now.stat.inode == was.stat.inode:
+                known.add(was.address)
+            elif was.facts is not None and was.facts.uuid and now is not None and now.etag == was.etag:
+                if now.stat is None:
+                    found.lost.append(was)
+                else:
+                    found.changed.append(was)
+                    known.add(was.address)
+    found.new = [address for address in found.new if address not in known]
 
 
 class _Comparison:

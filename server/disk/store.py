@@ -541,7 +541,7 @@ class Store:
             self.locks(name).prune()
         began = time.perf_counter()
         try:
-            changes = restart.start(scanner, self._snapshot(name)).changes()
+            changes = self._told(restart.start(scanner, self._snapshot(name)))
         except Exception as error:
             # What is wrong in one place of a share must not keep all shares from being served.
             if self.watcher is None:

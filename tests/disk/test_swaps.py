@@ -50,7 +50,7 @@ class Stage:
     skew: list[float]
     plan: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
     moments: int = 0
-    also: Callable[[], None] | None = None  # what others do at every moment
+    looked_at: Sequence[Path] = ()  # by others, at every moment
     takes_in: bool = False  # whether what is new gets a record, as soon as somebody hears of it
 
     def moment(self) -> None:
@@ -58,8 +58,8 @@ class Stage:
         self.moments += 1
         while self.plan and self.plan[0][0] <= self.moments:
             self.plan.pop(0)[1]()
-        if self.also is not None:
-            self.also()
+        for path in self.looked_at:
+            self.store.refresh(self.store.share("data").address(path))
 
     def round(self) -> None:
         assert self.watcher.hearing.wait_for_all(self.watcher._clock() + 30)
@@ -212,7 +212,7 @@ def played(at: Stage, home: Path, acts: Sequence[Act], when: Sequence[int]) -> d
     at.moments = 0
     at.plan = [(n, lambda act=act: act(home)) for n, act in zip(when, acts, strict=True)]  # type: ignore[misc]
     at.rest()
-    at.also = None
+    at.looked_at = ()
     return seen(at, home)
 
 
@@ -232,9 +232,49 @@ def test_at_every_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: 
             home = at.root / "p" / "-".join(map(str, when))
             scene(at, home, *play.names)
             if others == "looking":
-                places = {*play.names, *play.expect, "x.blend"}
-                addresses = [at.store.share("data").address(home / place) for place in places]
-                at.also = lambda addresses=addresses: [at.store.refresh(a) for a in addresses] and None  # type: ignore[misc]
+                at.looked_at = [home / place for place in {*play.names, *play.expect, "x.blend"}]
             if (found := played(at, home, play.acts, when)) != play.expect:
                 wrong[when] = found
     assert not wrong, f"{len(wrong)} wrong, the first: {list(wrong.items())[:3]}"
+
+
+@pytest.mark.parametrize("policy", ["mfs", "epmfs"])
+def test_on_a_pool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: Callable[[str], Any], policy: str
+) -> None:
+    """Through the mount, as Samba does it; while a page looks, too."""
+    with stage(pool(policy).root, tmp_path / "config", monkeypatch) as at:
+        for n, when in enumerate([(0, 0, 0), (0, 4, 4), (0, 5, 5), (0, 9, 12), (0, 7, 7), (0, 7, 12)]):
+            home = at.root / "p" / str(n)
+            scene(at, home, "a.blend", "z.blend")
+            at.looked_at = [home / name for name in ("a.blend", "x.blend", "z.blend")] if n % 2 else []
+            assert played(at, home, swap("a.blend", "z.blend"), when) == TWO, when
+
+
+@pytest.mark.parametrize("name", ["swap", "ring"])
+def test_while_the_server_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    play = PLAYS[name]
+    root, config = tmp_path / "share", tmp_path / "config"
+    home = root / "p"
+    with stage(root, config, monkeypatch) as at:
+        scene(at, home, *play.names)
+    for act in play.acts:
+        act(home)
+    with stage(root, config, monkeypatch) as at:
+        at.rest()
+        assert seen(at, home) == play.expect
+
+
+def test_what_was_known_before_a_crash_takes_no_record_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, config = tmp_path / "share", tmp_path / "config"
+    home = root / "p"
+    with stage(root, config, monkeypatch) as at:
+        scene(at, home, "a.blend", "z.blend")
+        at.store.keep_index()
+        assert played(at, home, swap("a.blend", "z.blend"), (0, 0, 0)) == TWO
+        monkeypatch.setattr(at.store, "keep_index", lambda: None)
+    with stage(root, config, monkeypatch) as at:
+        at.rest()
+        assert seen(at, home) == TWO

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from server.disk import carry, deletions, paths
 from server.disk.carry import CROFT
 from server.disk.errors import CroftError
-from server.disk.paths import Share
 from server.disk.records import Entry, Stat
 from server.disk.scan import Found
 
@@ -68,6 +67,7 @@ class Places:
         self._had: dict[str, list[_Held]] = {}  # names that lost their file a moment ago: those, in turn
         self._got: dict[str, float] = {}  # names that got another a moment ago
         self._went: set[str] = set()  # names that a rename left: the index may still show the file there
+        self._passed: set[str] = set()  # names among which some were only passed
         self._looks_at: deque[float] = deque(maxlen=4)  # when renames were looked for last
         self._tries = 0  # that came to nothing, in a row
         self.again_at: float | None = None  # when it is tried once more
@@ -112,6 +112,7 @@ class Places:
         if rows:
             done.add(self._change_places(rows))
             carried.update(rows.values())
+        done.add(self._put_away_passed())
         if self.again_at is None:
             self._tries = 0
         self._note(done, carried)  # Race: the next rename came while these records were carried.
@@ -228,10 +229,11 @@ class Places:
                 if moved.items() <= self._moved().items():
                     carry.rotate(share, {inside[old]: inside[new] for old, new in moved.items()}, store.disk)
                     self.forget(*everywhere)
+                    folders = {paths.folder_of(address) for address in everywhere}
+                    self._passed.update(name for name in self._got if paths.folder_of(name) in folders)
                     log.info("these changed places, and so did their records: %s", moved)
                 else:
                     self._try_again()
-            self._put_away_passed(share, {paths.folder_of(address) for address in everywhere}, done)
         except (CroftError, OSError) as error:
             log.warning("the records of %s can't follow them: %s", moved, error)
             self._try_again()
@@ -241,23 +243,31 @@ class Places:
 
     def _try_again(self) -> None:
         """A lock is busy, a disk full, or the next rename was faster; its own events may bring it sooner."""
-        if self._tries < len(AGAIN_S):
+        if self.again_at is None and self._tries < len(AGAIN_S):
             self.again_at = self._clock() + AGAIN_S[self._tries]
             self._tries += 1
 
-    def _put_away_passed(self, share: Share, folders: set[str], done: Found) -> None:
-        """A name that a file only passed through, and for which a record was made in that moment."""
-        for address in list(self._got):
-            entry = self._store.index.get(address)
-            if entry is None or paths.folder_of(address) not in folders:
-                continue
+    def _put_away_passed(self) -> Found:
+        """Names that a file only passed through, and for which a record was made in that moment."""
+        done = Found()
+        for address in list(self._passed):
             done.add(self._store.scanner(address).refresh(address))
             entry = self._store.index.get(address)
             if entry is None or entry.stat is not None or entry.jobs or not self._is_unclaimed(entry):
+                self._passed.discard(address)
                 continue
-            inside = paths.parse(address)[1]
-            with self._store.locks(share.name).hold(paths.lock_key(inside)):
-                if not is_there(share.path(inside)):
+            try:
+                share = self._store.check_writable(address)
+                inside = paths.parse(address)[1]
+                with self._store.locks(share.name).hold(paths.lock_key(inside)):
+                    if is_there(share.path(inside)):
+                        self._try_again()  # a pool's mount shows for some time what went from a disk
+                        continue
                     deletions.put_away(share, inside, CROFT, self._store.disk)
-            self.forget(address)
+            except (CroftError, OSError) as error:
+                log.warning("the record of %s, which is gone, can't be put away: %s", address, error)
+                self._try_again()
+                continue
+            self._passed.discard(address)
             done.add(self._store.scanner(address).refresh(address))
+        return done
