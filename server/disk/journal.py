@@ -127,6 +127,11 @@ class Journal:
         self._unsynced = None
         self._failed = self._foreign = False
 
+    @property
+    def durable(self) -> bool:
+        """Is nothing left for `sync` to do?"""
+        return self._unsynced is None
+
     def vouch(self) -> None:
         """Have the next `sync` flush what others appended, too: before we say that it is there to stay."""
         if self._foreign and self._unsynced is None:

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +274,110 @@ def test_a_repeated_done_is_accepted_only_once_it_is_flushed(world: World, falle
     world.clock.now += 5
     assert until(lambda: farm.keeper.tick() or node.say(done)) == [{"id": "accepted", "uuid": done["uuid"]}]
     assert farm.view(job_id)["counts"]["done"] == 1
+
+
+class Telling(Os):
+    """A disk that keeps what was asked of it, in order: the call, and the job or version it was about."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.bad = ""  # where flushes fail
+        self.slow: Callable[[str], object] = str  # done at each flush
+
+    def _flush(self, call: str, fd: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        name = path.parent.name if path.name == "journal.jsonl" else path.name
+        self.asked.append((call, name))
+        if self.bad and name == self.bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self.slow(call)
+
+    def fdatasync(self, fd: int) -> None:
+        self._flush("fdatasync", fd)
+        super().fdatasync(fd)
+
+    def fsync(self, fd: int) -> None:
+        self._flush("fsync", fd)
+        super().fsync(fd)
+
+    def replace(self, source: str | Path, target: str | Path) -> None:
+        self.asked.append(("replace", Path(target).parent.name))
+        super().replace(source, target)
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        self.asked.append(("write", Path(os.readlink(f"/proc/self/fd/{fd}")).parent.name))
+        return super().write(fd, data)
+
+
+def several(world: World, farm: Farm, count: int) -> tuple[Node, list[str], list[dict[str, Any]]]:
+    """A node with a frame of each of so many jobs in its hands."""
+    node = Node(farm, "n1", world.root)
+    jobs = [farm.submit("anna", {"file": SCENE, "frames": "1-3"}).id for _ in range(count)]
+    for _ in jobs:  # the first frames, which come before all others
+        node.deliver(node.one())
+    farm.keeper.tick()  # their versions are begun
+    tasks = {task["job"]: task for task in node.ask(2 * count)}
+    assert sorted(tasks) == sorted(jobs)
+    return node, jobs, [node.render(task) for task in tasks.values()]
+
+
+def test_jobs_of_one_commit_wait_for_their_disk_together(world: World) -> None:
+    disk = Telling()
+    farm = world.open(disk=disk)
+    node, jobs, told = several(world, farm, 3)
+    disk.asked.clear()
+    assert [answer["id"] for answer in node.say(*told)] == ["accepted"] * 3
+    asked = list(disk.asked[: 4 * 3])
+    # First all frames have their names, then their folders are flushed, then the lines written and flushed
+    assert [call for call, _ in asked] == [
+        c for c in ("replace", "fsync", "write", "fdatasync") for _ in jobs
+    ]
+    for at, names in ((0, "versions"), (3, "versions"), (6, "jobs"), (9, "jobs")):
+        folders = {farm.view(job_id)["folder"].rpartition("/")[2] for job_id in jobs}
+        assert {name for _, name in asked[at : at + 3]} == (folders if names == "versions" else set(jobs))
+
+
+@pytest.mark.parametrize("where", ["version", "journal"])
+def test_a_job_that_cannot_be_flushed_keeps_nobody_from_an_answer(world: World, where: str) -> None:
+    # Given three jobs that one node has frames of, one of which lies where the disk fails
+    disk = Telling()
+    farm = world.open(disk=disk)
+    node, jobs, told = several(world, farm, 3)
+    bad = next(done for done in told if done["uuid"].startswith(jobs[1]))
+    folder = str(farm.view(jobs[1])["folder"])
+    disk.bad = folder.rpartition("/")[2] if where == "version" else jobs[1]
+    # When it says all in one message, the others are accepted
+    answers = node.say(*told)
+    assert [a["id"] for a in answers] == ["accepted"] * 2
+    assert bad["uuid"] not in {a["uuid"] for a in answers}
+    # Then the third is, once its disk is well again
+    disk.bad = ""
+    world.clock.now += 5
+    answer = until(lambda: farm.keeper.tick() or node.say(bad))
+    assert answer == [{"id": "accepted", "uuid": bad["uuid"]}]
+    assert [farm.view(job_id)["counts"]["done"] for job_id in jobs] == [2, 2, 2]
+    assert farm.disagreements(jobs[1]) == []
+
+
+def test_a_slow_disk_is_asked_for_many_flushes_at_once(world: World) -> None:
+    disk = Telling()
+    farm = world.open(disk=disk)
+    node, _, told = several(world, farm, 3)
+    known: set[str] = set()
+    both = threading.Barrier(2, timeout=20)
+
+    def slow(call: str) -> None:
+        if call in known:
+            both.wait()  # the other two come in together, or never
+        else:
+            known.add(call)
+            world.clock.now += 1.0  # the first tells that the disk is slow
+
+    disk.slow = slow
+    try:
+        assert [answer["id"] for answer in node.say(*told)] == ["accepted"] * 3
+    finally:
+        disk.slow = str
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "replace", "fdatasync"])

@@ -2,8 +2,9 @@
 
 Requests from many nodes wait in a queue; the committer takes all of them at once, takes each touched
 job's lock once, catches up with what other servers wrote, decides, appends all lines in one write,
-flushes, and only then answers. So an old disk's slow flush is shared by everybody who waits for it, and
-an `accepted` survives a power cut. A job whose disk or lock fails is let be; the others go on.
+flushes, and only then answers. So an old disk's slow flush is shared by everybody who waits for it, jobs
+wait for theirs together, and an `accepted` survives a power cut. A job whose disk or lock fails is let
+be; the others go on.
 
     live       a job in memory
     dressing   what its tasks ask of a node, and tell it
@@ -20,8 +21,9 @@ import queue
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,12 +41,16 @@ from server.farm.scheduler import Choice
 log = logging.getLogger("croft.farm")
 
 Key = tuple[str, int]  # job, stage
+Flush = Callable[[], None]
+Waits = Generator[Flush, None, None]
+"""A job's turn: it yields what it waits for, and is thrown what that raised."""
 
-LOCK_S = 2.0  # a job's lock is waited for so long, then the job rests
+LOCK_S = 2.0  # the locks of a commit's jobs are waited for so long, then a job rests
 ANSWER_S = 30.0  # a request is given up after so long
 OFFERS_S = 5.0  # a request for tasks is offered one job after the other for so long, until it has enough
 MEET_S = 2.0  # how often it is counted what the nodes can do
-PARALLEL_TURNS = 8  # jobs of one commit that wait for their disks at the same time
+FLUSHES = 8  # flushes that a slow disk is asked for at the same time
+SLOW_FLUSH_S = 0.005  # a disk is slow where one takes longer
 ENDING = ("done", "failed", "release")  # what nodes say of claims that are over
 OPEN_JOURNALS = 128  # journals kept open between commits
 
@@ -80,6 +86,9 @@ class Bundle:
         self._gate.release()
 
 
+Given = tuple[Bundle, list[bytes]]  # who asked, the tasks
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """Tasks of one stage of one job that a node is about to be given."""
@@ -105,11 +114,10 @@ class Committer:
         self._random = rng or random.Random()
         self._queue: queue.SimpleQueue[Bundle | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="farm-committer", daemon=True)
-        self._pool = ThreadPoolExecutor(PARALLEL_TURNS, thread_name_prefix="farm-turn")
+        self._pool = ThreadPoolExecutor(FLUSHES, thread_name_prefix="farm-flush")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="farm-read")
         self._closed = False
         self._open: dict[str, Live] = {}  # jobs whose journal is open, the longest unused first
-        self._guard = threading.Lock()
         self._writable: set[str] = set()  # shares that this round has seen there
         self._began = 0.0  # monotonic: of the commit under way
         self._met = -MEET_S  # monotonic: when the nodes were counted
@@ -198,14 +206,12 @@ class Committer:
             offers = self._offer(hungry, bundles if asked else [])
             if not asked and not offers:
                 break
-            touched = {*asked, *offers}
-            turns = [(job_id, asked.get(job_id, []), offers.get(job_id, [])) for job_id in touched]
-            # Each job's lock, journal and flush are its own: they wait for the disk together.
-            parts = [turns[at::PARALLEL_TURNS] for at in range(min(PARALLEL_TURNS, len(turns)))]
-            if len(parts) == 1:
-                self._turn(*turns[0])
-            else:
-                list(self._pool.map(self._turns, parts))
+            until = self._monotonic() + LOCK_S
+            self._together(
+                # Always in the same order, so that two servers never wait for each other in a circle.
+                self._turn(job_id, asked.get(job_id, []), offers.get(job_id, []), until)
+                for job_id in sorted({*asked, *offers})
+            )
             self.board.line.settle(self._monotonic())
             self.board.following.settle()
             self._writable.clear()
@@ -296,12 +302,35 @@ class Committer:
         present = [n.means for n in self.board.nodes.present() if n.may_work(now, heartbeat_s)]
         self.board.line.meet(Counter(present))
 
-    def _turns(self, turns: list[tuple[str, list[Op], list[Offer]]]) -> None:
-        for turn in turns:
-            self._turn(*turn)
+    def _together(self, turns: Iterable[Waits]) -> None:
+        """Have turns go on, each to where it must wait for its disk; they wait there together."""
+        going: list[tuple[Waits, Exception | None]] = [(turn, None) for turn in turns]
+        try:
+            while going:
+                waiting: list[tuple[Waits, Flush]] = []
+                for turn, error in going:
+                    with suppress(StopIteration):
+                        waiting.append((turn, turn.throw(error) if error is not None else next(turn)))
+                errors = self._flush_all([flush for _, flush in waiting])
+                going = [(turn, error) for (turn, _), error in zip(waiting, errors, strict=True)]
+        finally:
+            for turn, _ in going:
+                turn.close()
 
-    def _turn(self, job_id: str, ops: list[Op], offers: list[Offer]) -> None:
-        """One job's part of a commit."""
+    def _flush_all(self, flushes: list[Flush]) -> list[Exception | None]:
+        """Do each; what it raised. One flush often brings to the disk what the next would: a quick disk is
+        asked one thing after the other, a slow one everything at the same time."""
+        errors: list[Exception | None] = []
+        for flush in flushes:
+            began = self._monotonic()
+            errors.append(_tried(flush))
+            if self._monotonic() - began > SLOW_FLUSH_S:
+                return errors + list(self._pool.map(_tried, flushes[len(errors) :]))
+        return errors
+
+    def _turn(self, job_id: str, ops: list[Op], offers: list[Offer], until: float) -> Waits:
+        """One job's part of a commit: decide, write, flush, or take all of it back. Its lock is waited for
+        until then. Only once it has ended its answers are durable."""
         try:
             live = self.board.find(job_id)
         except Exception as error:
@@ -315,34 +344,44 @@ class Committer:
                 _unknown(op)
             return
         with live.lock:
-            self._settle(live, ops, offers)
-
-    def _settle(self, live: Live, ops: list[Op], offers: list[Offer]) -> None:
-        """Decide, write, flush, or take all of it back."""
-        try:
-            given = self._locked_turn(live, ops, offers)
-        except Exception as error:
-            if not isinstance(error, (CroftError, OSError)):
+            try:
+                given = yield from self._locked_turn(live, ops, offers, until)
+            except Exception as error:
+                self._take_back(live, ops, error)
+                return
+            try:
+                if not live.place.durable:
+                    yield live.place.sync
+            except (CroftError, OSError) as error:
                 self.faults += 1
-                log.exception("job %s failed", live.job.id)
-            elif not isinstance(error, (Busy, ShareAway, Gone)):
-                self.faults += 1
-                log.warning("job %s can't be written now: %s", live.job.id, error)
-            if not isinstance(error, Gone):
+                log.warning("job %s can't be flushed: %s", live.job.id, error)
                 live.place.forget()
-            self.board.rest(live)
-            _fail(ops, error)
-            return
-        self._flush(live, ops, given)
+                self.board.rest(live)
+                _fail(ops, error)
+                return
+            for bundle, tasks in given:
+                bundle.answers += tasks
+
+    def _take_back(self, live: Live, ops: list[Op], error: Exception) -> None:
+        if not isinstance(error, (CroftError, OSError)):
+            self.faults += 1
+            log.error("job %s failed", live.job.id, exc_info=error)
+        elif not isinstance(error, (Busy, ShareAway, Gone)):
+            self.faults += 1
+            log.warning("job %s can't be written now: %s", live.job.id, error)
+        if not isinstance(error, Gone):
+            live.place.forget()
+        self.board.rest(live)
+        _fail(ops, error)
 
     def _locked_turn(
-        self, live: Live, ops: list[Op], offers: list[Offer]
-    ) -> list[tuple[Bundle, list[bytes]]]:
+        self, live: Live, ops: list[Op], offers: list[Offer], until: float
+    ) -> Generator[Flush, None, list[Given]]:
         board, job = self.board, live.job
         if job.share not in self._writable:
             board.store.check_writable(job.address, take_in=False)
             self._writable.add(job.share)
-        with board.store.locks(job.share).hold(job.id, LOCK_S) as held:
+        with board.store.locks(job.share).hold(job.id, until - self._monotonic()) as held:
             wall = self._wall()
             at = _stamp(wall)
             now = self._monotonic()
@@ -359,7 +398,7 @@ class Committer:
             close_approved(turn)
             for op in ops:
                 handle(turn, op)
-            given: list[tuple[Bundle, list[bytes]]] = []
+            given: list[Given] = []
             contested = bool(offers) and board.contested(job)
             if offers and not contested and self._ready(turn):
                 for offer in offers:
@@ -367,14 +406,13 @@ class Committer:
                     if tasks:
                         given.append((offer.bundle, tasks))
             settle(turn)
-            if turn.moved:
-                live.place.sync_outputs()
+            if live.place.renamed:  # before the journal says what lies there
+                yield live.place.sync_folders
             if turn.events:
                 held.check()
                 live.place.append(turn.events)
-                with self._guard:
-                    self._open.pop(job.id, None)
-                    self._open[job.id] = live
+                self._open.pop(job.id, None)
+                self._open[job.id] = live
             else:
                 live.place.glimpse()  # still under the lock: what another server appends next is news
         board.frames.extend(turn.frames)
@@ -436,24 +474,18 @@ class Committer:
             turn.change(states.PAUSED, why=why)
         return why == ""
 
-    def _flush(self, live: Live, ops: list[Op], given: list[tuple[Bundle, list[bytes]]]) -> None:
-        """Make a turn durable; only then its answers are handed out."""
-        try:
-            live.place.sync()
-        except (CroftError, OSError) as error:
-            self.faults += 1
-            log.warning("job %s can't be flushed: %s", live.job.id, error)
-            live.place.forget()
-            self.board.rest(live)
-            _fail(ops, error)
-            return
-        for bundle, tasks in given:
-            bundle.answers += tasks
-
     def _close_some(self) -> None:
         while len(self._open) > OPEN_JOURNALS:
             job_id = next(iter(self._open))
             self._open.pop(job_id).place.close()
+
+
+def _tried(flush: Flush) -> Exception | None:
+    try:
+        flush()
+    except Exception as error:
+        return error
+    return None
 
 
 def _fail(ops: list[Op], error: Exception) -> None:

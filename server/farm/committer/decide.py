@@ -174,7 +174,6 @@ def _done(turn: Turn, op: Op) -> None:
         return
     kept: list[dict[str, Any]] = []
     if place.outputs is not None and isinstance(outputs, list):
-        turn.moved = True
         try:
             place.take_outputs(outputs)
         except NotFound as error:
@@ -184,8 +183,6 @@ def _done(turn: Turn, op: Op) -> None:
             op.answer = refused(op.attempt, error.message)
             return
         kept = [_kept(output) for output in outputs]
-        if any(output.get("kind") == "video" for output in outputs):
-            place.sync_video()
     elif place.outputs is None:
         kept = [_kept(output) for output in place.own_outputs(op.attempt, outputs)]
     turn.frames += [paths.join(made.folder(job), o["path"]) for o in kept if "kind" not in o]
@@ -273,7 +270,6 @@ def _part(turn: Turn, op: Op) -> None:
         place.take_outputs(outputs)
     except NotFound:
         return  # Race: someone took a file away since it was checked; the end tells of it.
-    turn.moved = True
     kept = [_kept(output) for output in outputs]
     folder = paths.join(job.home, str(job.record["folder"]))
     turn.frames += [paths.join(folder, output["path"]) for output in kept if "kind" not in output]

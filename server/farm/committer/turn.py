@@ -55,7 +55,7 @@ class Turn:
 
     __slots__ = (
         *("at", "board", "events", "frames", "issued", "job", "lease_s"),
-        *("live", "logs", "moved", "now", "random"),
+        *("live", "logs", "now", "random"),
     )
 
     def __init__(
@@ -72,7 +72,6 @@ class Turn:
         self.events: list[Event] = []
         self.logs: list[Said] = []  # of attempts that are over
         self.frames: list[str] = []  # addresses of frames that lie under their names now
-        self.moved = False  # outputs were renamed: their folder must be flushed
 
     def add(self, event: Event) -> None:
         """Have an event happen: in memory now, in the journal at the end of the turn."""

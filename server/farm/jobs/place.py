@@ -70,6 +70,7 @@ class Place:
         self._journal = Journal(self.folder / JOURNAL, disk, local=local)
         self.logs = Logs(self.folder / LOGS, self.folder, disk)
         self._moved: set[str] = set()  # temporary names of outputs renamed since the journal was written
+        self.renamed: set[Path] = set()  # folders in which something was, and that weren't flushed since
         self.offset = 0
         self._stale = False
         self.bad = 0
@@ -186,6 +187,11 @@ class Place:
         """Make what was appended last."""
         self._journal.sync()
 
+    @property
+    def durable(self) -> bool:
+        """Is nothing left for `sync` to do?"""
+        return self._journal.durable
+
     def vouch(self) -> None:
         """Somebody is about to hear that an event is durable that we may only have read."""
         self._journal.vouch()
@@ -242,9 +248,12 @@ class Place:
         folder = self.outputs
         if folder is None:
             return
+        self.renamed.add(folder)
         for output in outputs:
             target = self.target(folder, output)
-            if output.get("kind") == "preview":
+            if output.get("kind") == "video":
+                self.renamed.add(folder.parent)
+            elif output.get("kind") == "preview":
                 files.make_folders(Path(target).parent, folder, disk=self._disk)
             try:
                 self._disk.replace(f"{folder}/{output['temp']}", target)
@@ -288,15 +297,10 @@ class Place:
             return f"{folder}/.{self.job.id}.part.{name}"
         return f"{folder}/{name}"
 
-    def sync_outputs(self) -> None:
-        """Make the renames last."""
-        if self.outputs is not None:
-            files.sync_folder(self.outputs, self._disk)
-
-    def sync_video(self) -> None:
-        """The same of a video, which lies beside the version's folder."""
-        if self.outputs is not None:
-            files.sync_folder(self.outputs.parent, self._disk)
+    def sync_folders(self) -> None:
+        """Make the renames last. What a failure here undoes is asked again, and renamed again."""
+        while self.renamed:
+            files.sync_folder(self.renamed.pop(), self._disk)
 
     def drop_outputs(self, attempt: str, outputs: object) -> None:
         """Delete what a refused attempt wrote, under its own temporary names alone."""
@@ -370,6 +374,7 @@ class Place:
         beside, kept = self.snapshot, self.kept_snapshot
         if beside is not None and kept is not None:
             _move(beside, kept, self._disk)
+            self.renamed.add(kept.parent)
             snapshots.drop_caches(beside, self._disk)
 
     def bring_snapshot(self) -> str:
@@ -381,6 +386,7 @@ class Place:
             if not kept.exists():
                 return say("its snapshot is gone: submit the scene again")
             _move(kept, beside, self._disk)
+            self.renamed.add(beside.parent)
         if not snapshots.has_caches(beside, self.job.record.get("caches")):
             return snapshots.LOST_CACHE
         return ""
@@ -448,8 +454,8 @@ def _move(source: Path, target: Path, disk: files.Os) -> None:
             files.fail(error, target)
         data = _Copy(source)
         data.into(target, disk)
+        files.sync_folder(target.parent, disk)
         disk.unlink(source)
-    files.sync_folder(target.parent, disk)
 
 
 class _Copy:
