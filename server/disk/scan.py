@@ -343,7 +343,10 @@ class Scanner:
         if noted or any(name.startswith("history.") or conflicts.is_copy(name) for name in names):
             found.companions.add(join(folder, file))
         entry = self.index.get(join(folder, file))
-        if len(rest) > 1 or noted or "jobs" in names or entry is None or entry.stat is None:
+        # What lies in a job's folder says nothing of its file.
+        in_job = len(rest) == 3 and rest[1] == "jobs" and entry is not None and rest[2] in entry.jobs
+        outside = len(rest) > 1 and not in_job
+        if outside or noted or "jobs" in names or entry is None or entry.stat is None:
             self._refresh_files(inside, {file: 0}, found)
         if len(rest) == 1 and "file.json" in names:
             found.addresses.add(join(folder, file))

@@ -137,7 +137,6 @@ class Ends:
                 versions.update(store, job.address, job.record["version"], told)
         place.write_result({**summary, "changed": live.changed}, length, digest)
         self._board.tell("job", job.id)
-        store.refresh(job.address)
 
     def _changed_files(self, live: Live) -> list[str]:
         """Which of the files that it is rendered from changed since it was submitted, whenever that was."""

@@ -164,7 +164,8 @@ class Keeper:
             except KeyError:
                 break  # Race: somebody who asks for a job looks at the same time.
         self._places.update(self._each(due, self._follow))
-        self._look([live for job_id in due if (live := self.board.live.get(job_id)) is not None])
+        known = [live for job_id in due if (live := self.board.live.get(job_id)) is not None]
+        self._look([live for live in known if live.place.stirred()])  # else it was ourselves
 
     def _follow(self, job_id: str) -> None:
         board = self.board
