@@ -198,6 +198,9 @@ def test_a_jobs_limit_and_its_reason(farm: Farm, node: Node, submit: Submit) -> 
     assert said == ["it is being rendered on 1 computer", "it may have 2 frames out at once, and has them"]
     Node(farm, "n2", node.root).say()
     assert [row["text"] for row in farm.why(job)["nodes"]] == ["renders it: frame 1, 2", "could do it"]
+    assert farm.why_node("n2")["sentence"] == (
+        "nothing that waits may begin now (sh010: it may have 2 frames out at once, and has them)"
+    )
     farm.set_plan(job, {"nodes_most": 4}, "anna")
     assert len(node.ask(5)) == 2
     farm.set_plan(job, {"nodes_most": 0}, "anna")

@@ -70,6 +70,18 @@ def test_a_frame_left_out_and_that_undone(house: House) -> None:
     assert student.post(f"/api/jobs/{ident}/skip", {"tasks": [7]}).status == 404
 
 
+def test_what_waits_for_another_render_can_go_on_from_its_page(house: House) -> None:
+    student = house.browser("student")
+    scene = house.scene()
+    first = submit(student, scene, start_after="2030-01-01T00:00:00Z").data["id"]
+    ident = submit(student, scene, after=[{"job": first}]).data["id"]
+    page = student.get(f"/p/demo/job/{ident}").body.decode()
+    assert f"PATCH /api/jobs/{ident} {{&#34;after&#34;: []}}" in page
+    assert student.patch(f"/api/jobs/{ident}", {"after": []}).status == 200
+    assert "after&#34;" not in student.get(f"/p/demo/job/{ident}").body.decode()
+    assert "Begin now" in student.get(f"/p/demo/job/{first}").body.decode()
+
+
 def test_computers_are_forgiven(house: House) -> None:
     student, boss = house.browser("student"), house.browser("supervisor")
     node, other = Node(house), Node(house, "n2")

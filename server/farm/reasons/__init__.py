@@ -308,11 +308,23 @@ class Reasons:
             return say("it renders {work}", work=self._busy_with(node))
         waiting = [need for need, _ in board.line.waiting()]
         if not waiting:
-            return say("no work waits")
+            return self._held_back() or say("no work waits")
         cannot = [why for need in dict.fromkeys(waiting) if (why := misfit(need, node.means))]
         if len(cannot) == len(set(waiting)):
             return say("it can do nothing of what waits: {why}", why=cannot[0])
         return say("it will be given work in a moment")
+
+    def _held_back(self) -> str:
+        """Why nothing is given out although work waits; "" where none does."""
+        for live in list(self._board.live.values())[:MOST_NEEDS]:
+            if live.job.state in states.OPEN and live.job.counts["waiting"]:
+                for kind, why in self._all(live):
+                    if kind != "line":
+                        render = live.record.get("name") or live.id
+                        return say(
+                            "nothing that waits may begin now ({render}: {why})", render=render, why=why
+                        )
+        return ""
 
     def _choices(self, node: Node) -> list[dict[str, Any]]:
         found = []

@@ -13,7 +13,7 @@ from server.disk.speech import say as say_later
 from server.web import requests
 from server.web.languages import count, say
 from server.web.pages import elsewhere, notes, sheets
-from server.web.pages.cards import View, cards, failures, priorities, scene_of
+from server.web.pages.cards import OPEN, View, cards, failures, priorities, scene_of
 from server.web.pages.film import film
 from server.web.pages.shell import Shell
 from server.web.requests import Call
@@ -25,6 +25,10 @@ LISTS = (
     ("failed", say_later("Failed ‹frames›")),
     ("claimed", say_later("Rendering ‹frames›")),
     ("waiting", say_later("Waiting")),
+)
+ONWARD = (
+    ("after", '{"after": []}', say_later("Don’t wait for the other render")),
+    ("start", '{"start_after": null}', say_later("Begin now")),
 )
 
 
@@ -54,6 +58,7 @@ def page(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPRespon
         project=project,
         job=job,
         why=why(shell, call, view),
+        onward=onward(shell, view) if job["may"] else [],
         priorities=priorities(shell, project),
         film=shown,
         talk=talk,
@@ -92,6 +97,14 @@ def why(shell: Shell, call: Call, view: View) -> dict[str, Any] | None:
         "nodes": nodes[:WHY_NODES],
         "more": count("and {n} more computer", "and {n} more computers", left) if left > 0 else "",
     }
+
+
+def onward(shell: Shell, view: View) -> list[tuple[str, str]]:
+    """What has a render begin that waits for another or for its time: the change, and its words."""
+    if view["state"] not in OPEN or not (view.get("after") or view.get("start_after")):
+        return []
+    kinds = {one["kind"] for one in shell.services.farm.why(str(view["id"])).get("reasons") or ()}
+    return [(body, word) for kind, body, word in ONWARD if kind in kinds]
 
 
 def lists(view: View, listed: str) -> list[tuple[str, str, bool]]:

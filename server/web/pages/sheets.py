@@ -40,8 +40,8 @@ PEOPLES_WORDS |= {
     "the farm is": "all computers are",
 }
 REASONS = {  # of the wire, said to people
-    "renderer error": say_later("Blender ended with an error"),
-    "crash": say_later("Blender crashed"),
+    "renderer error": say_later("the render program ended with an error"),
+    "crash": say_later("the render program crashed"),
     "out of memory": say_later("the computer’s memory was full"),
     "time-out": say_later("it took longer than it may"),
     "missing file": say_later("a file is missing"),
