@@ -10,7 +10,9 @@ import orjson
 import pytest
 from farm_kit import SCENE, Node, World, events_of, here_for_long, until
 
+from server.farm import statistics
 from server.farm.farm import Farm
+from server.farm.statistics import tables
 
 Submit = Callable[..., str]
 
@@ -509,3 +511,17 @@ def test_an_rfam_node_that_fails_is_kept_away_too(world: World, farm: Farm, subm
     done = {"id": "done", "uuid": task["uuid"], "frame": 1, "time": 3, "outputs": []}
     assert new.answer_to(done)["id"] == "accepted"
     assert farm.view(job_id)["state"] == "done"
+
+
+def test_what_failed_attempts_took_stands_on_the_job_while_it_runs_and_after(world: World) -> None:
+    now = [1_795_000_000.0]
+    farm = world.open(wall=lambda: now[0])
+    node = Node(farm, "n1", world.root)
+    job_id = farm.submit("anna", {"file": SCENE, "frames": "1"}).id
+    task = node.one()
+    now[0] += 4
+    node.fail(task)
+    until(lambda: farm.view(job_id)["failed_attempts"] == 1)
+    assert farm.view(job_id)["seconds_for_nothing"] == 4.0
+    # The same of its sum, once it has ended
+    assert tables.seconds_for_nothing(statistics.summary(farm.board.live[job_id].job)) == 4.0

@@ -121,6 +121,11 @@ def test_a_card_says_what_people_ask() -> None:
     assert card["asset_page"] == "/p/demo/asset/shots/sh010.blend"
 
 
+def test_a_sentence_that_begins_with_a_file_keeps_its_name() -> None:
+    changes = [{"sentence": "wood.png was changed while this is rendered: frame 1 had it as it was."}]
+    assert sheets.card(job(changes=changes), NOW, titles={}, may=True)["told"] == [changes[0]["sentence"]]
+
+
 def test_an_ended_card_says_how_long_it_took() -> None:
     counts = {"waiting": 0, "claimed": 0, "done": 23, "failed": 1, "skipped": 0}
     view = job(state="failed", counts=counts, ended="2026-03-04T13:07:02Z")
@@ -135,6 +140,7 @@ def test_sums_of_a_render() -> None:
             job(
                 state="done",
                 seconds=6.0,
+                seconds_for_nothing=2.5,
                 seconds_shortest=1.0,
                 seconds_longest=3.0,
                 counts={"done": 3, "failed": 1},
@@ -149,7 +155,8 @@ def test_sums_of_a_render() -> None:
     )
     assert found["A frame, on average"] == "2.0 s"
     assert (found["Fastest"], found["Slowest"]) == ("1.0 s", "3.0 s")
-    assert found["It cost"] == "6.0 s of a computer"
+    assert found["It cost"] == "8.5 s of a computer"
+    assert found["Of that for nothing"] == "2.5 s"
     assert found["From start to end"] == "5 min"
     assert found["Computers"] == "atom, berta"
     assert found["Tried again"] == "3 times"

@@ -18,7 +18,7 @@ from server.farm.jobs.record import pictures_of
 from server.farm.jobs.tasks import CLAIMED, DONE, LETTERS
 from server.farm.nodes import Node
 from server.farm.reasons import Reasons, trouble
-from server.farm.statistics import film
+from server.farm.statistics import film, tables
 
 RANGES = 200  # in one requeue
 FILMS, FILM_S = 200, 0.4  # how many are kept, and how old that of a long job may be
@@ -56,6 +56,7 @@ class Views:
             "estimated_end": ends["likely"] if ends else None,
             "ends": dict(ends) if ends else None,
             "attempts": job.usage.attempts,
+            "seconds_for_nothing": job.usage.nothing_milliseconds / 1000,
             "failed_attempts": job.usage.failed_attempts,
             "lost_attempts": job.usage.lost_attempts,
             "peak_memory_mb": round(job.usage.peak_memory_mb) or None,
@@ -87,6 +88,7 @@ class Views:
             "estimated_end": None,
             "ends": None,
             **{key: result.get(key) for key in kept + more},
+            "seconds_for_nothing": tables.seconds_for_nothing(result),
             **trouble.of_ended(result),
             "why": result.get("why") or inputs.sentence(result.get("changed") or []),
             "changed": result.get("changed") or [],

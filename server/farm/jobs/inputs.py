@@ -157,7 +157,9 @@ def told(change: Mapping[str, Any]) -> str:
             return say("{file} is gone after this was submitted, before its first frame was done.", file=name)
         return say("{file} was changed after this was submitted, before its first frame was done.", file=name)
     frames = (
-        say("frame {frame}", frame=before) if before.isdigit() else say("the frames {frames}", frames=before)
+        say("frame {frame}", frame=before)
+        if before.isdigit()
+        else say("the frames {frames}", frames=", ".join(before.split(",")))
     )
     earlier = frames if before else count("{n} frame", "{n} frames", done)
     if gone:

@@ -19,7 +19,7 @@ class Usage:
 
     __slots__ = (
         *("_last", "attempts", "by_hour", "by_node", "failed_attempts", "lost_attempts", "milliseconds"),
-        *("peak_memory_mb", "reasons", "waited_milliseconds"),
+        *("nothing_milliseconds", "peak_memory_mb", "reasons", "waited_milliseconds"),
     )
 
     def __init__(self) -> None:
@@ -27,6 +27,7 @@ class Usage:
         self.failed_attempts = 0
         self.lost_attempts = 0
         self.milliseconds = 0  # of done tasks that were asked for
+        self.nothing_milliseconds = 0  # of attempts that gave no frame, or whose frame is made again
         self.waited_milliseconds = 0  # that done tasks waited for their scene to be opened
         self.peak_memory_mb = 0.0
         self.by_node: dict[str, list[int]] = {}  # name -> done, milliseconds, failed, lost
@@ -55,6 +56,7 @@ class Usage:
         """A done task is to be done again: what it took was for nothing, in the hour in which it ended."""
         spent = self._of_hour(_hour_of(second), node)
         spent[4] += milliseconds
+        self.nothing_milliseconds += milliseconds
         spent[1 if asked else 5] -= milliseconds
         if asked:
             spent[0] -= 1
@@ -83,7 +85,9 @@ class Usage:
         second, hour = self.moment(str(at))
         spent = self._of_hour(hour, claim.node)
         seconds = second - self.moment(str(claim.at))[0]
-        spent[4] += round(seconds * 1000) if 0 < seconds < 1e7 else 0
+        milliseconds = round(seconds * 1000) if 0 < seconds < 1e7 else 0
+        spent[4] += milliseconds
+        self.nothing_milliseconds += milliseconds
         return spent
 
     def moment(self, at: str) -> tuple[float, str]:

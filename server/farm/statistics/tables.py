@@ -162,6 +162,11 @@ def _take_available(
                 row.available = (row.available or 0.0) + seconds
 
 
+def seconds_for_nothing(result: Mapping[str, Any]) -> float:
+    """What an ended job's attempts took that gave no frame, or whose frame was made again."""
+    return sum(sums[4] for nodes in hours_of(result).values() for sums in nodes.values()) / 1000
+
+
 def hours_of(result: Mapping[str, Any]) -> Hours:
     """The hours of an ended job; of one that was summed before there were any, all of it where it ended."""
     found = result.get("by_hour")

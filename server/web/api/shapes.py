@@ -147,6 +147,7 @@ SHAPES: dict[str, Schema] = {
         counts={"type": "object", "additionalProperties": WHOLE},
         total=WHOLE,
         progress={"type": "number", "minimum": 0, "maximum": 1},
+        seconds_for_nothing={"type": "number"},
         seconds_per_task=MAYBE_NUMBER,
         estimated_end=TIME,
         ends={

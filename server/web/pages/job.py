@@ -10,6 +10,7 @@ import bottle
 from server.disk import paths
 from server.disk.errors import NotFound
 from server.disk.speech import say as say_later
+from server.farm.jobs import inputs
 from server.web import requests
 from server.web.languages import count, say
 from server.web.pages import elsewhere, notes, sheets
@@ -46,6 +47,8 @@ def page(shell: Shell, call: Call, ident: str, job_id: str) -> bottle.HTTPRespon
     tasks, total = farm.tasks(job_id, start, TASKS, listed.removeprefix("all")) if listed else ([], 0)
     fps, _ = scene_of(shell, view)
     job = {**cards(shell, call, [view])[0], "where_words": elsewhere.of_job(view)}
+    if view.get("changes") and view["why"] == inputs.sentence(view["changed"]):
+        job["why"] = ""  # said of each file, with the frames that had it as it was
     shown = film(shell, call, view, fps=fps, may=job["may"])
     talk = notes.section(
         shell, call, project, str(view["file"]), shown, str(view.get("version") or ""), only=True

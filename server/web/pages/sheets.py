@@ -168,7 +168,8 @@ def told(job: View, now: datetime.datetime) -> list[str]:
     changes = [one["sentence"] for one in job.get("changes") or () if one.get("sentence")]
     if not changes and job.get("changed") and job["state"] in OPEN:
         changes = [inputs.sentence(list(job["changed"]))]
-    found = [f"{words.capital(in_peoples_words(text)).rstrip('.')}." for text in changes[:NOTICES]]
+    # Not with a capital: they begin with the name of a file.
+    found = [f"{in_peoples_words(text).rstrip('.')}." for text in changes[:NOTICES]]
     held = job.get("held")
     if held and held.get("why"):
         until, why = words.when(held.get("until"), now, today=False), in_peoples_words(held["why"])
@@ -320,8 +321,12 @@ def sums(job: View) -> list[tuple[str, str]]:
         found.append((say("A frame, on average"), words.duration(float(seconds) / done)))
         found.append((say("Fastest"), words.duration(job.get("seconds_shortest"))))
         found.append((say("Slowest"), words.duration(job.get("seconds_longest"))))
+    lost = float(job.get("seconds_for_nothing") or 0)
+    if lost or (done and seconds):
         cost = say("It has cost so far") if job["state"] in OPEN else say("It cost")
-        found.append((cost, say("{time} of a computer", time=words.duration(float(seconds)))))
+        spent = float(seconds or 0) + lost
+        found.append((cost, say("{time} of a computer", time=words.duration(spent))))
+        found.append((say("Of that for nothing"), words.duration(lost or None)))
     begun, ended = words.moment(job.get("started")), words.moment(job.get("ended"))
     if begun and ended:
         found.append((say("From start to end"), words.duration((ended - begun).total_seconds())))
