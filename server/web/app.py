@@ -129,7 +129,7 @@ def build(
     sites = Sites(store, people, saves, mending)
     notes = Notes(store, assets, people, Seen(config / "seen"))
     for room in (
-        people, projects, ingest, copies, protection, farm, uploads, backups, dependencies, sites,
+        people, projects, ingest, copies, protection, farm.health, uploads, backups, dependencies, sites,
         validations,
     ):  # fmt: skip
         problems.add(room.problems)

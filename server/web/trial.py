@@ -35,7 +35,7 @@ def told(farm: Farm, listens: str = "") -> dict[str, list[Check]]:
     if listens and is_loopback(listens):
         text = say("Croft listens at {listens}, so only this machine reaches it.", listens=listens)
         alone.append(note(text, say("Start it with --host 0.0.0.0, as the unit of the service does.")))
-    return {"nodes": [*computers(farm.nodes()), *alone], "render": rendered(farm)}
+    return {"nodes": [*computers(farm.machines.all()), *alone], "render": rendered(farm)}
 
 
 def is_loopback(host: str) -> bool:

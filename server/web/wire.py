@@ -37,7 +37,7 @@ def farm(body: bytes, token_name: str, the_farm: Farm) -> bytes:
 
 def potential(body: bytes, the_farm: Farm) -> bytes:
     """Answer a prenode."""
-    return encoding.dumps(the_farm.potential(_parse(body)))
+    return encoding.dumps(the_farm.bridging.potential(_parse(body)))
 
 
 def _parse(body: bytes) -> Any:

@@ -12,6 +12,7 @@ import orjson
 from server.disk.paths import Share
 from server.disk.settings import Settings
 from server.disk.store import Store
+from server.farm import statistics
 from server.farm.farm import Farm
 from server.farm.jobs.attempts import Claim
 from server.farm.jobs.job import Job
@@ -187,3 +188,8 @@ def folded(job: Any) -> Any:
     else:
         return job
     return {name: folded(getattr(job, name)) for name in names if name not in PASSING}
+
+
+def disagreements(farm: Farm, job_id: str) -> list[str]:
+    """Where a job's sums contradict each other: empty, always."""
+    return statistics.disagreements(farm.fold(job_id).job)

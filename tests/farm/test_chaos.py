@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from farm_kit import SCENE, Node, World, events_of
+from farm_kit import SCENE, Node, World, disagreements, events_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -157,7 +157,7 @@ class Chaos:
     def check(self) -> None:
         view = self.farm.view(self.job_id)
         assert view["counts"]["done"] == FRAMES
-        assert self.farm.disagreements(self.job_id) == []
+        assert disagreements(self.farm, self.job_id) == []
         events = events_of(self.world, self.job_id)
         done = Counter(event["task"] for event in events if event["event"] == "done")
         assert done == dict.fromkeys(range(FRAMES), 1)

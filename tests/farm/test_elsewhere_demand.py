@@ -24,7 +24,7 @@ class Bridge:
 
     def ask(self, **more: Any) -> dict[str, Any]:
         self.world.clock.now += 1.0
-        answer = self.farm.potential({**self.told, "runs": self.runs, **more})
+        answer = self.farm.bridging.potential({**self.told, "runs": self.runs, **more})
         assert answer["again"] > 0
         return dict(answer)
 
@@ -118,7 +118,7 @@ def test_what_is_over_is_said_and_what_is_paused_loses_its_waiting_ones(
     until(lambda: bridge.ask()["ended"] == sorted([job, "20200101-000000-abcdef"]))
     farm.resume_job(other, "anna")
     assert bridge.wants() == {other: 2}
-    farm.pause("anna")
+    farm.machines.pause_all(True)
     assert bridge.wants() == {}
 
 
@@ -264,12 +264,12 @@ def test_rfam_s_prenode_is_told_of_what_may_leave_the_house(
     settled(world, farm)
     rule(world, {"then": "local"})
     job = submit("1-9")
-    assert farm.potential("old") == []
+    assert farm.bridging.potential("old") == []
     farm.places.look()
-    assert farm.potential("old") == []
+    assert farm.bridging.potential("old") == []
     rule(world, {"then": "both", "at_most_nodes": 4})
-    assert [(told["uuid"], told["frames"]) for told in farm.potential("old")] == [(job, 4)]
-    assert farm.potential("old") == []
+    assert [(told["uuid"], told["frames"]) for told in farm.bridging.potential("old")] == [(job, 4)]
+    assert farm.bridging.potential("old") == []
 
 
 def test_hours_of_a_day_are_counted_through_a_restart(world: World) -> None:

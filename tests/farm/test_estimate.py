@@ -193,6 +193,6 @@ def test_a_jobs_view_tells_its_end_once_a_frame_is_done(world: World, farm: Farm
     second = farm.submit("ben", {"file": "data::demo/shots/sh010.blend", "frames": "1-10"})
     later = farm.forecast.work_out()[second.id]  # by the file's renders before, and so less surely
     assert later.latest / later.earliest > found.latest / found.earliest
-    farm.pause("anna")
+    farm.machines.pause_all(True)
     assert farm.forecast.work_out() == {}
     assert farm.view(second)["ends"] is None

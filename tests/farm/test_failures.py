@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from farm_kit import SCENE, Node, World, events_of, here_for_long, until
+from farm_kit import SCENE, Node, World, disagreements, events_of, here_for_long, until
 
 from server.farm import statistics
 from server.farm.farm import Farm
@@ -68,13 +68,13 @@ def test_two_sick_computers_do_not_condemn_a_healthy_job(world: World, farm: Far
     for task in well.ask(6):
         well.deliver(task)
     assert (farm.view(job_id)["state"], farm.view(long)["state"]) == ("done", "done")
-    assert farm.disagreements(job_id) == []
+    assert disagreements(farm, job_id) == []
 
 
 def test_it_waits_for_who_was_here_a_moment_ago(world: World, farm: Farm, submit: Submit) -> None:
     one, other, away = crew(world, farm, "one", "other", "away")
     hello(world, one, other, seconds=10)
-    assert farm.node("away")["state"] == "away"
+    assert farm.machines.one("away")["state"] == "away"
     job_id = submit("1")
     for node in (one, other, one):
         node.fail(node.one())
@@ -132,7 +132,7 @@ def test_one_crash_beside_a_sick_computer_condemns_nothing(world: World, farm: F
             sick.fail(task)
     for task in well.ask(4):
         well.deliver(task)
-    assert farm.node("sick")["state"] == "sick"
+    assert farm.machines.one("sick")["state"] == "sick"
     well.fail(well.one())
     well.deliver(well.one())
     assert (farm.view(job_id)["state"], farm.view(other)["state"]) == ("done", "done")
@@ -164,7 +164,7 @@ def test_a_job_that_fails_on_all_computers_stops_spending_time(
     assert view["state"] == "failed"
     assert attempts < 80, "of a thousand frames"
     assert "could not be rendered, so it was stopped" in view["why"]
-    assert all(farm.node(node.name)["state"] == "idle" for node in nodes), (
+    assert all(farm.machines.one(node.name)["state"] == "idle" for node in nodes), (
         "the scene's fault is nobody's else"
     )
 
@@ -197,9 +197,11 @@ def test_seeds_of_sick_farms(world: World, farm: Farm, seed: int) -> None:
                 one.say(*reports)
     assert [farm.view(job)["state"] for job in jobs] == ["done"] * 3, [farm.view(job)["why"] for job in jobs]
     for job in jobs:
-        assert farm.disagreements(job) == []
+        assert disagreements(farm, job) == []
     hello(world, *nodes, seconds=4000)
-    assert {farm.node(name)["state"] for name in names} <= {"idle", "busy"}, "nobody stays sick for ever"
+    assert {farm.machines.one(name)["state"] for name in names} <= {"idle", "busy"}, (
+        "nobody stays sick for ever"
+    )
 
 
 # -- time -------------------------------------------------------------------------------------------------
@@ -235,7 +237,7 @@ def test_ten_times_the_usual_is_taken_back_and_tried_elsewhere(
     again = next(t for t in node.ask(3) if t["n"] == task["n"])
     assert again["bound"] == 400
     assert node.deliver(again)["id"] == "accepted"
-    assert farm.disagreements(job_id) == []
+    assert disagreements(farm, job_id) == []
 
 
 def test_a_slow_computer_has_longer(world: World, farm: Farm, submit: Submit) -> None:
@@ -287,7 +289,7 @@ def test_a_missing_licence_is_waited_for_and_costs_no_try(world: World, farm: Fa
     assert node.deliver(until(node.ask)[0])["id"] == "accepted"
     view = farm.view(job_id)
     assert (view["state"], view["free_attempts"], view["failed_attempts"]) == ("done", 3, 3)
-    assert farm.node("n1")["state"] == "idle", "a licence makes nobody sick"
+    assert farm.machines.one("n1")["state"] == "idle", "a licence makes nobody sick"
 
 
 def test_a_licence_can_be_asked_for_now(world: World, farm: Farm, submit: Submit) -> None:
@@ -340,14 +342,14 @@ def test_a_computer_that_lacks_something_gets_no_more_of_the_job(
     for task in able.ask(3):
         able.deliver(task)
     assert farm.view(job_id)["state"] == "done"
-    assert farm.node("bare")["state"] == "idle"
+    assert farm.machines.one("bare")["state"] == "idle"
 
 
 def test_a_computers_own_fault_rests_it_at_once(world: World, farm: Farm, submit: Submit) -> None:
     full, well = crew(world, farm, "full", "well")
     job_id = submit("1-2", retries=1)
     full.fail(full.one(), reason="bad output", log="This computer's own disk is full: /tmp.\nOSError")
-    node = farm.node("full")
+    node = farm.machines.one("full")
     assert (node["state"], "own disk is full (/tmp)" in node["closed"]) == ("sick", True)
     for task in well.ask(2):
         well.deliver(task)
@@ -367,7 +369,7 @@ def test_one_job_puts_no_two_computers_to_rest(world: World, farm: Farm, submit:
         for task in node.ask():
             node.fail(task, log="CUDA error: illegal address in cuCtxSynchronize()")
         if turn:
-            assert [n["name"] for n in farm.nodes() if n["state"] == "sick"] == []
+            assert [n["name"] for n in farm.machines.all() if n["state"] == "sick"] == []
     told = farm.view(bad)
     assert (told["state"], told["counts"]["failed"]) == ("failed", 5), told["why"]
     submit("1")
@@ -379,7 +381,7 @@ def test_a_program_that_is_nowhere_ends_its_job_alone(world: World, farm: Farm, 
     job_id = submit("1-9")
     for node in nodes:
         node.fail(node.one(), log="/opt/x/txmake can't be started: No such file or directory")
-        assert farm.node(node.name)["state"] == "idle"
+        assert farm.machines.one(node.name)["state"] == "idle"
     told = farm.task(job_id, 0)
     assert (told["state"], told["rule"]) == ("failed", "lacking")
     assert "The program txmake isn't installed" in told["sentence"]
@@ -391,7 +393,7 @@ def test_a_sick_computer_comes_back_by_itself(world: World, farm: Farm, submit: 
     submit("1-2")
     full.fail(full.one(), log="This computer's own disk is full: /tmp.")
     hello(world, full, seconds=31)
-    assert farm.node("full")["state"] == "idle"
+    assert farm.machines.one("full")["state"] == "idle"
     assert full.ask()
 
 
@@ -415,8 +417,8 @@ def test_a_superseded_attempt_is_refused_and_counted(world: World, farm: Farm, s
     other.deliver(new, b"in time")
     view = farm.view(job_id)
     assert (view["state"], view["refused_attempts"]) == ("done", 2)
-    assert farm.metrics()["refused_results_total"] == 2
-    assert farm.metrics()["refused_reports_total"] == 1
+    assert farm.health.metrics()["refused_results_total"] == 2
+    assert farm.health.metrics()["refused_reports_total"] == 1
     assert (world.path(view["folder"]) / "sh010.0001.png").read_bytes() == b"in time"
     until(lambda: farm.keeper.tick() or orjson.loads(result_of(world, job_id))["refused_attempts"] == 2)
 
@@ -460,7 +462,7 @@ def test_a_torn_job_file_drops_no_job_and_stops_no_start(
     path.write_bytes(torn)
     again = open_farm(world)
     (node,) = crew(world, again, "n1")
-    told = until(lambda: [p for p in again.problems() if p.address == job_id])
+    told = until(lambda: [p for p in again.health.problems() if p.address == job_id])
     assert "is not shown" in told[0].text
     assert path.read_bytes() == torn, "nothing is thrown away"
     for task in node.ask(2):

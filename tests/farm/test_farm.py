@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import orjson
 import pytest
-from farm_kit import SCENE, Node, World, here_for_long, until
+from farm_kit import SCENE, Node, World, disagreements, here_for_long, until
 
 from server.disk.errors import BadContent, BadInput, Conflict, CroftError, NotFound, TooLarge
 from server.farm.farm import Farm
@@ -42,7 +42,7 @@ def test_a_job_from_submission_to_its_sum(world: World, farm: Farm, node: Node, 
     view = farm.view(job_id)
     assert (view["state"], view["cells"], view["seconds"]) == ("done", "dddd", 6.0)
     assert view["nodes"] == {"n1": {"done": 4, "seconds": 6.0, "failed": 0, "lost": 0}}
-    assert farm.disagreements(job_id) == []
+    assert disagreements(farm, job_id) == []
     job_folder = world.root / "demo/shots/.croft/sh010.blend/jobs" / job_id
     until(lambda: (job_folder / "result.json").exists() and not snapshot.exists())
     assert sorted(path.name for path in folder.iterdir()) == [f"sh010.000{n}.png" for n in (1, 2, 3, 4)]
@@ -111,7 +111,7 @@ def test_a_late_node_cannot_touch_the_accepted_frame(
     assert [(p.name, p.read_bytes()) for p in folder.iterdir()] == [
         ("sh010.0001.png", b"the accepted picture")
     ]
-    assert farm.disagreements(job_id) == []
+    assert disagreements(farm, job_id) == []
 
 
 def test_an_expired_attempt_that_nobody_took_over_may_still_come_in(
@@ -143,7 +143,7 @@ def test_what_was_rendered_before_a_frame_was_asked_for_again_is_refused(
     again = node.one()
     assert (again["n"], again["uuid"].split(".")[2]) == (task["n"], "2")
     assert node.deliver(again)["id"] == "accepted"
-    assert farm.disagreements(job_id) == []
+    assert disagreements(farm, job_id) == []
 
 
 def test_an_older_picture_of_the_same_size_is_not_taken_for_the_new_one(
@@ -178,7 +178,7 @@ def test_failures_are_kept_retried_and_end(world: World, farm: Farm, node: Node,
     view = farm.view(job_id)
     assert (view["state"], view["why"]) == ("failed", "1 frame of 2 could not be rendered")
     assert (view["failed_attempts"], view["counts"]["failed"], view["cells"]) == (2, 1, "fd")
-    assert farm.disagreements(job_id) == []
+    assert disagreements(farm, job_id) == []
     # And it can be had rendered again
     farm.requeue(job_id, "failed", "anna")
     assert farm.view(job_id)["state"] == "waiting"
@@ -200,8 +200,8 @@ def test_a_sick_node_cannot_fail_a_job(world: World, farm: Farm, submit: Submit)
     assert farm.view(job_id)["state"] == "done"
     # And the node that failed where the other did well rests, and says why
     submit("1-9")
-    assert farm.node("sick")["state"] == "sick"
-    assert "failed in a row where others do well" in farm.node("sick")["closed"]
+    assert farm.machines.one("sick")["state"] == "sick"
+    assert "failed in a row where others do well" in farm.machines.one("sick")["closed"]
     assert sick.ask() == []
 
 
@@ -243,10 +243,10 @@ def test_pause_resume_cancel(world: World, farm: Farm, node: Node, submit: Submi
 
 def test_the_farm_and_a_node_can_be_paused(farm: Farm, node: Node, submit: Submit) -> None:
     job_id = submit()
-    farm.pause("admin")
+    farm.machines.pause_all(True)
     assert node.ask() == []
     assert farm.view(job_id)["why"] == "the farm is paused"
-    farm.resume("admin")
+    farm.machines.pause_all(False)
     farm.machines.change("n1", {"paused": True}, "admin")
     assert node.ask() == []
     said = farm.view(job_id)["why"]

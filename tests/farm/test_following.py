@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from farm_kit import SCENE, Node, World, until
+from farm_kit import SCENE, Node, World, disagreements, until
 
 from server.disk.errors import BadInput, NotFound
 from server.farm.farm import Farm
@@ -115,7 +115,7 @@ def test_what_is_waited_for_is_known_again_after_a_start(
     other = Node(again, "n1", world.root)
     assert frames_given(other, comp) == [2]
     assert again.view(comp)["counts"]["waiting"] == 2
-    assert again.disagreements(comp) == []
+    assert disagreements(again, comp) == []
 
 
 def test_the_journal_of_one_that_ended_is_not_read_for_each_frame(
@@ -228,7 +228,7 @@ def test_limits_of_the_house(world: World, limits: dict[str, Any], given: int, w
     assert len(tasks) == given
     said = [reason["text"] for each in (job, other) for reason in farm.why(each)["reasons"]]
     assert (why in said) or not why
-    assert [p.text for p in farm.problems() if "limits" in p.text] == (
+    assert [p.text for p in farm.health.problems() if "limits" in p.text] == (
         ["server.json: limits: projects: demo must be a whole number, not 'many'"] if not why else []
     )
     if why:

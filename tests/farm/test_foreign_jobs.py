@@ -64,7 +64,7 @@ def test_one_that_makes_no_sense_stops_nobody(world: World, wrong: dict[str, Any
     # Then it tells of that job, and the others are rendered
     assert farm.keeper.faults == 0
     assert JOB in farm.board.broken
-    assert [p.address for p in farm.problems()] == [JOB]
+    assert [p.address for p in farm.health.problems()] == [JOB]
     ident = farm.submit("anna", {"file": SCENE, "frames": "1"}).id
     node = Node(farm, "n1", world.root)
     assert node.deliver(node.one())["id"] == "accepted"
@@ -184,7 +184,7 @@ def test_one_edited_request_stops_no_other_job(world: World, ended: bool) -> Non
         edit(folder / "job.json", **wrong)
         farm = world.open()
         # Then that is told, and all else goes on: commits, the list, what is watched
-        assert [p.address for p in farm.problems()] == [bad], wrong
+        assert [p.address for p in farm.health.problems()] == [bad], wrong
         node = Node(farm, "n1", world.root)
         well = farm.submit("anna", {"file": SCENE, "frames": "1"}).id
         assert node.deliver(node.one())["id"] == "accepted"
@@ -216,11 +216,11 @@ def test_an_ended_job_whose_request_is_edited_meanwhile_fails_nobody_else(world:
     answers = node.say(late, done)
     # Then the frame is taken, and the bad one is told of until it is mended
     assert [a["id"] for a in answers if a.get("uuid") == task["uuid"]] == ["accepted"]
-    assert [p.address for p in farm.problems()] == [bad]
+    assert [p.address for p in farm.health.problems()] == [bad]
     (folder / "job.json").write_bytes(request)
     farm.keeper.changed([Change("job", bad)])
     farm.keeper.tick_index()
-    assert farm.problems() == []
+    assert farm.health.problems() == []
 
 
 def test_what_no_check_foresaw_stops_only_its_own_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +249,7 @@ def test_what_no_check_foresaw_stops_only_its_own_job(world: World, monkeypatch:
     assert node.deliver(node.one())["id"] == "accepted"
     shown = [row["id"] for row in orjson.loads(encoding.dumps(farm.rows(farm.jobs())))]
     assert shown == [well]
-    assert [p.address for p in farm.problems()] == [bad]
+    assert [p.address for p in farm.health.problems()] == [bad]
 
 
 def test_a_job_whose_files_cannot_be_followed_keeps_no_other_from_it(

@@ -46,7 +46,7 @@ def change(farm: Farm, **changes: Any) -> dict[str, Any]:
 
 
 def gate(farm: Farm) -> tuple[str, str]:
-    view = farm.node("n1")
+    view = farm.machines.one("n1")
     return view["state"], view["closed"]
 
 
@@ -103,7 +103,7 @@ def test_somebody_sits_down(farm: Farm, node: Node) -> None:
     change(farm, give_back=True)
     answers = node.say({"id": "info", "at_keyboard": True})
     assert [a["uuid"] for a in answers if a["id"] == "kill"] == [task["uuid"]]
-    assert farm.node("n1")["busy"] == 0
+    assert farm.machines.one("n1")["busy"] == 0
     # Who only reports it, and isn't asked to step back, works on.
     change(farm, idle_only=False)
     assert len(node.ask()) == 1
@@ -124,29 +124,29 @@ def test_labels_and_groups_from_people(farm: Farm, node: Node, world: World) -> 
     assert "quiet" in farm.view(job)["why"]
     change(farm, tags=["quiet"], groups=["lab"])
     assert len(node.ask()) == 1
-    view = farm.node("n1")
+    view = farm.machines.one("n1")
     assert (view["tags"], view["groups"], view["provides"]) == (["quiet"], ["lab"], ["quiet"])
     # They outlive the server.
     world.close()
     again = world.open()
-    assert (again.node("n1")["tags"], again.node("n1")["groups"]) == (["quiet"], ["lab"])
+    assert (again.machines.one("n1")["tags"], again.machines.one("n1")["groups"]) == (["quiet"], ["lab"])
 
 
 def test_stopping_everything_at_once(farm: Farm, node: Node, world: World) -> None:
     task = node.one()
-    farm.pause("admin", stop=True)
-    assert farm.node("n1")["busy"] == 0
+    farm.machines.pause_all(True, stop=True)
+    assert farm.machines.one("n1")["busy"] == 0
     assert node.ask() == []
     answers = node.say({"id": "report", "uuid": task["uuid"], "frame": task["frame"], "progress": 0.1})
     assert [a["id"] for a in answers] == ["kill"]
-    farm.resume("admin")
+    farm.machines.pause_all(False)
     assert node.one()["frame"] == task["frame"]
 
 
 def test_bringing_one_up_to_date(farm: Farm, node: Node, world: World) -> None:
     offer = {"version": "9", "build": "abc", "url": "/node.zip", "sha256": "00"}
     farm.machines.offer(offer)
-    assert farm.node("n1")["behind"] is True
+    assert farm.machines.one("n1")["behind"] is True
     task = node.one()
     farm.machines.update("n1")
     # It finishes what it has, gets nothing more, and is then told where the program lies.
@@ -159,14 +159,14 @@ def test_bringing_one_up_to_date(farm: Farm, node: Node, world: World) -> None:
     assert info["update"] == offer
     # A failure is shown, and it works on.
     node.say({"id": "info", "update_error": "the disk is full"})
-    assert (farm.node("n1")["update_said"], gate(farm)[0]) == ("the disk is full", "idle")
+    assert (farm.machines.one("n1")["update_said"], gate(farm)[0]) == ("the disk is full", "idle")
     # One that has the program isn't behind; one that doesn't come back is given work again after a while.
     farm.machines.update("n1")
     world.clock.now += 601
     node.say({"id": "info"})
     assert gate(farm)[0] == "idle"
     farm.machines.offer({**offer, "version": "1"})
-    assert farm.node("n1")["behind"] is False
+    assert farm.machines.one("n1")["behind"] is False
     world.clock.now += 100
     with pytest.raises(Conflict, match="isn't on"):
         farm.machines.update("n1")
@@ -175,9 +175,9 @@ def test_bringing_one_up_to_date(farm: Farm, node: Node, world: World) -> None:
 def test_single_use_nodes_are_forgotten(farm: Farm, world: World) -> None:
     identity = {"id": "identity", "name": "slurm-1", "protocol": 2, "single_use": True, "paths": {"data": ""}}
     farm.talk("*", [identity, {"id": "info"}])
-    assert farm.node("slurm-1")["single_use"] is True
+    assert farm.machines.one("slurm-1")["single_use"] is True
     world.clock.now += 1000
-    assert [node["name"] for node in farm.nodes()] == []
+    assert [node["name"] for node in farm.machines.all()] == []
 
 
 @pytest.mark.parametrize(
@@ -195,10 +195,10 @@ def test_single_use_nodes_are_forgotten(farm: Farm, world: World) -> None:
     ],
 )
 def test_nonsense_changes_nothing(farm: Farm, node: Node, changes: dict[str, Any], words: str) -> None:
-    before = farm.node("n1")
+    before = farm.machines.one("n1")
     with pytest.raises(BadInput, match=words):
         farm.machines.change("n1", {"draining": True, **changes}, "admin")
-    assert farm.node("n1") == before
+    assert farm.machines.one("n1") == before
 
 
 def test_a_file_that_was_edited_by_hand_counts_as_far_as_it_makes_sense(
@@ -208,9 +208,9 @@ def test_a_file_that_was_edited_by_hand_counts_as_far_as_it_makes_sense(
     path.parent.mkdir(exist_ok=True)
     path.write_text('{"paused": "maybe", "groups": ["lab"], "mine": {"kept": true}, "schedule": "always"}')
     farm._settings.look_again("nodes")
-    view = next(view for view in farm.nodes() if view["name"] == "n1")
+    view = next(view for view in farm.machines.all() if view["name"] == "n1")
     assert (view["paused"], view["groups"], view["schedule"]) == (False, ["lab"], [])
-    assert any("nodes/n1.json" in problem.text for problem in farm.problems())
+    assert any("nodes/n1.json" in problem.text for problem in farm.health.problems())
     # What Croft doesn't know stays in the file.
     change(farm, draining=True)
     assert '"mine"' in path.read_text()

@@ -113,7 +113,7 @@ def test_a_type_that_is_added_while_the_farm_runs_is_rendered_with(
     task = node.one()
     assert task["commands"][0]["seconds"] == 1
     path.write_bytes(orjson.dumps({**GOOD, "stages": [{"name": "draw", "per": "week"}]}))
-    (problem,) = until(lambda: [p for p in farm.problems() if p.id == "job-type:sketch"])
+    (problem,) = until(lambda: [p for p in farm.health.problems() if p.id == "job-type:sketch"])
     assert "config/job_types/sketch.json" in problem.text
     assert "stages[0].per" in problem.text
     assert farm.types.get("sketch").settings["seconds"].most == 9

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from farm_kit import SCENE, Node, World, events_of, until
+from farm_kit import SCENE, Node, World, disagreements, events_of, until
 
 from server.disk import encoding
 from server.disk.errors import Conflict, NotFound
@@ -51,7 +51,7 @@ def test_a_finished_job_is_known_by_its_sum_and_read_again_when_asked(
     assert world.path(task["file"]).is_file()  # its snapshot is back beside the scene
     assert node.deliver(task)["id"] == "accepted"
     assert again.view(job_id)["state"] == "done"
-    assert again.disagreements(job_id) == []
+    assert disagreements(again, job_id) == []
 
 
 def test_a_sum_that_is_not_its_journal_s_is_ignored(
@@ -91,7 +91,7 @@ def test_a_sum_that_makes_no_sense_is_made_anew_from_the_journal(
     rows = orjson.loads(encoding.dumps(again.rows(again.jobs())))
     assert [(row["id"], row["state"]) for row in rows] == [(job_id, "done")]
     assert again.renders(SCENE, [1, 2])
-    assert again.problems() == []
+    assert again.health.problems() == []
 
 
 def test_jobs_go_by_priority_then_age(world: World, farm: Farm, node: Node, submit: Submit) -> None:
@@ -234,7 +234,7 @@ def test_what_is_not_there_is_said_to_be_so(farm: Farm, node: Node, submit: Subm
     with pytest.raises(NotFound, match="tasks 0 to 2"):
         farm.requeue(job_id, [7], "anna")
     with pytest.raises(NotFound):
-        farm.node("nobody")
+        farm.machines.one("nobody")
     render_all(node)
     with pytest.raises(Conflict, match="done already"):
         farm.resume_job(job_id, "anna")

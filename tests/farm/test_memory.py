@@ -47,7 +47,7 @@ def open_farm(world: World) -> Farm:
 
 
 def state(farm: Farm, name: str) -> str:
-    return str(farm.node(name)["state"])
+    return str(farm.machines.one(name)["state"])
 
 
 # -- sickness ---------------------------------------------------------------------------------------------
@@ -115,21 +115,21 @@ def test_a_sick_node_rests_on_after_a_start_until_its_time_is_over(world: World)
     node = Node(farm, "bad", world.root)
     # Then it gets nothing, and its page says why, since when, how often
     assert node.ask() == []
-    assert farm.node("bad")["closed"].startswith(
+    assert farm.machines.one("bad")["closed"].startswith(
         "sick: The computer's own disk is full (/tmp): make room there; rests for 20 seconds more"
     )
-    assert farm.node("bad")["sickness"]["times"] == 1
+    assert farm.machines.one("bad")["sickness"]["times"] == 1
     # And later it tries again, and is well once it did something well, after another start too
     world.clock.now += 21
     task = node.one()
     world.close()
     farm = open_farm(world)
     node = Node(farm, "bad", world.root)
-    assert farm.node("bad")["sickness"]["times"] == 1, "on probation"
+    assert farm.machines.one("bad")["sickness"]["times"] == 1, "on probation"
     node.deliver(task)
     until(lambda: "times" not in kept(world, "bad"))
     world.close()
-    assert open_farm(world).node("bad")["sickness"] is None
+    assert open_farm(world).machines.one("bad")["sickness"] is None
 
 
 def test_a_killed_server_forgets_no_sick_node(world: World) -> None:
@@ -150,8 +150,10 @@ def test_a_killed_server_forgets_no_sick_node(world: World) -> None:
     node = Node(farm, "bad", world.root)
     assert node.ask() == []
     assert state(farm, "bad") == "sick"
-    assert farm.node("bad")["sickness"] == {key: told[key] for key in ("why", "since", "until", "times")}
-    farm.forgive_node("bad", "ben")
+    assert farm.machines.one("bad")["sickness"] == {
+        key: told[key] for key in ("why", "since", "until", "times")
+    }
+    farm.machines.forgive("bad", "ben")
     until(lambda: "until" not in kept(world, "bad"))
     assert node.ask() != []
 
@@ -194,7 +196,7 @@ def test_one_servers_sick_node_is_sick_for_the_others(world: World) -> None:
     first, second = open_farm(world), open_farm(world)
     node, same = fall_ill(world, first), Node(second, "bad", world.root)
     until(lambda: same.ask() == [] and state(second, "bad") == "sick")
-    second.forgive_node("bad", "ben")
+    second.machines.forgive("bad", "ben")
     until(lambda: node.say({"id": "info"}) and state(first, "bad") == "idle")
 
 
@@ -217,5 +219,5 @@ def test_how_fast_each_node_is_follows_from_the_jobs(world: World) -> None:
         Node(farm, name, world.root).say({"id": "info"})
     fast, slow = (farm.board.nodes.get(name) for name in ("fast", "slow"))
     assert slow.worth.times / fast.worth.times == pytest.approx(3, rel=0.15)
-    assert (farm.node("fast")["pace"], farm.node("slow")["pace"]) == (10.0, 30.0)
-    assert [view["name"] for view in open_farm(World(world.folder / "other").lay()).nodes()] == []
+    assert (farm.machines.one("fast")["pace"], farm.machines.one("slow")["pace"]) == (10.0, 30.0)
+    assert [view["name"] for view in open_farm(World(world.folder / "other").lay()).machines.all()] == []

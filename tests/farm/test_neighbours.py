@@ -64,23 +64,23 @@ def test_a_node_of_another_server_is_there_too(world: World, pair: tuple[Farm, F
     node.facts = {"hardware": {"cores": 8, "memory_mb": 32000}, "provides": ["gpu"]}
     meet(world, *pair, nodes=(node,))
     # Then the second server shows it, with what it can do and with whom it talks
-    view = second.node("n1")
+    view = second.machines.one("n1")
     assert (view["state"], view["hardware"]["cores"], view["programs"]) == ("idle", 8, {"blender": "3.4.1"})
     assert view["provides"] == ["gpu"]
     assert view["at"]
-    assert first.node("n1")["at"] is None
+    assert first.machines.one("n1")["at"] is None
     # … counts with it, and doesn't wait for it to ask
     job = submit(world, second, frames="1-4")
     assert "no computer" not in second.why(job)["sentence"]
     assert second.board.nodes.pace().idle_s == {}
     # What a person wishes on one holds on the other, and the first gives the frames out
     second.machines.change("n1", {"paused": True}, "ben")
-    until(lambda: first.node("n1")["state"] == "paused")
+    until(lambda: first.machines.one("n1")["state"] == "paused")
     assert node.ask() == []
     first.machines.change("n1", {"paused": False}, "ben")
     until(node.ask)
     meet(world, *pair, *pair, nodes=(node,))
-    until(lambda: second.node("n1")["state"] == "busy")
+    until(lambda: second.machines.one("n1")["state"] == "busy")
     # What only its heartbeats bring is told at its own server
     for do in (second.machines.update, second.machines.shut_down, lambda n: second.machines.forget(n, str)):
         with pytest.raises(Conflict, match="n1 talks with the server on"):
@@ -88,13 +88,13 @@ def test_a_node_of_another_server_is_there_too(world: World, pair: tuple[Farm, F
     # When it has gone there, it has gone here
     world.clock.now += 5
     meet(world, *pair)
-    assert (second.node("n1")["state"], second.node("n1")["at"]) == ("away", None)
+    assert (second.machines.one("n1")["state"], second.machines.one("n1")["at"]) == ("away", None)
 
 
 def test_who_talks_with_both_is_ones_own(world: World, pair: tuple[Farm, Farm]) -> None:
     nodes = tuple(Node(farm, "n1", world.root) for farm in pair)
     meet(world, *pair, nodes=nodes)
-    assert [farm.node("n1")["at"] for farm in pair] == [None, None]
+    assert [farm.machines.one("n1")["at"] for farm in pair] == [None, None]
     meet(world, *pair, nodes=nodes[:1])
     world.clock.now += 3
     meet(world, *pair, nodes=nodes[:1])
@@ -159,13 +159,13 @@ def test_a_killed_server_s_nodes_are_away_and_its_leavings_are_taken_away(world:
     try:
         assert process.stdout is not None
         process.stdout.readline()
-        until(lambda: any(view["at"] and view["state"] == "busy" for view in farm.nodes()))
-        assert str(process.pid) in farm.node("n1")["at"]
+        until(lambda: any(view["at"] and view["state"] == "busy" for view in farm.machines.all()))
+        assert str(process.pid) in farm.machines.one("n1")["at"]
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    until(lambda: farm.node("n1")["state"] == "away")
-    assert farm.node("n1")["at"] is None
+    until(lambda: farm.machines.one("n1")["state"] == "away")
+    assert farm.machines.one("n1")["at"] is None
     until(lambda: not told(world))
     assert len(list((world.config / ".croft-locks").glob("server-*"))) == 1, "its own"
 
@@ -187,12 +187,12 @@ def test_nonsense_and_a_deleted_folder_cost_nothing(world: World, pair: tuple[Fa
         path.write_bytes(text)
         meet(world, second)
         assert second.keeper.faults == 0
-    assert {view["name"] for view in second.nodes() if view["state"] != "away"} == {"<b>"}
+    assert {view["name"] for view in second.machines.all() if view["state"] != "away"} == {"<b>"}
     for gone in (world.config / ".croft-locks").iterdir():
         gone.unlink()
     path.write_bytes(good)
     meet(world, *pair, *pair, nodes=(node,))
-    assert second.node("n1")["at"]
+    assert second.machines.one("n1")["at"]
 
 
 def test_one_server_wakes_for_all(world: World, pair: tuple[Farm, Farm]) -> None:
@@ -211,7 +211,7 @@ def test_one_server_wakes_for_all(world: World, pair: tuple[Farm, Farm]) -> None
         "least_down_minutes": 0,
     }
     first.machines.change("n1", {"power": power}, "ben")
-    until(lambda: second.node("n1")["power"]["wake"])
+    until(lambda: second.machines.one("n1")["power"]["wake"])
     world.clock.now += 20
     for _ in range(3):
         meet(world, *pair, nodes=(node,))
@@ -225,7 +225,7 @@ def test_one_server_wakes_for_all(world: World, pair: tuple[Farm, Farm]) -> None
         for farm in pair:
             farm.powering.tick()
         meet(world, *pair)
-    assert [farm.node("n1")["state"] for farm in pair] == ["off", "off"]
+    assert [farm.machines.one("n1")["state"] for farm in pair] == ["off", "off"]
     submit(world, second, frames="1")
     world.clock.now += 60
     for _ in range(3):
@@ -234,9 +234,9 @@ def test_one_server_wakes_for_all(world: World, pair: tuple[Farm, Farm]) -> None
             farm.powering.tick()
         meet(world, *pair)
     assert len(sent) == 1
-    assert [farm.node("n1")["state"] for farm in pair] == ["waking", "waking"]
+    assert [farm.machines.one("n1")["state"] for farm in pair] == ["waking", "waking"]
     # It comes to the other one
     meet(world, *pair, nodes=(Node(second, "n1", world.root),))
     for farm in pair:
         farm.powering.tick()
-    assert [farm.node("n1")["state"] for farm in pair] == ["idle", "idle"]
+    assert [farm.machines.one("n1")["state"] for farm in pair] == ["idle", "idle"]

@@ -74,10 +74,10 @@ def test_one_that_gets_nothing_need_not_hurry(world: World, farm: Farm, node: No
     (info,) = node.say({"id": "info"})
     assert (info["idle"], info["closed"]) == (1.0, "paused by admin")
     farm.machines.change("n1", {"paused": False}, "admin")
-    farm.pause("admin")
+    farm.machines.pause_all(True)
     (info,) = node.say({"id": "info"})
     assert (info["idle"], info["closed"]) == (1.0, "the farm is paused")
-    farm.resume("admin")
+    farm.machines.pause_all(False)
     (info,) = node.say({"id": "info"})
     assert "closed" not in info
 

@@ -324,26 +324,26 @@ def test_a_node_goes_to_sleep_and_is_woken_for_work(
     assert "shutdown" not in info
     (info,) = pass_by(world, farm, 1, sleeper)
     assert info["shutdown"] is True
-    assert farm.node("n1")["state"] == "leaving"
+    assert farm.machines.one("n1")["state"] == "leaving"
     # …and gets nothing more meanwhile. It says that it goes, and is off, not lost.
     job_id = farm.submit("anna", {"file": SCENE, "frames": "1-4"}).id
     assert sleeper.ask() == []
     sleeper.beat(shutting_down=True)
     farm.powering.tick()
-    assert farm.node("n1")["state"] == "off"
+    assert farm.machines.one("n1")["state"] == "off"
     assert "woken as soon as they may" in farm.view(job_id)["why"]
     # When work waits that it could do, it is called, once it was down for its least time.
     pass_by(world, farm, 4.9)
-    assert farm.node("n1")["state"] == "off"
+    assert farm.machines.one("n1")["state"] == "off"
     pass_by(world, farm, 0.2)
     assert ear.recv(2000) == packet.magic("0a:1b:2c:3d:4e:5f")
-    assert farm.node("n1")["state"] == "waking"
+    assert farm.machines.one("n1")["state"] == "waking"
     assert farm.view(job_id)["why"] == "n1 is being started for it"
     # It comes, works, and the hours that it was off are counted.
     world.clock.now += 60
     assert len(sleeper.ask(4)) == 4
     farm.powering.tick()
-    found = farm.node("n1")
+    found = farm.machines.one("n1")
     assert (found["state"], found["power_words"]) == ("busy", "")
     assert (world.config / "power.jsonl").read_text().count("\n") == 3  # known, off, on
 
@@ -355,7 +355,7 @@ def test_one_that_does_not_come_is_told_and_called_again(
     sleeper.beat(shutting_down=True)
     farm.submit("anna", {"file": SCENE, "frames": "1-4"})
     pass_by(world, farm, 5.2 + COME_S / 60)
-    view = farm.node("n1")
+    view = farm.machines.one("n1")
     assert view["state"] == "off"
     assert "did not come" in view["power_words"]
     assert "BIOS" in view["power_words"]
@@ -365,13 +365,13 @@ def test_one_that_does_not_come_is_told_and_called_again(
             ear.recv(2000)
         except TimeoutError:
             break
-    assert [problem.id for problem in farm.problems()] == []
+    assert [problem.id for problem in farm.health.problems()] == []
     pass_by(world, farm, LATER_S / 60 + 0.2)
     ear.settimeout(20)
     assert len(ear.recv(2000)) == 102
     # When that was in vain, too, it is a problem that people see.
     pass_by(world, farm, COME_S / 60 + 0.2)
-    assert [problem.id for problem in farm.problems()] == ["lost:n1"]
+    assert [problem.id for problem in farm.health.problems()] == ["lost:n1"]
 
 
 def test_a_restarted_server_knows_who_sleeps_and_what_they_can_do(
@@ -382,11 +382,11 @@ def test_a_restarted_server_knows_who_sleeps_and_what_they_can_do(
     farm.powering.tick()
     world.close()
     again = world.open()
-    assert again.node("n1")["state"] == "off"
-    assert again.node("n1")["programs"] == {"blender": "3.4.1"}
+    assert again.machines.one("n1")["state"] == "off"
+    assert again.machines.one("n1")["programs"] == {"blender": "3.4.1"}
     again.submit("anna", {"file": SCENE, "frames": "1"})
     pass_by(world, again, 0.07)  # those that are on have some heartbeats to report
-    assert again.node("n1")["state"] == "off"
+    assert again.machines.one("n1")["state"] == "off"
     pass_by(world, again, 5)
     assert len(ear.recv(2000)) == 102
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from farm_kit import SCENE, Node, World, events_of, until
+from farm_kit import SCENE, Node, World, disagreements, events_of, until
 
 CLONE = Path(__file__).resolve().parents[2]
 Spawn = Callable[..., subprocess.Popen[str]]
@@ -103,7 +103,7 @@ def test_a_killed_server_s_claims_are_taken_over_by_the_other(pooled: World, spa
     counts = Counter(e["task"] for e in events_of(pooled, job_id) if e["event"] == "done")
     assert counts == dict.fromkeys(range(6), 1)
     assert farm.view(job_id)["lost_attempts"] == 3
-    assert farm.disagreements(job_id) == []
+    assert disagreements(farm, job_id) == []
     assert (
         node.answer_to({"id": "done", "uuid": held[0], "frame": 1, "time": 1, "outputs": []})["id"]
         == "refused"

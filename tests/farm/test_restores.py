@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from farm_kit import SCENE, Node, World, events_of, until
+from farm_kit import SCENE, Node, World, disagreements, events_of, until
 
 from server.farm.farm import Farm
 
@@ -45,7 +45,7 @@ def test_a_journal_replaced_by_an_older_one_pauses_its_job(pooled: World, tmp_pa
     assert (view["state"], view["why"]) == ("paused", "restored, resume?")
     assert view["counts"]["done"] == 1
     assert node.ask() == []
-    assert [p.text for p in farm.problems()] == [
+    assert [p.text for p in farm.health.problems()] == [
         f"The job {job_id} was put back from a backup, to an earlier state."
     ]
     finish(pooled, farm, node, job_id)
@@ -98,7 +98,7 @@ def test_a_lock_file_replaced_while_in_use(pooled: World, tmp_path: Path) -> Non
         shutil.copyfile(locks / f"{job_id}.lock", locks / "new")
         os.replace(locks / "new", locks / f"{job_id}.lock")
         assert node.deliver(node.one())["id"] == "accepted"
-    assert farm.disagreements(job_id) == []
+    assert disagreements(farm, job_id) == []
 
 
 def test_a_torn_line_costs_only_itself(pooled: World, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def finish(world: World, farm: Farm, node: Node, job_id: str) -> None:
             node.deliver(task)
     view = farm.view(job_id)
     assert (view["state"], view["counts"]["done"]) == ("done", 6)
-    assert farm.disagreements(job_id) == []
+    assert disagreements(farm, job_id) == []
     counts = Counter(event["task"] for event in events_of(world, job_id) if event["event"] == "done")
     assert counts == dict.fromkeys(range(6), 1)
     folder = world.path(view["folder"])

@@ -200,10 +200,10 @@ def test_its_version_stands_on_what_it_says_first(farm: Farm, old: RfamNode, job
     job()
     bare = {key: value for key, value in IDENTITY.items() if key != "version"}
     old.post({**bare, "version": "R4"}, TASK)
-    assert farm.node("old-pc")["version"] == "R4"
+    assert farm.machines.one("old-pc")["version"] == "R4"
     (uuid,) = old.tasks
     old.post({**old.done(uuid), "version": "R4"}, bare)
-    assert farm.node("old-pc")["version"] == "R4"
+    assert farm.machines.one("old-pc")["version"] == "R4"
 
 
 def test_a_cancelled_frame_is_killed(farm: Farm, old: RfamNode, job: Callable[..., str]) -> None:
@@ -225,7 +225,7 @@ def test_what_is_given_back_when_its_hours_end_is_killed_by_its_frame(
     farm.machines.change("old-pc", {"give_back": True, "schedule": NEVER}, "admin")
     old.post(IDENTITY, old.report(uuid))
     assert old.killed == [uuid]
-    assert farm.node("old-pc")["busy"] == 0
+    assert farm.machines.one("old-pc")["busy"] == 0
 
 
 def test_a_video_is_not_given_back_since_its_node_would_go_on_writing_it(
@@ -244,7 +244,7 @@ def test_a_video_is_one_task_for_all_frames_and_never_killed(
     farm: Farm, old: RfamNode, job: Callable[..., str]
 ) -> None:
     job_id = job(type="blender-video", frames="3-12")
-    assert [(told["video"], told["frames"]) for told in farm.potential("slurm")] == [(True, 10)]
+    assert [(told["video"], told["frames"]) for told in farm.bridging.potential("slurm")] == [(True, 10)]
     old.post(IDENTITY, {**TASK, "count": 2})
     ((uuid, told),) = old.tasks.items()
     assert told["frame"] == [3, 12]
@@ -265,11 +265,11 @@ def test_a_video_is_one_task_for_all_frames_and_never_killed(
 
 def test_potential_tells_a_prenode_each_job_once(farm: Farm, job: Callable[..., str]) -> None:
     job_id = job()
-    (told,) = farm.potential("slurm")
+    (told,) = farm.bridging.potential("slurm")
     assert told["uuid"] == job_id
     assert set(told) == {"uuid", "name", "created", "file", "priority", "video", "requires", "frames"}
     # It prints the frames and the priority as numbers, adds them up, and looks for each of `requires`
     assert all(type(told[key]) is int for key in ("priority", "frames"))
     assert (told["frames"], told["video"], list(told["requires"])) == (3, False, [])
-    assert farm.potential("slurm") == []
-    assert len(farm.potential("another")) == 1
+    assert farm.bridging.potential("slurm") == []
+    assert len(farm.bridging.potential("another")) == 1

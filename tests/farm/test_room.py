@@ -178,8 +178,8 @@ def test_claims_stop_on_a_full_disk_and_go_on_by_themselves(
         why = farm.view(job_id)["why"]
         assert "its disk is nearly full: 3 MB of 40 MB are left" in why
         assert "when 4 MB are free" in why
-        assert farm.trouble("demo").startswith("Renders wait: its disk is nearly full")
-        (problem,) = [p for p in farm.problems() if p.kind == "room"]
+        assert farm.health.held_up()["demo"].startswith("Renders wait: its disk is nearly full")
+        (problem,) = [p for p in farm.health.problems() if p.kind == "room"]
         assert problem.severity == "error"
         told = [str(disk) for disk in disks if f" {disk} has 3 MB of 40 MB left" in problem.text]
         assert "1 render waits" in problem.text
@@ -197,7 +197,7 @@ def test_claims_stop_on_a_full_disk_and_go_on_by_themselves(
         look()
         until(lambda: "nearly full" not in farm.view(job_id)["why"])
         assert len(node.ask()) == 1
-        assert farm.trouble("demo") == ""
-        assert [p for p in farm.problems() if p.kind == "room"] == []
+        assert farm.health.held_up() == {}
+        assert [p for p in farm.health.problems() if p.kind == "room"] == []
     finally:
         world.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from farm_kit import SCENE, Node, World, events_of, until
+from farm_kit import SCENE, Node, World, disagreements, events_of, until
 
 from server.disk.errors import BadInput, Forbidden
 from server.farm.committer.dressing import UNSEALED
@@ -102,7 +102,7 @@ def test_a_chunk_that_fails_keeps_what_it_has(world: World, farm: Farm, node: No
     assert rows[4]["path"].endswith("/sh010.0005.png")
     view = farm.view(job_id)
     assert (view["counts"]["done"], view["total"], view["output_bytes"]) == (1, 2, 30)
-    assert farm.disagreements(job_id) == []
+    assert disagreements(farm, job_id) == []
     world.close()
     again_open = world.open()
     assert [row["frame"] for row in again_open.records(job_id)[0]] == [1, 2, 3, 4, 5]

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
-from farm_kit import SCENE, Node, World, events_of, until
+from farm_kit import SCENE, Node, World, disagreements, events_of, until
 
 from server.disk.errors import BadInput, Busy, DiskFull, Forbidden
 from server.disk.files import Os
@@ -108,7 +108,7 @@ def test_reports_push_the_deadline_and_show_progress(world: World, farm: Farm, n
         )
         farm.keeper.tick()
     assert farm.view(job_id)["counts"]["claimed"] == 1
-    (doing,) = farm.node("n1")["doing"]
+    (doing,) = farm.machines.one("n1")["doing"]
     assert (doing["frame"], doing["progress"], doing["line"]) == (1, 0.5, "Fra:1")
 
 
@@ -125,7 +125,7 @@ def test_a_node_with_other_data_under_our_name_gets_nothing(world: World, farm: 
     ask = {"id": "task", "paths": ["data"], "provides": [], "count": 1}
     told = orjson.loads(farm.talk("n9", [{**identity, "paths": {"data": "another-marker"}}, ask]))
     assert told == []
-    assert "other data" in farm.problems()[0].text
+    assert "other data" in farm.health.problems()[0].text
     marker = world.farms[0][1].share("data").id
     assert orjson.loads(farm.talk("n9", [{**identity, "paths": {"data": marker}}, ask]))[0]["id"] == "task"
 
@@ -145,7 +145,7 @@ def test_a_share_that_goes_away_loses_nothing(world: World, farm: Farm, node: No
     until(lambda: farm.keeper.tick() or node.say(done))
     node.deliver(until(node.ask)[0])
     assert farm.view(job_id)["state"] == "done"
-    assert farm.disagreements(job_id) == []
+    assert disagreements(farm, job_id) == []
 
 
 def test_a_share_that_comes_back_is_not_scanned_by_who_answers_nodes(
@@ -227,7 +227,7 @@ def test_a_disk_that_fails_accepts_nothing_and_heals(world: World, call: str, er
     node.deliver(until(node.ask)[0])
     view = farm.view(job_id)
     assert (view["state"], view["counts"]["done"]) == ("done", 2)
-    assert farm.disagreements(job_id) == []
+    assert disagreements(farm, job_id) == []
     accepted = {(e["task"], e["attempt"]) for e in events_of(world, job_id) if e["event"] == "done"}
     assert len(accepted) == 2
     assert len(list(world.path(view["folder"]).glob("sh010.*.png"))) == 2
@@ -356,7 +356,7 @@ def test_a_job_that_cannot_be_flushed_keeps_nobody_from_an_answer(world: World, 
     answer = until(lambda: farm.keeper.tick() or node.say(bad))
     assert answer == [{"id": "accepted", "uuid": bad["uuid"]}]
     assert [farm.view(job_id)["counts"]["done"] for job_id in jobs] == [2, 2, 2]
-    assert farm.disagreements(jobs[1]) == []
+    assert disagreements(farm, jobs[1]) == []
 
 
 def test_a_slow_disk_is_asked_for_many_flushes_at_once(world: World) -> None:
@@ -449,4 +449,4 @@ def test_a_fault_of_ours_is_taken_back_and_stops_nobody(world: World, farm: Farm
     world.clock.now += 5
     until(lambda: farm.keeper.tick() or farm.view(job_id)["state"] == "waiting")
     assert len(events_of(world, job_id)) == 1
-    assert farm.metrics()["faults_total"] == 1
+    assert farm.health.metrics()["faults_total"] == 1

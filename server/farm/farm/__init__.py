@@ -7,33 +7,29 @@ from memory. Errors are the project's own and carry a sentence for a person.
 from __future__ import annotations
 
 import contextlib
-import logging
 import random
 import secrets
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from server.disk import files, paths
-from server.disk.errors import BadInput, Conflict, CroftError, NotFound
-from server.disk.records import Change, JobPlace, Problem
+from server.disk.errors import Conflict, CroftError, NotFound
+from server.disk.records import Change, JobPlace
 from server.disk.settings import Settings
-from server.disk.speech import say
 from server.disk.store import Store
-from server.farm import statistics
 from server.farm.checks import NOTE, Checks, UsesOf
 from server.farm.committer import Committer
 from server.farm.committer.board import Board
 from server.farm.committer.decide import Op, Turn
-from server.farm.committer.dressing import source_address
 from server.farm.committer.keeper import Keeper, Subscriber
 from server.farm.committer.live import Ended, Live
-from server.farm.farm import judging, memory, source, steer
+from server.farm.farm import judging, logs, memory, source, steer
 from server.farm.farm.bridging import Bridging
 from server.farm.farm.figures import Figures
 from server.farm.farm.forecast import Forecast
+from server.farm.farm.health import Health
+from server.farm.farm.kept import Kept
 from server.farm.farm.machines import Machines
 from server.farm.farm.neighbours import Neighbours
 from server.farm.farm.once import Once
@@ -43,11 +39,10 @@ from server.farm.farm.rows import Rows
 from server.farm.farm.talk import Talk
 from server.farm.farm.views import Views
 from server.farm.job_types import JobTypes
-from server.farm.jobs import plan as plans
 from server.farm.jobs import snapshots, states
 from server.farm.jobs.snapshots import Sibling
 from server.farm.jobs.submit import Submitter
-from server.farm.jobs.texts import LogPart, Text
+from server.farm.jobs.texts import LogPart
 from server.farm.nodes import Nodes
 from server.farm.power.ledger import Ledger
 from server.farm.reasons import Reasons
@@ -59,11 +54,8 @@ from server.library import versions
 from server.library.people import User
 from server.library.projects import Projects
 
-log = logging.getLogger("croft.farm")
 Job = Live | Ended  # what `job` and `jobs` give: for `view`
-MAX_POTENTIAL_NAMES = 1000
 MAX_SIBLINGS = 20  # other jobs of a file that a new one may share its snapshot with
-ADVICES, ADVICE_S = 200, 5.0  # how many are kept, and for how long
 WARNINGS = 20  # that a job keeps
 
 
@@ -118,15 +110,14 @@ class Farm:
         self.keeper.duties.append(self.places.look)
         self._once = Once(store, self.jobs, self.job, wall)
         presence = Presence(settings.folder_path / "cache" / "presence.json", disk)
-        self._renders: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}  # address -> when, what
-        self._advice: dict[str, tuple[float, list[str]]] = {}  # job id -> when, what
+        self._renders: Kept[tuple[str, str], dict[str, Any]] = Kept(monotonic)  # by address and since when
+        self._advice: Kept[str, list[str]] = Kept(monotonic)  # by job
         self.figures = Figures(self.board, self.forecast, monotonic, wall, presence)
         self.keeper.duties.append(self.figures.look)
         self.figures.saved_hours = self.powering.saved_hours
         self.watching = Watching(self.board, self._committer, monotonic)
         self._checks = Checks(self.board, self._submitter, self._reasons, uses)
-        self._told: dict[str, set[str]] = {}  # prenode's name -> jobs that it knows
-        self._told_lock = threading.Lock()
+        self.health = Health(self.board, self._committer, self.keeper, self.places, self.powering, self._rows)
         versions.settle_all(store)
         self._committer.start()
         self._unsubscribe = store.subscribe(self._on_changes)
@@ -173,29 +164,6 @@ class Farm:
     def talk(self, token_name: str, requests: Any) -> bytes:
         """One node's message, answered: JSON bytes. `token_name` is the name its token is bound to."""
         return self._talk.talk(token_name, requests)
-
-    def potential(self, name: Any) -> Any:
-        """For a prenode: what it is to have running (`Bridging.answer`). For RFAM's, which sends its name
-        alone: the open jobs that it wasn't told of yet."""
-        if isinstance(name, dict):
-            return self.bridging.answer(name)
-        if not isinstance(name, str) or not name or len(name) > 200:
-            raise BadInput("A prenode sends its name, as a JSON string.")
-        with self._told_lock:
-            told = self._told.setdefault(name, set())
-            if len(self._told) > MAX_POTENTIAL_NAMES:
-                del self._told[next(iter(self._told))]
-            found = []
-            for job_id in list(self.board.line.jobs()):
-                live = self.board.live.get(job_id)
-                if live is None or job_id in told:
-                    continue
-                decided = self.places.of(job_id)
-                if not decided.elsewhere if decided is not None else self.places.rules.rules:
-                    continue  # told of once it is known that it may be rendered elsewhere
-                told.add(job_id)
-                found.append(_potential(live, decided.elsewhere if decided is not None else None))
-        return found
 
     # -- jobs -----------------------------------------------------------------------------------------
 
@@ -297,26 +265,26 @@ class Farm:
         self, job_id: str, start: int = 0, limit: int = 100, state: str = "", stage: str = ""
     ) -> tuple[list[dict[str, Any]], int]:
         """One page of tasks, and how many there are; of optional stages where their `stage` is named."""
-        live = self._fold(job_id)
+        live = self.fold(job_id)
         with live.settled():
             return self._views.tasks(live, start, limit, state, stage)
 
     def task(self, job_id: str, n: int) -> dict[str, Any]:
         """One task; NotFound where the job has no such number."""
-        live = self._fold(job_id)
+        live = self.fold(job_id)
         self._check_task(live, n)
         with live.settled():
             return self._views.task(live, n)
 
     def film(self, job_id: str) -> Film:
         """A job frame by frame, gathered for drawing."""
-        live = self._fold(job_id)
+        live = self.fold(job_id)
         with live.settled():
             return self._views.film(live)
 
     def frame(self, job_id: str, n: int) -> dict[str, Any]:
         """The task that makes the picture of a job's n-th frame."""
-        live = self._fold(job_id)
+        live = self.fold(job_id)
         with live.settled():
             return self._views.task(live, task_of(live.job, n))
 
@@ -324,57 +292,33 @@ class Farm:
         self, job_id: str, start: int = 0, limit: int = 100
     ) -> tuple[list[dict[str, Any]], int | None]:
         """What is kept of the frames that are done, from the n-th on; where the next page begins."""
-        live = self._fold(job_id)
+        live = self.fold(job_id)
         with live.settled():
             return records(live.job, start, limit)
 
     def advice(self, job_id: str) -> list[str]:
         """What of a job could go better; of one that goes on it may be some seconds old."""
-        live, now = self._fold(job_id), self.board.monotonic()
-        known = self._advice.get(job_id)
-        if known is None or now - known[0] > ADVICE_S:
-            if len(self._advice) > ADVICES:
-                self._advice.clear()
-            known = self._advice[job_id] = (now, [one.text for one in self.figures.advice(live)])
-        return known[1]
+        live = self.fold(job_id)
+        return self._advice.get(job_id, lambda: [one.text for one in self.figures.advice(live)])
 
     def renders(self, address: str, span: list[int] | None, since: str = "") -> dict[str, Any]:
         """What is known of a file's renders; it may be some seconds old: pages ask again and again."""
-        now = self.board.monotonic()
-        known = self._renders.get((address, since))
-        if known is None or now - known[0] > ADVICE_S:
-            if len(self._renders) > ADVICES:
-                self._renders.clear()
-            known = self._renders[address, since] = (now, self.figures.renders(address, span, since))
-        return known[1]
+        return self._renders.get((address, since), lambda: self.figures.renders(address, span, since))
 
     def log(self, job_id: str, n: int, attempt: int = 0, offset: int = 0) -> LogPart:
         """What an attempt at a task says or said, from this position on (negative: so many bytes from the
         end). Without an attempt: the newest that has something. NotFound where nobody has begun it."""
-        live = self._fold(job_id)
+        live = self.fold(job_id)
         self._check_task(live, n)
-        with live.settled():
-            latest = live.job.latest[n] >> 16
-            claim = live.job.claims.get(n)
-        running = claim.code >> 16 if claim is not None else 0
-        if not latest or not 0 <= attempt <= latest:
-            raise NotFound(
-                "Task {number} of job {job_id} has no log: nobody has begun with it.", number=n, job_id=job_id
-            )
-        self.keeper.write_logs()
-        kept = live.place.logs.attempts(n, latest)
-        number = attempt or running or (kept[-1] if kept else latest)
-        attempts = tuple(sorted({*kept, *([running] if running else [])}))
-        if claim is not None and number == running:
-            self.board.texts.watch(claim.attempt)
-            text, start, following, end = self.board.texts.part(claim.attempt, offset)
-            return LogPart(text, start, following, end, True, number, attempts)
-        found = live.place.logs.read(n, number) or Text()
-        return LogPart(*found.part(offset), found.end, False, number, attempts)
+        return logs.part(self.board, self.keeper, live, n, attempt, offset)
 
     def why(self, job_id: str) -> dict[str, Any]:
         """Why a job waits: `{"sentence", "reasons": [{"kind", "text"}], "nodes": [{"name", "text"}]}`."""
         return self._reasons.why(self.job(job_id))
+
+    def why_node(self, name: str) -> dict[str, Any]:
+        """What a node does or why nothing, and its newest choices: `{"sentence", "choices": […]}`."""
+        return self._reasons.why_node(self._nodes.get(name))
 
     def next_up(self, count: int = 3) -> list[str]:
         """The jobs of which a node that can do everything would be given tasks next."""
@@ -382,64 +326,27 @@ class Farm:
 
     def cancel(self, job_id: str, who: str) -> Job:
         """Stop a job for good. Its finished frames stay, its nodes are told to stop."""
-        return self._change(job_id, states.CANCELLED, who)
+        return self._act(job_id, steer.change(states.CANCELLED, who))
 
     def pause_job(self, job_id: str, who: str) -> Job:
         """Give out no more of its tasks. What nodes render now is still taken."""
-        return self._change(job_id, states.PAUSED, who)
+        return self._act(job_id, steer.change(states.PAUSED, who))
 
     def resume_job(self, job_id: str, who: str) -> Job:
         """Go on with a paused job. One of another installation is adopted by that."""
-
-        def act(turn: Turn) -> None:
-            turn.live.place.restored = False
-            if not self.board.ours(turn.job):
-                turn.add({"at": turn.at, "event": "site", "value": self._store.site, "by": who})
-            if turn.job.state == states.PAUSED:
-                begun = turn.job.started and turn.job.counts["done"] + turn.job.counts["claimed"]
-                turn.change(states.RUNNING if begun else states.WAITING, by=who)
-            elif turn.job.state in states.ENDED:
-                states.check(turn.job.id, turn.job.state, states.RUNNING)
-
-        return self._act(job_id, act)
+        return self._act(job_id, steer.resume(who))
 
     def set_priority(self, job_id: str, priority: int, who: str) -> Job:
         """1 (last) to 5 (first)."""
-        if not isinstance(priority, int) or isinstance(priority, bool) or not 1 <= priority <= 5:
-            raise BadInput("A job's priority is a whole number from 1 to 5.")
-
-        def act(turn: Turn) -> None:
-            if turn.job.priority != priority:
-                turn.add({"at": turn.at, "event": "priority", "value": priority, "by": who})
-
-        return self._act(job_id, act)
+        return self._act(job_id, steer.priority(priority, who))
 
     def set_plan(self, job_id: str, changes: Mapping[str, Any], who: str) -> Job:
         """Another `nodes_most` or `start_after` ("" or null: at once); `after: []` waits for no job."""
-        zone = self._settings.get("timezone")
-        if changes.get("after") not in (None, []):
-            raise BadInput("after can only be taken away: [] waits for no other job any more.")
-        found = plans.check(
-            {k: v for k, v in changes.items() if k != "after"}, self._is_job, self.board.wall(), zone
-        )
-        event: dict[str, Any] = {"event": "plan", "by": who}
-        for key, none in (("nodes_most", 0), ("start_after", "")):
-            if key in changes:
-                event[key] = found.get(key, none)
-        if changes.get("after") == []:
-            event["after"] = []
-
-        def act(turn: Turn) -> None:
-            self.board.following.remove(turn.job)
-            turn.add({"at": turn.at, **event})
-            self.board.following.add(turn.live)
-            self.board.following.look(turn.live)
-
-        return self._act(job_id, act)
+        return self._act(job_id, steer.plan(changes, self._is_job, self.board, who))
 
     def inputs(self, job_id: str) -> list[dict[str, Any]]:
         """The files that a job is rendered from, with their hashes."""
-        return self.watching.rows(self._fold(job_id))
+        return self.watching.rows(self.fold(job_id))
 
     def requeue(self, job_id: str, tasks: str | Iterable[int], who: str) -> Job:
         """Have tasks rendered again: "failed", "rest" (all that isn't done, of a stopped job), "all", or
@@ -463,13 +370,7 @@ class Farm:
     def dress_source(self, address: str, save: str, copy: str) -> list[str]:
         """The scene of a render was brought back as `copy`: its simulations too, where they are the same;
         the files it names that aren't. `save` is a version's id, or the job's."""
-        name = save.removeprefix("render-")
-        try:
-            if paths.version_number(name) is not None:
-                name = str(versions.one(self._store, address, name).get("job") or "")
-            return source.dress(self._store, self.job(name).record, copy)
-        except CroftError:
-            return []  # Race: the render was put away.
+        return source.dress(self._store, lambda job: self.job(job).record, address, save, copy)
 
     def skip(self, job_id: str, tasks: Iterable[int], who: str) -> Job:
         """Do without these tasks."""
@@ -481,32 +382,12 @@ class Farm:
         """Let nodes that failed at a job have its tasks again, and a job that waits for a licence try now."""
         return self._act(job_id, steer.forgive(nodes, who))
 
-    def forgive_node(self, name: str, who: str) -> dict[str, Any]:
-        """A person has looked after a node: it is well, and may have every job's tasks again."""
-        node = self._nodes.get(name)
-        node.sickness.forgive()
-        for live in list(self.board.live.values()):
-            if live.state not in states.ENDED and live.job.troubles.knows(name):
-                try:
-                    self._committer.ask(Op("act", live.id, act=steer.forgive([name], who)))
-                except CroftError as error:
-                    log.info("job %s doesn't forgive %s: %s", live.id, name, error)
-        self.board.tell("node", name)
-        return self._views.node(node)
-
     def _bring_back(self, job_id: str) -> None:
         """Before an ended job goes on: its simulations, which only open jobs keep, or a word why not."""
-        live = self._fold(job_id)
+        live = self.fold(job_id)
         if live.job.state in states.ENDED:
             self._store.check_writable(live.job.address)
             live.place.bring_caches()
-
-    def _change(self, job_id: str, to: str, who: str) -> Job:
-        def act(turn: Turn) -> None:
-            if turn.job.state != to:
-                turn.change(to, by=who)
-
-        return self._act(job_id, act)
 
     def _act(self, job_id: str, act: Callable[[Turn], Any]) -> Job:
         job = self.job(job_id)
@@ -514,7 +395,7 @@ class Farm:
         self._committer.ask(Op("act", job_id, act=act))
         return self.job(job_id)
 
-    def _fold(self, job_id: str) -> Live:
+    def fold(self, job_id: str) -> Live:
         """A job with its tasks; one that ended long ago is read again."""
         job = self.job(job_id)
         if isinstance(job, Live):
@@ -539,172 +420,6 @@ class Farm:
                 number=n,
                 tasks=live.job.tasks - 1,
             )
-
-    # -- nodes and the farm, people's side ------------------------------------------------------------
-
-    def nodes(self) -> list[dict[str, Any]]:
-        """All nodes with what they do."""
-        return self.machines.all()
-
-    def node(self, name: str) -> dict[str, Any]:
-        """One node; NotFound when it was never heard of."""
-        return self.machines.one(name)
-
-    def why_node(self, name: str) -> dict[str, Any]:
-        """What a node does or why nothing, and its newest choices: `{"sentence", "choices": […]}`."""
-        return self._reasons.why_node(self._nodes.get(name))
-
-    def pause(self, who: str = "", stop: bool = False) -> None:
-        """Give out no tasks until `resume`; it keeps through restarts. `stop`: take back what renders."""
-        self.machines.pause_all(True, stop)
-
-    def resume(self, who: str = "") -> None:
-        """Give out tasks again."""
-        self.machines.pause_all(False)
-
-    @property
-    def paused(self) -> bool:
-        """No node gets new tasks."""
-        return self._nodes.farm_paused
-
-    # -- operations -----------------------------------------------------------------------------------
-
-    def _unshown(self) -> dict[str, str]:
-        """Jobs that are here and yet have no row, and why."""
-        here = (self.board.live, self.board.ended)
-        return {ident: why for ident, why in list(self._rows.wrong.items()) if any(ident in j for j in here)}
-
-    def problems(self) -> list[Problem]:
-        """What a person should know of the farm."""
-        found = [
-            Problem(
-                f"job:{job_id}",
-                "job",
-                job_id,
-                say("The job {job} is not shown: {why}", job=job_id, why=why),
-                say("Put its folder back from a backup, or delete it."),
-            )
-            for job_id, why in sorted({**self._unshown(), **self.board.broken}.items())
-        ]
-        found += [
-            Problem(
-                "config:limits",
-                "config",
-                "server.json",
-                say("server.json: {why}", why=why),
-                say("Correct it there."),
-            )
-            for why in self.board.wrong_limits
-        ]
-        found += self.places.problems()
-        self.types.all()  # as they are now
-        for ident, why in sorted(self.types.wrong.items()):
-            mend = say("Correct the file; what it said before is used until then.")
-            found.append(Problem(f"job-type:{ident}", "config", ident, why, mend))
-        found += self.board.room.problems(self.board.writes(live.job) for live in self._held_up())
-        for ident, why in sorted(self.board.rules.wrong.items()):
-            found.append(
-                Problem(f"failure-rules:{ident}", "config", ident, why, say("Correct it in its folder."))
-            )
-        for live in list(self.board.live.values()):
-            if live.place.bad or live.job.bad:
-                found.append(
-                    Problem(
-                        f"journal:{live.job.id}",
-                        "job",
-                        live.job.address,
-                        say(
-                            "{bad} lines of the journal of job {id} make no sense and are passed over. What "
-                            "they said is lost, the rest counts.",
-                            bad=live.place.bad + live.job.bad,
-                            id=live.job.id,
-                        ),
-                        say("Nothing needs to be done; frames that are missing can be rendered again."),
-                    )
-                )
-            if live.job.why.startswith("restored"):
-                found.append(
-                    Problem(
-                        f"restored:{live.job.id}",
-                        "job",
-                        live.job.address,
-                        say("The job {id} was put back from a backup, to an earlier state.", id=live.job.id),
-                        say("Look at its frames, then resume or cancel it."),
-                    )
-                )
-        for node in self.powering.lost():
-            text = say("The node {node} {did}.", node=node.name, did=node.power_words.partition(";")[0])
-            mend = say("Look whether it has power and its cable, and whether Wake-on-LAN is on in its BIOS.")
-            found.append(Problem(f"lost:{node.name}", "node", node.name, text, mend))
-        for ident, why in sorted(self._nodes.wrong.items()):
-            text = say(
-                "In the configuration file nodes/{ident}.json something makes no sense: {why}",
-                ident=ident,
-                why=why,
-            )
-            found.append(
-                Problem(f"node-file:{ident}", "config", ident, text, say("Correct it; the rest counts."))
-            )
-        for node in self._nodes.present():
-            if node.means.wrong_shares:
-                names = ", ".join(sorted(node.means.wrong_shares))
-                found.append(
-                    Problem(
-                        f"node:{node.name}",
-                        "node",
-                        node.name,
-                        say(
-                            "The node {node} has other data than this server under the name {names}.",
-                            node=node.name,
-                            names=names,
-                        ),
-                        say("Correct the paths in its config.json; until then it gets no task there."),
-                    )
-                )
-        return found
-
-    def metrics(self) -> dict[str, float]:
-        """Figures for /metrics."""
-        heartbeat_s = self._nodes.heartbeat_s()
-        now = self.board.monotonic()
-        found: dict[str, float] = {
-            "commits_total": self._committer.commits,
-            "faults_total": self._committer.faults + self.keeper.faults,
-            "jobs_in_line": len(self.board.line),
-            "refused_results_total": self.board.refused,
-            "refused_reports_total": self.board.refused_reports,
-            "claims": sum(len(live.job.claims) for live in list(self.board.live.values())),
-            "tasks_done": sum(live.job.counts["done"] for live in list(self.board.live.values()))
-            + sum(ended.result.get("counts", {}).get("done", 0) for ended in list(self.board.ended.values())),
-        }
-        job_states = Counter(live.job.state for live in list(self.board.live.values()))
-        job_states.update(ended.result["state"] for ended in list(self.board.ended.values()))
-        for state in states.STATES:
-            found[f"jobs_{state}"] = job_states[state]
-        for state, count in Counter(n.state(now, heartbeat_s) for n in self._nodes.present()).items():
-            found[f"nodes_{state}"] = count
-        return found
-
-    def disagreements(self, job_id: str) -> list[str]:
-        """Where a job's sums contradict each other: empty, always."""
-        return statistics.disagreements(self._fold(job_id).job)
-
-    def trouble(self, project: str) -> str:
-        """What holds up all renders of a project, or some, for a person; "" where nothing does."""
-        for live in self._held_up():
-            if live.record.get("project") == project:
-                return say("Renders wait: {why}.", why=self.board.room.why(self.board.writes(live.job)))
-        return ""
-
-    def short_of_room(self) -> bool:
-        """Does any open job wait for room on its disk?"""
-        return bool(self._held_up())
-
-    def _held_up(self) -> list[Live]:
-        """Open jobs that wait for room on their disk."""
-        board = self.board
-        opened = [live for live in list(board.live.values()) if live.job.open]
-        return [live for live in opened if board.room.low(board.writes(live.job))]
 
     # -- helpers --------------------------------------------------------------------------------------
 
@@ -734,19 +449,3 @@ class Farm:
     def _project_priority(self, address: str) -> int:
         found = self._project_of(address)
         return found[1] if found is not None else 0
-
-
-def _potential(live: Live, most: int | None = None) -> dict[str, Any]:
-    job = live.job
-    video = job.stages[0].per == "once" and isinstance(job.task_frame(0), list)
-    return {
-        "uuid": job.id,
-        "name": job.record.get("name"),
-        "created": job.record.get("created"),
-        "file": source_address(job),
-        "priority": job.priority,
-        "video": video,
-        "requires": sorted(job.requires),
-        # A number: RFAM's prenode starts so many nodes, or one for a video.
-        "frames": len(job.frames) if video else min(job.total, job.total if most is None else most),
-    }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from server.disk.errors import BadInput
 from server.disk.speech import say
 from server.farm.committer.board import Board
+from server.farm.committer.dressing import source_address
+from server.farm.committer.live import Live
 from server.farm.elsewhere import Asked, Prenode, Run, Wanted, deal
 from server.farm.elsewhere.bridges import FAILED, STATES
 from server.farm.farm.places import Places, summary
@@ -14,6 +18,7 @@ from server.farm.jobs import states
 from server.farm.nodes import AWAY_HEARTBEATS
 from server.farm.statistics import moments
 
+MOST_NAMES = 1000  # of prenodes of RFAM's that are remembered
 AGAIN_S, IDLE_AGAIN_S = 2.0, 5.0  # when a prenode is to ask again
 
 
@@ -24,6 +29,21 @@ class Bridging:
         self._board = board
         self._places = places
         self._surely_gone = surely_gone
+        self._told: dict[str, set[str]] = {}  # name of a prenode of RFAM's -> jobs that it knows
+        self._guard = threading.Lock()
+
+    def potential(self, told: Any) -> Any:
+        """What a prenode is to have running. To RFAM's, which sends its name alone: the open jobs that it
+        wasn't told of yet."""
+        if isinstance(told, dict):
+            return self.answer(told)
+        if not isinstance(told, str) or not told or len(told) > 200:
+            raise BadInput("A prenode sends its name, as a JSON string.")
+        with self._guard:
+            known = self._told.setdefault(told, set())
+            if len(self._told) > MOST_NAMES:
+                del self._told[next(iter(self._told))]
+            return list(self._untold(known))
 
     def answer(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """What a prenode is to have running, for which job. `check`: one of its computers only wants to know
@@ -112,6 +132,18 @@ class Bridging:
             return kept
         return kept + deal(wanted, one, others, places.rules.at_most_nodes, failed, self._board.wall())
 
+    def _untold(self, known: set[str]) -> Iterator[dict[str, Any]]:
+        """Jobs that aren't among the known ones, which they are then."""
+        for job_id in list(self._board.line.jobs()):
+            live = self._board.live.get(job_id)
+            if live is None or job_id in known:
+                continue
+            decided = self._places.of(job_id)
+            if not decided.elsewhere if decided is not None else self._places.rules.rules:
+                continue  # told of once it is known that it may be rendered elsewhere
+            known.add(job_id)
+            yield _potential(live, decided.elsewhere if decided is not None else None)
+
     def _row(self, ask: Asked) -> dict[str, Any]:
         live = self._board.live.get(ask.job)
         if live is None:
@@ -133,3 +165,20 @@ class Bridging:
         if live is not None:
             return live.state in states.ENDED
         return job_id in self._board.ended or self._surely_gone(job_id)
+
+
+def _potential(live: Live, most: int | None) -> dict[str, Any]:
+    """A job as RFAM's prenodes know it."""
+    job = live.job
+    video = job.stages[0].per == "once" and isinstance(job.task_frame(0), list)
+    return {
+        "uuid": job.id,
+        "name": job.record.get("name"),
+        "created": job.record.get("created"),
+        "file": source_address(job),
+        "priority": job.priority,
+        "video": video,
+        "requires": sorted(job.requires),
+        # A number: RFAM's prenode starts so many nodes, or one for a video.
+        "frames": len(job.frames) if video else min(job.total, job.total if most is None else most),
+    }

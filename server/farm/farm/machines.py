@@ -6,20 +6,24 @@ look, and what nodes hold is taken back where a person wants that.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from server.disk.errors import BadInput, Conflict, NotFound
+from server.disk.errors import BadInput, Conflict, CroftError, NotFound
 from server.farm.committer import Bundle, Committer
 from server.farm.committer.board import Board
 from server.farm.committer.decide import Op
 from server.farm.committer.live import Live
+from server.farm.farm import steer
 from server.farm.farm.powering import Powering
 from server.farm.farm.views import Views
 from server.farm.jobs import states
 from server.farm.nodes import Node, Nodes
 from server.farm.nodes.node import NOT_OPEN
 from server.farm.nodes.waiting import ADMITTED, REFUSED, WAIT, Asking, Waiting
+
+log = logging.getLogger("croft.farm")
 
 DOINGS = {"admit": ADMITTED, "refuse": REFUSED, "wait": WAIT}
 FORGOTTEN = 100
@@ -55,6 +59,11 @@ class Machines:
     def one(self, name: str) -> dict[str, Any]:
         """One node; NotFound when it was never heard of."""
         return self._view(self._nodes.get(name))
+
+    @property
+    def paused(self) -> bool:
+        """No node gets new tasks."""
+        return self._nodes.farm_paused
 
     def _view(self, node: Node) -> dict[str, Any]:
         return {**self._views.node(node), "saved_hours": round(self.powering.saved_hours(node.name), 2)}
@@ -146,6 +155,19 @@ class Machines:
         """Have a node switch itself off once it has finished."""
         node = self._nodes.get(name)
         self.powering.shut_down(node, who)
+        return self._view(node)
+
+    def forgive(self, name: str, who: str) -> dict[str, Any]:
+        """A person has looked after a node: it is well, and may have every job's tasks again."""
+        node = self._nodes.get(name)
+        node.sickness.forgive()
+        for live in list(self._board.live.values()):
+            if live.state not in states.ENDED and live.job.troubles.knows(name):
+                try:
+                    self._committer.ask(Op("act", live.id, act=steer.forgive([name], who)))
+                except CroftError as error:
+                    log.info("job %s doesn't forgive %s: %s", live.id, name, error)
+        self._board.tell("node", name)
         return self._view(node)
 
     def pause_all(self, paused: bool, stop: bool = False) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,24 @@ from server.disk import files, paths
 from server.disk.errors import CroftError
 from server.disk.store import Store
 from server.farm.jobs import inputs, snapshots
+from server.library import versions
 
 
-def dress(store: Store, record: Mapping[str, Any], address: str) -> list[str]:
-    """Give a scene that was brought back to `address` its caches; the files that aren't as they were then."""
+def dress(
+    store: Store, job: Callable[[str], Mapping[str, Any]], address: str, save: str, copy: str
+) -> list[str]:
+    """Give the scene of a file's render, brought back as `copy`, its caches; the files that aren't as they
+    were then. `save` is a version's id, or the job's; `job` gives a job's request."""
+    name = save.removeprefix("render-")
+    try:
+        if paths.version_number(name) is not None:
+            name = str(versions.one(store, address, name).get("job") or "")
+        return _dress(store, job(name), copy)
+    except CroftError:
+        return []  # Race: the render was put away.
+
+
+def _dress(store: Store, record: Mapping[str, Any], address: str) -> list[str]:
     place = store.path(address)
     told = record.get("inputs")
     found = inputs.Files(place.parent, store.shares)

@@ -1,13 +1,16 @@
-"""What people ask of a job's tasks: render again, leave out, forgive the nodes that failed. As acts that the
-committer does within the job's turn."""
+"""What people ask of a job: pause, resume, another priority or plan; of its tasks: render again, leave out;
+to forgive the nodes that failed. As acts that the committer does within the job's turn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from server.disk.errors import BadInput, Conflict, NotFound
+from server.farm.committer.board import Board
 from server.farm.committer.turn import Turn
 from server.farm.farm.views import chosen_tasks
+from server.farm.jobs import plan as plans
 from server.farm.jobs import states
 from server.farm.jobs.attempts import code_text
 from server.farm.jobs.job import Event, Job
@@ -16,6 +19,67 @@ from server.farm.jobs.tasks import CLAIMED, FAILED, WAITING
 WHOLE = ("failed", "rest", "all")
 MOST_CHOSEN = 100_000
 Act = Callable[[Turn], None]
+
+
+def change(to: str, who: str) -> Act:
+    """Pause or cancel it; nothing where it is so already."""
+
+    def act(turn: Turn) -> None:
+        if turn.job.state != to:
+            turn.change(to, by=who)
+
+    return act
+
+
+def resume(who: str) -> Act:
+    """Go on with a paused job. One of another installation is adopted by that."""
+
+    def act(turn: Turn) -> None:
+        job, board = turn.job, turn.board
+        turn.live.place.restored = False
+        if not board.ours(job):
+            turn.add({"at": turn.at, "event": "site", "value": board.store.site, "by": who})
+        if job.state == states.PAUSED:
+            begun = job.started and job.counts["done"] + job.counts["claimed"]
+            turn.change(states.RUNNING if begun else states.WAITING, by=who)
+        elif job.state in states.ENDED:
+            states.check(job.id, job.state, states.RUNNING)
+
+    return act
+
+
+def priority(value: int, who: str) -> Act:
+    """1 (last) to 5 (first)."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 5:
+        raise BadInput("A job's priority is a whole number from 1 to 5.")
+
+    def act(turn: Turn) -> None:
+        if turn.job.priority != value:
+            turn.add({"at": turn.at, "event": "priority", "value": value, "by": who})
+
+    return act
+
+
+def plan(changes: Mapping[str, Any], is_job: Callable[[str], bool], board: Board, who: str) -> Act:
+    """Another `nodes_most` or `start_after` ("" or null: at once); `after: []` waits for no job."""
+    if changes.get("after") not in (None, []):
+        raise BadInput("after can only be taken away: [] waits for no other job any more.")
+    told = {key: value for key, value in changes.items() if key != "after"}
+    found = plans.check(told, is_job, board.wall(), board.settings.get("timezone"))
+    event: Event = {"event": "plan", "by": who}
+    for key, none in (("nodes_most", 0), ("start_after", "")):
+        if key in changes:
+            event[key] = found.get(key, none)
+    if changes.get("after") == []:
+        event["after"] = []
+
+    def act(turn: Turn) -> None:
+        board.following.remove(turn.job)
+        turn.add({"at": turn.at, **event})
+        board.following.add(turn.live)
+        board.following.look(turn.live)
+
+    return act
 
 
 def numbers_of(tasks: str | Iterable[int]) -> str | list[int]:

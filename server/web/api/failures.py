@@ -61,7 +61,7 @@ def forgive(services: Services, call: Call) -> Answer:
 
 def forgive_node(services: Services, call: Call) -> Answer:
     user, name = call.require("supervisor"), call.params["name"]
-    node = services.farm.forgive_node(name, user.ident)
+    node = services.farm.machines.forgive(name, user.ident)
     return Answer(node, say("{name} may try everything again.", name=name))
 
 

@@ -10,13 +10,13 @@ from server.web.services import Services
 
 def pause_farm(services: Services, call: Call) -> Answer:
     stop = bool(call.body.get("stop"))
-    services.farm.pause(call.require("supervisor").ident, stop)
+    services.farm.machines.pause_all(True, stop)
     then = say("what rendered is given back") if stop else say("frames that render now are finished")
     return Answer({"paused": True}, say("The farm is paused: {then}.", then=then))
 
 
 def resume_farm(services: Services, call: Call) -> Answer:
-    services.farm.resume(call.require("supervisor").ident)
+    services.farm.machines.pause_all(False)
     return Answer({"paused": False}, say("The farm goes on."))
 
 

@@ -13,7 +13,7 @@ from server.web.services import Services
 
 
 def list_nodes(services: Services, call: Call) -> Answer:
-    nodes = services.farm.nodes()
+    nodes = services.farm.machines.all()
     rows, following = page_of(nodes, call.query)
     return Answer(
         list(rows), count("{n} computer.", "{n} computers.", len(nodes)), next=following, is_list=True
@@ -21,7 +21,7 @@ def list_nodes(services: Services, call: Call) -> Answer:
 
 
 def show_node(services: Services, call: Call) -> Answer:
-    node = services.farm.node(call.params["name"])
+    node = services.farm.machines.one(call.params["name"])
     return Answer(
         node,
         say(

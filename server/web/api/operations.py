@@ -86,7 +86,7 @@ def metrics(services: Services) -> str:
         f"croft_start_time_seconds {counts.started:.0f}",
         "# TYPE croft_problems gauge",
         f"croft_problems {services.problems.count()}",
-        *(f"croft_{name} {value}" for name, value in sorted(services.farm.metrics().items())),
+        *(f"croft_{name} {value}" for name, value in sorted(services.farm.health.metrics().items())),
     ]
     return "\n".join(lines) + "\n"
 

@@ -49,7 +49,7 @@ def page(shell: Shell, call: Call) -> bottle.HTTPResponse:
     wrong = mistaken(shell, call)
     found = services.problems.all()
     told = [one for one in found if one.severity != "note"]
-    nodes = services.farm.nodes()
+    nodes = services.farm.machines.all()
     return shell.page(
         call,
         "admin.html",

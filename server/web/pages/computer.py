@@ -42,7 +42,7 @@ View = Mapping[str, Any]
 def page(shell: Shell, call: Call, name: str) -> bottle.HTTPResponse:
     """`/computers/<name>`."""
     farm, now, user = shell.services.farm, shell.now(), call.user
-    view = farm.node(name)
+    view = farm.machines.one(name)
     supervisor = user is not None and user.at_least("supervisor")
     admin = user is not None and user.at_least("admin")
     row = computers.row(view, now)

@@ -38,7 +38,9 @@ View = Mapping[str, Any]
 def page(shell: Shell, call: Call) -> bottle.HTTPResponse:
     """`/computers`."""
     farm, now = shell.services.farm, shell.now()
-    views = sorted(farm.nodes(), key=lambda view: (FIRST.get(view["state"], 5), view["name"].casefold()))
+    views = sorted(
+        farm.machines.all(), key=lambda view: (FIRST.get(view["state"], 5), view["name"].casefold())
+    )
     user = call.user
     supervisor = user is not None and user.at_least("supervisor")
     admin = user is not None and user.at_least("admin")
@@ -60,7 +62,7 @@ def page(shell: Shell, call: Call) -> bottle.HTTPResponse:
         once=[one for one in shown if one["once"]],
         more=f"?show={wanted}&from={start + ROWS}" if start + ROWS < len(chosen) else "",
         any=bool(views),
-        farm_paused=bool(farm.paused),
+        farm_paused=farm.machines.paused,
         may_farm=supervisor,
         admin=admin,
         joining=bool(shell.services.settings.get("joining")),

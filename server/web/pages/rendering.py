@@ -48,8 +48,9 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
     only = all_values(call, "only") if call.query.get("part") == "1" else None
     wanted = shown if only is None else [job for job in shown if job.id in only]
     opened = [job for job in everything if job.state in ("running", "waiting")]
+    projects = {str(job.record.get("project") or "") for job in opened}
     ends, untold = farm.forecast.over(job.id for job in opened)
-    nodes = farm.nodes()
+    nodes = farm.machines.all()
     supervisor = call.user is not None and call.user.at_least("supervisor")
     base = {name: value for name, value in asked.items() if value and not (name == "project" and ident)}
     return shell.page(
@@ -79,11 +80,9 @@ def page(shell: Shell, call: Call, ident: str = "") -> bottle.HTTPResponse:
         priorities=priorities(shell, project),
         computers=computers.figure(nodes),
         computers_more=computers.summary(nodes),
-        full=sorted({text for job in opened if (text := farm.trouble(str(job.record.get("project") or "")))})
-        if farm.short_of_room()
-        else [],
+        full=sorted({text for name, text in farm.health.held_up().items() if name in projects}),
         elsewhere=elsewhere.section(shell, project),
-        farm_paused=bool(farm.paused),
+        farm_paused=farm.machines.paused,
         may_farm=supervisor,
     )
 

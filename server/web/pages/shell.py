@@ -176,7 +176,7 @@ class Shell:
         except ReadOnly as error:
             said = say_later("This project can be looked at, but not changed just now.")
             return together([said, error.message if user and user.at_least("admin") else ASK])
-        return self.services.farm.trouble(project.ident)
+        return self.services.farm.health.held_up().get(project.ident, "")
 
     # What words are used
 
