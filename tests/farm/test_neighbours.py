@@ -98,9 +98,9 @@ def test_who_talks_with_both_is_ones_own(world: World, pair: tuple[Farm, Farm]) 
     meet(world, *pair, nodes=nodes[:1])
     world.clock.now += 3
     meet(world, *pair, nodes=nodes[:1])
-    assert pair[1].node("n1")["at"], "it has turned to the first"
+    assert pair[1].machines.one("n1")["at"], "it has turned to the first"
     nodes[1].say({"id": "info"})
-    assert pair[1].node("n1")["at"] is None
+    assert pair[1].machines.one("n1")["at"] is None
 
 
 def test_a_frame_waits_for_a_capable_node_of_another_server(world: World, pair: tuple[Farm, Farm]) -> None:
