@@ -346,21 +346,16 @@ class Committer:
         with live.lock:
             try:
                 given = yield from self._locked_turn(live, ops, offers, until)
-            except Exception as error:
-                self._take_back(live, ops, error)
-                return
-            try:
                 if not live.place.durable:
                     yield live.place.sync
-            except (CroftError, OSError) as error:
-                self.faults += 1
-                log.warning("job %s can't be flushed: %s", live.job.id, error)
+            except GeneratorExit:  # the commit failed as a whole
                 live.place.forget()
-                self.board.rest(live)
-                _fail(ops, error)
-                return
-            for bundle, tasks in given:
-                bundle.answers += tasks
+                raise
+            except Exception as error:
+                self._take_back(live, ops, error)
+            else:
+                for bundle, tasks in given:
+                    bundle.answers += tasks
 
     def _take_back(self, live: Live, ops: list[Op], error: Exception) -> None:
         if not isinstance(error, (CroftError, OSError)):
