@@ -50,6 +50,24 @@ def gate(farm: Farm) -> tuple[str, str]:
     return view["state"], view["closed"]
 
 
+def test_two_computers_of_one_name_are_told_of_where_people_look(
+    farm: Farm, node: Node, world: World
+) -> None:
+    node.facts["instance"] = "the lab's"
+    node.say()
+    other = Node(farm, "n1", world.root)
+    other.facts["instance"] = "a copy of its folder"
+    other.say()
+    assert not farm.node("n1")["clash"]  # so far it may have been started again
+    with pytest.raises(Conflict):
+        node.say()
+    other.say()
+    assert farm.node("n1")["clash"]
+    world.clock.now += 200  # the copy is switched off
+    node.say()
+    assert not farm.node("n1")["clash"]
+
+
 def test_draining_finishes_what_it_has(farm: Farm, node: Node) -> None:
     task = node.one()
     change(farm, draining=True)

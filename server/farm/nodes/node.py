@@ -36,7 +36,7 @@ class Node:
         *("leaves_until", "means", "name", "pace", "programs", "protocol", "seconds", "seen", "seen_at"),
         *("_hours", "_hours_until", "_wall", "_zone", "idle_since", "provides", "sickness", "single_use"),
         *("slots", "tasks", "told", "told_idle", "update_said", "updates_until", "version", "wishes"),
-        *("place", "run"),
+        *("clashed_at", "place", "run"),
         *("at", "kept", "sick_told"),
         *("came", "identity", "left", "power_state", "power_words", "proofs", "recent", "versions", "worth"),
     )
@@ -69,6 +69,7 @@ class Node:
         self.instance = ""  # the running program that has this name: another at each start
         self.instance_at = 0.0  # monotonic; when it last spoke
         self.displaced = ""  # the one that had the name before
+        self.clashed_at = float("-inf")  # monotonic: when that one spoke again, though it lives no more here
         self.proofs: dict[str, str] = {}  # share -> same, other or unproven
         self.identity: dict[str, Any] = {}  # what it said of itself last, as far as power/ keeps it
         self.left = False  # it said that it is shutting down
@@ -123,12 +124,14 @@ class Node:
         again while its successor lives is a second computer with the same name: Conflict."""
         if instance != self.instance:
             if instance == self.displaced and now - self.instance_at < patience_s:
+                self.clashed_at = now
                 raise Conflict(
                     "Another node is called {name} too: give each node a name of its own.",
                     name=repr(self.name),
                 )
             self.displaced, self.instance = self.instance, instance
             self.leaves_until = self.updates_until = 0.0
+            self.clashed_at = float("-inf")
         self.instance_at = now
 
     def must_be_ours(self) -> None:

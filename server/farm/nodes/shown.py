@@ -7,6 +7,8 @@ from typing import Any
 
 from server.farm.nodes.node import Node
 
+CLASH_S = 120.0  # a node that was turned away asks again within half a minute
+
 
 def view(node: Node, now: float, heartbeat_s: float) -> dict[str, Any]:
     """All that a node knows of itself; `now` is monotonic."""
@@ -36,6 +38,7 @@ def view(node: Node, now: float, heartbeat_s: float) -> dict[str, Any]:
         "single_use": node.single_use,
         "prenode": node.place or None,
         "update_said": node.update_said,
+        "clash": now - node.clashed_at < CLASH_S,
         "power_words": node.power_words,
         "load": node.told.get("load"),
         "memory_free_mb": node.told.get("memory_free_mb"),

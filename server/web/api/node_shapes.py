@@ -60,6 +60,7 @@ NODE_SHAPES: dict[str, Schema] = {
         provides=TEXTS,
         version=MAYBE_TEXT,
         behind={"type": "boolean", "description": "its program is another than the server's"},
+        clash={"type": "boolean", "description": "two computers say that they are it"},
         seen=TIME,
         hardware=ANYTHING,
         pace=MAYBE_NUMBER,

@@ -210,6 +210,8 @@ def notes(view: View) -> list[tuple[str, str]]:
         found.append(
             ("needs", say("Its folder {names} isn’t the server’s: mount the same one there.", names=names))
         )
+    if view.get("clash"):
+        found.append(("needs", say("Two computers have this name: give one of them another.")))
     if view.get("update_said"):
         found.append(("needs", say("It could not be updated: {why}", why=view["update_said"])))
     elif view.get("behind") and view["state"] != "updating":
