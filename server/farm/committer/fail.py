@@ -140,6 +140,9 @@ def fail(turn: Turn, op: Op) -> None:
         "node": claim.node,
         "reason": reason,
     }
+    told = op.data.get("time")  # a node may have held it for long before it began
+    if isinstance(told, (int, float)) and 0 <= told < 1e6:
+        event["seconds"] = round(told, 3)
     if say:
         event["say"] = say[:300]
     others = [c for c in nodes if c.name != claim.node and not c.suspect]

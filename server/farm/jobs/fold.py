@@ -112,7 +112,7 @@ def _failed(job: Job, event: Event) -> None:
     if claim is None:
         return
     reason = str(event.get("reason") or "failed")
-    job.usage.failed(claim, event["at"], reason)
+    job.usage.failed(claim, event["at"], reason, event.get("seconds"))
     failure = Failure(
         event["at"],
         claim.code >> 16,

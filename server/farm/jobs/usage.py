@@ -66,12 +66,12 @@ class Usage:
             sums[0] -= 1
             sums[1] -= milliseconds
 
-    def failed(self, claim: Claim, at: str, reason: str) -> None:
-        """An attempt failed."""
+    def failed(self, claim: Claim, at: str, reason: str, told: object = None) -> None:
+        """An attempt failed, after as many seconds of rendering as its node has told."""
         self.failed_attempts += 1
         self._of_node(claim.node)[2] += 1
         self._count(at, reason)
-        self.stopped(claim, at)[2] += 1
+        self.stopped(claim, at, told)[2] += 1
 
     def lost(self, claim: Claim, at: str) -> None:
         """An attempt was lost: its node went away."""
@@ -80,11 +80,14 @@ class Usage:
         self._count(at, states.NODE_GONE)
         self.stopped(claim, at)[3] += 1
 
-    def stopped(self, claim: Claim, at: str) -> list[int]:
-        """An attempt ended without a frame: the time that its node spent on it, in this hour's sums."""
+    def stopped(self, claim: Claim, at: str, told: object = None) -> list[int]:
+        """An attempt ended without a frame: the time that its node spent on it, in this hour's sums. Where
+        the node hasn't told, as long as it had it: that may be more, since nodes hold a task for later."""
         second, hour = self.moment(str(at))
         spent = self._of_hour(hour, claim.node)
         seconds = second - self.moment(str(claim.at))[0]
+        if isinstance(told, (int, float)) and 0 <= told < seconds:
+            seconds = float(told)
         milliseconds = round(seconds * 1000) if 0 < seconds < 1e7 else 0
         spent[4] += milliseconds
         self.nothing_milliseconds += milliseconds
