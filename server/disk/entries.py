@@ -24,7 +24,8 @@ from server.disk.paths import PROJECT_FILE, SEPARATOR, split
 from server.disk.records import Entry, Facts, Stat
 
 # How a name came to be looked at, from inotify's events.
-CREATED, CLOSED, MOVED, GONE, FOLDER = 1, 2, 4, 8, 16
+# LEFT stays, whatever comes after: a file of that name got another one by a rename.
+CREATED, CLOSED, MOVED, GONE, FOLDER, LEFT = 1, 2, 4, 8, 16, 32
 
 ORPHAN_BYTES = 64 << 10  # a lone JSON file longer than this is a file of its own
 FRESH_S = 10.0  # a file whose ctime is younger may still be written

@@ -19,7 +19,7 @@ from pathlib import Path
 from watchdog.observers.inotify_c import InotifyConstants as In
 
 from server.disk import paths
-from server.disk.entries import CLOSED, CREATED, FOLDER, GONE, MOVED
+from server.disk.entries import CLOSED, CREATED, FOLDER, GONE, LEFT, MOVED
 from server.disk.inotify import Inotify, LimitReached, limit
 from server.disk.records import Problem
 from server.disk.speech import say
@@ -231,7 +231,8 @@ class Hearing:
             # The last word counts: created after it went is there, gone after it was made is not. That what
             # Croft keeps went matters, though something else has its name by now.
             another = before is not None and (before ^ how) & GONE and name != paths.COMPANION
-            names[name] = how if before is None or another else before | how
+            kept = 0 if before is None else before & LEFT if another else before
+            names[name] = how | kept
             if self._count > MANY_NAMES:
                 self._heard.clear()
                 self._count = 0
@@ -263,7 +264,7 @@ def how_of(mask: int) -> int:
     elif mask & In.IN_MOVED_TO:
         how = MOVED
     elif mask & In.IN_MOVED_FROM:
-        how = GONE | MOVED
+        how = GONE | MOVED | LEFT
     elif mask & In.IN_DELETE:
         how = GONE
     return how | FOLDER if mask & In.IN_ISDIR else how

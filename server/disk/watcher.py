@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from server.disk import faults, paths
 from server.disk.arrivals import Arrivals
-from server.disk.entries import FOLDER, GONE, MOVED
+from server.disk.entries import FOLDER, GONE, LEFT
 from server.disk.errors import CroftError
 from server.disk.hearing import OVERFLOW, Hearing
 from server.disk.identity import CONTEST_S, Identity
@@ -277,10 +277,7 @@ class Watcher:
             self._look_at_everything(why)
             return
         gone = [
-            (folder, name)
-            for folder, names in heard.items()
-            for name, how in names.items()
-            if how & (GONE | MOVED) == GONE | MOVED
+            (folder, name) for folder, names in heard.items() for name, how in names.items() if how & LEFT
         ]
         overheard = self._take_overheard(gone)
         found = Found()

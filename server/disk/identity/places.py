@@ -35,6 +35,7 @@ class _Held:
     uuid: str
     etag: str
     at: float
+    replaced: bool  # by another file; else it may have been deleted, and its inode given to another
 
     def is_record_of(self, entry: Entry | None) -> bool:
         """Whether that record is this entry's now."""
@@ -66,6 +67,7 @@ class Places:
         self._is_unclaimed = is_unclaimed
         self._had: dict[str, list[_Held]] = {}  # names that lost their file a moment ago: those, in turn
         self._got: dict[str, float] = {}  # names that got another a moment ago
+        self._left: dict[str, float] = {}  # names that a rename left, and when
         self._went: set[str] = set()  # names that a rename left: the index may still show the file there
         self._passed: set[str] = set()  # names among which some were only passed
         self._looks_at: deque[float] = deque(maxlen=4)  # when renames were looked for last
@@ -77,13 +79,14 @@ class Places:
         self._note(overheard)
         for folder, name in gone:
             address = paths.join(folder, name)
+            self._left[address] = self._clock()
             entry = self._store.index.get(address)
             if entry is None or entry.stat is None or not is_one_file(address):
                 continue
             now = self._store.scanner(address).stat(address)
             # Race: the index may know already of another that came after.
             if now is None or same_file(now) != same_file(entry.stat):
-                self._lost(entry, entry.stat)
+                self._lost(entry, entry.stat, now is not None)
                 self._went.add(address)
 
     def renamed(self, found: Found) -> Found:
@@ -129,22 +132,25 @@ class Places:
     def _note(self, found: Found, carried: Container[str] = ()) -> None:
         """Keep for a moment which names lost their file and which got one: two looks may each have seen a
         part of what belongs together. `carried`: names to which a record has just been brought."""
-        for entry in (*found.changed, *found.lost):
-            if entry.stat is not None and is_one_file(entry.address):
-                self._lost(entry, entry.stat, entry.address in carried)
+        for entries, replaced in ((found.changed, True), (found.lost, False)):
+            for entry in entries:
+                if entry.stat is not None and is_one_file(entry.address):
+                    self._lost(entry, entry.stat, replaced, entry.address in carried)
         came = (*found.new, *(entry.address for entry in found.changed))
         self._got.update(dict.fromkeys(filter(is_one_file, came), self._clock()))
 
-    def _lost(self, entry: Entry, stat: Stat, carried: bool = False) -> None:
+    def _lost(self, entry: Entry, stat: Stat, replaced: bool, carried: bool = False) -> None:
         """`carried`: the record that lay there then isn't the one that does now."""
         had = self._had.setdefault(entry.address, [])
         if not had or had[-1].file != same_file(stat):
             uuid = entry.facts.uuid if entry.facts is not None and not carried else ""
-            had.append(_Held(same_file(stat), uuid, "" if carried else entry.etag, self._clock()))
+            etag = "" if carried else entry.etag
+            had.append(_Held(same_file(stat), uuid, etag, self._clock(), replaced))
 
     def _forget_before(self, since: float) -> None:
         self._had = {a: had for a, had in self._had.items() if had[-1].at >= since}
         self._got = {a: at for a, at in self._got.items() if at >= since}
+        self._left = {a: at for a, at in self._left.items() if at >= since}
         self._went &= self._had.keys()
 
     # -- what that means --------------------------------------------------------------------------
@@ -163,7 +169,7 @@ class Places:
                 now.setdefault(same_file(entry.stat), []).append(address)
         moved: dict[str, str] = {}
         for old, had in list(self._had.items()):
-            own = [held for held in had if first[held.file][1] == old]
+            own = [h for h in had if first[h.file][1] == old and (h.replaced or old in self._left)]
             if not own or not any(name != old for name in now.get(own[-1].file, ())):
                 continue
             here = self._file_at(old)
