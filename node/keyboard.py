@@ -2,8 +2,8 @@
 
 Several probes say for how many seconds nobody has touched anything; the least counts. Each is small, and one
 that can't tell is passed over: the input devices themselves (where they may be read), interrupts of the
-keyboard, terminals, the screen's idle time, and a command of one's own (`idle_command`). Windows and macOS
-have theirs; those two and the one of X are written from their documentation and were never tried.
+keyboard, terminals, X's own idle time, and a command of one's own (`idle_command`). Windows and macOS have
+theirs; those two are written from their documentation and were never tried.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import sys
 import threading
 import time
 from typing import Callable, Dict, List, Optional, Sequence
+
+from .display import Displays
 
 log = logging.getLogger("croft.node")
 LOOK_S = 1.0
@@ -125,33 +127,6 @@ class Command:
             return None
 
 
-class Screen:
-    """X's own idle time, where this node has a display (libXss; untried)."""
-
-    def __init__(self) -> None:
-        class Info(ctypes.Structure):
-            _fields_ = (
-                *(("window", ctypes.c_ulong), ("state", ctypes.c_int), ("kind", ctypes.c_int)),
-                *(("since", ctypes.c_ulong), ("idle", ctypes.c_ulong), ("mask", ctypes.c_ulong)),
-            )
-
-        self._x = ctypes.CDLL("libX11.so.6")
-        self._saver = ctypes.CDLL("libXss.so.1")
-        self._x.XOpenDisplay.restype = self._x.XDefaultRootWindow.restype = ctypes.c_void_p
-        self._saver.XScreenSaverAllocInfo.restype = ctypes.POINTER(Info)
-        display = self._x.XOpenDisplay(None)
-        if not display:
-            raise OSError("no display")
-        self._display = ctypes.c_void_p(display)
-        self._root = ctypes.c_void_p(self._x.XDefaultRootWindow(self._display))
-        self._info = self._saver.XScreenSaverAllocInfo()
-
-    def __call__(self) -> Optional[float]:
-        if not self._saver.XScreenSaverQueryInfo(self._display, self._root, self._info):
-            return None
-        return float(self._info.contents.idle) / 1000
-
-
 def windows() -> Optional[float]:
     """GetLastInputInfo (untried)."""
 
@@ -162,6 +137,7 @@ def windows() -> Optional[float]:
     system = getattr(ctypes, "windll")  # noqa: B009
     if not system.user32.GetLastInputInfo(ctypes.byref(last)):
         return None
+    # Both count milliseconds in 32 bits, and begin anew after 49 days.
     return float((system.kernel32.GetTickCount() - last.ticks) % (1 << 32)) / 1000
 
 
@@ -173,8 +149,13 @@ def macos() -> Optional[float]:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    found = re.search(rb'"HIDIdleTime"\s*=\s*(\d+)', done.stdout)
-    return int(found[1]) / 1e9 if found else None
+    return read_ioreg(done.stdout)
+
+
+def read_ioreg(text: bytes) -> Optional[float]:
+    """What `ioreg` prints of the input devices: the least of their idle times, in seconds."""
+    found = [int(number) for number in re.findall(rb'"HIDIdleTime"\s*=\s*(\d+)', text)]
+    return min(found) / 1e9 if found else None
 
 
 def probes(idle_command: str = "") -> List[Probe]:
@@ -185,13 +166,7 @@ def probes(idle_command: str = "") -> List[Probe]:
         return [windows]
     if sys.platform == "darwin":
         return [macos]
-    found: List[Probe] = [Devices(), Interrupts(), terminals]
-    if os.environ.get("DISPLAY"):
-        try:
-            found.append(Screen())
-        except (OSError, AttributeError):
-            pass
-    return found
+    return [Devices(), Interrupts(), terminals, Displays()]
 
 
 class Keyboard:
@@ -213,6 +188,8 @@ class Keyboard:
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join(LOOK_S + COMMAND_S)
+        for probe in self._probes:
+            getattr(probe, "close", lambda: None)()
 
     def known(self) -> bool:
         """Whether this computer can tell at all."""

@@ -34,6 +34,8 @@ PACKAGES = {
     "slurmd": "slurm-wlm",
     "sbatch": "slurm-wlm",
     "munged": "munge",
+    "Xvfb": "xvfb",
+    "xdotool": "xdotool",
 }
 
 
