@@ -123,6 +123,22 @@ def test_the_first_computer_to_wake_condemns_nothing(world: World, farm: Farm, s
     assert farm.view(job_id)["state"] == "done"
 
 
+def test_who_works_at_other_hours_exists(world: World, farm: Farm, submit: Submit) -> None:
+    """Given one computer by day, which fails whatever it gets, and one that works by night, then the job
+    waits for the night. Of a computer that is known to be well the word is enough."""
+    day, night = crew(world, farm, "day", "night")
+    here_for_long(world, day, night)
+    farm.machines.change("night", {"schedule": [{"days": ["mon"], "from": "03:00", "to": "03:01"}]}, "boss")
+    job_id = submit("1")
+    for _ in range(3):
+        day.fail(day.one())
+    assert day.ask() == []
+    assert farm.view(job_id)["why"] == "frame 1 failed on day: night will try it"
+    submit("1")
+    day.deliver(day.one())
+    until(lambda: farm.keeper.tick() or farm.view(job_id)["state"] == "failed")
+
+
 def test_one_crash_beside_a_sick_computer_condemns_nothing(world: World, farm: Farm, submit: Submit) -> None:
     sick, well = crew(world, farm, "sick", "well")
     here_for_long(world, sick, well)

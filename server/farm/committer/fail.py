@@ -30,6 +30,7 @@ EXISTS_S = 3600.0  # a node that was away for no longer still exists, and may co
 BEGIN_S = 60.0  # so long after a start not all nodes may have been heard of
 HERE = ("idle", "busy")
 SOON = ("away", "off", "waking", "updating")  # states of nodes that exist and can't take anything now
+LATER = ("hours", "used")  # states of nodes that open again by themselves, who knows when
 MOST_JUDGED = 200  # tasks that one turn looks at
 
 
@@ -205,15 +206,29 @@ def _more_memory(turn: Turn, node: Node, stage: int, task: int) -> dict[str, Any
 
 def _with_unheard(turn: Turn, nodes: list[Candidate], faults: list[Fault], task: int) -> list[Candidate]:
     """While a farm wakes up there may be more nodes than were heard of yet: after a start, those that did
-    this job before; and where all that failed have only just come, their neighbours."""
+    this job before; and where all that failed have only just come, their neighbours. Where nothing shows
+    that those which failed are well, who works at other hours exists, too."""
     board, job = turn.board, turn.job
     waking = turn.now - board.began < BEGIN_S and epoch(str(job.record.get("created") or "")) < board.began_at
-    if not waking and job.retries > 1:
-        failed_on = {fault.node for fault in faults}
-        failing = [board.nodes.known(name) for name in failed_on]
-        proven = any(node.tasks > 0 and node.sickness.well_but_for((job.id, task)) for node in failing)
-        waking = not proven and all(turn.now - node.came < BEGIN_S for node in failing)
+    if job.retries > 1:
+        failing = [board.nodes.known(name) for name in {fault.node for fault in faults}]
+        if not any(node.tasks > 0 and node.sickness.well_but_for((job.id, task)) for node in failing):
+            waking = waking or all(turn.now - node.came < BEGIN_S for node in failing)
+            nodes = [*nodes, *later(board, turn.live, job.stage_of(task).index, task)]
     return [*nodes, Candidate("another", there=False)] if waking else nodes
+
+
+def later(board: Board, live: Live, stage: int, task: int) -> list[Candidate]:
+    """Nodes that could do a task and are closed now: outside their hours, or somebody works at them."""
+    now, need, heartbeat_s = board.monotonic(), live.works[stage].need, board.nodes.heartbeat_s()
+    least_mb = live.job.troubles.needs_mb.get(task, 0)
+    return [
+        Candidate(node.name, there=False)
+        for node in board.nodes.present()
+        if node.state(now, heartbeat_s) in LATER
+        and not misfit(need, node.means)
+        and not (least_mb and _memory_mb(node) <= least_mb)
+    ]
 
 
 def _blame(turn: Turn, node: Node, task: int, reason: str, at_fault: bool) -> None:

@@ -124,6 +124,10 @@ def waiting_for(board: Board, live: Live) -> str:
             continue
         names = ", ".join(sorted({fault.node for fault in faults})[:3])
         judged = verdict.verdict(faults, nodes, job.retries)
+        if judged.final:
+            judged = verdict.verdict(
+                faults, [*nodes, *fail.later(board, live, job.stage_of(task).index, task)], job.retries
+            )
         if judged.waits_for and not judged.final:
             return say(
                 "{words_for} failed on {names}: {waits_for} will try it",
