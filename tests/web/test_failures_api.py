@@ -79,7 +79,9 @@ def test_what_waits_for_another_render_can_go_on_from_its_page(house: House) -> 
     assert f"PATCH /api/jobs/{ident} {{&#34;after&#34;: []}}" in page
     assert student.patch(f"/api/jobs/{ident}", {"after": []}).status == 200
     assert "after&#34;" not in student.get(f"/p/demo/job/{ident}").body.decode()
-    assert "Begin now" in student.get(f"/p/demo/job/{first}").body.decode()
+    page = student.get(f"/p/demo/job/{first}").body.decode()
+    assert "Begin now" in page
+    assert f"POST /api/jobs/{first}/requeue {{&#34;tasks&#34;: &#34;all&#34;}}" in page.replace('"', "&#34;")
 
 
 def test_computers_are_forgiven(house: House) -> None:
