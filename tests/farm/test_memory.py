@@ -173,9 +173,13 @@ def test_what_people_wished_for_a_sick_node_stays_and_its_file_is_not_touched_ag
         farm.keeper.tick()
     assert file_of(world, "bad").stat().st_mtime_ns == before
     # Whoever deletes that by hand has forgiven it
+    before_that = file_of(world, "bad").read_text("utf-8")
     told.pop("sickness")
     file_of(world, "bad").write_text(json.dumps(told))
     until(lambda: state(farm, "bad") == "idle")
+    # … and who puts a backup of it back has it as it was
+    file_of(world, "bad").write_text(before_that)
+    until(lambda: state(farm, "bad") == "sick")
 
 
 def test_a_file_that_somebody_has_torn_is_left_to_them(world: World) -> None:
@@ -198,6 +202,31 @@ def test_one_servers_sick_node_is_sick_for_the_others(world: World) -> None:
     until(lambda: same.ask() == [] and state(second, "bad") == "sick")
     second.machines.forgive("bad", "ben")
     until(lambda: node.say({"id": "info"}) and state(first, "bad") == "idle")
+
+
+# -- what is kept from it ---------------------------------------------------------------------------------
+
+
+def test_a_node_stays_kept_from_a_job_at_which_it_failed(world: World) -> None:
+    # Given a node that failed at three frames of a job where another does well
+    farm = open_farm(world)
+    job = farm.submit("anna", {"file": SCENE, "frames": "1-30"}).id
+    well, bad = (Node(farm, name, world.root) for name in ("well", "bad"))
+    well.deliver(well.one())
+    for _ in range(3):
+        bad.fail(bad.one())
+    assert state(farm, "bad") == "sick"
+    world.close()
+    # When a server is started anew, and its rest is over
+    farm = open_farm(world)
+    well, bad = (Node(farm, name, world.root) for name in ("well", "bad"))
+    well.say({"id": "info"})
+    world.clock.now += 31
+    well.say({"id": "info"})
+    assert bad.ask() == []
+    assert state(farm, "bad") == "idle"
+    assert [one["node"] for one in farm.view(job)["avoided"]] == ["bad"]
+    assert well.ask() != []
 
 
 # -- pace -------------------------------------------------------------------------------------------------

@@ -97,8 +97,8 @@ def test_an_x_server_tells_of_its_keyboard_and_mouse(
 def test_the_keyboard_s_watch_follows_it(desktop: Desktop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XAUTHORITY", str(desktop.file))
     probe = Displays(desktop.path)
-    idle_for(probe, 1.0)
-    watch, told = Keyboard(1.0, [probe]), []
+    idle_for(probe, 0.6)
+    watch, told = Keyboard(0.6, [probe]), []
     watch.subscribe(told.append)
     watch.look()
     assert (watch.known(), told) == (True, [])
