@@ -58,14 +58,14 @@ def test_two_computers_of_one_name_are_told_of_where_people_look(
     other = Node(farm, "n1", world.root)
     other.facts["instance"] = "a copy of its folder"
     other.say()
-    assert not farm.node("n1")["clash"]  # so far it may have been started again
+    assert not farm.machines.one("n1")["clash"]  # so far it may have been started again
     with pytest.raises(Conflict):
         node.say()
     other.say()
-    assert farm.node("n1")["clash"]
+    assert farm.machines.one("n1")["clash"]
     world.clock.now += 200  # the copy is switched off
     node.say()
-    assert not farm.node("n1")["clash"]
+    assert not farm.machines.one("n1")["clash"]
 
 
 def test_draining_finishes_what_it_has(farm: Farm, node: Node) -> None:
