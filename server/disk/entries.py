@@ -47,6 +47,7 @@ class Entries:
         self.index = index
         self.arrivals = arrivals
         self.torn: list[tuple[str, str]] = []
+        self.disks: Mapping[int, int] = {}  # what is added to inodes, by device
         self.unwatched = False  # whether things change there that nobody tells of
         self._ignored = ignored
         self._wall = wall
@@ -76,7 +77,7 @@ class Entries:
             side_name = name + ".json"
             side = files.get(side_name) if side_name != PROJECT_FILE else None
             kept = companions.get(name, NOTHING)
-            entry = self._entry(prefix + name, Stat.of(status), side, kept, how.get(name, 0))
+            entry = self._entry(prefix + name, self.stat(status), side, kept, how.get(name, 0))
             if side is None and side_name in listing.folders:
                 entry = replace(entry, broken="its sidecar is a folder")
             entries.append(entry)
@@ -93,6 +94,9 @@ class Entries:
         for base, item in orphans.items():
             entries.append(self._entry(prefix + base, None, item, NOTHING, 0))
         return entries
+
+    def stat(self, status: os.stat_result) -> Stat:
+        return Stat.of(status, self.disks.get(status.st_dev, 0))
 
     def _entry(
         self,
@@ -133,7 +137,7 @@ class Entries:
         """0 where a write may follow in the same tick of the disk's clock, and nobody would tell of it."""
         if self.unwatched and self._wall() - st.st_ctime < TICK_S:
             return 0
-        return hash((st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino))
+        return hash((st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino ^ self.disks.get(st.st_dev, 0)))
 
     def _facts(self, raw: bytes, path: str) -> Facts:
         try:

@@ -11,7 +11,8 @@ import logging
 import os
 import re
 import stat as modes
-from collections.abc import Callable, Collection, Container, Iterable
+import zlib
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Protocol
@@ -94,6 +95,7 @@ class Lister:
         """Whether things change there that inotify doesn't tell of."""
         self.mtimes: dict[str, tuple[int, ...]] | None = {} if self.unwatched else None  # of folders
         self.roots = tuple(str(branch) for branch in share.branches) or (str(share.root),)
+        self.disks = disk_numbers(self.roots)
         self._prefix = share.name + SEPARATOR
         self._out = tuple(map(str, share.out))
         self._branches = tuple((str(branch), _device(branch)) for branch in share.branches)
@@ -344,6 +346,13 @@ def _device(path: str | os.PathLike[str]) -> int:
         return os.stat(path).st_dev
     except OSError:
         return -1
+
+
+def disk_numbers(roots: Sequence[str]) -> dict[int, int]:
+    """By device what tells the inodes of one disk of a pool from those of another, and is the same after a
+    restart; none where there is but one place."""
+    numbers = {_device(root): zlib.crc32(os.fsencode(root)) << 32 for root in sorted(roots)}
+    return numbers if len(roots) > 1 else {}
 
 
 def ignorer(globs: Iterable[str] = ()) -> Callable[[str], bool]:

@@ -19,10 +19,11 @@ class Stat:
     inode: int
 
     @classmethod
-    def of(cls, st: os.stat_result) -> Stat:
+    def of(cls, st: os.stat_result, disk: int = 0) -> Stat:
+        """`disk`: on which of a pool's it lies (`listing.disk_numbers`): each counts inodes for itself."""
         modified, changed = st.st_mtime_ns, st.st_ctime_ns
         # Mostly the same number: one object for both, by the hundred thousand.
-        return cls(st.st_size, modified, modified if changed == modified else changed, st.st_ino)
+        return cls(st.st_size, modified, modified if changed == modified else changed, st.st_ino ^ disk)
 
     @property
     def token(self) -> int:

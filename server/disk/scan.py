@@ -95,6 +95,7 @@ class Scanner:
         self.lister = Lister(share, self.globs, watch)
         self.entries = Entries(index, self.lister.ignored, arrivals, wall)
         self.entries.unwatched = self.lister.unwatched
+        self.entries.disks = self.lister.disks
         self.here = here
         self.failed: dict[str, str] = {}  # folders that the last look couldn't understand, and why
         self._arrivals = arrivals
@@ -174,7 +175,7 @@ class Scanner:
         """What lies at an address now. Tells the index nothing."""
         folder, name = split(address)
         item = self.lister.names(self._inside(folder), [name]).files.get(name)
-        return Stat.of(item.stat(follow_symlinks=False)) if item is not None else None
+        return self.entries.stat(item.stat(follow_symlinks=False)) if item is not None else None
 
     def has_settled(self, address: str) -> Found:
         """What was arriving has come to rest, as the look a moment ago saw it."""

@@ -11,14 +11,14 @@ import json
 import marshal
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from server.disk import paths
-from server.disk.listing import NOTES, RESULT_FILE, WORTH_KEEPING, ignorer, notes_among
+from server.disk.listing import NOTES, RESULT_FILE, WORTH_KEEPING, disk_numbers, ignorer, notes_among
 from server.disk.paths import COMPANION
 from server.disk.snapshot import FILES, RENDERS, Look, NoSnapshot, Snapshot
 
@@ -28,18 +28,19 @@ TICK_NS = 3_000_000_000  # no disk's clock is coarser
 def doubtful(looks: Iterable[Look], roots: Sequence[str], ignored: Callable[[str], bool]) -> list[str]:
     """Of these folders those that don't look as they should."""
     found = []
+    disks = disk_numbers(roots)
     for look in looks:
         places = [f"{root}/{look.inside}" if look.inside else root for root in roots]
-        check = _files if look.kind == FILES else _renders
         try:
-            if not check(look, places, ignored):
+            is_files = look.kind == FILES
+            if not (_files(look, places, ignored, disks) if is_files else _renders(look, places)):
                 found.append(look.inside)
         except OSError:
             found.append(look.inside)
     return found
 
 
-def _files(look: Look, places: list[str], ignored: Callable[[str], bool]) -> bool:
+def _files(look: Look, places: list[str], ignored: Callable[[str], bool], disks: Mapping[int, int]) -> bool:
     """A folder with files: exactly these names, and each in the state it was in."""
     tokens, folders = look.tokens, look.folders
     token_of = tokens.get
@@ -76,7 +77,8 @@ def _files(look: Look, places: list[str], ignored: Callable[[str], bool]) -> boo
                             return False
                         continue
                     st = item.stat(follow_symlinks=False)
-                    if hash((st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino)) != token:
+                    inode = st.st_ino ^ disks.get(st.st_dev, 0)
+                    if hash((st.st_size, st.st_mtime_ns, st.st_ctime_ns, inode)) != token:
                         return False
                     left -= 1
         finally:
@@ -152,7 +154,7 @@ def companions(
     return tokens
 
 
-def _renders(look: Look, places: list[str], ignored: Callable[[str], bool]) -> bool:
+def _renders(look: Look, places: list[str]) -> bool:
     """`render` has these folders; `render/<stem>` these versions with a sidecar."""
     folders: set[str] = set()
     versions: set[str] = set()

@@ -116,9 +116,9 @@ def stage(root: Path, config: Path, patch: pytest.MonkeyPatch) -> Iterator[Stage
         store.close()
 
 
-def scene(at: Stage, home: Path, *names: str) -> None:
-    """Assets, each with something said of it."""
-    for name in names:
+def scene(at: Stage, home: Path, *names: str, made: bool = False) -> None:
+    """Assets, each with something said of it. `made`: their files are there already."""
+    for name in names if not made else ():
         write(home / name, f"BLENDER-v304 {name} of {home.name}" + "." * len(name))
     at.rest()
     for name in names:
@@ -278,3 +278,27 @@ def test_what_was_known_before_a_crash_takes_no_record_back(
     with stage(root, config, monkeypatch) as at:
         at.rest()
         assert seen(at, home) == TWO
+
+
+def test_two_disks_that_number_their_files_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: Callable[[str], Any]
+) -> None:
+    """Each disk of a pool counts its inodes for itself: the same number may be another file."""
+    made = pool("mfs")
+    first, second = made.branches[:2]
+    home = made.root / "p"
+    with stage(made.root, tmp_path / "config", monkeypatch) as at:
+        for branch, name in ((first, "a.blend"), (second, "z.blend")):
+            write(branch / "p" / name, f"BLENDER-v304 {name} of p" + "." * len(name))
+        while (first / "p/a.blend").stat().st_ino != (second / "p/z.blend").stat().st_ino:
+            behind = min((first / "p/a.blend", second / "p/z.blend"), key=lambda path: path.stat().st_ino)
+            again = behind.with_name("again")
+            again.write_bytes(behind.read_bytes())
+            again.replace(behind)
+        scene(at, home, "a.blend", "z.blend", made=True)
+        assert played(at, home, swap("a.blend", "z.blend"), (0, 0, 0)) == TWO
+    for act in swap("a.blend", "z.blend"):
+        act(home)
+    with stage(made.root, tmp_path / "config", monkeypatch) as at:
+        at.rest()
+        assert seen(at, home) == {name: name for name in TWO}
