@@ -99,8 +99,10 @@ def test_home_shows_what_to_do_now_and_whom_to_support(studio: Studio) -> None:
     assert 'data-edit="/api/assets/data::demo/shots/sh020.blend"' in page
     assert NASTY in unescape(page)
     assert "<b>{{ 7*7 }}" not in studio.browser("student").get("/p/demo/home").body.decode()
+    assert "is ready: its frame range" not in page, "one thing to do, not two"
     free = studio.text("ben", "/p/demo/home")
     assert "Nothing waits for you" in free
+    assert "is ready: its frame range" in free
     assert "POST /api/assets/data::demo/props/lamp.blend/mine" in free
     assert "Mine" not in studio.text("student", "/p/demo/home")
 
@@ -229,6 +231,13 @@ def test_a_guest_may_look_and_a_stranger_not(studio: Studio) -> None:
     for page in ("home", "team", "shots", "credits", "credits.txt"):
         assert stranger.get(f"/p/demo/{page}").status in (303, 401)
         assert studio.browser("ana").get(f"/p/nowhere/{page}").status == 404
+    (studio.config / "users/gina.json").write_text('{"title": "Gina", "role": "guest"}')
+    studio.croft.services.settings.look_again("users")
+    home, credits = (studio.text("gina", f"/p/demo/{page}") for page in ("home", "credits"))
+    assert "Render" in studio.text("ana", "/p/demo/home"), "or this test tries nothing"
+    assert not [word for word in ("Press Render", "step by step", "Render…") if word in home]
+    assert "Still missing" in credits
+    assert "Add it" not in credits
 
 
 def test_pages_ask_the_disk_for_no_single_file(studio: Studio, monkeypatch: Any) -> None:

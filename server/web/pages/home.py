@@ -47,7 +47,7 @@ def page(shell: Shell, call: Call, ident: str) -> bottle.HTTPResponse:
         base=f"/p/{quote(ident, safe='')}",
         under=project.address + "/",
         folder=shell.folder_for_people(project.address),
-        todo=next_step(shell, call, project, seen),
+        todo=next_step(shell, call, project, seen) if task is None else None,  # one thing to do, not two
         seen=seen,
         task=task,
         may_edit=call.user is not None and call.user.at_least("student"),

@@ -69,6 +69,8 @@ def next_step(shell: Shell, call: Call, project: Project, seen: dict[str, bool])
         url = f"/sign-in?next={quote(call.path)}"
         text = say("Tap your team, then your name.")
         return {"title": say("Say who you are"), "text": text, "url": url, "button": say("Sign in")}
+    if not call.user.at_least("student"):
+        return None  # who only looks has nothing to do
     if not seen["file"]:
         text = say("No files yet. Drop one on the next page, or copy the folder’s address and save into it.")
         title, button = say("Add the first file"), say("Add a file")
