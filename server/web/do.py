@@ -37,7 +37,7 @@ def answer(table: Table, services: Services, call: Call, failed: Failed) -> Answ
     except CroftError as error:
         found = failed(None, call.environ, error)
     if "json" in call.header("accept"):
-        return with_goal(found, goal)
+        return with_goal(services, found, goal)
     return way_back(services, call, found, goal)
 
 
@@ -97,12 +97,14 @@ def within(call: Call, method: str, path: str, query: str, body: dict[str, Any])
     return inner
 
 
-def with_goal(found: Answer, goal: str) -> Answer:
-    """The JSON answer, with the page that the form goes on to."""
+def with_goal(services: Services, found: Answer, goal: str) -> Answer:
+    """The JSON answer, with the page that the form goes on to, which says what came of it."""
     if goal and found.body is None:
         payload = json.loads(found.payload())
         found.body = [encoding.dumps({**payload, "go": goal})]
-        found.headers = [*found.headers, ("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+        told = said.keep(services, found.message, undo_of(found))
+        kind = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+        found.headers = [*found.headers, *kind, told]
     return found
 
 
@@ -111,17 +113,22 @@ def with_goal(found: Answer, goal: str) -> Answer:
 
 def way_back(services: Services, call: Call, found: Answer, goal: str) -> Answer:
     """Back to the page, which says what came of it."""
-    data = found.data if isinstance(found.data, dict) else {}
-    undo = data.get("undo") if found.status < 400 else None
-    line = ""
-    if isinstance(undo, dict):
-        written = json.dumps(undo["body"]) if undo.get("body") else ""
-        line = f"{undo.get('method')} {undo.get('path')} {written}".strip()
-    headers: Headers = [("Location", goal or came_from(call)), said.keep(services, found.message, line)]
+    told = said.keep(services, found.message, undo_of(found))
+    headers: Headers = [("Location", goal or came_from(call)), told]
     headers += [
         pair for pair in found.headers if pair[0] == "Set-Cookie"
     ]  # another password, the same session
     return Answer(status=303, headers=headers, body=[])
+
+
+def undo_of(found: Answer) -> str:
+    """The call that takes it back, as a button has it; '' where none does."""
+    data = found.data if isinstance(found.data, dict) else {}
+    undo = data.get("undo") if found.status < 400 else None
+    if not isinstance(undo, dict):
+        return ""
+    written = json.dumps(undo["body"]) if undo.get("body") else ""
+    return f"{undo.get('method')} {undo.get('path')} {written}".strip()
 
 
 def came_from(call: Call) -> str:

@@ -1,4 +1,4 @@
-"""What came of a form that a browser without scripts has sent: said once, on the page that it is shown next.
+"""What came of a form that led to another page, or of any without scripts: said once, on the page shown next.
 
 Kept in a signed cookie alone, so that no address can make a page say something.
 """

@@ -62,6 +62,9 @@ export function tell(answer, undo) {
   say(answer.message, answer.ok && call ? async () => tell(await act(call)) : undefined);
 }
 
+const left = one(".toast");
+if (left) { left.remove(); tell({ ok: true, message: left.firstChild.textContent }, one("button", left)?.value); }
+
 async function send(form, by) {
   if (by.ariaBusy) return;
   const wrong = one("[role=alert]", form);
@@ -86,9 +89,9 @@ on("submit", (event) => {
   event.preventDefault();
 });
 
-on("click", async (event) => {
+on("click", (event) => {
   const copy = event.target.closest("[data-copy]");
-  if (copy) say(await copyText(copy.dataset.copy) ? copy.dataset.copied || words("copied") : words("by-hand", { text: copy.dataset.copy }));
+  if (copy) say(copyText(copy.dataset.copy) ? copy.dataset.copied || words("copied") : words("by-hand", { text: copy.dataset.copy }));
   const link = event.target.closest("a[data-within]");
   if (!link || !plain(event)) return;
   event.preventDefault();
@@ -99,8 +102,7 @@ on("click", async (event) => {
 });
 
 // navigator.clipboard is missing on plain http.
-export async function copyText(text) {
-  if (window.isSecureContext) return navigator.clipboard.writeText(text).then(() => true, () => false);
+export function copyText(text) {
   const field = make("textarea", text, { className: "aside" });
   const before = document.activeElement;
   document.body.append(field);

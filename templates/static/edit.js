@@ -1,7 +1,8 @@
 // Fields that save themselves. A field's default is what the server last told, its value what its person has.
-import { ask, emit, every, make, on, words } from "./act.js";
+import { ask, emit, make, on, words } from "./act.js";
 
 const QUIET_MS = 500;
+const AGAIN_MS = 3000;
 const editable = (c) => c?.name && c.type !== "hidden" && c.form?.dataset.edit !== undefined && c;
 const list = (form) => [...form.elements].filter(editable);
 
@@ -65,9 +66,6 @@ on("keydown", (event) => {
 });
 on("visibilitychange", flush);
 addEventListener("pagehide", flush);
-on("croft-looked", () => {
-  for (const c of every("form[data-edit] [data-state=failed][data-lost]")) soon(c, 0);
-});
 
 
 const tails = new WeakMap();
@@ -80,10 +78,11 @@ async function save(c, tries = 3) {
   if (!form || c.dataset.state === "conflict") return;
   const value = has(c);
   if (value === told(c)) { if (c.dataset.state) say(c, "saved"); return; }
-  say(c, "saving");
+  const was = c.dataset.lost !== undefined;
+  if (!was) say(c, "saving");
   const fields = new URLSearchParams([["do", `PATCH ${form.dataset.edit}`], ["etag", form.dataset.etag], [c.name, value]]);
   const answer = await ask("POST", "/do", fields, { keepalive: value.length < 5000 });
-  c.toggleAttribute("data-lost", !answer.status);
+  const lost = c.toggleAttribute("data-lost", !answer.status);
   const record = answer.data;
   if (answer.ok) {
     form.dataset.etag = record.etag ?? "";
@@ -97,7 +96,10 @@ async function save(c, tries = 3) {
     const theirs = inside(record, c.name);
     if (theirs === before && tries) { await save(c, tries - 1); return; }
     heard(c, record);
-  } else say(c, "failed", words("failed", { why: answer.message }));
+  } else {
+    if (!was || !lost) say(c, "failed", words("failed", { why: answer.message }));
+    if (lost) soon(c, AGAIN_MS);
+  }
 }
 
 function heard(c, record) {

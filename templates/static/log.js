@@ -57,10 +57,10 @@ tools.hidden = false;
 setFollow(follow);
 if (running || +next < end) loop();
 log.addEventListener("scroll", () => { if (follow !== atEnd() && running) setFollow(atEnd()); });
-tools.addEventListener("click", async ({ target: { dataset } }) => {
+tools.addEventListener("click", ({ target: { dataset } }) => {
   if (dataset.follow !== undefined) setFollow(!follow);
   if (dataset.error !== undefined) firstError();
-  if (dataset.copyLog !== undefined) say(await copyText(log.textContent) ? words.copied : words.cannot);
+  if (dataset.copyLog !== undefined) say(copyText(log.textContent) ? words.copied : words.cannot);
 });
 setInterval(() => {
   if (added) one("#spoken").textContent = fill(words.lines, { n: added });

@@ -75,6 +75,10 @@ def test_scripts_get_the_apis_own_answer(student: Browser) -> None:
     fields = [("file", "data::demo/shots/sh010.blend"), ("first", "1"), ("then", "/p/demo/job/{id}")]
     reply = send(student, "POST /api/jobs", *fields, accept="application/json")
     assert (reply.status, reply.json["go"]) == (201, f"/p/demo/job/{reply.data['id']}")
+    message = reply.message
+    assert "toast" not in student.get(f"{PAGE}?part=1").body.decode(), "it is for where one goes on to"
+    assert f"<span>{message}</span>" in student.get(reply.json["go"]).body.decode()
+    assert f"<span>{message}</span>" not in student.get(reply.json["go"]).body.decode()
     wrong = send(student, "PATCH /api/assets/data::demo/nothing", ("name", "x"), accept="application/json")
     assert (wrong.status, wrong.data) == (404, None)
 

@@ -45,6 +45,10 @@ def test_a_file_is_made_with_a_name_alone(root: Path, window: Window) -> None:
     window.button("Make it").click()
     window.until("return location.pathname.endsWith('/asset/characters/der_fuchs_lauft.blend')")
     assert (root / "data/demo/characters/der_fuchs_lauft.blend").read_bytes().startswith(b"BLENDER")
+    window.until_text(".toast", "Open it in Blender and save")
+    window.button("Close").click()
+    window.go(window.run("return location.pathname"))
+    assert window.all(".toast") == [], "said once"
     window.go("/p/demo/new")
     window.find("[name=name]").send_keys("x")
     window.find("details summary").click()

@@ -165,9 +165,6 @@ def test_what_couldnt_be_saved_says_so_and_is_saved_later(
         student.until_text("output[for=f-description]", "Not saved: The server can’t be reached.")
     finally:
         student.driver.execute_cdp_cmd("Network.emulateNetworkConditions", {**OFFLINE, "offline": False})
-    student.run(
-        "document.dispatchEvent(new CustomEvent('croft-looked'))"
-    )  # as the stream says, sooner or later
     student.until_text("output[for=f-description]", "Saved")
     assert str(saved(studio)["description"]).endswith(" On the train.")
     field.send_keys(" Oops.")

@@ -184,9 +184,8 @@ def delete_asset(services: Services, call: Call) -> Answer:
     return Answer(
         data,
         say(
-            "{address} is deleted. It is kept as {kept}.",
+            "{address} is deleted. It lies in the folder old beside it, and can be brought back.",
             address=paths.name_of(call.params["address"]),
-            kept=kept,
         ),
     )
 

@@ -226,7 +226,7 @@ def value(name: str, one: Any, wording: AssetSet, titles: dict[str, str], now: d
     if isinstance(one, bool):
         return say("yes") if one else say("no")
     if name in ("owner", "creator"):
-        return titles.get(str(one), str(one))
+        return who(str(one), titles)
     if name == "support" and isinstance(one, list):
         return ", ".join(titles.get(str(ident), str(ident)) for ident in one)
     if name == "state":

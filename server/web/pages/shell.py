@@ -124,7 +124,8 @@ class Shell:
 
     def answer(self, call: Call, body: bytes) -> bottle.HTTPResponse:
         """The body with its ETag, or 304 where the browser has it. Never kept without asking again."""
-        told, forget = said.read(self.services, call)
+        # A page that is brought up to date while its person goes on to another leaves it to that.
+        told, forget = (None, None) if call.query.get("part") == "1" else said.read(self.services, call)
         if forget is not None:
             if told is not None:
                 toast = str(self.macro("toast.html", "toast")(told)).encode()
