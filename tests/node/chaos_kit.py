@@ -100,18 +100,19 @@ class PulledCable(Cable):
         here = f"{os.getpid()}-{self.number}"
         self.space, self.wire, inside = f"croft-{here}", f"w{here}", f"n{here}"
         self.within = ("ip", "netns", "exec", self.space)
-        net = f"10.{os.getpid() % 250 + 1}.{self.number}"
+        # Addresses that are set aside for tests of networks: nobody's house has them.
+        net, at = f"198.18.{os.getpid() % 256}", self.number % 64 * 4
         if not shutil.which("ip"):
             raise OSError("there is no command ip")
         try:
             _ip("netns", "add", self.space)
             _ip("link", "add", self.wire, "type", "veth", "peer", "name", inside, "netns", self.space)
-            _ip("addr", "add", f"{net}.1/30", "dev", self.wire)
+            _ip("addr", "add", f"{net}.{at + 1}/30", "dev", self.wire)
             _ip("link", "set", self.wire, "up")
-            _ip("-n", self.space, "addr", "add", f"{net}.2/30", "dev", inside)
+            _ip("-n", self.space, "addr", "add", f"{net}.{at + 2}/30", "dev", inside)
             _ip("-n", self.space, "link", "set", inside, "up")
             _ip("-n", self.space, "link", "set", "lo", "up")
-            super().__init__(port, f"{net}.1")
+            super().__init__(port, f"{net}.{at + 1}")
         except OSError:
             self._take_down()
             raise
