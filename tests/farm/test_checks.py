@@ -69,6 +69,7 @@ def test_what_it_uses_and_the_farm_cannot_reach(world: World, farm: Farm) -> Non
          "others render without it."),
     ]  # fmt: skip
     assert all(notice["todo"] for notice in found["notices"])
+    assert "Find Missing Files" in found["notices"][0]["todo"]
     assert sorted(str(path) for path in world.root.rglob("*")) == before
     # The job keeps them
     job = farm.submit("anna", {"file": SCENE})

@@ -302,7 +302,9 @@ def lacks(use: Use, through: str = "") -> tuple[str, str] | None:
     by = 1 if through else 0
     if use.status == "missing" and use.kind != "asset":
         what = word(use)
-        return say(LACKING[what][by], file=paths.name_of(use.address), user=through), EFFECT[what]
+        mend = say("In Blender: File › External Data › Find Missing Files.")
+        lack = say(LACKING[what][by], file=paths.name_of(use.address), user=through)
+        return lack, together([EFFECT[what], mend])
     if use.status == "outside":
         return (
             say(OUTSIDE[by], path=use.raw, user=through),
