@@ -72,6 +72,7 @@ def test_a_node_of_another_server_is_there_too(world: World, pair: tuple[Farm, F
     # … counts with it, and doesn't wait for it to ask
     job = submit(world, second, frames="1-4")
     assert "no computer" not in second.why(job)["sentence"]
+    world.clock.now += 1.5
     assert second.board.nodes.pace().idle_s == {}
     # What a person wishes on one holds on the other, and the first gives the frames out
     second.machines.change("n1", {"paused": True}, "ben")
