@@ -150,6 +150,16 @@ def mv(old: str, new: str) -> Act:
     return lambda home: os.rename(home / old, home / new)
 
 
+def save(name: str) -> Act:
+    """As Blender does: written aside, renamed over."""
+
+    def act(home: Path) -> None:
+        write(home / f"{name}@", f"BLENDER-v304 {name} of {home.name}, saved")
+        os.replace(home / f"{name}@", home / name)
+
+    return act
+
+
 def swap(*names: str) -> list[Act]:
     """Each gets the name of the one before, the first that of the last, by way of another name."""
     aside = "x" + os.path.splitext(names[0])[1]
@@ -176,6 +186,7 @@ class Play:
     acts: list[Act]
     expect: dict[str, str]
     moments: int  # in which they may happen
+    before: Act | None = None  # and Croft has looked since
 
 
 PLAYS = {
@@ -195,6 +206,9 @@ PLAYS = {
         swap("a.blend", "b.blend", "c.blend"),
         {"a.blend": "b.blend", "b.blend": "c.blend", "c.blend": "a.blend"},
         3,
+    ),
+    "saved before": Play(
+        ("a.blend", "z.blend"), swap("a.blend", "z.blend"), TWO, 3, before=save("z.blend")
     ),
     "folders": Play(
         ("g/a.blend", "g/b.blend", "h/a.blend", "h/c.blend"),
@@ -233,6 +247,9 @@ def test_at_every_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: 
             scene(at, home, *play.names)
             if others == "looking":
                 at.looked_at = [home / place for place in {*play.names, *play.expect, "x.blend"}]
+            if play.before is not None:
+                play.before(home)
+                at.rest()
             if (found := played(at, home, play.acts, when)) != play.expect:
                 wrong[when] = found
     assert not wrong, f"{len(wrong)} wrong, the first: {list(wrong.items())[:3]}"
@@ -251,7 +268,7 @@ def test_on_a_pool(
             assert played(at, home, swap("a.blend", "z.blend"), when) == TWO, when
 
 
-@pytest.mark.parametrize("name", ["swap", "ring"])
+@pytest.mark.parametrize("name", PLAYS)
 def test_while_the_server_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     play = PLAYS[name]
     root, config = tmp_path / "share", tmp_path / "config"
