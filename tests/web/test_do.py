@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from urllib.parse import urlencode
 
@@ -13,6 +14,7 @@ from server.web.api.shapes import SHAPES
 from server.web.requests import Call
 
 KIND = "application/x-www-form-urlencoded"
+SH010 = "data::demo/shots/sh010.blend"
 PAGE = "/p/demo/asset/shots/sh010.blend"
 
 
@@ -153,6 +155,24 @@ def test_the_page_that_asks_for_a_render_says_what_is_wrong_before(student: Brow
     assert "columns must be at most 16, not 99." in wrong
     assert "notice bad" not in student.get(f"{page}&frames=7&parameters.columns%3Ajson=3").body.decode()
     assert "7 frames." in student.get("/p/demo/render/shots/sh010.blend?frames=1-7").body.decode()
+
+
+def test_a_render_may_begin_later_and_after_others(student: Browser) -> None:
+    first = student.post(
+        "/api/jobs", {"file": SH010, "frames": "1-4", "start_after": "2030-01-01T00:00"}
+    ).data
+    page = student.get("/p/demo/render/shots/sh010.blend").body.decode().replace("&#34;", '"')
+    wait = json.dumps([{"job": first["id"], "by": "frame"}])
+    assert f'<option value="{wait}">' in page
+    fields = [("file", SH010), ("frames", "1-4"), ("then", "/p/demo/job/{id}"), ("after:json", wait),
+              ("start_after", "2031-05-01T20:00"), ("nodes_most", "2"), ("groups", "")]  # fmt: skip
+    ident = send(student, "POST /api/jobs", *fields).headers["location"].rpartition("/")[2]
+    told = student.get(f"/api/jobs/{ident}").data
+    assert told["after"] == [{"job": first["id"], "by": "frame"}]
+    assert (told["start_after"], told["nodes_most"], told["groups"]) == ("2031-05-01T20:00:00Z", 2, [])
+    plain = send(student, "POST /api/jobs", *fields[:3], ("after:json", "null"), ("start_after", ""))
+    told = student.get(f"/api/jobs/{plain.headers['location'].rpartition('/')[2]}").data
+    assert (told["after"], told["start_after"]) == ([], None)
 
 
 def test_a_form_with_far_too_many_fields_is_refused() -> None:

@@ -39,6 +39,7 @@ PER = {
     "once": say_later("in one piece"),
     "list": say_later("each by itself"),
 }
+OTHERS = 50  # open renders that it may wait for
 
 
 def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse:
@@ -82,11 +83,29 @@ def page(shell: Shell, call: Call, ident: str, path: str) -> bottle.HTTPResponse
         stages=stages(job_type),
         orders=ORDERS,
         outputs=[(output, OUTPUTS[output]) for output in job_type.outputs],
+        others=others(shell, ident),
+        groups=sorted({group for node in services.farm.machines.all() for group in node["groups"]}),
         priorities=cards.priorities(shell, project)
         if user is not None and user.at_least("supervisor")
         else [],
         picture=(a["thumbnail"] or "").replace("w=256", "w=1024"),
     )
+
+
+def others(shell: Shell, ident: str) -> list[tuple[str, str]]:
+    """The open renders of the project that this one can wait for, whole or frame by frame: value, words."""
+    opened = [job for job in shell.services.farm.jobs(project=ident) if job.state in cards.OPEN]
+    found = []
+    for view in [shell.services.farm.view(job) for job in opened[:OTHERS]]:
+        name = str(view["name"])
+        found.append((_after(view["id"], "all"), name))
+        if int(view["total"]) > 1:
+            found.append((_after(view["id"], "frame"), say("{render}, frame by frame", render=name)))
+    return found
+
+
+def _after(job: str, by: str) -> str:
+    return json.dumps([{"job": job, "by": by}])
 
 
 def notices(shell: Shell, call: Call, base: Thing) -> list[Thing]:
