@@ -25,7 +25,7 @@ def croft(tmp_path: Path) -> Iterator[Croft]:
 
 def rest(croft: Croft) -> None:
     """Until the disk was looked at, what is new was taken in, and that was looked at."""
-    watcher = croft.services.store.watcher
+    watcher = croft.services.store.looks.watcher
     for _ in range(2):
         assert watcher.settled(20)
         assert croft.services.ingest.wait(20)

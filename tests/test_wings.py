@@ -19,7 +19,7 @@ WINGS = {
         "disk": "speech errors encoding records mistakes files settings paths backups conflicts faults locks "
         "sidecar journal merge sites histories edits branches probes moves health index snapshot mounts "
         "intents deletions renames checkpoints purge carry restores arrivals listing entries scan unchanged "
-        "restart store inotify hearing identity watcher follower check",
+        "restart looks store inotify hearing identity watcher follower check",
         "library": "people media names projects search dependencies assets tasks ingest versions creation "
         "protection publishing saves in_place meant copies backups problems sites notes credits history "
         "uploads setup",

@@ -1,5 +1,7 @@
-"""Files that people rename by Croft: a file goes with its sidecar and its companion, a sequence with every
-frame, a folder whole. Within one share, and never over anything.
+"""Names that Croft gives to files: to a new one once it is whole, to one that is renamed another.
+
+What is renamed goes with its sidecar and its companion, a sequence with every frame, a folder whole. Within
+one share, and never over anything.
 """
 
 from __future__ import annotations
@@ -11,6 +13,28 @@ from server.disk import deletions, files, moves, paths
 from server.disk.errors import BadInput, Conflict, NotFound
 from server.disk.locks import Locks
 from server.disk.paths import Share
+
+
+def place(share: Share, locks: Locks, temporary: Path, inside: str, disk: files.Os = files.REAL) -> None:
+    """Give a whole file its name, flushed; Conflict when something is there already."""
+    path, address = share.path(inside), paths.address(share.name, inside)
+    if len(os.fsencode(path.name)) > paths.NAME_BYTES - len(".json"):
+        raise BadInput("{address} can't be the name of a file: it is too long.", address=address)
+    files.make_folders(path.parent, share.root, disk=disk)
+    with locks.hold(paths.lock_key(inside)):
+        try:
+            fd = disk.open(temporary, os.O_RDWR)
+            try:
+                files.share_with_group(fd, path.parent)
+                disk.fsync(fd)
+            finally:
+                disk.close(fd)
+        except OSError as error:
+            files.fail(error, temporary)
+        if temporary.parent == path.parent:
+            moves.place(temporary, path, disk=disk)
+        else:
+            moves.move(temporary, path, root=share.root, branches=share.branches, disk=disk)
 
 
 def rename(share: Share, locks: Locks, inside: str, new: str, disk: files.Os = files.REAL) -> None:

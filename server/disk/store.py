@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from server.disk import (
     carry,
@@ -25,15 +25,12 @@ from server.disk import (
     health,
     histories,
     intents,
-    moves,
     paths,
     renames,
-    restart,
     restores,
     sidecar,
 )
 from server.disk.edits import Changes
-from server.disk.entries import MOVED
 from server.disk.errors import (
     BadInput,
     NotFound,
@@ -41,16 +38,17 @@ from server.disk.errors import (
 from server.disk.histories import Histories
 from server.disk.index import Index
 from server.disk.locks import TIMEOUT_S, Locks
+from server.disk.looks import Looks
 from server.disk.mounts import Mounts, configured_shares
 from server.disk.paths import Share
 from server.disk.records import Change, Problem, Stat
-from server.disk.scan import Found, Scanner
+from server.disk.scan import Scanner
 from server.disk.settings import Settings
 from server.disk.sidecar import Sidecar
 from server.disk.sites import Sites, Together
 from server.disk.speech import say
 
-__all__ = ["Store", "Watcher", "configured_shares"]
+__all__ = ["Store", "configured_shares"]
 
 log = logging.getLogger("croft.store")
 
@@ -65,30 +63,6 @@ FINISHERS = {
 Subscriber = Callable[[list[Change]], None]
 
 
-class Knowing(Protocol):
-    """What a person says of files that are known again, or aren't."""
-
-    def decide(self, lost: str, found: str, who: str) -> None: ...
-    def undecide(self, lost: str, found: str, who: str) -> None: ...
-    def decide_not(self, lost: str, others: Sequence[str], who: str, undo: bool = False) -> None: ...
-
-
-class Watcher(Protocol):
-    """What the store needs of the watcher that stands above it."""
-
-    @property
-    def identity(self) -> Knowing: ...
-    def start(self) -> None: ...
-    def close(self) -> None: ...
-    def problems(self) -> list[Problem]: ...
-    def watch(self, path: str, folder: str) -> None: ...
-    def watched(self, share: str) -> list[str] | None: ...
-    def look_again(self, why: str) -> None: ...
-    def overhear(self, found: Found) -> None: ...
-    def unsure(self) -> set[str] | None: ...
-    def someone_is_active(self) -> None: ...
-
-
 class Store:
     """All shares of one server. Safe for threads and, through the locks, beside other servers."""
 
@@ -101,16 +75,14 @@ class Store:
     ) -> None:
         self.settings = settings
         self.index = Index()
-        self.watcher: Watcher | None = None
-        self.arrivals: Any = None  # the watcher's, handed to the scanners
         self.clock = clock
         self.disk = disk
         self.site: str = settings.get("site")
         self.sites = Sites(self.site, disk)
         self.histories = Histories(self.sites)
         self._locks: dict[str, Locks] = {}
-        self._scanners: dict[str, Scanner] = {}
         self.mounts = Mounts(settings, shares, disk, self._arrived, self._left)
+        self.looks = Looks(settings, self.index, self.mounts, self.notify)
         self.clocks = health.Clocks()
         self._subscribers: list[Subscriber] = []
         self._lost: dict[str, list[str]] = {}  # share -> what was being done where no folder is now
@@ -124,42 +96,13 @@ class Store:
         """Find the shares, try their disks, finish what a crash interrupted, scan, watch."""
         for share in self.shares:
             self.away(share.name)
-        if self.watcher is not None:
-            self.watcher.start()
+        if self.looks.watcher is not None:
+            self.looks.watcher.start()
 
     def close(self) -> None:
-        self.keep_index()
-        if self.watcher is not None:
-            self.watcher.close()
-
-    def keep_index(self) -> None:
-        """Keep what is known of the shares for the next start, in the cache folder."""
-        unsure = self.watcher.unsure() if self.watcher is not None else None
-        if self.watcher is None or unsure is None:
-            return
-        for share in self.shares:
-            scanner = self._scanners.get(share.name)
-            watched = self.watcher.watched(share.name)
-            if (
-                scanner is None
-                or not watched
-                or scanner.lister.lost_branches()
-                or self.mounts.away(share.name)
-            ):
-                continue
-            began = time.perf_counter()
-            try:
-                count = restart.keep(scanner, self._snapshot(share.name), watched, unsure)
-            except Exception as error:
-                log.warning(
-                    "what is known of share %s can't be kept for the next start: %s", share.name, error
-                )
-            else:
-                took = time.perf_counter() - began
-                log.info("share %s: %d entries kept for the next start, %.2f s", share.name, count, took)
-
-    def _snapshot(self, share: str) -> Path:
-        return self.settings.folder_path / "cache" / f"{share}.index"
+        self.looks.keep()
+        if self.looks.watcher is not None:
+            self.looks.watcher.close()
 
     # Where things are.
 
@@ -181,7 +124,7 @@ class Store:
         return self._locks[self.share(share).name]
 
     def scanner(self, share: str) -> Scanner:
-        return self._scanners[self.share(share).name]
+        return self.looks.scanners[self.share(share).name]
 
     def away(self, share: str) -> bool:
         """Whether the share isn't mounted. One that came back is opened and scanned on the way."""
@@ -297,36 +240,10 @@ class Store:
 
     def place(self, temporary: Path, address: str, who: str) -> None:
         """Give a whole, flushed file its name; Conflict when something is there already."""
-        share, path = self.for_people(address)
-        if len(os.fsencode(path.name)) > paths.NAME_BYTES - len(".json"):
-            raise BadInput("{address} can't be the name of a file: it is too long.", address=address)
-        files.make_folders(path.parent, share.root, disk=self.disk)
-        with self.locks(share.name).hold(paths.lock_key(address)):
-            try:
-                fd = self.disk.open(temporary, os.O_RDWR)
-                try:
-                    files.share_with_group(fd, path.parent)
-                    self.disk.fsync(fd)
-                finally:
-                    self.disk.close(fd)
-            except OSError as error:
-                files.fail(error, temporary)
-            if temporary.parent == path.parent:
-                moves.place(temporary, path, disk=self.disk)
-            else:
-                moves.move(temporary, path, root=share.root, branches=share.branches, disk=self.disk)
+        share, _ = self.for_people(address)
+        renames.place(share, self.locks(share.name), temporary, paths.parse(address)[1], self.disk)
         log.info("%s placed by %s", address, who)
-        self.take_whole(address)
-
-    def take_whole(self, address: str) -> None:
-        """Take in a file that got its name when it was whole: nobody has to wait for it to settle."""
-        folder, name = paths.split(address)
-        scanner = self._scanners.get(self.share(address).name)
-        try:
-            if scanner is not None:
-                self.notify(self._told(scanner.refresh_names(folder, {name: MOVED})))
-        except Exception:
-            log.exception("%s can't be looked at", address)
+        self.looks.at_whole(address)
 
     def make_folder(self, address: str) -> None:
         """Make a folder and its parents, for the group."""
@@ -383,7 +300,7 @@ class Store:
         aside = paths.parse(folder)[1]
         inside = deletions.bring_back(share, self.locks(share.name), aside, who, self.disk)
         address = paths.address(share.name, inside)
-        self.take_whole(address)
+        self.looks.at_whole(address)
         log.info("%s brought back by %s", address, who)
         return address
 
@@ -423,7 +340,7 @@ class Store:
                 take=take, known=known, disk=self.disk,
             )  # fmt: skip
         finally:
-            self.take_whole(address)
+            self.looks.at_whole(address)
         folder = paths.address(share.name, kept.aside) if kept is not None else ""
         log.info("%s replaced by %s, what it was is kept in %s", address, who, folder or "nothing")
         return folder
@@ -455,38 +372,16 @@ class Store:
 
     def refresh(self, address: str) -> list[Change]:
         """Look at this place on disk again: a file, its sidecar, a folder, anything below a companion."""
-        share = self.share(address)
-        if self.away(share.name):
-            return []
-        scanner = self._scanners.get(share.name)
-        changes = self._told(scanner.refresh(address)) if scanner is not None else []
-        self.notify(changes)
-        return changes
-
-    def doubt(self, address: str, stat: Stat) -> None:
-        """Who read this file found no end, though it seemed at rest: it is arriving until it has one."""
-        share = self.share(address)
-        scanner = self._scanners.get(share.name)
-        entry = self.index.get(address)
-        if scanner is None or entry is None or entry.stat != stat:
-            return  # it changed meanwhile: it will be looked at anyway
-        if self.arrivals is not None:
-            self.arrivals.doubt(address, stat)
-        self.notify(scanner.has_no_end(address).changes())
+        return self.looks.at(address)
 
     def rescan(self, share: str | None = None) -> list[Change]:
         """Look at everything again."""
-        changes: list[Change] = []
-        for name in [self.share(share).name] if share else [known.name for known in self.shares]:
-            if not self.away(name) and name in self._scanners:
-                changes += self._told(self._scanners[name].scan())
-        self.notify(changes)
-        return changes
+        return self.looks.at_everything(share)
 
     def someone_is_active(self) -> None:
         """A person asked for something: places that aren't watched are worth looking at. Cheap."""
-        if self.watcher is not None:
-            self.watcher.someone_is_active()
+        if self.looks.watcher is not None:
+            self.looks.watcher.someone_is_active()
 
     def subscribe(self, function: Subscriber) -> Callable[[], None]:
         """Be told of changes, after they were made and locks released. Returns how to end that."""
@@ -520,48 +415,23 @@ class Store:
             for share, lost in list(self._lost.items())
             for inside in lost
         ]
-        return found + (self.watcher.problems() if self.watcher is not None else [])
+        watcher = self.looks.watcher
+        return found + (watcher.problems() if watcher is not None else [])
 
     # Shares that come and go.
 
     def _arrived(self, share: Share) -> None:
         name = share.name
-        scanner = Scanner(
-            share,
-            self.index,
-            globs=tuple(self.settings.get("ignore")),
-            watch=self.watcher.watch if self.watcher is not None else None,
-            arrivals=self.arrivals,
-            here=lambda: not self.mounts.away(name),
-        )
-        self._scanners[name] = scanner
         if not share.read_only:
             self.sites.announce(share)
             self._lost[name] = intents.finish_all(share, self.locks(name), FINISHERS, self.disk)
             self.locks(name).prune()
-        began = time.perf_counter()
-        try:
-            changes = self._told(restart.start(scanner, self._snapshot(name)))
-        except Exception as error:
-            # What is wrong in one place of a share must not keep all shares from being served.
-            if self.watcher is None:
-                raise
-            log.exception("the first look at share %s failed", name)
-            changes = []
-            self.watcher.look_again(f"the first look at share {name} failed: {error}")
-        log.info("share %s scanned in %.2f s", name, time.perf_counter() - began)
-        self.notify([*changes, Change("share", name)])
+        self.looks.begin(share)
 
     def _left(self, name: str) -> None:
         self.notify([Change("share", name)])
 
     # Parts of a write.
-
-    def _told(self, found: Found) -> list[Change]:
-        """What a look changed, of which the watcher hears too: no look of its own will find it again."""
-        if self.watcher is not None:
-            self.watcher.overhear(found)
-        return found.changes()
 
     def _look(self, address: str) -> None:
         """Take into the index what was written; what was written stays written if that fails."""

@@ -90,8 +90,8 @@ class Watcher:
         self._thread: threading.Thread | None = None
         self.errors = 0  # what the looking thread survived
         self.looks = 0
-        store.watcher = self
-        store.arrivals = self.arrivals
+        store.looks.watcher = self
+        store.looks.arrivals = self.arrivals
 
     def start(self) -> None:
         """Begin to look. Events since the first watch were kept."""
@@ -519,7 +519,7 @@ class Watcher:
             and self._is_active(now)
             and generation != self._kept_generation
         ):
-            self._store.keep_index()
+            self._store.looks.keep()
             self._last_kept, self._kept_generation = self._clock(), generation
 
     def _is_at_rest(self) -> bool:

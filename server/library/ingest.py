@@ -291,7 +291,7 @@ class Ingest:
         if complete(self._store.path(entry.address), thorough=True):
             return True
         log.info("%s lacks its end: it is taken for a copy that goes on", entry.address)
-        self._store.doubt(entry.address, entry.stat)
+        self._store.looks.doubt(entry.address, entry.stat)
         return False
 
     def _read(self, address: str) -> None:

@@ -39,7 +39,7 @@ class World:
 
     def start(self) -> None:
         self.croft = build(self.config, self.root)
-        self.croft.services.store.watcher.identity.contest_s = CONTEST_S  # type: ignore[union-attr]
+        self.croft.services.store.looks.watcher.identity.contest_s = CONTEST_S  # type: ignore[union-attr]
         self.rest()
 
     def stop(self) -> None:
@@ -51,7 +51,7 @@ class World:
         if self.croft is None:
             return
         services = self.croft.services
-        watcher: Any = services.store.watcher
+        watcher: Any = services.store.looks.watcher
         for _ in range(3):
             assert watcher.settled(30)
             assert services.ingest.wait(30)
@@ -594,7 +594,7 @@ def judge(w: World, cases: list[Case], off: bool) -> None:
 
     assert w.croft is not None
     store: Any = w.croft.services.store
-    Live(store, store.watcher, w.root).assert_true(patience_s=5)
+    Live(store, store.looks.watcher, w.root).assert_true(patience_s=5)
 
 
 @pytest.mark.parametrize("where", ["folder", "mount", "disks"])

@@ -289,9 +289,9 @@ def test_what_was_known_before_a_crash_takes_no_record_back(
     home = root / "p"
     with stage(root, config, monkeypatch) as at:
         scene(at, home, "a.blend", "z.blend")
-        at.store.keep_index()
+        at.store.looks.keep()
         assert played(at, home, swap("a.blend", "z.blend"), (0, 0, 0)) == TWO
-        monkeypatch.setattr(at.store, "keep_index", lambda: None)
+        monkeypatch.setattr(at.store.looks, "keep", lambda: None)
     with stage(root, config, monkeypatch) as at:
         at.rest()
         assert seen(at, home) == TWO

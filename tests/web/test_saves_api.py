@@ -327,11 +327,11 @@ def test_which_file_it_is_is_asked_answered_and_undone(house: House) -> None:
     assert student.get(f"/api/assets/{address}").data["uuid"] == uuid
     told = student.get("/api/assets/data::demo/shots/b.blend").data
     assert told["uuid"] not in ("", uuid)
-    assert services.store.watcher.errors == 0  # type: ignore[union-attr]
+    assert services.store.looks.watcher.errors == 0  # type: ignore[union-attr]
 
 
 def rest(house: House) -> None:
-    watcher: Any = house.croft.services.store.watcher
+    watcher: Any = house.croft.services.store.looks.watcher
     for _ in range(2):
         assert watcher.settled(20)
         assert house.croft.services.ingest.wait(20)

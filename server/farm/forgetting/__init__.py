@@ -116,7 +116,7 @@ class Forgetting:
         if user is not None:
             self._people.remove(ident)
         self._people.forget_removed(ident)
-        self._store.keep_index()
+        self._store.looks.keep()
         done.left += self._always(user.title if user else ident)
         return done
 

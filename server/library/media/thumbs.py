@@ -109,7 +109,7 @@ class Media:
         entry = self._store.index.get(address)
         if not complete(source):
             if entry is not None and not entry.arriving and entry.stat == stat:
-                self._store.doubt(address, stat)  # a copy that was cut off while nobody looked
+                self._store.looks.doubt(address, stat)  # a copy that was cut off while nobody looked
             return None
         work = self._ask(address, source, stat, width, "thumbnail")
         if wait_s > 0 and work.done.wait(wait_s):

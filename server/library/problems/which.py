@@ -7,8 +7,9 @@ from typing import Any
 
 from server.disk import faults, paths
 from server.disk.errors import BadInput, Conflict
+from server.disk.looks import Knowing
 from server.disk.speech import say
-from server.disk.store import Knowing, Store
+from server.disk.store import Store
 
 from ..people import User
 from .mending import Mended, Mending
@@ -63,7 +64,7 @@ class Which:
         return other
 
     def _identity(self) -> Knowing:
-        watcher = self._store.watcher
+        watcher = self._store.looks.watcher
         if watcher is None:
             raise Conflict("This server doesn’t watch its shares.")
         return watcher.identity

@@ -175,7 +175,7 @@ class Adder:
             return  # a crash came after the move
         if os.path.lexists(target) and os.path.samefile(aside, target):
             self._store.disk.unlink(aside)  # a crash came between the two halves of the naming
-            self._store.take_whole(address)
+            self._store.looks.at_whole(address)
             return
         self._store.place(aside, address, upload.user)
 
@@ -190,7 +190,7 @@ class Adder:
         if os.path.lexists(content):
             here = self._store.share(upload.place).name == self._store.share(address).name
             kept = self.replace(address, content, upload.user, COMMENT, here)
-            self._store.take_whole(address)
+            self._store.looks.at_whole(address)
             return kept
         return ""
 
@@ -257,7 +257,7 @@ class Adder:
             if not job:
                 if self.submit is None:
                     return upload
-                self._store.take_whole(address)
+                self._store.looks.at_whole(address)
                 request: dict[str, Any] = {"file": address}
                 if frames := frames_of(upload.data.get("facts") or {}):
                     request["frames"] = frames

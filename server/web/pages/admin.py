@@ -88,7 +88,7 @@ def share_row(shell: Shell, call: Call, share: Share, found: tuple[Problem, ...]
     else:
         state = ("done", say("Connected"))
     known = shell.services.settings.folder("shares").get(share.name, {})
-    folders = store.watcher.watched(share.name) if store.watcher is not None else None
+    folders = store.looks.watcher.watched(share.name) if store.looks.watcher is not None else None
     return {
         "name": share.name,
         "root": str(share.root),
@@ -178,7 +178,7 @@ def taking(pool: Pool, path: Path, takes: bool) -> Any:
 
 def watching(shell: Shell) -> Row:
     """How many folders are watched, and how many there may be."""
-    watcher = shell.services.store.watcher
+    watcher = shell.services.store.looks.watcher
     shares = [share.name for share in shell.services.store.shares]
     known = [watcher.watched(name) if watcher is not None else None for name in shares]
     limit = inotify.limit()
