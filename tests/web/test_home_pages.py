@@ -100,9 +100,11 @@ def test_home_shows_what_to_do_now_and_whom_to_support(studio: Studio) -> None:
     assert NASTY in unescape(page)
     assert "<b>{{ 7*7 }}" not in studio.browser("student").get("/p/demo/home").body.decode()
     assert "is ready: its frame range" not in page, "one thing to do, not two"
+    assert page.index("What to do now") < page.index("step by step"), "and that first, on a phone, too"
     free = studio.text("ben", "/p/demo/home")
     assert "Nothing waits for you" in free
     assert "is ready: its frame range" in free
+    assert free.index("step by step") < free.index("Nothing waits for you")
     assert "POST /api/assets/data::demo/props/lamp.blend/mine" in free
     assert "Mine" not in studio.text("student", "/p/demo/home")
 

@@ -26,7 +26,8 @@ FRESH_S = 1.0  # an answer this young is given again
 EVERY_S = 5.0  # how often disks and clocks are asked while somebody looks
 WATCHED_S = 60.0  # somebody asked this lately: they still look
 GATHER_S = 0.2  # changes come in crowds
-SETTLE_S = 2.0  # between two looks while changes pour in
+SETTLE_S = 2.0  # between two looks while changes pour in, at most
+SHARE = 0.05  # of a processor that looking may take then
 SEVERITIES = {"error": 0, "warning": 1, "note": 2}
 NOWHERE = ("share", "full", "read-only", "clock", "watch")  # of a whole share: every project's concern
 
@@ -110,13 +111,15 @@ class Problems(Follower):
                     self._condition.wait(rest_s if now - self._asked < WATCHED_S else None)
                 if self._closed or self._condition.wait_for(lambda: self._closed, GATHER_S):
                     return
+            began = time.monotonic()
             try:
                 self._look()
             except Exception:
                 self.faults += 1
                 log.exception("The problems can't be gathered")
+            rest_s = min(SETTLE_S, (time.monotonic() - began) / SHARE)
             with self._condition:
-                if self._condition.wait_for(lambda: self._closed, SETTLE_S):
+                if self._condition.wait_for(lambda: self._closed, rest_s):
                     return
 
     def _has_work(self) -> bool:
