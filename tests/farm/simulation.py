@@ -71,6 +71,9 @@ class Place:
     def bring_snapshot(self) -> str:
         return ""
 
+    def own_outputs(self, attempt: str, outputs: object) -> list[Any]:
+        return []
+
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_: None
 
