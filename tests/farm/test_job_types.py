@@ -79,6 +79,8 @@ def test_shipped_types_and_the_examples_can_be_used_as_they_are(path: Path) -> N
         ({"for": "everybody"}, "for must be one of student"),
         ({"outputs": ["web"]}, "outputs must be one of"),
         ({"timeout_s": "x"}, "timeout_s must be a number"),
+        ({"rules": [{"match": "x", "is": "later"}, {"match": "(a+)+$", "is": "fatal"}]}, r"rules\[1\]: "),
+        ({"rules": ["x"]}, r"rules\[0\]: A rule is an object"),
         ({"stagse": []}, "unknown key 'stagse'"),
     ],
 )

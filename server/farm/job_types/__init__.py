@@ -19,6 +19,7 @@ from typing import Any
 from server.disk.errors import BadContent, BadInput, NotFound
 from server.disk.settings import Settings
 from server.disk.speech import say
+from server.farm.failures import rules as failure_rules
 from server.farm.job_types import commands, plan
 from server.farm.job_types import settings as known_settings
 from server.farm.job_types.plan import StagePlan
@@ -248,6 +249,11 @@ def _parse(ident: str, data: Mapping[str, Any]) -> JobType:
     for key, value in texts.items():
         if not isinstance(value, list):
             raise BadInput("{key} must be a list", key=key)
+    for n, rule in enumerate(texts["rules"]):
+        try:
+            failure_rules.read([rule])
+        except BadInput as error:
+            raise BadInput("rules[{n}]: {why}", n=n, why=error.message) from None
     outputs = tuple(texts["outputs"]) or ("version",)
     for key, value, known in (
         ("for", data.get("for", "student"), ROLES),
