@@ -33,12 +33,13 @@ def as_user(uid: int, group: int, code: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.fixture
-def root(disk_root: Path, tmp_path: Path) -> Path:
+def root(disk_root: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if os.geteuid() != 0:
         pytest.skip("becoming another user needs root")
-    # pytest's own folders are for their maker alone.
+    # pytest's own folders are for their maker alone, wherever it was told to make them.
+    base = tmp_path_factory.getbasetemp()
     for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == 0 and folder.is_relative_to("/tmp/pytest-of-root"):
+        if folder.is_relative_to(base) or folder.name.startswith("pytest-of-"):
             folder.chmod(0o755)
     os.chown(disk_root, 0, GROUP)
     os.chmod(disk_root, 0o2775)
