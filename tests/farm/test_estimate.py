@@ -196,3 +196,23 @@ def test_a_jobs_view_tells_its_end_once_a_frame_is_done(world: World, farm: Farm
     farm.machines.pause_all(True)
     assert farm.forecast.work_out() == {}
     assert farm.view(second)["ends"] is None
+
+
+def test_a_plan_that_was_changed_and_a_render_that_never_comes(farm: Farm, node: Node) -> None:
+    """A job that waits for one that was stopped has no end; one that begins at once after all has it soon."""
+    scene = "data::demo/shots/sh010.blend"
+    first = farm.submit("anna", {"file": scene, "frames": "1-4"}).id
+    follows = farm.submit(
+        "anna", {"file": scene, "frames": "1-4", "after": [{"job": first, "by": "frame"}]}
+    ).id
+    later = farm.submit("ben", {"file": scene, "frames": "1-4", "start_after": "2036-01-01T20:00:00Z"}).id
+    for _ in range(3):
+        node.deliver(node.one())
+    found = farm.forecast.work_out()
+    assert follows in found
+    assert later not in found, "that is beyond what can be told"
+    farm.set_plan(later, {"start_after": ""}, "ben")
+    farm.cancel(first, "anna")
+    found = farm.forecast.work_out()
+    assert follows not in found
+    assert later in found

@@ -153,7 +153,13 @@ class Forecast:
             job.state in states.OPEN
             and self._board.ours(job)
             and all(w.commandment or s.optional for s, w in zip(job.stages, live.works, strict=True))
+            and not (job.held_back and any(self._over(after.job) for after in job.plan.after))
         )
+
+    def _over(self, job_id: str) -> bool:
+        """Has a job that others wait for ended undone, or gone? Then nobody knows when they go on."""
+        other = self._board.live.get(job_id) or self._board.ended.get(job_id)
+        return other is None or (other.state in states.ENDED and other.state != states.DONE)
 
     def _parts(self) -> Iterable[Mapping[str, tuple[float, float]]]:
         for live in list(self._board.live.values()):
@@ -206,8 +212,7 @@ class Forecast:
             stages.append(replace(found, need=needs[part.need]))
             if stage.index == 0:
                 self._seconds[job.id] = found.seconds
-        begins = record.get("start_after")
-        after = record.get("after")
+        plan = job.plan  # as people changed it since
         return Work(
             id=job.id,
             project=str(record.get("project") or ""),
@@ -216,11 +221,9 @@ class Forecast:
             priority=job.priority,
             created=str(record.get("created") or ""),
             weight=self._weight(str(record.get("project") or "")),
-            most=_whole(record.get("nodes_most")),
-            begins=max(0.0, moments.epoch(begins) - at) if isinstance(begins, str) else 0.0,
-            after=tuple(str(one.get("job")) for one in after if isinstance(one, dict))
-            if isinstance(after, list)
-            else (),
+            most=plan.most,
+            begins=max(0.0, plan.start - at),
+            after=tuple(one.job for one in plan.after),
         )
 
     def _stage(
@@ -333,7 +336,3 @@ class _Past:
 
 
 _LATER_S = 10.0  # a stage after the first, of which none is done yet: a film of the frames, mostly
-
-
-def _whole(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
