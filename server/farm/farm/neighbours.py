@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import socket
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -60,6 +61,7 @@ class Neighbours:
         self._life = ExitStack()
         self._held: Held | None = None
         self._due = float("-inf")
+        self._looking = threading.Lock()
         self._others: dict[str, Other] = {}
         self._signs: dict[str, tuple[Any, ...]] = {}  # what our file says of each node, told apart quickly
         self._written = False
@@ -88,9 +90,16 @@ class Neighbours:
     def look(self) -> None:
         """Who else lives, what do they say, what do they have to know?"""
         now = self._board.monotonic()
-        if now < self._due:
-            return
-        self._due = now + min(LOOK_S, self._nodes.heartbeat_s())
+        if now >= self._due:
+            self._due = now + min(LOOK_S, self._nodes.heartbeat_s())
+            self.look_now()
+
+    def look_now(self) -> None:
+        """The same, however young the last look is."""
+        with self._looking:
+            self._look(self._board.monotonic())
+
+    def _look(self, now: float) -> None:
         if self._held is not None and not self._held.still():
             # Somebody deleted it, or put back a backup.
             self._life.close()
