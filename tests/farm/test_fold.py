@@ -371,3 +371,14 @@ def test_a_cell_of_several_tasks_shows_the_worst(letters: str, most: int) -> Non
     size = -(-len(letters) // most)
     groups = [letters[at : at + size] for at in range(0, len(letters), size)]
     assert found == "".join(min(group, key="fcwds".index) for group in groups)
+
+
+def test_a_job_that_got_its_licence_waits_for_the_next_as_short_as_at_first() -> None:
+    job = make_job()
+    told = {"at": AT, "task": 0, "node": "n", "server": "s"}
+    for n in (1, 2):
+        apply(job, {**told, "event": "claim", "attempt": f"{n}.0001"})
+        apply(job, {**told, "event": "failed", "attempt": f"{n}.0001", "rule": "licence", "free": True})
+    assert job.troubles.waits == 2
+    replay(job, [{**told, "event": kind, "attempt": "3.0001"} for kind in ("claim", "done")])
+    assert (job.counts["done"], job.troubles.waits) == (1, 0)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from server.disk.speech import say
 
-KEPT_AFTER = 3  # different tasks of a job that failed on a node in a row: it is kept from the job
+KEPT_AFTER = 3  # different tasks of a job that failed on a node: it is kept from the job
 MORE_FOR_TIME = 2  # tries that a task has more, one for each that only took too long
 SUSPECTS = 3  # so many times `retries` different nodes are enough, however little is known of them
 LOST_LIMIT = 10  # attempts at one task that may be lost: a frame that takes every machine down ends

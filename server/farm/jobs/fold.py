@@ -97,6 +97,7 @@ def _done(job: Job, event: Event) -> None:
     if job.shown.first <= task < job.shown.end:
         job.last_task = task
     job.done_at[task] = int(second)
+    job.troubles.waits = 0
     outputs.note(job, task, event.get("outputs") or ())
     told = event.get("statistics") or {}
     memory, waited = told.get("memory_mb"), told.get("waited_s")

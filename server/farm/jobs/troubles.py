@@ -62,7 +62,7 @@ class Troubles:
         self._kept = max(KEPT_FAILURES, 3 * retries + 4)
         self.failures: dict[int, list[Failure]] = {}
         self.lost: dict[int, int] = {}  # times that an attempt at a task was lost
-        # Node -> tasks of the job that failed there since it did one well, and when that was.
+        # Node -> tasks of the job that failed there, and when that was.
         self.on_node: dict[str, dict[int, float]] = {}
         self.lacking: dict[str, float] = {}  # nodes that lack what the scene asks for, and since when
         self.needs_mb: dict[int, int] = {}  # task -> a node with no more memory than this is too small
@@ -95,11 +95,6 @@ class Troubles:
         """An attempt was lost: its node went away."""
         self._keep(task, failure)
         self.lost[task] = self.lost.get(task, 0) + 1
-
-    def done(self, task: int, node: str) -> None:
-        """A task of the job was done by this node."""
-        self.on_node.pop(node, None)
-        self.waits = 0
 
     def forget(self, task: int) -> None:
         """A task begins anew."""
@@ -154,7 +149,7 @@ class Troubles:
         return sum(f.reason.startswith("time-out") for f in self.failures.get(task, ()))
 
     def failed_tasks(self, since: float) -> dict[str, int]:
-        """Node -> how many different tasks failed there in a row, from a time on."""
+        """Node -> how many different tasks failed there, from a time on."""
         found = {node: sum(when >= since for when in tasks.values()) for node, tasks in self.on_node.items()}
         for node, when in self.lacking.items():
             if when >= since:
