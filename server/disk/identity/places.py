@@ -25,6 +25,7 @@ File = tuple[int, int, int]
 
 AGAIN_S = (0.2, 0.8, 5.0)
 TOGETHER_S = 5.0  # renames of one act, of which two looks may each see a part
+LONGEST_S = 300.0  # that looks at many may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Places:
         # A look at many may take longer than that: what the last few saw counts in any case.
         self._looks_at.append(now)
         if self.again_at is None:
-            self._forget_before(min(now - TOGETHER_S, self._looks_at[0]))
+            self._forget_before(max(now - LONGEST_S, min(now - TOGETHER_S, self._looks_at[0])))
         self.again_at = None
         self._note(found)
         done = Found()
@@ -169,9 +170,11 @@ class Places:
                 now.setdefault(same_file(entry.stat), []).append(address)
         moved: dict[str, str] = {}
         for old, had in list(self._had.items()):
-            own = [h for h in had if first[h.file][1] == old and (h.replaced or old in self._left)]
+            own = [held for held in had if first[held.file][1] == old]
             if not own or not any(name != old for name in now.get(own[-1].file, ())):
                 continue
+            if not own[-1].replaced and old not in self._left:
+                continue  # deleted, as far as anybody has told
             here = self._file_at(old)
             if here is not None and (here not in first or first[here][1] == old):
                 continue  # who puts a file aside and saves another in its place goes on with that
