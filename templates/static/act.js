@@ -101,7 +101,7 @@ on("click", (event) => {
   lookAgain();
 });
 
-// navigator.clipboard is missing on plain http.
+// As it goes on plain http, too.
 export function copyText(text) {
   const field = make("textarea", text, { className: "aside" });
   const before = document.activeElement;

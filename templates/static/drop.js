@@ -18,7 +18,6 @@ const number = (value, unit) => value.toLocaleString(document.documentElement.la
 const size = (bytes) => (bytes < 1e9 ? number(bytes / 1e6, "megabyte") : number(bytes / 1e9, "gigabyte"));
 const put = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 
-
 async function walk(entries, found = []) {
   for (const entry of entries) {
     if (entry.isFile) found.push({ path: entry.fullPath.replace(/^\/+/, ""), file: await new Promise((take) => { entry.file(take, () => take(null)); }) });
@@ -66,8 +65,7 @@ on("change", ({ target }) => {
 });
 addEventListener("beforeunload", (event) => { if (sender.open.some((item) => item.state !== "paused")) event.preventDefault(); });
 
-
-let due = null;
+let due;
 sender.addEventListener("change", ({ detail: item }) => {
   if (["done", "same"].includes(item.state)) over(item);
   due ??= setTimeout(() => { due = null; sender.items.forEach(line); all(); }, 100);
@@ -97,7 +95,7 @@ function line(item) {
   put(pause.firstElementChild, words(item.paused ? "go-on" : "pause"));
 }
 
-let began = null;
+let began;
 function all() {
   const { items, open } = sender;
   const count = (state) => items.filter((item) => item.state === state).length;
@@ -120,7 +118,6 @@ function all() {
   pause.onclick = () => sender.pause(open, !held);
   put(pause, words(held ? "go-on" : "pause-all"));
 }
-
 
 async function stop(item) {
   sender.stop(item);

@@ -1,5 +1,5 @@
 // Fields that save themselves. A field's default is what the server last told, its value what its person has.
-import { ask, emit, make, on, words } from "./act.js";
+import { ask, make, on, words } from "./act.js";
 
 const QUIET_MS = 500;
 const AGAIN_MS = 3000;
@@ -45,7 +45,6 @@ function say(c, state, text = words(state), ...buttons) {
   output.replaceChildren(make("span", text), ...buttons);
 }
 
-
 const timers = new Map();
 function soon(c, ms) {
   clearTimeout(timers.get(c));
@@ -67,7 +66,6 @@ on("keydown", (event) => {
 on("visibilitychange", flush);
 addEventListener("pagehide", flush);
 
-
 const tails = new WeakMap();
 function queue(c) {
   tails.set(c.form, (tails.get(c.form) ?? Promise.resolve()).then(() => save(c)));
@@ -88,7 +86,6 @@ async function save(c, tries = 3) {
     form.dataset.etag = record.etag ?? "";
     tellField(c, value, true);
     say(c, "saved");
-    emit("saved", c);
   } else if (answer.status === 412 && record) {
     const before = told(c);
     form.dataset.etag = record.etag;

@@ -6,13 +6,10 @@ const AHEAD = 48;
 const KEPT = 400;
 const AGAIN_MS = 700;
 
-let film = null;
-let stage, scrub;
-let job = "";
+let film, playing, stage, scrub, job;
 let numbers = [];
 let at = 0;
 let following = true;
-let playing = null;
 let wanted = 0; // an older showing that comes late isn't shown
 const records = new Map();
 const chunks = new Map();
@@ -119,7 +116,7 @@ function chosen(frame = numbers[at]) {
 
 function follow(now) {
   following = now;
-  find("[data-follow]")?.setAttribute("aria-pressed", String(now));
+  find("[data-follow]")?.setAttribute("aria-pressed", now);
 }
 
 function ahead(from) {
@@ -264,7 +261,7 @@ on("keydown", (event) => {
   event.preventDefault();
 });
 
-let grip = null;
+let grip;
 on("pointerdown", ({ target, button: which, clientX: x }) => {
   if (!film || which) return;
   if (target === scrub) ahead(0);

@@ -43,7 +43,7 @@ function count() {
   if (all) all.checked = number > 0 && number === ticks().length;
 }
 
-let last = null;
+let last;
 on("click", ({ target, shiftKey }) => {
   const button = target.closest("[data-rows] .cell");
   if (button) pick(button);

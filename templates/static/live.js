@@ -8,11 +8,10 @@ const GATHER_MS = 100;
 const SPEAK_MS = 10000;
 const ONLY_LIMIT = 40;
 
-let waiting = null;
-let busy = false;
+let waiting, busy;
 
 function lookAgain({ all = true, only = [], page = main, top = false } = {}) {
-  const first = waiting === null;
+  const first = !waiting;
   waiting ??= { only: [] };
   waiting.all ||= all;
   waiting.page ||= page;
@@ -64,7 +63,7 @@ async function bring(box, address) {
 const summary = () => one("main [data-summary]")?.textContent.trim();
 let spoken = summary();
 let spokenAt = -SPEAK_MS;
-let later = null;
+let later;
 function speak() {
   if (!summary() || summary() === spoken) return;
   later ??= setTimeout(() => {
@@ -77,7 +76,6 @@ function speak() {
 
 function hear(message) {
   const { kind, ids, lost, reload } = message;
-  emit("heard", message);
   if (lost !== undefined) showLost(lost);
   else if (reload) lookAgain({ top: true });
   else if (kind === "thumbnail") drawAgain();
@@ -113,8 +111,7 @@ function concerns({ kind, ids }) {
   return true;
 }
 
-let since = null;
-let patience = null;
+let since, patience;
 function showLost(lost) {
   const bar = one("#offline");
   clearTimeout(patience);
@@ -134,7 +131,7 @@ on("input", ({ target }) => {
 if (mast) listen();
 
 async function listen() {
-  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+  addEventListener("pageshow", ({ persisted }) => { if (persisted) location.reload(); });
   const seen = document.body.dataset.event;
   if (window.SharedWorker) {
     const { port } = new SharedWorker(mast.dataset.stream, { name: "croft" });

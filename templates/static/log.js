@@ -20,7 +20,7 @@ const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 24;
 function setFollow(on) {
   follow = on;
   button.hidden = !running;
-  button.ariaPressed = String(on);
+  button.ariaPressed = on;
   if (on) log.scrollTop = log.scrollHeight;
 }
 

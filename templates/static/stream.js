@@ -2,7 +2,7 @@
 const AGAIN_MS = 3000;
 const tabs = new Set();
 const tell = (message) => { for (const tab of tabs) tab.postMessage(message); };
-let source = null;
+let source;
 let lost = false;
 let last = "";
 
