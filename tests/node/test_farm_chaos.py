@@ -53,7 +53,8 @@ def storm(
 ) -> None:
     chaos = Chaos(folder, scenes, seed, nodes)
     try:
-        chaos.submit("blue", "crash", 6)
+        # Two computers are tried by two, else the job waits for the broken one to come back from its rest.
+        chaos.submit("blue", "crash", 6, retries=min(3, nodes))
         chaos.run(seconds, frames, pause)
         chaos.recover(ending_s)
         chaos.check()
