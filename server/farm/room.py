@@ -45,7 +45,7 @@ class Low:
     def sentence(self) -> str:
         """For people who wait."""
         return say(
-            "its disk is nearly full: {size} of {size2} are left. It goes on by itself when {size3} are free",
+            "the disk is nearly full: {size} of {size2} are left. It goes on by itself when {size3} are free",
             size=size(self.left),
             size2=size(self.whole),
             size3=size(self.needed),

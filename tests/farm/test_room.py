@@ -71,7 +71,7 @@ def test_what_it_says(tmp_path: Path) -> None:
     disks = Disks(tmp_path)
     disks.free[disks.root] = (3.2, 500)
     assert disks.why() == (
-        "its disk is nearly full: 3.2 GB of 500.0 GB are left. It goes on by itself when 20.0 GB are free"
+        "the disk is nearly full: 3.2 GB of 500.0 GB are left. It goes on by itself when 20.0 GB are free"
     )
 
 
@@ -176,9 +176,9 @@ def test_claims_stop_on_a_full_disk_and_go_on_by_themselves(
         look()
         until(lambda: node.ask() == [])
         why = farm.view(job_id)["why"]
-        assert "its disk is nearly full: 3 MB of 40 MB are left" in why
+        assert "the disk is nearly full: 3 MB of 40 MB are left" in why
         assert "when 4 MB are free" in why
-        assert farm.health.held_up()["demo"].startswith("Renders wait: its disk is nearly full")
+        assert farm.health.held_up()["demo"].startswith("Renders wait: the disk is nearly full")
         (problem,) = [p for p in farm.health.problems() if p.kind == "room"]
         assert problem.severity == "error"
         told = [str(disk) for disk in disks if f" {disk} has 3 MB of 40 MB left" in problem.text]
