@@ -141,11 +141,11 @@ class Displays:
         if program and (not program.startswith("X") or program == "Xwayland"):
             raise Refused(f"it is {program}'s")  # Wayland's compositors listen for theirs themselves
         number = path.rpartition("/X")[2].encode()
-        refused: Optional[Refused] = None
+        refused: Optional[Exception] = None
         for cookie in (*_cookies(number, authority), b""):
             try:
                 return Display(path, cookie)
-            except Refused as error:
+            except (OSError, Refused) as error:  # an X server may cut a wrong one off without a word
                 refused = error
         raise refused or Refused("no cookie")
 

@@ -54,13 +54,14 @@ class Desktop:
 
 
 def start(folder: Path, needs: Callable[[str], str]) -> Desktop:
-    """Tried again where another X server takes the same number at the same moment."""
+    """Tried again where another X server takes the same number at the same moment. Without `-noreset` it cuts
+    off who comes just after its last client has gone."""
     xvfb, xdotool = needs("Xvfb"), needs("xdotool")
     file, log = folder / "authority", folder / "xvfb.log"
     file.write_bytes(authority(b""))
     for _ in range(5):
         receiving, sending = os.pipe()
-        command = [xvfb, "-displayfd", str(sending), "-auth", str(file), "-nolisten", "tcp"]
+        command = [xvfb, "-displayfd", str(sending), "-auth", str(file), "-nolisten", "tcp", "-noreset"]
         with open(log, "wb") as said:
             process = subprocess.Popen(command, pass_fds=[sending], stdout=said, stderr=said)
         os.close(sending)
