@@ -21,6 +21,7 @@ import pytest
 
 from server.disk import carry, paths
 from server.disk.carry import CROFT
+from server.disk.entries import Entries
 from server.disk.paths import Share
 from server.disk.records import Change
 from server.disk.settings import Settings
@@ -319,3 +320,29 @@ def test_two_disks_that_number_their_files_alike(
     with stage(made.root, tmp_path / "config", monkeypatch) as at:
         at.rest()
         assert seen(at, home) == {name: name for name in TWO}
+
+
+def test_a_row_moved_on_while_off_and_a_disk_that_fails_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, config = tmp_path / "share", tmp_path / "config"
+    home = root / "p"
+    with stage(root, config, monkeypatch) as at:
+        scene(at, home, "a.blend", "b.blend")
+    mv("b.blend", "c.blend")(home)
+    mv("a.blend", "b.blend")(home)
+    real, failed = carry.rotate, []
+
+    def rotate(*args: Any) -> None:
+        if len(failed) < 2:
+            failed.append(args)
+            raise OSError("busy")
+        real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(carry, "rotate", rotate)
+        patch.setattr(Entries, "_arriving", lambda *_: False)  # they have come to rest long ago
+        with stage(root, config, patch) as at:
+            at.rest()
+            assert len(failed) == 2
+            assert seen(at, home) == {"b.blend": "a.blend", "c.blend": "b.blend"}

@@ -90,7 +90,8 @@ class Identity:
             if can_be_known(entry.address):
                 uuid = entry.facts.uuid if entry.facts is not None else ""
                 self._lost[entry.address] = _Lost(entry.stat, now, uuid)
-        for address in found.new:
+        # A name that has another file by now: that is new there, too.
+        for address in (*found.new, *(entry.address for entry in found.changed)):
             if can_be_known(address):
                 self._new[address] = now
         for entry in found.bare:
