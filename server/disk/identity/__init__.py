@@ -70,6 +70,7 @@ class Identity:
         self._all = True  # nothing is known of before the start: every file may be the lost one
         self._decide_at: float | None = clock()
         self._stripped: dict[str, tuple[str, float]] = {}  # uuid -> the file that its record left, and when
+        self._undone: set[tuple[str, str]] = set()  # lost, found: a person took back that they are one
         self._contests: dict[str, float] = {}  # uuid -> when it is decided
         self._first: dict[str, str] = {}  # uuid -> who held it before it was contested
         self._unclear: dict[str, tuple[str, ...]] = {}  # lost address -> files that may be it
@@ -201,6 +202,7 @@ class Identity:
             raise Conflict(
                 "Somebody has worked with {found} already.", address=found, found=paths.name_of(found)
             )
+        self._undone.discard((lost, found))
         changes = self._give_back(lost, found, asked=True)
         now = index.get(lost)
         if now is not None and now.etag:
@@ -228,6 +230,7 @@ class Identity:
             path = share.path(old)
             if is_there(path) or os.path.lexists(paths.sidecar_of(path)):
                 raise Conflict("{lost} is there again.", address=lost, lost=paths.name_of(lost))
+            self._undone.add((lost, found))  # or the record would follow the file that it leaves now
             carry.carry(share, new, old, store.disk)
         for address in (lost, found):
             store.refresh(address)
@@ -359,6 +362,8 @@ class Identity:
         address, _ = self._stripped.get(uuid, ("", 0.0))
         entry = self._store.index.get(address) if address and address != left.address else None
         if entry is None or entry.stat is None or address in self._said_not(left.address):
+            return []
+        if (left.address, address) in self._undone:
             return []
         return [address] if self._may_take(left, entry) else []
 
