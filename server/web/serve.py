@@ -34,6 +34,7 @@ from server.web.session import CODE_FILE
 BACKLOG = 1024
 # Seconds of silence before a client is asked whether it is there, between two such asks, and how many.
 KEEPALIVE = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
+HEED_S = 1.0  # a signal is heeded so late at most
 STOP_S = 5.0  # for requests that are being answered when the signal comes
 OPEN_FILES = 65_536
 LISTENER = "CROFT_LISTENER"  # the socket of the server that starts again
@@ -52,6 +53,13 @@ class OneProcess(MTServer):
 
     def _check_gil(self) -> None:
         pass  # threads that wait for disks and locks release it
+
+    def _serve_loop(self, *args: Any) -> None:
+        # A signal that came while the process was stopped may reach any of its threads, which wakes the main
+        # one not: there Python would hear of it never, were it not for a look now and then.
+        while not self.main_loop_interrupt.wait(HEED_S):
+            pass
+        super()._serve_loop(*args)  # type: ignore[no-untyped-call]
 
     def _init_shared_socket(self) -> None:
         # granian would share the port with whoever holds it; this socket is ours alone. It closes the copy.

@@ -116,6 +116,18 @@ def test_a_signal_ends_it_cleanly_while_a_stream_is_open(server: Server, sign: i
     assert reply.read() is not None, "the stream has an end"
 
 
+def test_a_signal_that_came_while_it_was_stopped_ends_it_too(server: Server) -> None:
+    # Given a server that a key in its terminal has stopped, and whose threads all sleep
+    assert server.ask("GET", "/").read() is not None
+    server.process.send_signal(signal.SIGSTOP)
+    until(lambda: "T (stopped)" in Path(f"/proc/{server.process.pid}/status").read_text())
+    # When it is told to end, and goes on
+    server.process.send_signal(signal.SIGTERM)
+    server.process.send_signal(signal.SIGCONT)
+    # Then it ends, though the signal may have reached another thread than the one that waits for it
+    assert server.stop(0) == 0, server.errors
+
+
 def test_clients_that_neither_read_nor_go_dont_hold_the_end_up(server: Server) -> None:
     folder = server.data / "demo"
     with (folder / "big.mp4").open("wb") as file:
