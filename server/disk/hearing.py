@@ -222,6 +222,7 @@ class Hearing:
 
     def _note(self, folder: str, name: str, how: int) -> None:
         with self.condition:
+            first = not self._heard
             names = self._heard.get(folder)
             if names is None:
                 names = self._heard[folder] = {}
@@ -237,7 +238,8 @@ class Hearing:
                 self._heard.clear()
                 self._count = 0
                 self.everything = "more changed at once than is worth remembering"
-            self.condition.notify_all()
+            if first or self.everything:  # else who looks was woken already
+                self.condition.notify_all()
 
     def _on_overflow(self) -> None:
         log.warning("inotify's queue ran over: everything is looked at again")

@@ -44,6 +44,7 @@ EVENTS = Mask(
 # Of the user, and of the user namespace (a container) that we are in.
 LIMIT_FILES = (Path("/proc/sys/fs/inotify/max_user_watches"), Path("/proc/sys/user/max_inotify_watches"))
 BUFFER_BYTES = 1 << 20
+GATHER_S = 0.01  # what one act brings about is read at once
 _HEADER = struct.Struct("iIII")
 
 OnEvent = Callable[[str, str, int], None]
@@ -138,7 +139,7 @@ class Inotify:
         while not self._stopping.is_set():
             try:
                 poller.poll()
-                if self._stopping.is_set():
+                if self._stopping.wait(GATHER_S):
                     return
                 for watch, mask, name in parse(os.read(self._fd, BUFFER_BYTES)):
                     self._tell(watch, mask, name)

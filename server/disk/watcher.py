@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GATHER_S = 0.02  # events of one act come together: one look for all of them
+GATHER_S = 0.01  # events of one act come together: one look for all of them
 GONE_S = 0.3  # a save renames the old file away first: what went may be back in a moment
 ACTIVE_S = 120.0  # people are active until this long after the last request of one
 AWAY_LOOK_S = 5.0  # how often a share's marker is asked for
@@ -74,7 +74,7 @@ class Watcher:
         self._frames: dict[str, tuple[float, dict[str, int]]] = {}  # folder: when, and what to look at
         self._overheard: list[Found] = []  # which files came and went, as other threads' looks saw it
         self._busy = False
-        self._stopping = False
+        self._stopping = threading.Event()
         self._away: set[str] = set()
         self._halved: dict[str, list[str]] = {}  # shares and those of their disks that aren't mounted
         self._last_active = -ACTIVE_S
@@ -101,7 +101,7 @@ class Watcher:
 
     def close(self) -> None:
         with self._condition:
-            self._stopping = True
+            self._stopping.set()
             self._condition.notify_all()
         if self._thread is not None:
             self._thread.join()
@@ -226,24 +226,23 @@ class Watcher:
                 log.exception("A look at the shares failed")
                 self.arrivals.again()
                 self.hearing.ask_for_everything("a look failed")
-                with self._condition:
-                    if self._condition.wait_for(lambda: self._stopping, min(0.2 * self._failed, 30.0)):
-                        return
+                if self._stopping.wait(min(0.2 * self._failed, 30.0)):
+                    return
 
     def _wait(self) -> bool:
         """Until there is something to do. False when it is time to end."""
         with self._condition:
-            while not self._stopping:
+            while not self._stopping.is_set():
                 self._busy = False
                 pause = self._pause_s()
                 if self.hearing.waiting or pause <= 0:
                     break
                 self._condition.notify_all()
                 self._condition.wait(pause)
-            if not self._stopping and self.hearing.names_waiting:
-                self._condition.wait_for(lambda: self._stopping, GATHER_S)
             self._busy = True
-            return not self._stopping
+        if self.hearing.names_waiting:
+            self._stopping.wait(GATHER_S)
+        return not self._stopping.is_set()
 
     def _pause_s(self) -> float:
         """Seconds until a clock, not an event, gives something to do."""

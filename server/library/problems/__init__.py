@@ -98,9 +98,10 @@ class Problems(Follower):
         relevant = [change for change in changes if change.kind != "problems"]
         if relevant:
             self.standing.note(relevant)
-            self._changed = True
-            with self._condition:
-                self._condition.notify_all()
+            told, self._changed = self._changed, True
+            if not told:
+                with self._condition:
+                    self._condition.notify_all()
 
     def _work(self) -> None:
         while True:
