@@ -172,10 +172,11 @@ def share_with_group(fd: int, folder: str | Path, mode: int = FILE_MODE) -> None
 
 
 def write_atomic(
-    path: Path, data: bytes, *, disk: Os = REAL, mode: int = FILE_MODE, flush: bool = True
+    path: Path, data: bytes, *, disk: Os = REAL, mode: int = FILE_MODE, flush: bool = True, last: bool = True
 ) -> os.stat_result:
     """The old content or the new, on a full disk and after a power cut too. Returns the new file's stat.
-    Without `flush` for what can be had again, and is told from what a power cut leaves of it.
+    Without `flush` for what can be had again, and is told from what a power cut leaves of it. Without `last`
+    it may be the old one still after a power cut, until the caller flushes the folder.
 
     A failure after the replacement (the folder's fsync) raises as well: the new content is there then,
     but a power cut may still bring back the old.
@@ -198,7 +199,7 @@ def write_atomic(
             disk.close(fd)
         disk.replace(aside, path)
         replaced = True
-        if flush:
+        if flush and last:
             sync_folder(folder, disk)
     except OSError as error:
         fail(error, path)

@@ -176,7 +176,6 @@ class Room:
 
 def _there(root: Path, inside: str) -> Path:
     """The folder, or the nearest above it that is there."""
-    place = root / inside
-    while place != root and not place.is_dir():
-        place = place.parent
-    return place
+    while inside and not os.path.isdir(f"{root}/{inside}"):
+        inside = inside.rpartition("/")[0]
+    return root / inside

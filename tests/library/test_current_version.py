@@ -31,18 +31,26 @@ def test_one_changed_record_leads_where_all_of_them_would(tmp_path: Path) -> Non
             else:
                 news = ({"first_frame": "now"}, {"state": "done"}, {"state": "failed"})[kind - 1]
                 ways.write(place / f"{name}.json", {**record, **news})
-                ways.point_current(place, name)
+                ways.point_current(place, name, {**record, **news})
             records = {other: ways.read(place / f"{other}.json") for other in names}
             leads = os.readlink(place / CURRENT) if (place / CURRENT).is_symlink() else ""
             assert leads == (ways.standing(records) or leads), records
+
+
+def test_a_version_without_its_folder_is_not_led_to(tmp_path: Path) -> None:
+    (tmp_path / "v001").mkdir()
+    for name in ("v001", "v002"):  # the frames of the second were put away
+        ways.write(tmp_path / f"{name}.json", {"first_frame": "now"})
+        ways.point_current(tmp_path, name, {"first_frame": "now"})
+    assert os.readlink(tmp_path / CURRENT) == "v001"
 
 
 def test_a_version_that_is_gone_is_led_away_from(tmp_path: Path) -> None:
     for name in ("v001", "v002", "v003"):
         (tmp_path / name).mkdir()
         ways.write(tmp_path / f"{name}.json", {"first_frame": "now"})
-        ways.point_current(tmp_path, name)
+        ways.point_current(tmp_path, name, {"first_frame": "now"})
     (tmp_path / "v003").rmdir()
     (tmp_path / "v003.json").unlink()
-    ways.point_current(tmp_path, "v001")
+    ways.point_current(tmp_path, "v001", {"first_frame": "now"})
     assert os.readlink(tmp_path / CURRENT) == "v002"

@@ -191,7 +191,8 @@ class Keeper:
 
     def _home(self, place: JobPlace) -> JobPlace:
         """Of several copies of a job's folder the one that lies with the file it was submitted for."""
-        for other in self.board.store.index.job_places(place.id):
+        places = self.board.store.index.job_places(place.id)
+        for other in places if len(places) > 1 else ():
             try:
                 record = records.read_record(self.board.store.path(other.folder))
             except CroftError:

@@ -373,8 +373,7 @@ class Place:
         """Move the snapshot out of people's sight, into the job's folder. Its caches aren't kept."""
         beside, kept = self.snapshot, self.kept_snapshot
         if beside is not None and kept is not None:
-            _move(beside, kept, self._disk)
-            self.renamed.add(kept.parent)
+            _move(beside, kept, self._disk)  # one that a power cut takes back is found there as well
             snapshots.drop_caches(beside, self._disk)
 
     def bring_snapshot(self) -> str:

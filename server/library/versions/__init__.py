@@ -96,7 +96,7 @@ def begin(store: Store, address: str, name: str, at: str) -> None:
         update(store, address, name, {"state": "running", "first_frame": at})
     else:
         with held(store, address):
-            point_current(place, name)
+            point_current(place)
 
 
 def update(store: Store, address: str, name: str, changes: dict[str, Any]) -> dict[str, Any]:
@@ -107,8 +107,9 @@ def update(store: Store, address: str, name: str, changes: dict[str, Any]) -> di
         if not record and not (place / name).is_dir():
             return {}
         record = {**record, **changes}
-        write(place / f"{name}.json", record)
-        point_current(place, name)
+        write(place / f"{name}.json", record, last=False)
+        if not point_current(place, name, record):
+            files.sync_folder(place)
     return record
 
 

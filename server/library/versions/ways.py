@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,9 +47,10 @@ def read(path: Path) -> dict[str, Any]:
     return data
 
 
-def write(path: Path, record: Mapping[str, Any]) -> None:
-    """Replace a version's sidecar."""
-    files.write_atomic(path, encoding.dumps(record, indent=True) + b"\n", mode=RECORD_MODE)
+def write(path: Path, record: Mapping[str, Any], last: bool = True) -> None:
+    """Replace a version's sidecar. Without `last` the caller flushes the folder, after what else is to be
+    done in it."""
+    files.write_atomic(path, encoding.dumps(record, indent=True) + b"\n", mode=RECORD_MODE, last=last)
 
 
 def has_frames(record: Mapping[str, Any]) -> bool:
@@ -57,6 +59,15 @@ def has_frames(record: Mapping[str, Any]) -> bool:
     told = outputs if isinstance(outputs, list) else ()
     done = any(isinstance(one, dict) and one.get("done") for one in told)
     return done or bool(record.get("first_frame")) or record.get("state") == "done"
+
+
+def _records(place: Path) -> dict[str, dict[str, Any]]:
+    """Of all versions there that can be read."""
+    records: dict[str, dict[str, Any]] = {}
+    for name in names_in(place):
+        with contextlib.suppress(Conflict):
+            records[name] = read(place / f"{name}.json")
+    return records
 
 
 def standing(records: Mapping[str, Mapping[str, Any]]) -> str:
@@ -69,49 +80,42 @@ def standing(records: Mapping[str, Mapping[str, Any]]) -> str:
     return max(found, key=paths.by_version, default="")
 
 
-def _leads_right(place: Path, changed: str) -> bool:
-    """Whether `current` leads where it should, by two records instead of all: it did before the change.
-    False where that can't be told so."""
+def _next(place: Path, changed: str, record: Mapping[str, Any]) -> str:
+    """Where `current` should lead, by two records instead of all: it led right before the change. '' where
+    that can't be told so."""
     try:
-        target = os.readlink(place / CURRENT)
-        if paths.version_number(target) is None or not (place / target).is_dir():
-            return False
-        record = read(place / f"{target}.json")
-        if not record.get("approved") and (not has_frames(record) or record.get("rejected")):
-            return False
-        if target == changed or record.get("approved"):
-            return True
-        other = read(place / f"{changed}.json")
+        target = os.readlink(f"{place}/{CURRENT}")
+        if paths.version_number(target) is None or not os.path.isdir(f"{place}/{target}"):
+            return ""
+        before = record if target == changed else read(place / f"{target}.json")
     except (OSError, Conflict):
-        return False
-    newer = paths.by_version(changed) > paths.by_version(target)
-    return not (newer and has_frames(other) and not other.get("rejected"))
+        return ""
+    if before.get("approved"):
+        return target
+    if not has_frames(before) or before.get("rejected"):
+        return ""
+    if paths.by_version(changed) <= paths.by_version(target):
+        return target
+    usable = has_frames(record) and not record.get("rejected")
+    return changed if usable and os.path.isdir(f"{place}/{changed}") else target
 
 
-def point_current(place: Path, changed: str = "") -> None:
+def point_current(place: Path, changed: str = "", record: Mapping[str, Any] | None = None) -> bool:
     """Have `current` lead where it should. Under the versions' lock. `changed`: the only version whose record
-    is another than it was, if it is one alone; no approval was given or taken by that."""
-    if changed and _leads_right(place, changed):
-        return
-    records: dict[str, dict[str, Any]] = {}
-    for name in names_in(place):
-        try:
-            records[name] = read(place / f"{name}.json")
-        except Conflict:
-            continue
-    wanted, link = standing(records), place / CURRENT
+    is another than it was, which is `record` now, if it is one alone; no approval was given or taken by that.
+    Whether it leads elsewhere now, and the folder was flushed."""
+    wanted = _next(place, changed, record) if record is not None else ""
+    wanted, link = wanted or standing(_records(place)), f"{place}/{CURRENT}"
     try:
-        if not wanted:
-            if link.is_symlink() and not link.exists():
-                link.unlink()
-            return
-        if link.is_symlink() and os.readlink(link) == wanted:
-            return
-        if link.exists() and not link.is_symlink():
-            return  # a person's own folder of that name
+        leads = os.readlink(link) if os.path.islink(link) else ""
+        if not wanted and leads and not os.path.exists(link):
+            os.unlink(link)
+        if leads == wanted or not wanted or (not leads and os.path.exists(link)):
+            return False  # the last: a person's own folder of that name
         aside = files.temporary(place)
         os.symlink(wanted, aside)
         os.replace(aside, link)
         files.sync_folder(place)
     except OSError:
-        pass  # a disk without symlinks: the versions themselves are what counts
+        return False  # a disk without symlinks: the versions themselves are what counts
+    return True
