@@ -39,7 +39,7 @@ STOP_S = 5.0  # for requests that are being answered when the signal comes
 OPEN_FILES = 65_536
 LISTENER = "CROFT_LISTENER"  # the socket of the server that starts again
 ANSWER_S = 0.5  # for the answer that says so
-FARM_THREADS = 128  # so many nodes' requests share one flush of the disk
+FARM_THREADS = 256  # so many nodes' requests share one flush of the disk
 
 
 class OneProcess(MTServer):

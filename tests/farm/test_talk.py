@@ -17,6 +17,7 @@ from farm_kit import SCENE, Node, World, disagreements, events_of, until
 from server.disk.errors import BadInput, Busy, DiskFull, Forbidden
 from server.disk.files import Os
 from server.disk.scan import Scanner
+from server.farm.committer import MANY_FLUSHES
 from server.farm.committer.decide import Op, Turn
 from server.farm.farm import Farm
 from server.farm.farm.talk import HANGING_S, MOST_INSIDE
@@ -335,6 +336,41 @@ def test_jobs_of_one_commit_wait_for_their_disk_together(world: World) -> None:
     for at, names in ((0, "versions"), (3, "versions"), (6, "jobs"), (9, "jobs")):
         folders = {farm.view(job_id)["folder"].rpartition("/")[2] for job_id in jobs}
         assert {name for _, name in asked[at : at + 3]} == (folders if names == "versions" else set(jobs))
+
+
+def test_a_claim_waits_for_no_disk_but_a_done_takes_it_along(world: World) -> None:
+    disk = Telling()
+    farm = world.open(disk=disk)
+    node = Node(farm, "n1", world.root)
+    job_id = farm.submit("anna", {"file": SCENE, "frames": "1-3"}).id
+    node.deliver(node.one())  # what begins a job is flushed
+    farm.keeper.tick()
+    disk.asked.clear()
+    task = node.one()
+    assert "fdatasync" not in {call for call, _ in disk.asked}
+    assert events_of(world, job_id)[-1]["event"] == "claim"
+    assert node.deliver(task)["id"] == "accepted"
+    assert disk.asked[-1] == ("fdatasync", job_id)
+
+
+@pytest.mark.parametrize("where", ["version", "journal"])
+def test_many_jobs_of_which_one_cannot_be_flushed(world: World, where: str) -> None:
+    # Given so many jobs that several threads flush them, one of which lies where the disk fails
+    disk = Telling()
+    farm = world.open(disk=disk)
+    node = Node(farm, "n1", world.root)
+    jobs = [farm.submit("anna", {"file": SCENE, "frames": "1"}).id for _ in range(2 * MANY_FLUSHES)]
+    told = [node.render(task) for task in node.ask(len(jobs))]
+    assert len(told) == len(jobs)
+    bad = next(done for done in told if done["uuid"].startswith(jobs[-1]))
+    disk.bad = str(farm.view(jobs[-1])["folder"]).rpartition("/")[2] if where == "version" else jobs[-1]
+    # When its frames are told in one message, the others' are accepted
+    assert {a["uuid"] for a in node.say(*told)} == {done["uuid"] for done in told} - {bad["uuid"]}
+    # Then that one is, once its disk is well again
+    disk.bad = ""
+    world.clock.now += 5
+    assert until(lambda: farm.keeper.tick() or node.say(bad)) == [{"id": "accepted", "uuid": bad["uuid"]}]
+    assert all(disagreements(farm, job_id) == [] for job_id in jobs)
 
 
 @pytest.mark.parametrize("where", ["version", "journal"])

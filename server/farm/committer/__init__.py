@@ -50,6 +50,7 @@ ANSWER_S = 30.0  # a request is given up after so long
 OFFERS_S = 5.0  # a request for tasks is offered one job after the other for so long, until it has enough
 MEET_S = 2.0  # how often it is counted what the nodes can do
 FLUSHES = 8  # flushes that a slow disk is asked for at the same time
+MANY_FLUSHES = 6  # so many are worth handing to several threads
 SLOW_FLUSH_S = 0.005  # a disk is slow where one takes longer
 ENDING = ("done", "failed", "release")  # what nodes say of claims that are over
 OPEN_JOURNALS = 128  # journals kept open between commits
@@ -318,15 +319,20 @@ class Committer:
                 turn.close()
 
     def _flush_all(self, flushes: list[Flush]) -> list[Exception | None]:
-        """Do each; what it raised. One flush often brings to the disk what the next would: a quick disk is
-        asked one thing after the other, a slow one everything at the same time."""
+        """Do each; what it raised. A few are asked of a quick disk one after the other, of a slow one at the
+        same time; of many a disk makes fewer where they come together."""
         errors: list[Exception | None] = []
-        for flush in flushes:
+        for flush in flushes if len(flushes) < MANY_FLUSHES else ():
             began = self._monotonic()
             errors.append(_tried(flush))
             if self._monotonic() - began > SLOW_FLUSH_S:
-                return errors + list(self._pool.map(_tried, flushes[len(errors) :]))
-        return errors
+                break
+        left = flushes[len(errors) :]
+        found: list[Exception | None] = [None] * len(left)
+        shares = [left[at::FLUSHES] for at in range(min(FLUSHES, len(left)))]
+        for at, tried in enumerate(self._pool.map(_all_tried, shares)):
+            found[at::FLUSHES] = tried
+        return errors + found
 
     def _turn(self, job_id: str, ops: list[Op], offers: list[Offer], until: float) -> Waits:
         """One job's part of a commit: decide, write, flush, or take all of it back. Its lock is waited for
@@ -345,8 +351,9 @@ class Committer:
             return
         with live.lock:
             try:
-                given = yield from self._locked_turn(live, ops, offers, until)
-                if not live.place.durable:
+                given, only_claims = yield from self._locked_turn(live, ops, offers, until)
+                # A claim may be forgotten in a power cut: its frame is given out once more then.
+                if not only_claims and not live.place.durable:
                     yield live.place.sync
             except GeneratorExit:  # the commit failed as a whole
                 live.place.forget()
@@ -371,7 +378,8 @@ class Committer:
 
     def _locked_turn(
         self, live: Live, ops: list[Op], offers: list[Offer], until: float
-    ) -> Generator[Flush, None, list[Given]]:
+    ) -> Generator[Flush, None, tuple[list[Given], bool]]:
+        """What was given, and whether that is all that happened."""
         board, job = self.board, live.job
         if job.share not in self._writable:
             board.store.check_writable(job.address, take_in=False)
@@ -425,7 +433,7 @@ class Committer:
         board.stand(live, writable=True)
         if contested:
             board.rest(live)
-        return given
+        return given, not ops and all(event["event"] == "claim" for event in turn.events)
 
     def _give(self, turn: Turn, offer: Offer) -> list[bytes]:
         """Give a node what it was offered of this job, as far as it is still there."""
@@ -481,6 +489,10 @@ def _tried(flush: Flush) -> Exception | None:
     except Exception as error:
         return error
     return None
+
+
+def _all_tried(flushes: list[Flush]) -> list[Exception | None]:
+    return [_tried(flush) for flush in flushes]
 
 
 def _fail(ops: list[Op], error: Exception) -> None:

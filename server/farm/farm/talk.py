@@ -23,7 +23,7 @@ from server.farm.jobs.attempts import Claim, split_attempt
 from server.farm.nodes import AWAY_HEARTBEATS, Node
 from server.farm.nodes.pace import ERROR_SCALE
 
-MOST_INSIDE = 128  # messages that wait for a commit at once
+MOST_INSIDE = 256  # messages that wait for a commit at once
 HANGING_S = 5.0  # a commit that takes longer: the disk hangs
 MOST_NAMES = 200  # of programs that a node is asked for
 MAX_TASKS = 64  # that one request may claim
