@@ -5,7 +5,9 @@ A round trip is one request that carries a `done` (with its file on the share) a
 answered when the frame lies under its name and the journal is flushed. One job of 100,000 frames (plain);
 jobs of 100, 1,000 and 10,000 frames, which end while it is measured and are summed up; with 1,000 other jobs
 waiting; with 1,000 jobs of four projects and twenty people that all want their share; with a disk whose
-every flush takes 10 ms (fsync and fdatasync of the server sleep for so long). The ratio is to what RFAM
+every flush takes 10 ms (fsync and fdatasync of the server sleep for so long). Each runs in turn with a server
+of one long job, a quarter of a second each, and is told as a share of that. `--folder` is best on a disk that
+isn't mounted with `discard`: there what was deleted holds up a flush now and then. The ratio is to what RFAM
 does for each `done`, run bare beside it: read the job's one JSON file, change one frame, write it whole.
 
 Server and nodes share this machine's processors, so the nodes are one cheap process with epoll.
@@ -18,12 +20,15 @@ import json
 import os
 import select
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +41,11 @@ NODES = 200
 FEW = 60_000  # frames of all the jobs that end while it is measured
 WAITING_JOBS = 1000
 JOBS_A_SCENE = 10
+SETTLE_S = (
+    2.0  # scenes that were saved just now are looked at once more when they have been quiet for a second
+)
 WARM_S = 2.0
+SLICE_S = 0.25
 PICTURE = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763606060"
     "000000040001274334d00000000049454e44ae426082"
@@ -54,24 +63,28 @@ def main() -> int:
     given = parser.parse_args()
     if given.serve:
         return serve(Path(given.serve[0]), Path(given.serve[1]), float(given.serve[2]))
-    found: dict[str, list[float]] = {}
+    rates: dict[str, list[float]] = {}
+    ratios: dict[str, list[float]] = {}
     for turn in range(given.rounds):
         for name, kind in KINDS.items():
-            if (given.only is None or name in given.only) and (name != "flush" or turn == 0):
-                found.setdefault(name, []).append(measure(given, kind))
-    rates = {name: statistics.median(each) for name, each in found.items()}
+            if (given.only is not None and name not in given.only) or (name == "flush" and turn):
+                continue
+            rate, plain = measure(given, kind)
+            rates.setdefault(name, []).append(rate)
+            rates.setdefault("plain", []).append(plain)
+            ratios.setdefault(name, []).append(rate / plain)
     baseline = rewrite_rate(given.folder)
-    first = rates.get("plain") or next(iter(rates.values()))
     absolute = {
-        "round_trips_per_s": {name: round(rate) for name, rate in rates.items()},
+        "round_trips_per_s": {name: round(statistics.median(each)) for name, each in rates.items()},
         "rewriting_one_file_per_s": round(baseline, 2),
         "nodes": given.nodes,
         "frames": FRAMES,
     }
-    result = {"script": "farm_swarm", "ratio": round(first / baseline, 1), "absolute": absolute}
-    for name in found.keys() - {"plain"} if "plain" in found else ():
-        pairs = zip(found[name], found["plain"], strict=False)
-        result[f"{name}_ratio"] = round(statistics.median(other / plain for other, plain in pairs), 3)
+    ratio = statistics.median(rates["plain"]) / baseline
+    result: dict[str, Any] = {"script": "farm_swarm", "ratio": round(ratio, 1), "absolute": absolute}
+    for name, each in ratios.items():
+        result[f"{name}_ratio"] = round(statistics.median(each), 3)
+        result[f"{name}_ratios"] = [round(one, 3) for one in each]
     print(json.dumps(result))
     return 0
 
@@ -86,8 +99,8 @@ class Kind:
     flush_s: float = 0.0
 
 
+PLAIN = Kind(((1, FRAMES),))
 KINDS = {
-    "plain": Kind(((1, FRAMES),)),
     "frames_100": Kind(((FEW // 100, 100),)),
     "frames_1000": Kind(((FEW // 1000, 1000),)),
     "frames_10000": Kind(((FEW // 10_000, 10_000),)),
@@ -151,8 +164,39 @@ def prepare(folder: Path, kind: Kind) -> str:
     return token
 
 
-def measure(given: argparse.Namespace, kind: Kind) -> float:
-    """Round trips a second of one server."""
+def measure(given: argparse.Namespace, kind: Kind) -> tuple[float, float]:
+    """Round trips a second of one server with such jobs and of one with a single long job. They go on by
+    turns, a quarter of a second each, the other one stopped: what else a machine does slows down both."""
+    with running(given, kind) as one, running(given, PLAIN) as other:
+        os.sync()  # what was made for it, and deleted before, must not hold up their flushes
+        for each in (one, other):
+            each.go_on(WARM_S)
+        accepted = [0, 0]
+        for _ in range(round(given.seconds / SLICE_S)):
+            for at, each in enumerate((one, other)):
+                accepted[at] += each.go_on(SLICE_S)
+        return accepted[0] / given.seconds, accepted[1] / given.seconds
+
+
+@dataclass
+class Running:
+    """One server and its nodes. It stands still except while it is told to go on."""
+
+    server: subprocess.Popen[str]
+    swarm: Swarm
+
+    def go_on(self, seconds: float) -> int:
+        """For so long; frames accepted in that time."""
+        before = self.swarm.accepted
+        self.server.send_signal(signal.SIGCONT)
+        self.swarm.run(seconds)
+        self.server.send_signal(signal.SIGSTOP)
+        return self.swarm.accepted - before
+
+
+@contextmanager
+def running(given: argparse.Namespace, kind: Kind) -> Iterator[Running]:
+    """A server with such jobs, checked at its end."""
     folder = Path(tempfile.mkdtemp(prefix="croft-swarm-", dir=given.folder))
     try:
         token = prepare(folder, kind)
@@ -164,17 +208,17 @@ def measure(given: argparse.Namespace, kind: Kind) -> float:
         ):
             try:
                 assert server.stdout is not None
-                line = server.stdout.readline()
-                port = int(line.rpartition(":")[2].strip().rstrip("/"))
+                port = int(server.stdout.readline().rpartition(":")[2].strip().rstrip("/"))
+                time.sleep(SETTLE_S)
                 swarm = Swarm(port, token, folder / "data", given.nodes)
-                swarm.run(WARM_S)
-                rate = swarm.run(given.seconds)
+                server.send_signal(signal.SIGSTOP)
+                yield Running(server, swarm)
                 swarm.close()
             finally:
+                server.send_signal(signal.SIGCONT)
                 server.terminate()
                 server.wait(30)
         check(folder / "data", swarm)
-        return rate
     except BaseException:
         sys.stderr.write((folder / "server.log").read_text("utf-8", "replace")[-3000:])
         raise
@@ -215,16 +259,12 @@ class Swarm:
             self.poll.register(node.socket.fileno(), select.EPOLLIN)
             node.send(node.first)
 
-    def run(self, seconds: float) -> float:
-        """Go on for so long; accepted frames a second."""
-        before, began = self.accepted, time.perf_counter()
-        end = began + seconds
-        now = began
-        while now < end:
-            for fd, _ in self.poll.poll(1.0):
+    def run(self, seconds: float) -> None:
+        """Go on for so long."""
+        end = time.perf_counter() + seconds
+        while (left := end - time.perf_counter()) > 0:
+            for fd, _ in self.poll.poll(left):
                 self.step(self.nodes[fd])
-            now = time.perf_counter()
-        return (self.accepted - before) / (now - began)
 
     def step(self, node: Node) -> None:
         """One answer: write the picture that it asks for, and say so."""
