@@ -139,6 +139,7 @@ def test_a_film_edited_by_hand_stands_in_the_history_and_is_taken_back(house: Ho
     first_seen(house)
     assert told_of_film(house) == [], "that it was seen is no change"
     supervisor.patch("/api/projects/demo", {"description": "Two foxes."})
+    assert house.croft.services.history.wait()  # roles are compared with what was seen last
     before = record(house, "demo/project")["title"]
     roles = [{"title": "Animation", "people": ["student", "A. Composer"]}]
     film(house, title="Foxes {{ 7*7 }} <b>", licence="CC BY 4.0", roles=roles, mood="blue")

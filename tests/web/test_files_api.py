@@ -128,6 +128,7 @@ def test_an_upload_never_replaces(house: House) -> None:
     ],
 )
 def test_uploads_that_are_refused(house: House, address: str, status: int) -> None:
+    assert house.croft.services.history.wait()  # the project's history has begun
     before = sorted(str(p) for p in house.data.rglob("*"))
     assert put(house, address, b"x").status == status
     assert sorted(str(p) for p in house.data.rglob("*")) == before

@@ -311,6 +311,7 @@ def test_a_changed_project_has_its_new_folders_alone_looked_at(
     (house.data / "new/project.json").write_text("{}")
     store.rescan()
     assert "data::new/deep/shots" in [problem["address"] for problem in told(ana, "case-clash")]
+    assert house.croft.services.history.wait()  # it begins the project's history within the folder
     shutil.rmtree(house.data / "new")
     store.rescan()
     assert told(ana, "case-clash") == []
